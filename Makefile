@@ -1,0 +1,67 @@
+# Everything starts from Python, pip and make: each target first sees to it that .venv is there and up to date.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+TORCH := $(shell sed -n 's/^\(torch==.*\)/\1/p' constraints.txt)
+
+DEMO_RECIPE := examples/ner_demo.yaml
+DEMO_OUT := runs/demo
+DEMO_TEXT ?= Hello, Priya Nair here from Leeds: Harbour Bank took £45.90 twice on 3 March.
+
+# Many tests side by side, one thread each, beat few tests with many threads on models this small.
+TESTS := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo format lint types layers test check test-all bench clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(READY) ## make .venv with Tunesmith and the developers' tools
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "Tunesmith needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another: make PYTHON=python3.12"; exit 1; }
+	@echo "Installing into $(VENV); the first time this takes some minutes (torch is large)."
+	@test -x $(BIN)/python && $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { \
+	    rm -rf $(VENV) && $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install -qq pip; } || { \
+	    rm -rf $(VENV); echo "No virtual environment can be made. Install your system's package for venv (on Debian: python3-venv) and try again."; exit 1; }
+	@# torch first and by its exact version: a range would fetch a newer build with gigabytes of GPU packages.
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check '$(TORCH)'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(READY) ## fine-tune a small model for entities on the data that ships with the project, and try it
+	$(BIN)/tunesmith run $(DEMO_RECIPE) --out $(DEMO_OUT) --overwrite
+	$(BIN)/tunesmith predict $(DEMO_OUT)/artifact --text "$(DEMO_TEXT)"
+
+format: $(READY) ## put the code into its form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(READY) ## form and style
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(READY) ## type hints
+	$(BIN)/mypy
+
+layers: $(READY) ## imports go down only
+	$(BIN)/lint-imports
+
+test: $(READY) ## the fast tests
+	$(TESTS) -q -n $(WORKERS)
+
+check: lint types layers test ## all of the above: what must be green before a commit
+
+test-all: $(READY) ## the slow tests too, and those on real data
+	$(TESTS) -q -n $(WORKERS) -m ''
+
+bench: $(READY) ## training speed beside other software
+	$(BIN)/python benchmarks/training_speed.py
+
+clean: ## remove what was made here, .venv too
+	rm -rf $(VENV) runs build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

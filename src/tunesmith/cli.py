@@ -1,0 +1,147 @@
+"""The verbs of the command line; each is one thin function."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tunesmith import console, documentation, pipeline
+from tunesmith.data.records import Example
+from tunesmith.data.sources import Source, iterate
+from tunesmith.errors import ResourceError, TunesmithError
+from tunesmith.judging import judge_artifact
+from tunesmith.evaluation.results import prediction_row
+from tunesmith.experiment import Experiment
+from tunesmith.inference.predictor import Predictor
+from tunesmith.machine import inspect_machine
+from tunesmith.versions import versions
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Fine-tune, prove and serve language models.")
+
+Recipe = Annotated[Path, typer.Argument(help="The recipe, a YAML file.")]
+Changes = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as training.epochs=1.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def new(
+    task: Annotated[str, typer.Argument(help="The task, for example token_classification.")],
+    out: Annotated[Path, typer.Option(help="The file to write.")] = Path("recipe.yaml"),
+) -> None:
+    """Write a commented recipe for a task."""
+    text = documentation.new_recipe(task)
+    if out.exists():
+        raise ResourceError("The file exists already.", where=str(out), to_do="Choose another --out.")
+    out.write_text(text, encoding="utf-8")
+    console.say(f"Wrote {out}. Put your files under 'data', then run: tunesmith check {out}")
+
+
+@app.command()
+def check(recipe: Recipe, changes: Changes = None, as_json: AsJson = False) -> None:
+    """Find everything that can go wrong, before any training."""
+    prepared = pipeline.prepare(Experiment.from_yaml(recipe, changes or ()))
+    console.show_findings(prepared.findings, as_json=as_json)
+    if any(finding.severity == "error" for finding in prepared.findings):
+        raise typer.Exit(2)
+
+
+@app.command()
+def run(
+    recipe: Recipe,
+    out: Annotated[Path | None, typer.Option(help="The folder to write; runs/<name> if left out.")] = None,
+    changes: Changes = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in that folder.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train, prove, evaluate and report."""
+    experiment = Experiment.from_yaml(recipe, changes or ())
+    result = pipeline.run(experiment, out or Path("runs") / experiment.name, overwrite=overwrite, quiet=as_json)
+    console.show_result(result, as_json=as_json)
+
+
+@app.command()
+def resume(folder: Annotated[Path, typer.Argument(help="The folder of the interrupted run.")], as_json: AsJson = False) -> None:
+    """Go on with an interrupted run, to the same result."""
+    console.show_result(pipeline.resume(folder, quiet=as_json), as_json=as_json)
+
+
+@app.command()
+def predict(
+    artifact: Annotated[Path, typer.Argument(help="The artifact's folder.")],
+    text: Annotated[list[str] | None, typer.Option(help="A text to answer; may be given several times.")] = None,
+    file: Annotated[Path | None, typer.Option(help="A file of texts (CSV, JSONL, ...); answers are written as JSON lines.")] = None,
+    column: Annotated[str, typer.Option(help="The file's text column, if it is not found by its name.")] = "",
+    out: Annotated[Path | None, typer.Option(help="Where to write the answers; standard output if left out.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Answer texts with a trained model."""
+    predictor = Predictor.load(artifact)
+    if text:
+        examples = [Example(str(number), line) for number, line in enumerate(text, 1)]
+        console.show_predictions(examples, predictor.predict(examples), as_json=as_json)
+    if file is not None:
+        rows = (prediction_row(answer) for answer in predictor.stream(iterate(Source(path=str(file), text=column))))
+        console.write_lines(rows, out)
+    if not text and file is None:
+        raise TunesmithError("There is nothing to answer.", where="predict", to_do="Give --text or --file.")
+
+
+@app.command()
+def evaluate(
+    artifact: Annotated[Path, typer.Argument(help="The artifact to judge.")],
+    data: Annotated[str, typer.Option(help="A labelled file; the recipe's test split if left out.")] = "",
+    against: Annotated[Path | None, typer.Option(help="Another artifact, for a paired test.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a model with intervals, alone or against another."""
+    console.show_evaluation(judge_artifact(artifact, data, against), as_json=as_json)
+
+
+@app.command()
+def show(recipe: Recipe, changes: Changes = None, as_json: AsJson = False) -> None:
+    """Print the recipe after defaults."""
+    experiment = Experiment.from_yaml(recipe, changes or ())
+    console.say(json.dumps(experiment.to_mapping(), ensure_ascii=False, indent=2) if as_json else experiment.to_yaml())
+
+
+@app.command()
+def components(as_json: AsJson = False) -> None:
+    """List every family, its members and their settings."""
+    console.show_components(documentation.components(), as_json=as_json)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of recipes."""
+    console.say(json.dumps(documentation.json_schema(), ensure_ascii=False, indent=2))
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Say what this machine can do."""
+    console.show_machine(inspect_machine(), versions(), as_json=as_json)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends with exit code 2 and no traceback."""
+    sys.exit(guarded(lambda: app(standalone_mode=False)))
+
+
+def guarded(command: Callable[[], object]) -> int:
+    """Run a command and return its exit code; known errors are explained on standard error."""
+    try:
+        code = command()
+    except TunesmithError as error:
+        console.complain(error)
+        return 2
+    except typer.Exit as leave:
+        return leave.exit_code
+    except typer.Abort:
+        console.complain(TunesmithError("Stopped.", to_do="Go on with 'tunesmith resume'."))
+        return 130
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,186 @@
+"""What the command line prints: tables and JSON on standard output, complaints on standard error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tunesmith.data.records import Example, Finding, Prediction, Span
+from tunesmith.errors import TunesmithError
+from tunesmith.judging import Judgement
+from tunesmith.evaluation.report import SplitReport, metrics_json
+from tunesmith.evaluation.results import prediction_row
+from tunesmith.machine import Machine
+from tunesmith.pipeline import Result
+
+_COLOURS = {"error": "red", "warning": "yellow", "note": "dim"}
+
+
+def say(text: str) -> None:
+    """Print a text as it is."""
+    Console(soft_wrap=True).print(text, markup=False, highlight=False)
+
+
+def say_json(value: object) -> None:
+    """Print a value as JSON."""
+    say(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def complain(error: TunesmithError) -> None:
+    """Explain an error in at most six lines on standard error."""
+    console = Console(stderr=True, soft_wrap=True)
+    lines = str(error).splitlines()[:6]
+    console.print(f"[bold red]{type(error).__name__}:[/] {escape(lines[0])}", highlight=False)
+    for line in lines[1:]:
+        console.print(escape(line), highlight=False)
+
+
+def show_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
+    """List what the checks found, the worst first."""
+    if as_json:
+        say_json([asdict(finding) for finding in findings])
+        return
+    console = Console(soft_wrap=True)
+    order = ["error", "warning", "note"]
+    for finding in sorted(findings, key=lambda item: order.index(item.severity)):
+        console.print(f"[{_COLOURS[finding.severity]}]{finding.severity:8}[/] {escape(finding.message)}", highlight=False)
+        for example in finding.examples:
+            console.print(f"           {escape(example)}", style="dim", highlight=False)
+    counts = {severity: sum(finding.severity == severity for finding in findings) for severity in order}
+    console.print(f"{counts['error']} errors, {counts['warning']} warnings, {counts['note']} notes.")
+
+
+def show_result(result: Result, *, as_json: bool) -> None:
+    """Show a run's metrics and where its files are."""
+    report = result.report
+    if as_json:
+        say_json({"folder": str(result.folder), "metrics": metrics_json(report), "cost": asdict(report.cost)})
+        return
+    console = Console(soft_wrap=True)
+    for split in report.splits:
+        console.print(metrics_table(split))
+        for table in split.tables:
+            console.print(class_rows(f"{table.title} ({split.name})", table.rows))
+    warnings = sum(finding.severity == "warning" for finding in report.findings)
+    console.print(f"Data: {warnings} warnings; see the report. {escape(report.parity)}", highlight=False)
+    cost = report.cost
+    console.print(f"Training took {cost.seconds_training:.0f} s ({cost.examples_per_second:.0f} examples/s), peak memory {cost.peak_memory_bytes / 1e9:.1f} GB.", highlight=False)
+    console.print(f"Report:   {result.folder / 'report.html'}\nArtifact: {result.artifact}", highlight=False)
+
+
+def metrics_table(split: SplitReport) -> Table:
+    """The metrics of a split with their intervals."""
+    table = Table(title=f"{split.name}: {split.size} examples", title_justify="left")
+    for column in ("metric", "value", "95 % interval"):
+        table.add_column(column, justify="left" if column == "metric" else "right")
+    for name, estimate in split.metrics.items():
+        table.add_row(name, f"{estimate.value:.4f}", f"{estimate.low:.4f} to {estimate.high:.4f}")
+    return table
+
+
+def class_rows(title: str, rows: Sequence[Any], most: int = 30) -> Table:
+    """A per-class table, cut after `most` rows (the report has all)."""
+    table = Table(title=title, title_justify="left")
+    for column in ("class", "precision", "recall", "f1", "support"):
+        table.add_column(column, justify="left" if column == "class" else "right")
+    shown = rows if len(rows) <= most else [*rows[: most - 3], *rows[-3:]]
+    for row in shown:
+        table.add_row(escape(row.label), f"{row.precision:.4f}", f"{row.recall:.4f}", f"{row.f1:.4f}", str(row.support))
+    if len(shown) < len(rows):
+        table.caption = f"{len(rows) - len(shown)} further classes are in the report."
+    return table
+
+
+def show_predictions(examples: Sequence[Example], predictions: Sequence[Prediction], *, as_json: bool) -> None:
+    """Show each text with its answer."""
+    if as_json:
+        say_json([prediction_row(prediction) for prediction in predictions])
+        return
+    console = Console(soft_wrap=True)
+    for example, prediction in zip(examples, predictions, strict=True):
+        console.print(escape(example.text), highlight=False)
+        for line in answer_lines(example, prediction):
+            console.print(f"  {escape(line)}", highlight=False)
+
+
+def answer_lines(example: Example, prediction: Prediction) -> list[str]:
+    """An answer in words: one line per span, or one for the whole text."""
+    label = prediction.label
+    if isinstance(label, tuple) and label and isinstance(label[0], Span):
+        spans = [span for span in label if isinstance(span, Span)]
+        return [f"{span.label:14} {example.text[span.start : span.end]}  ({score:.2f})" for span, score in zip(spans, prediction.span_scores, strict=True)]
+    if isinstance(label, tuple):
+        return [", ".join(str(item) for item in label) or "nothing found"]
+    if isinstance(label, float):
+        return [f"{label:.4g}"]
+    return [f"{label}  ({prediction.confidence:.2f})"]
+
+
+def write_lines(rows: Iterable[Mapping[str, object]], out: Path | None) -> None:
+    """Write JSON lines to a file (in one step) or to standard output."""
+    if out is None:
+        for row in rows:
+            say(json.dumps(row, ensure_ascii=False))
+        return
+    draft = out.with_name(f".{out.name}.draft")
+    count = 0
+    with draft.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            count += 1
+    draft.replace(out)
+    say(f"Wrote {count} answers to {out}.")
+
+
+def show_evaluation(judgement: Judgement, *, as_json: bool) -> None:
+    """Show metrics with intervals, and the paired comparison if there is one."""
+    if as_json:
+        say_json(judgement.plain())
+        return
+    console = Console(soft_wrap=True)
+    console.print(metrics_table(judgement.split))
+    if judgement.comparisons:
+        table = Table(title="paired comparison", title_justify="left")
+        for column in ("metric", "this", "against", "difference", "95 % interval", "p", "verdict"):
+            table.add_column(column, justify="left" if column in ("metric", "verdict") else "right")
+        for item in judgement.comparisons:
+            gap = item.difference
+            table.add_row(item.name, f"{item.a:.4f}", f"{item.b:.4f}", f"{gap.value:+.4f}", f"{gap.low:+.4f} to {gap.high:+.4f}", f"{item.p_value:.4f}", item.verdict)
+        console.print(table)
+
+
+def show_components(families: Mapping[str, Mapping[str, Mapping[str, Any]]], *, as_json: bool) -> None:
+    """List families, members and settings."""
+    if as_json:
+        say_json(families)
+        return
+    console = Console(soft_wrap=True)
+    for family, members in families.items():
+        console.print(f"[bold]{family}[/]")
+        for name, member in members.items():
+            console.print(f"  [cyan]{name}[/]: {escape(member['summary'])}", highlight=False)
+            for setting, facts in member["settings"].items():
+                console.print(f"    {setting} = {escape(repr(facts['default']))}  {escape(facts['description'])}", style="dim", highlight=False)
+
+
+def show_machine(machine: Machine, versions: Mapping[str, str], *, as_json: bool) -> None:
+    """Say what the machine can do and which versions are installed."""
+    facts = {**asdict(machine), "versions": dict(versions)}
+    if as_json:
+        say_json(facts)
+        return
+    gigabytes = 1e9
+    say(f"processor    {machine.processor}, {machine.cores} cores")
+    say(f"memory       {machine.memory_bytes / gigabytes:.1f} GB, {machine.free_memory_bytes / gigabytes:.1f} GB free")
+    say(f"accelerator  {machine.accelerator}" + (f", {machine.accelerator_memory_bytes / gigabytes:.0f} GB" if machine.accelerator_memory_bytes else ""))
+    say(f"bf16         {'in hardware: training uses it' if machine.has_bf16 else 'not in hardware: training uses fp32'}")
+    say(f"int8 (VNNI)  {'in hardware' if machine.has_vnni else 'not in hardware'}")
+    for package, number in versions.items():
+        say(f"{package:12} {number}")

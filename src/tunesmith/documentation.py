@@ -1,0 +1,139 @@
+"""What the code says of itself: the JSON schema of recipes, commented recipes, and the list of components.
+
+All of it is read from the dataclasses and their docstrings, so it cannot fall behind them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter
+
+from tunesmith.errors import RecipeError, nearest
+from tunesmith.experiment import FAMILIES, SECTIONS, Experiment
+
+LEARNT = {"temperature", "mean", "scale"}
+"""Settings that training fills in; a recipe for people leaves them out."""
+
+
+def summary_of(kind: type) -> str:
+    """The first sentence of a class's docstring."""
+    return (inspect.getdoc(kind) or "").split("\n\n")[0].replace("\n", " ")
+
+
+def attributes_of(kind: type) -> dict[str, str]:
+    """The description of each field, from the "Attributes:" part of the docstring."""
+    _, _, block = (inspect.getdoc(kind) or "").partition("Attributes:\n")
+    found: dict[str, str] = {}
+    names: list[str] = []
+    for line in block.splitlines():
+        start = re.match(r"    ([\w, ]+): (.*)", line)
+        if start:
+            names = [name.strip() for name in start[1].split(",")]
+            found.update(dict.fromkeys(names, start[2]))
+        elif names and line.startswith("     "):
+            found.update({name: f"{found[name]} {line.strip()}" for name in names})
+    return found
+
+
+def components() -> dict[str, dict[str, dict[str, Any]]]:
+    """Family -> member -> its summary and its settings with defaults and descriptions."""
+    return {family: {name: _describe(kind) for name, kind in members.items()} for family, members in FAMILIES.items()}
+
+
+def _describe(kind: type) -> dict[str, Any]:
+    texts = attributes_of(kind)
+    settings = {
+        item.name: {"default": default_of(item), "type": str(item.type), "description": texts.get(item.name, "")}
+        for item in dataclasses.fields(kind)
+    }
+    return {"summary": summary_of(kind), "settings": settings}
+
+
+def default_of(item: dataclasses.Field[Any]) -> Any:
+    """The default of a field as a plain value; None where the field must be given."""
+    if item.default is not dataclasses.MISSING:
+        value = item.default
+    else:
+        value = item.default_factory() if item.default_factory is not dataclasses.MISSING else None
+    return list(value) if isinstance(value, tuple) else value
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of a recipe, for editors."""
+    texts = attributes_of(Experiment)
+    properties: dict[str, Any] = {"name": {"type": "string"}, "seed": {"type": "integer"}, "trackers": {"type": "array", "items": {"enum": ["tensorboard", "wandb", "mlflow"]}}}
+    for section, kind in SECTIONS.items():
+        properties[section] = _object_schema(kind)
+    for family, members in FAMILIES.items():
+        forms: list[dict[str, Any]] = [{"enum": list(members)}]
+        for name, kind in members.items():
+            form = _object_schema(kind)
+            form["properties"] = {"name": {"const": name}, **form["properties"]}
+            forms.append({**form, "required": ["name", *form.get("required", [])]})
+        properties[family] = {"anyOf": forms}
+    for name, value in properties.items():
+        value["description"] = texts.get(name, "")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Tunesmith recipe",
+        "type": "object",
+        "properties": properties,
+        "required": ["task", "data"],
+        "additionalProperties": False,
+    }
+
+
+def _object_schema(kind: type) -> dict[str, Any]:
+    schema = TypeAdapter(kind).json_schema()
+    texts = attributes_of(kind)
+    for name, value in schema.get("properties", {}).items():
+        value["description"] = texts.get(name, "")
+    return {"type": "object", "title": kind.__name__, **schema, "properties": schema.get("properties", {}), "additionalProperties": False}
+
+
+def new_recipe(task: str) -> str:
+    """A recipe for a task with every setting, its default and what it means.
+
+    Raises:
+        RecipeError: there is no such task.
+    """
+    tasks = FAMILIES["task"]
+    if task not in tasks:
+        raise RecipeError(f"Unknown task '{task}'.{nearest(task, tasks)}", where="tunesmith new", to_do=f"Use one of {', '.join(tasks)}.")
+    lines = [
+        "# A Tunesmith recipe: the whole experiment. Every key but task and data may be left out.",
+        "# Check it with 'tunesmith check', run it with 'tunesmith run'.",
+        "name: my-experiment",
+        "seed: 13  # the source of all randomness",
+        "",
+    ]
+    chosen = {"task": task, "method": "full", "objective": "task", "optimizer": "adamw"}
+    for key in ("task", "data", "model", "method", "objective", "optimizer", "training", "evaluation"):
+        if key in FAMILIES:
+            kind = FAMILIES[key][chosen[key]]
+            lines += [f"# {summary_of(kind)}", f"{key}:", f"  name: {chosen[key]}  # one of {', '.join(FAMILIES[key])}"]
+        else:
+            kind = SECTIONS[key]
+            lines += [f"# {summary_of(kind)}", f"{key}:"]
+        lines += _settings(kind, {"train": "train.csv", "test": "test.csv"} if key == "data" else {})
+        lines.append("")
+    lines.append("trackers: [tensorboard]  # any of tensorboard, wandb, mlflow")
+    return "\n".join(lines) + "\n"
+
+
+def _settings(kind: type, given: Mapping[str, Any]) -> list[str]:
+    texts = attributes_of(kind)
+    lines = []
+    for item in dataclasses.fields(kind):
+        if item.name in LEARNT:
+            continue
+        value = given.get(item.name, default_of(item))
+        shown = yaml.safe_dump(value, allow_unicode=True, default_flow_style=True).split("\n")[0].strip()
+        lines.append(f"  {item.name}: {shown}  # {texts.get(item.name, '')}".rstrip(" #"))
+    return lines

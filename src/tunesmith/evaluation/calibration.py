@@ -1,0 +1,75 @@
+"""Whether confidence can be believed: of the answers given with 80 %, are 80 % right?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunesmith.errors import DataError, RecipeError
+from tunesmith.scoring.calibration import fit_temperature
+
+__all__ = ["Bin", "Calibration", "fit_temperature", "reliability"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """The answers with a confidence in (low, high]: their mean confidence and accuracy (nan when there are none)."""
+
+    low: float
+    high: float
+    confidence: float
+    accuracy: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The expected calibration error, the bins it was computed from, and how many answers had no confidence."""
+
+    ece: float
+    bins: tuple[Bin, ...]
+    left_out: int = 0
+
+
+def reliability(
+    confidences: Sequence[float] | NDArray[np.float64], correct: Sequence[bool] | NDArray[np.bool_], bins: int = 15
+) -> Calibration:
+    """Compare confidence with accuracy in bins of equal width (Guo et al. 2017, eq. 2 and 3).
+
+    Answers whose confidence is nan are left out and counted; without any other the error is nan.
+
+    Raises:
+        DataError: a confidence lies outside [0, 1], or there is not one for each answer.
+        RecipeError: there is not at least one bin.
+    """
+    if bins < 1:
+        raise RecipeError(f"Calibration needs at least one bin; {bins} were asked for.", to_do="Use 10 to 20 bins.")
+    sure, right = np.asarray(confidences, dtype=np.float64), np.asarray(correct, dtype=np.float64)
+    if sure.shape != right.shape:
+        raise DataError(
+            f"There are {sure.size} confidences for {right.size} answers.", to_do="Give one confidence per answer."
+        )
+    given = ~np.isnan(sure)
+    sure, right = sure[given], right[given]
+    outside = sure[(sure < -1e-6) | (sure > 1 + 1e-6)]
+    if len(outside):
+        raise DataError(
+            f"The confidence {outside[0]:g} is not a probability.", to_do="Give confidences between 0 and 1."
+        )
+    edges = np.linspace(0, 1, bins + 1)
+    # The border belongs to the lower bin, so that a confidence of 1 falls into the last.
+    place = np.clip(np.searchsorted(edges, sure, side="left") - 1, 0, bins - 1)
+    inside = [place == number for number in range(bins)]
+    found = tuple(_bin(edges[n], edges[n + 1], sure[here], right[here]) for n, here in enumerate(inside))
+    gaps = [one.count * abs(one.confidence - one.accuracy) for one in found if one.count]
+    error = float(sum(gaps) / len(sure)) if len(sure) else float("nan")
+    return Calibration(error, found, left_out=int((~given).sum()))
+
+
+def _bin(low: float, high: float, sure: NDArray[np.float64], right: NDArray[np.float64]) -> Bin:
+    if len(sure) == 0:
+        return Bin(float(low), float(high), float("nan"), float("nan"), 0)
+    return Bin(float(low), float(high), float(sure.mean()), float(right.mean()), len(sure))

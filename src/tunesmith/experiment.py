@@ -1,0 +1,260 @@
+"""Experiment: the one typed configuration, to and from YAML."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+
+from tunesmith.components import build, from_settings, name_of, settings_of
+from tunesmith.data.dataset import Data
+from tunesmith.errors import RecipeError, nearest
+from tunesmith.methods import METHODS, Full, Method
+from tunesmith.tasks import TASKS, Task
+from tunesmith.training.objectives import OBJECTIVES, Objective, TaskLoss
+from tunesmith.training.optimizer import OPTIMIZERS, AdamW, Grouping, OptimizerSettings, Schedule
+from tunesmith.training.tracking import Tracker
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """The pre-trained model to start from.
+
+    Attributes:
+        name: a folder, a short name of the catalogue, or a hub id.
+        dropout: dropout in the body and before the head; none means what the model was trained with.
+    """
+
+    name: str = "minilm-l6"
+    dropout: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.dropout is not None and not 0 <= self.dropout < 1:
+            raise RecipeError("dropout must be at least 0 and below 1.", where="model.dropout")
+
+
+@dataclass(frozen=True)
+class Training:
+    """How the weights are moved.
+
+    Attributes:
+        epochs: passes over the training examples.
+        batch_size: examples per micro-batch.
+        accumulate: micro-batches per optimiser step.
+        max_tokens: most tokens of a micro-batch, padding counted; a larger step is cut further, with the same result.
+        learning_rate: the peak rate; "auto" finds it by a range test; none means the method's own.
+        schedule: how the rate falls after the warm-up: linear, cosine or constant.
+        warmup: share of the steps in which the rate rises.
+        weight_decay: decay of matrices; biases and norms have none.
+        layer_decay: each layer further down learns by this factor less; 1 is off.
+        head_multiplier: learning rate of new layers relative to the rest.
+        clip: largest norm of the gradient; 0 is no limit.
+        precision: "auto" takes bf16 where the hardware multiplies it, else fp32.
+        gradient_checkpointing: compute activations again in the backward pass, to save memory.
+        metric: the validation metric that chooses the best checkpoint; empty means the task's own.
+        validate_every: steps between validations; 0 means once per epoch.
+        patience: stop after so many validations without a new best; 0 never stops early.
+        checkpoint_every: steps between checkpoints, beside those at each validation; 0 for none.
+    """
+
+    epochs: int = 3
+    batch_size: int = 32
+    accumulate: int = 1
+    max_tokens: int = 16384
+    learning_rate: float | Literal["auto"] | None = None
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    layer_decay: float = 1.0
+    head_multiplier: float = 1.0
+    clip: float = 1.0
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    gradient_checkpointing: bool = False
+    metric: str = ""
+    validate_every: int = 0
+    patience: int = 0
+    checkpoint_every: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "accumulate", "max_tokens"):
+            if self.__dict__[name] < 1:
+                raise RecipeError(f"{name} must be at least 1.", where=f"training.{name}")
+        for name in ("validate_every", "patience", "checkpoint_every", "clip", "weight_decay"):
+            if self.__dict__[name] < 0:
+                raise RecipeError(f"{name} must not be negative.", where=f"training.{name}")
+        if isinstance(self.learning_rate, float) and not (0 < self.learning_rate < math.inf):
+            raise RecipeError("learning_rate must be a positive number.", where="training.learning_rate")
+        if not 0 < self.layer_decay <= 1:
+            raise RecipeError("layer_decay must lie above 0 and at most 1.", where="training.layer_decay")
+        self.rise_and_fall()
+
+    def rise_and_fall(self) -> Schedule:
+        """The learning rate's course over the run."""
+        return Schedule(self.schedule, self.warmup)
+
+    def grouping(self) -> Grouping:
+        """How parameters differ in rate and decay."""
+        return Grouping(self.weight_decay, self.layer_decay, self.head_multiplier)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How the result is judged.
+
+    Attributes:
+        resamples: bootstrap resamples per interval.
+        calibrate: fit a temperature on the validation split and store it.
+    """
+
+    resamples: int = 1000
+    calibrate: bool = True
+
+    def __post_init__(self) -> None:
+        if self.resamples < 100:
+            raise RecipeError("An interval needs at least 100 resamples.", where="evaluation.resamples")
+
+
+FAMILIES: Mapping[str, Mapping[str, type]] = {"task": TASKS, "method": METHODS, "objective": OBJECTIVES, "optimizer": OPTIMIZERS}
+SECTIONS: Mapping[str, type] = {"model": Pretrained, "data": Data, "training": Training, "evaluation": Evaluation}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that decides what a run does.
+
+    Attributes:
+        task: the kind of problem (required).
+        data: the examples (required).
+        model: the pre-trained model.
+        method: which weights learn.
+        objective: what is minimised.
+        optimizer: how a gradient becomes a step.
+        training: how long and how fast.
+        evaluation: how the result is judged.
+        trackers: where numbers are logged while training.
+        name: a name for reports.
+        seed: the source of all randomness.
+    """
+
+    task: Task
+    data: Data
+    model: Pretrained = field(default_factory=Pretrained)
+    method: Method = field(default_factory=Full)
+    objective: Objective = field(default_factory=TaskLoss)
+    optimizer: OptimizerSettings = field(default_factory=AdamW)
+    training: Training = field(default_factory=Training)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    trackers: tuple[Tracker, ...] = ("tensorboard",)
+    name: str = "experiment"
+    seed: int = 13
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, changes: Sequence[str] = ()) -> Self:
+        """Read a recipe; `changes` such as "training.epochs=1" override keys.
+
+        Raises:
+            RecipeError: the file cannot be read, a key is unknown, or a value is wrong.
+        """
+        return cls.from_mapping(with_changes(read_recipe(Path(path)), changes))
+
+    @classmethod
+    def from_mapping(cls, recipe: Mapping[str, object]) -> Self:
+        """Make an experiment from a recipe's keys and values."""
+        known = [item.name for item in dataclasses.fields(cls)]
+        for key in recipe:
+            if key not in known:
+                raise RecipeError(f"Unknown key '{key}'.{nearest(str(key), known)}", where="the recipe's top level", to_do=f"Known keys: {', '.join(known)}.")
+        for key in ("task", "data"):
+            if not recipe.get(key):
+                raise RecipeError(f"The recipe has no '{key}'.", where="the recipe's top level", to_do=f"Add '{key}:'; 'tunesmith new' writes an example.")
+        values: dict[str, Any] = {}
+        for key, given in recipe.items():
+            if key in FAMILIES:
+                values[key] = build(FAMILIES[key], _mapping_or_name(key, given), key)
+            elif key in SECTIONS:
+                values[key] = from_settings(SECTIONS[key], _mapping(key, given), key)
+        rest = from_settings(_Rest, {key: value for key, value in recipe.items() if key not in values}, "")
+        return cls(**values, **settings_of(rest))
+
+    def to_mapping(self) -> dict[str, object]:
+        """The recipe after defaults, as plain values."""
+        recipe: dict[str, object] = {"name": self.name, "seed": self.seed}
+        for key, family in FAMILIES.items():
+            component = self.__dict__[key]
+            recipe[key] = {"name": name_of(family, component), **settings_of(component)}
+        for key in SECTIONS:
+            recipe[key] = settings_of(self.__dict__[key])
+        recipe["trackers"] = list(self.trackers)
+        plain: dict[str, object] = _plain(recipe)
+        return plain
+
+    def to_yaml(self) -> str:
+        """The recipe after defaults, as YAML."""
+        return yaml.safe_dump(self.to_mapping(), allow_unicode=True, sort_keys=False)
+
+
+@dataclass(frozen=True)
+class _Rest:
+    trackers: tuple[Tracker, ...] = ("tensorboard",)
+    name: str = "experiment"
+    seed: int = 13
+
+
+def read_recipe(path: Path) -> dict[str, object]:
+    """The keys and values of a YAML file."""
+    try:
+        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RecipeError("The recipe does not exist.", where=str(path), to_do="Give an existing file, or write one with 'tunesmith new'.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError("The recipe cannot be read as text.", where=str(path), to_do="Give a YAML file in UTF-8.") from error
+    except yaml.YAMLError as error:
+        mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
+        line = f", line {mark.line + 1}" if mark else ""
+        raise RecipeError("The recipe is not valid YAML.", where=f"{path}{line}", to_do="Check indentation, quotes and colons there.") from error
+    if not isinstance(recipe, dict):
+        raise RecipeError("The recipe holds no keys.", where=str(path), to_do="Write one with 'tunesmith new'.")
+    return {str(key): value for key, value in recipe.items()}
+
+
+def with_changes(recipe: Mapping[str, object], changes: Sequence[str]) -> dict[str, object]:
+    """A copy of a recipe with keys overridden by "section.key=value" (the value is read as YAML)."""
+    changed = dict(recipe)
+    for change in changes:
+        path, equals, text = change.partition("=")
+        keys = path.strip().split(".")
+        if not equals or not all(keys) or len(keys) > 2:
+            raise RecipeError(f"'{change}' is no change.", where="--set", to_do="Write --set section.key=value, for example --set training.epochs=1.")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise RecipeError(f"The value of '{change}' is not valid YAML.", where="--set", to_do="Put the value in quotes.") from error
+        if len(keys) == 1:
+            changed[keys[0]] = value
+            continue
+        section = changed.get(keys[0], {})
+        named = {"name": section} if isinstance(section, str) else dict(section) if isinstance(section, Mapping) else {}
+        changed[keys[0]] = {**named, keys[1]: value}
+    return changed
+
+
+def _mapping(key: str, given: object) -> Mapping[str, object]:
+    if not isinstance(given, Mapping):
+        raise RecipeError(f"'{key}' must hold keys and values, not {given!r}.", where=key, to_do="Indent its settings below it.")
+    return given
+
+
+def _mapping_or_name(key: str, given: object) -> str | Mapping[str, object]:
+    return given if isinstance(given, str) else _mapping(key, given)
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, so that YAML needs no tags."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

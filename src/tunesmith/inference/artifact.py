@@ -1,0 +1,194 @@
+"""A trained predictor as a folder: weights, tokenizer, task, recipe, report, and a manifest that proves it unchanged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from tunesmith.components import build, name_of, settings_of
+from tunesmith.errors import ArtifactError, ResourceError, TunesmithError
+from tunesmith.models.backbone import load_saved, save_tokenizer
+from tunesmith.models.model import Model
+from tunesmith.tasks import TASKS, Task
+from tunesmith.tasks.encoding import TextEncoder
+
+FORMAT = 1
+WEIGHTS = "model.safetensors"
+DESCRIPTION = "artifact.json"
+MANIFEST = "manifest.json"
+_CODE = {".py", ".pkl", ".pickle", ".pt", ".pth", ".bin", ".so", ".joblib", ".npy"}
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What an artifact holds, ready to use, with its description as it was written."""
+
+    model: Model
+    task: Task
+    encoder: TextEncoder
+    description: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an artifact comes from: its recipe, the data's fingerprints, the base model and the versions used."""
+
+    recipe: str
+    fingerprints: Mapping[str, str]
+    base_model: str
+    versions: Mapping[str, str]
+    seed: int
+
+
+def schema_hash(task: Task) -> str:
+    """The sha256 of what the answers mean: the task's name, its kind of label and its labels in order."""
+    schema = json.dumps([name_of(TASKS, task), task.label_kind, list(task.labels)], ensure_ascii=False)  # type: ignore[arg-type]
+    return hashlib.sha256(schema.encode()).hexdigest()
+
+
+def save_artifact(folder: Path, model: Model, task: Task, encoder: TextEncoder, origin: Origin, prefix: str) -> None:
+    """Write an artifact beside its final place and move it there in one step.
+
+    Raises:
+        ResourceError: the disk is full; nothing is left behind.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    need_space(folder.parent, sum(p.numel() * p.element_size() for p in model.parameters()) + (16 << 20))
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".artifact-") as temporary:
+        draft = Path(temporary) / "artifact"
+        draft.mkdir()
+        try:
+            save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, draft / WEIGHTS)
+            model.config.save_pretrained(draft)
+            save_tokenizer(encoder.tokenizer, draft)
+            (draft / "recipe.yaml").write_text(origin.recipe, encoding="utf-8")
+            _write_json(draft / DESCRIPTION, _describe(model, task, encoder, origin, prefix))
+            seal(draft)
+        except OSError as error:
+            raise ResourceError(f"The artifact could not be written: {error.strerror}.", where=str(folder), to_do="Free disk space and run: tunesmith resume.") from error
+        if folder.exists():
+            shutil.rmtree(folder)
+        draft.replace(folder)
+
+
+def need_space(folder: Path, size: int) -> None:
+    """Raise a ResourceError when `folder`'s disk has fewer than `size` bytes left."""
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise ResourceError(f"{size / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free.", where=str(folder), to_do="Free disk space, or choose another --out folder.")
+
+
+def seal(folder: Path) -> None:
+    """Write the manifest: the sha256 of every file."""
+    _write_json(folder / MANIFEST, {path.name: file_hash(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST})
+
+
+def add_file(folder: Path, name: str, content: str) -> None:
+    """Add a text file (the report) to an artifact and seal it again."""
+    (folder / name).write_text(content, encoding="utf-8")
+    seal(folder)
+
+
+def file_hash(path: Path) -> str:
+    """The sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load_artifact(folder: Path, *, labels: tuple[str, ...] = ()) -> Loaded:
+    """Read an artifact after verifying it; see `Predictor.load`."""
+    description = verify(folder)
+    task = _task(description, folder)
+    if labels and set(labels) != set(task.labels):
+        strange = sorted(set(labels) ^ set(task.labels))
+        raise ArtifactError(
+            f"The artifact has another label schema: {', '.join(strange[:5])} differ.",
+            where=str(folder),
+            to_do=f"Its labels are {', '.join(task.labels[:8])}. Map your labels to these, or train anew.",
+        )
+    backbone = load_saved(folder, pooling=str(description["pooling"]))
+    model = Model(backbone, task)
+    try:
+        model.load_state_dict(load_file(folder / WEIGHTS))
+    except (RuntimeError, SafetensorError) as error:
+        raise ArtifactError("The weights do not fit the model they stand for.", where=str(folder / WEIGHTS), to_do="Use an artifact written by 'tunesmith run'.") from error
+    encoder = TextEncoder.of(backbone.tokenizer, int(str(description["max_length"])), str(description["prefix"]))
+    return Loaded(model.eval(), task, encoder, description)
+
+
+def verify(folder: Path) -> Mapping[str, object]:
+    """Check every file against the manifest and return the artifact's description.
+
+    Raises:
+        ArtifactError: no artifact, an unlisted, missing or changed file, code, a pickle, or an unknown format.
+    """
+    if not (folder / MANIFEST).is_file() or not (folder / DESCRIPTION).is_file():
+        raise ArtifactError("This is no artifact: it has no manifest.", where=str(folder), to_do="Give the 'artifact' folder that 'tunesmith run' wrote.")
+    manifest = _read_json(folder / MANIFEST)
+    present = {path.name for path in folder.iterdir()} - {MANIFEST}
+    for name in sorted(present):
+        if Path(name).suffix in _CODE:
+            raise ArtifactError(f"The artifact holds '{name}', which could run code when loaded.", where=str(folder), to_do="Do not load it. Artifacts hold safetensors and JSON only.")
+    for name in sorted(present ^ set(manifest)):
+        state = "is missing" if name in manifest else "was added"
+        raise ArtifactError(f"The file '{name}' {state} since the artifact was written.", where=str(folder), to_do="Copy the artifact again from where it was made.")
+    for name, digest in manifest.items():
+        if file_hash(folder / name) != digest:
+            raise ArtifactError(f"The file '{name}' was changed since the artifact was written.", where=str(folder / name), to_do="Copy the artifact again from where it was made.")
+    description = _read_json(folder / DESCRIPTION)
+    if description.get("format") != FORMAT:
+        raise ArtifactError(f"The artifact has format {description.get('format')}; this version reads {FORMAT}.", where=str(folder), to_do="Load it with the version of Tunesmith that wrote it.")
+    if "auto_map" in _read_json(folder / "config.json"):
+        raise ArtifactError("The model's configuration asks for code of its own.", where=str(folder / "config.json"), to_do="Do not load it; Tunesmith runs no remote code.")
+    return description
+
+
+def _task(description: Mapping[str, object], folder: Path) -> Task:
+    settings = description["task"]
+    assert isinstance(settings, Mapping)
+    try:
+        task: Task = build(TASKS, settings, "task")  # type: ignore[arg-type, type-var]
+    except TunesmithError as error:
+        raise ArtifactError(f"The artifact's task cannot be read: {error.what}", where=str(folder / DESCRIPTION), to_do="Load it with the version that wrote it.") from error
+    if schema_hash(task) != description["schema_sha256"]:
+        raise ArtifactError("The label schema does not have the hash that was written with it.", where=str(folder / DESCRIPTION), to_do="Copy the artifact again from where it was made.")
+    return task
+
+
+def _describe(model: Model, task: Task, encoder: TextEncoder, origin: Origin, prefix: str) -> dict[str, object]:
+    return {
+        "format": FORMAT,
+        "task": {"name": name_of(TASKS, task), **settings_of(task)},  # type: ignore[arg-type]
+        "schema_sha256": schema_hash(task),
+        "labels": list(task.labels),
+        "pooling": model.pooling,
+        "prefix": prefix,
+        "max_length": encoder.max_length,
+        "base_model": origin.base_model,
+        "new_parameters": sorted(model.lacking),
+        "data_fingerprints": dict(origin.fingerprints),
+        "versions": dict(origin.versions),
+        "seed": origin.seed,
+    }
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+def _read_json(path: Path) -> dict[str, object]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArtifactError("The file is not readable JSON.", where=str(path), to_do="Copy the artifact again from where it was made.") from error
+    if not isinstance(value, dict):
+        raise ArtifactError("The file does not hold a JSON object.", where=str(path), to_do="Copy the artifact again from where it was made.")
+    return value

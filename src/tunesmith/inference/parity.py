@@ -1,0 +1,71 @@
+"""The proof that an artifact is the model that was trained: reload it in a fresh process and compare its logits."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from tunesmith.data.records import Example
+from tunesmith.errors import ArtifactError
+from tunesmith.inference.predictor import Predictor
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How far the reloaded model's logits are from the trained one's, over so many texts."""
+
+    texts: int
+    largest_difference: float
+
+
+def prove_reload(predictor: Predictor, artifact: Path, examples: Sequence[Example]) -> Parity:
+    """Compute the logits of `examples` here and in a new process that loads `artifact`, and compare them.
+
+    Raises:
+        ArtifactError: the process failed, or a logit differs.
+    """
+    encoded = [predictor.task.encode(example, predictor.encoder) for example in examples]
+    expected = predictor.logits(encoded)
+    with tempfile.TemporaryDirectory() as folder:
+        texts = Path(folder) / "texts.json"
+        texts.write_text(json.dumps([{"text": e.text, "words": e.words} for e in examples]), encoding="utf-8")
+        found_at = Path(folder) / "logits.safetensors"
+        command = [sys.executable, "-m", "tunesmith.inference.parity", str(artifact), str(texts), str(found_at), str(predictor.model.device), str(torch.get_num_threads())]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise ArtifactError(f"The saved artifact could not be loaded again: {last}", where=str(artifact), to_do="Report this; the run is not usable.")
+        found = load_file(found_at)
+    largest = max((_difference(row, found[str(number)]) for number, row in enumerate(expected)), default=0.0)
+    if largest > 0:
+        raise ArtifactError(f"The reloaded model's logits differ by up to {largest:.3g} from the trained one's.", where=str(artifact), to_do="Report this; the run is not usable.")
+    return Parity(len(examples), largest)
+
+
+def _difference(one: Tensor, other: Tensor) -> float:
+    if one.shape != other.shape:
+        return float("inf")
+    return float((one - other).abs().max()) if one.numel() else 0.0
+
+
+def main(artifact: str, texts: str, result: str, device: str, threads: str) -> None:
+    """Load an artifact, compute the logits of the texts in a JSON file and write them as safetensors."""
+    torch.set_num_threads(int(threads))
+    predictor = Predictor.load(artifact, device=device)
+    rows = json.loads(Path(texts).read_text(encoding="utf-8"))
+    examples = [Example(str(n), row["text"], words=None if row["words"] is None else tuple(map(tuple, row["words"]))) for n, row in enumerate(rows)]
+    logits = predictor.logits([predictor.task.encode(example, predictor.encoder) for example in examples])
+    save_file({str(number): row.contiguous() for number, row in enumerate(logits)}, result)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,91 @@
+"""What this machine has: cores, instructions, memory, accelerators."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The facts that decide how training and prediction run.
+
+    `memory_bytes` and `free_memory_bytes` are 0 where the system does not say; `has_bf16` means that matrix products in
+    bfloat16 are done by the hardware; `has_vnni` the same for int8.
+    """
+
+    processor: str
+    cores: int
+    memory_bytes: int
+    free_memory_bytes: int
+    has_bf16: bool
+    has_vnni: bool
+    accelerator: str
+    accelerator_memory_bytes: int
+
+
+def inspect_machine() -> Machine:
+    """Look at the machine."""
+    flags = cpu_flags()
+    device = torch.accelerator.current_accelerator(check_available=True)
+    total, free = _memory()
+    is_cuda = device is not None and device.type == "cuda"
+    return Machine(
+        processor=_processor(),
+        cores=len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1,
+        memory_bytes=total,
+        free_memory_bytes=free,
+        has_bf16=has_bf16(device or torch.device("cpu")),
+        has_vnni=bool(flags & {"avx512_vnni", "avx_vnni", "asimddp", "i8mm"}),
+        accelerator="none" if device is None else torch.cuda.get_device_name() if is_cuda else device.type,
+        accelerator_memory_bytes=torch.cuda.get_device_properties(0).total_memory if is_cuda else 0,
+    )
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether matrix products in bfloat16 are done by the device's hardware (not emulated, which is slower than fp32)."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and bool(cpu_flags() & {"avx512_bf16", "amx_bf16"})
+
+
+def cpu_flags() -> frozenset[str]:
+    """The processor's instruction sets as Linux names them; empty elsewhere."""
+    path = Path("/proc/cpuinfo")
+    if not path.is_file():
+        return frozenset()
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        if line.startswith(("flags", "Features")):
+            return frozenset(line.partition(":")[2].split())
+    return frozenset()
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process has held: of the accelerator if one is used, else resident memory."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated() > 0:
+        return torch.cuda.max_memory_allocated()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _processor() -> str:
+    path = Path("/proc/cpuinfo")
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _memory() -> tuple[int, int]:
+    path = Path("/proc/meminfo")
+    if not path.is_file():
+        return 0, 0
+    rows = dict(line.split(":", 1) for line in path.read_text(encoding="utf-8").splitlines() if ":" in line)
+    return int(rows["MemTotal"].split()[0]) * 1024, int(rows["MemAvailable"].split()[0]) * 1024

@@ -1,0 +1,306 @@
+"""The whole story of a run, top to bottom: data, checks, model, training, artifact, proof, evaluation, report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from tunesmith.data.checks import check
+from tunesmith.data.dataset import Loaded
+from tunesmith.data.encoding_checks import TokenCount, check_encoding
+from tunesmith.data.records import Example, Finding, Splits
+from tunesmith.data.splits import fingerprint
+from tunesmith.errors import CheckpointError, DataError, RecipeError, ResourceError
+from tunesmith.evaluation.page import render
+from tunesmith.evaluation.report import Cost, HistoryPoint, RunReport, SplitReport, evaluate_split, metrics_json
+from tunesmith.evaluation.results import write_predictions
+from tunesmith.experiment import Experiment
+from tunesmith.inference.artifact import Origin, add_file, save_artifact
+from tunesmith.inference.parity import Parity, prove_reload
+from tunesmith.inference.predictor import Predictor, best_device
+from tunesmith.machine import has_bf16, peak_memory_bytes
+from tunesmith.models.backbone import Backbone, enable_gradient_checkpointing, load
+from tunesmith.models.catalogue import locate
+from tunesmith.models.model import Model
+from tunesmith.tasks import Task
+from tunesmith.tasks.encoding import Encoded, TextEncoder
+from tunesmith.training.batching import StepPlan
+from tunesmith.training.fitting import Fitted, Fitting, Folders, Validation
+from tunesmith.training.loop import Learner, Material, Scheduled
+from tunesmith.training.optimizer import Optimizer
+from tunesmith.training.precision import MasterWeights
+from tunesmith.training.range_test import RangeTest, range_test
+from tunesmith.training.run_log import read_log
+from tunesmith.training.tracking import make_accelerator
+from tunesmith.versions import versions
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that is known before training: examples, the task with its labels, encoded texts, and findings."""
+
+    splits: Splits
+    findings: tuple[Finding, ...]
+    backbone: Backbone
+    task: Task
+    encoder: TextEncoder
+    encoded: dict[str, list[Encoded]]
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """The fingerprint of each split."""
+        return {name: fingerprint(examples) for name, examples in self.splits.named().items()}
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run: its folder and its report."""
+
+    folder: Path
+    report: RunReport
+
+    @property
+    def artifact(self) -> Path:
+        """The folder to load with `Predictor.load`."""
+        return self.folder / "artifact"
+
+
+def run(experiment: Experiment, folder: str | Path, *, overwrite: bool = False, quiet: bool = False) -> Result:
+    """Do everything that the recipe says, in a new folder.
+
+    Raises:
+        RecipeError: the folder holds another run and `overwrite` is not set.
+        TunesmithError: whatever is wrong with the data, the model or the machine.
+    """
+    place = Path(folder)
+    if place.exists() and any(place.iterdir()) and not overwrite:
+        raise RecipeError("The output folder is not empty.", where=str(place), to_do="Use 'tunesmith resume' to go on, --overwrite to start anew, or another --out.")
+    prepared = prepare(experiment)
+    stop_at_errors(prepared.findings)
+    try:
+        if place.exists():
+            shutil.rmtree(place)
+        place.mkdir(parents=True)
+        (place / "recipe.yaml").write_text(experiment.to_yaml(), encoding="utf-8")
+    except OSError as error:
+        raise ResourceError(f"The output folder cannot be written: {error.strerror}.", where=str(place), to_do="Choose another --out folder.") from error
+    return finish(experiment, prepared, place, quiet=quiet)
+
+
+def resume(folder: str | Path, *, quiet: bool = False) -> Result:
+    """Go on with a run that was interrupted, to the result that it would have had.
+
+    Raises:
+        CheckpointError: the folder holds no run, or its checkpoint belongs to other data.
+    """
+    place = Path(folder)
+    if not (place / "recipe.yaml").is_file():
+        raise CheckpointError("There is no run to resume.", where=str(place), to_do="Give the --out folder of an earlier 'tunesmith run'.")
+    experiment = Experiment.from_yaml(place / "recipe.yaml")
+    prepared = prepare(experiment)
+    stop_at_errors(prepared.findings)
+    return finish(experiment, prepared, place, quiet=quiet)
+
+
+def prepare(experiment: Experiment) -> Prepared:
+    """Read and check the data, load the model, and encode every text."""
+    loaded: Loaded = experiment.data.load(experiment.task.label_kind, experiment.seed)
+    return prepare_splits(experiment, loaded.splits, [*loaded.findings, *check(loaded.splits, label_kind=experiment.task.label_kind)])
+
+
+def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Finding] = ()) -> Prepared:
+    """Load the model, learn the labels and encode every text of these splits."""
+    if not len(splits.train):
+        raise DataError("There is no training example.", where="data.train", to_do="Check the file and the findings of 'tunesmith check'.")
+    backbone = load(locate(experiment.model.name), dropout=experiment.model.dropout)
+    task = experiment.task.prepared(splits.train, backbone.tokenizer)
+    wanted = experiment.task.max_length
+    if wanted > backbone.max_length:
+        raise RecipeError(f"max_length is {wanted}, but the model reads at most {backbone.max_length} tokens.", where="task.max_length", to_do=f"Use at most {backbone.max_length}; longer texts are read in windows.")
+    encoder = TextEncoder.of(backbone.tokenizer, wanted or backbone.max_length, backbone.prefix)
+    if encoder.room < 8:
+        raise RecipeError(f"max_length {wanted} leaves room for {encoder.room} tokens of text.", where="task.max_length", to_do="Use at least 16.")
+    known = set(task.labels)
+    found = list(findings)
+    unseen = any(finding.code == "unseen_labels" for finding in findings)
+    encoded: dict[str, list[Encoded]] = {}
+    for name, examples in splits.named().items():
+        if unseen and known and name != "train":
+            continue  # The finding names the labels that training lacks; it stops the run.
+        encoded[name] = [task.encode(example, encoder) for example in examples]
+        found += check_encoding(examples, [count_of(item, task) for item in encoded[name]], max_length=encoder.max_length, windows=True, split=name)
+    return Prepared(splits, tuple(found), backbone, task, encoder, encoded)
+
+
+def count_of(item: Encoded, task: Task) -> TokenCount:
+    """What the checks need to know of an encoded example."""
+    trainable = 0 if item.target is None else len(item.units) if task.label_kind == "spans" else 1
+    text_tokens = item.tokens
+    return TokenCount(tokens=text_tokens, unknown=item.unknown, trainable=trainable, lost_spans=item.lost)
+
+
+def stop_at_errors(findings: Sequence[Finding]) -> None:
+    """Raise a DataError if a finding is an error."""
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if errors:
+        first = errors[0]
+        more = f" (and {len(errors) - 1} more errors)" if len(errors) > 1 else ""
+        raise DataError(f"{first.message}{more}", where="; ".join(first.examples) or first.code, to_do="Run 'tunesmith check' to see all findings, and correct the data.")
+
+
+def finish(experiment: Experiment, prepared: Prepared, folder: Path, *, quiet: bool) -> Result:
+    """Train from the newest checkpoint on, save, prove, evaluate and report."""
+    began = time.monotonic()
+    model = make_model(experiment, prepared)
+    parameters = (sum(p.numel() for p in model.parameters()), sum(p.numel() for p in model.parameters() if p.requires_grad))
+    fitted, tested = fit(experiment, prepared, model, folder, quiet=quiet)
+    experiment.method.merge(model)
+    model.eval()
+    predictor = calibrated(Predictor(model, prepared.task, prepared.encoder), prepared, enabled=experiment.evaluation.calibrate)
+    origin = Origin(experiment.to_yaml(), prepared.fingerprints, prepared.backbone.identity, versions(), experiment.seed)
+    save_artifact(folder / "artifact", model, predictor.task, prepared.encoder, origin, prepared.backbone.prefix)
+    proof = prove_reload(predictor, folder / "artifact", spread(prepared.splits.validation or prepared.splits.test or prepared.splits.train, 32))
+    served = Predictor.load(folder / "artifact")
+    splits = judge(served, prepared, folder, experiment)
+    report = RunReport(
+        name=experiment.name,
+        created=time.strftime("%Y-%m-%d %H:%M:%S"),
+        task_name=str(experiment.to_mapping()["task"]["name"]),  # type: ignore[index]
+        main_metric=prepared.task.metric,
+        splits=splits,
+        history=history(folder / "log.jsonl", prepared.task.metric),
+        findings=prepared.findings,
+        cost=Cost(fitted.progress.seconds, time.monotonic() - began, None, *parameters, peak_memory_bytes(), fitted.examples_per_second),
+        settings=experiment.to_yaml(),
+        versions=versions(),
+        seed=experiment.seed,
+        model_identity=prepared.backbone.identity,
+        fingerprints=prepared.fingerprints,
+        parity=describe(proof),
+        learning_rate_test=tested.points if tested else (),
+        notes=(f"{100 * fitted.padding_share:.1f} % of the tokens computed in training were padding.",),
+    )
+    write_report(report, folder)
+    return Result(folder, report)
+
+
+def make_model(experiment: Experiment, prepared: Prepared) -> Model:
+    """Backbone and head, with the method's weights open."""
+    torch.manual_seed(experiment.seed)
+    model = Model(prepared.backbone, prepared.task, experiment.model.dropout)
+    if experiment.training.gradient_checkpointing:
+        enable_gradient_checkpointing(model.body)
+    experiment.method.apply(model)
+    return model
+
+
+def fit(experiment: Experiment, prepared: Prepared, model: Model, folder: Path, *, quiet: bool) -> tuple[Fitted, RangeTest | None]:
+    """Train the model and leave the best weights in it."""
+    settings = experiment.training
+    accelerator = make_accelerator(experiment.trackers, folder, experiment.name)
+    model.to(accelerator.device)
+    pad_id = prepared.encoder.tokenizer.pad_token_id or 0
+    material = Material(prepared.task, prepared.splits.train, prepared.encoded["train"], pad_id)
+    plan = StepPlan(prepared.encoded["train"], settings.epochs, settings.batch_size, settings.accumulate, settings.max_tokens, experiment.seed)
+    tested = None
+    peak = settings.learning_rate or experiment.method.learning_rate
+    if peak == "auto":
+        tested = remembered_range_test(experiment, prepared, material, plan, folder)
+        peak = tested.suggestion
+    learner = make_learner(experiment, model)
+    validation = Validation(prepared.splits.validation, prepared.encoded.get("validation", []), settings.metric, settings.validate_every, settings.patience)
+    folders = Folders(folder / "checkpoints", folder / "log.jsonl", run_id(experiment, prepared))
+    rate = Scheduled(float(peak), settings.rise_and_fall(), plan.total)
+    fitting = Fitting(learner, material, plan, validation, prepared.encoder)
+    fitted = fitting.run(rate, folders, accelerator, checkpoint_every=settings.checkpoint_every, quiet=quiet)
+    accelerator.end_training()
+    return fitted, tested
+
+
+def make_learner(experiment: Experiment, model: Model) -> Learner:
+    """The optimiser over the model's learning weights, in the precision that the recipe or the machine says."""
+    settings = experiment.training
+    low = settings.precision == "bf16" or (settings.precision == "auto" and has_bf16(best_device()))
+    weights = MasterWeights(model, enabled=low)
+    optimizer = Optimizer(model, weights.learning(), experiment.optimizer, settings.grouping())
+    return Learner(model, weights, optimizer, experiment.objective, settings.clip, experiment.seed)
+
+
+def remembered_range_test(experiment: Experiment, prepared: Prepared, material: Material, plan: StepPlan, folder: Path) -> RangeTest:
+    """The learning-rate range test on a fresh model, done once per run and kept in learning_rate.json."""
+    kept = folder / "learning_rate.json"
+    if kept.is_file():
+        values = json.loads(kept.read_text(encoding="utf-8"))
+        return RangeTest(tuple((rate, loss) for rate, loss in values["points"]), values["suggestion"])
+    backbone = load(locate(experiment.model.name), dropout=experiment.model.dropout)
+    throwaway = Prepared(prepared.splits, (), backbone, prepared.task, prepared.encoder, prepared.encoded)
+    accelerator = make_accelerator((), folder, experiment.name)
+    model = make_model(experiment, throwaway).to(accelerator.device)
+    found = range_test(make_learner(experiment, model), material, plan, accelerator)
+    kept.write_text(json.dumps({"points": found.points, "suggestion": found.suggestion}), encoding="utf-8")
+    return found
+
+
+def calibrated(predictor: Predictor, prepared: Prepared, *, enabled: bool) -> Predictor:
+    """The predictor with a temperature fitted on the validation split."""
+    encoded = prepared.encoded.get("validation", [])
+    if not enabled or not encoded:
+        return predictor
+    task = predictor.task.calibrated(encoded, predictor.logits(encoded))
+    return Predictor(predictor.model, task, predictor.encoder)
+
+
+def judge(served: Predictor, prepared: Prepared, folder: Path, experiment: Experiment) -> tuple[SplitReport, ...]:
+    """Evaluate the artifact on every split that it did not learn from."""
+    reports = []
+    for name in ("validation", "test"):
+        examples = prepared.splits.named().get(name, ())
+        if examples:
+            predictions = served.predict(examples)
+            reports.append(evaluate_split(name, served.task, examples, predictions, seed=experiment.seed, resamples=experiment.evaluation.resamples))
+            write_predictions(folder / "predictions.jsonl", name, examples, predictions, append=len(reports) > 1)
+    return tuple(reports)
+
+
+def write_report(report: RunReport, folder: Path) -> None:
+    """Write metrics.json and report.html, and put both into the artifact."""
+    metrics = json.dumps(metrics_json(report), indent=2, ensure_ascii=False)
+    page = render(report)
+    (folder / "metrics.json").write_text(metrics, encoding="utf-8")
+    (folder / "report.html").write_text(page, encoding="utf-8")
+    add_file(folder / "artifact", "metrics.json", metrics)
+    add_file(folder / "artifact", "report.html", page)
+
+
+def history(log: Path, metric: str) -> tuple[HistoryPoint, ...]:
+    """The learning curve, read from the log."""
+    measured = {entry["step"]: entry["metrics"][metric] for entry in read_log(log) if entry["event"] == "validation"}  # type: ignore[index]
+    return tuple(
+        HistoryPoint(step=entry["step"], epoch=entry["epoch"], loss=entry["loss"], learning_rate=entry["learning_rate"], validation=measured.get(entry["step"]))  # type: ignore[arg-type]
+        for entry in read_log(log)
+        if entry["event"] == "step"
+    )
+
+
+def run_id(experiment: Experiment, prepared: Prepared) -> str:
+    """The fingerprint of all that decides the weights; a checkpoint of another is refused."""
+    text = json.dumps([experiment.to_mapping(), prepared.fingerprints, prepared.backbone.identity], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def spread(examples: Sequence[Example], size: int) -> list[Example]:
+    """Up to `size` examples, spread evenly."""
+    step = max(1, len(examples) // size)
+    return [examples[index] for index in range(0, len(examples), step)][:size]
+
+
+def describe(proof: Parity) -> str:
+    """The reload check in one sentence."""
+    return f"Reloaded in a fresh process: the logits of {proof.texts} texts differ by {proof.largest_difference:g}."

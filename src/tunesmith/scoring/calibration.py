@@ -1,0 +1,51 @@
+"""The temperature that makes probabilities honest."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
+
+from tunesmith.errors import TrainingError
+
+LOWEST, HIGHEST = 0.05, 20.0
+"""Limits of a temperature: beyond them all probabilities are 0, 1 or equal."""
+
+
+def fit_temperature(logits: NDArray[np.float64], gold: NDArray[np.int64]) -> float:
+    """The temperature whose scaled logits give gold the least negative log-likelihood (Guo et al. 2017, sec. 4.2).
+
+    `logits` is [N, C]. `gold` [N] holds class numbers (softmax), or `gold` [N, C] holds 0 or 1 for each logit (sigmoid:
+    binary with C = 1, and multi-label). Without rows, or where no other temperature is better, it is 1.
+
+    Raises:
+        TrainingError: a logit is not a finite number.
+    """
+    if len(logits) == 0:
+        return 1.0
+    if not np.isfinite(logits).all():
+        raise TrainingError(
+            "The model gives scores that are not finite numbers, so no temperature can be fitted.",
+            where="the validation examples",
+            to_do="Lower the learning rate, or train in a higher precision.",
+        )
+    found = minimize_scalar(
+        lambda log: negative_log_likelihood(logits, gold, math.exp(log)),
+        bounds=(math.log(LOWEST), math.log(HIGHEST)),
+        method="bounded",
+        options={"xatol": 1e-4},
+    )
+    temperature = min(max(math.exp(float(found.x)), LOWEST), HIGHEST)
+    before = negative_log_likelihood(logits, gold, 1.0)
+    return temperature if negative_log_likelihood(logits, gold, temperature) < before else 1.0
+
+
+def negative_log_likelihood(logits: NDArray[np.float64], gold: NDArray[np.int64], temperature: float = 1.0) -> float:
+    """The mean negative log-likelihood of gold at a temperature; shapes as in `fit_temperature`."""
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    if gold.ndim == 2:
+        return float(np.mean(np.logaddexp(0.0, scaled) - gold * scaled))
+    return float(np.mean(logsumexp(scaled, axis=1) - scaled[np.arange(len(gold)), gold]))

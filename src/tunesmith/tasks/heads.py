@@ -1,0 +1,63 @@
+"""The layers that tasks put on a backbone."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tunesmith.tasks.crf import LinearChainCRF
+from tunesmith.tasks.encoding import Batch
+
+
+class SequenceHead(nn.Module):
+    """Token states [P, T, H] -> logits [E, C]: pooled over tokens, then over an example's windows."""
+
+    def __init__(self, hidden_size: int, outputs: int, pooling: str, window_pooling: str, dropout: float) -> None:
+        super().__init__()
+        self.pooling = pooling
+        self.window_pooling = window_pooling
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(hidden_size, outputs)
+        nn.init.normal_(self.output.weight, std=0.02)
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """Pool, project, and pool the windows of each example."""
+        logits = self.output(self.dropout(pool(hidden, batch.attention_mask, self.pooling)))
+        if len(batch.example_of) == batch.size:
+            return logits
+        index = batch.example_of[:, None].expand_as(logits)
+        start = logits.new_zeros(batch.size, logits.shape[1])
+        reduce = "mean" if self.window_pooling == "mean" else "amax"
+        return start.scatter_reduce(0, index, logits, reduce, include_self=False)
+
+
+def pool(hidden: Tensor, mask: Tensor, how: str) -> Tensor:
+    """Token states [P, T, H] -> one state [P, H] over the unmasked tokens: their mean or maximum, the first, or the last."""
+    if how == "cls":
+        return hidden[:, 0]
+    if how == "last":
+        last = mask.cumsum(1).argmax(1)
+        return hidden[torch.arange(len(hidden), device=hidden.device), last]
+    weights = mask[:, :, None].to(hidden.dtype)
+    if how == "max":
+        return hidden.masked_fill(weights == 0, float("-inf")).amax(1)
+    return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
+
+
+class TokenHead(nn.Module):
+    """Token states [P, T, H] -> tag scores [P, U, K] of each unit, read at its first token; with an optional CRF."""
+
+    def __init__(self, hidden_size: int, tags: tuple[str, ...], dropout: float, *, crf: bool) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(hidden_size, len(tags))
+        nn.init.normal_(self.output.weight, std=0.02)
+        nn.init.zeros_(self.output.bias)
+        self.crf = LinearChainCRF(tags, constrained=True) if crf else None
+
+    def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """Gather the units' first tokens and score their tags."""
+        index = batch.unit_positions[:, :, None].expand(-1, -1, hidden.shape[-1])
+        scores: Tensor = self.output(self.dropout(hidden.gather(1, index)))
+        return scores

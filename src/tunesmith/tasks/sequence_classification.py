@@ -1,0 +1,271 @@
+"""One answer per text: a class, yes or no, several classes, or a number."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+
+from tunesmith.data.records import Example, Prediction
+from tunesmith.errors import LabelError, RecipeError, nearest
+from tunesmith.scoring import Measure
+from tunesmith.scoring.calibration import fit_temperature
+from tunesmith.scoring.classification import class_table, confusion_of, label_set_table, measure_classes, measure_label_sets
+from tunesmith.scoring.numbers import measure_numbers
+from tunesmith.scoring.tables import Confusion, Table
+from tunesmith.tasks.encoding import Batch, Encoded, Piece, TextEncoder, collate_pieces, windows
+from tunesmith.tasks.heads import SequenceHead
+from tunesmith.tasks.losses import binary_loss, class_loss
+
+Problem = Literal["single_label", "binary", "multi_label", "regression"]
+
+_KINDS = {"single_label": "class", "binary": "class", "multi_label": "classes", "regression": "number"}
+_METRICS = {"single_label": "accuracy", "binary": "accuracy", "multi_label": "micro_f1", "regression": "spearman"}
+
+
+@dataclass(frozen=True)
+class SequenceClassification:
+    """Give each text one class, one of two, several, or a number; long texts are read in windows whose logits are pooled.
+
+    Needs: labels that are strings (a set of strings for `multi_label`, numbers for `regression`).
+
+    Attributes:
+        problem: what an answer is; "binary" uses one logit and the binary cross-entropy.
+        labels: the classes; empty means those of the training split, sorted.
+        positive: the class that a binary logit speaks for; empty means the last of the two.
+        class_weights: "balanced" for weights inverse to the class counts, a weight per class, or none.
+        focal_gamma: exponent of the focal loss; 0 is the plain cross-entropy.
+        label_smoothing: share of the target given to all classes alike, in [0, 1).
+        pooling: how token states become one; "auto" takes what the backbone was trained with.
+        window_pooling: how the logits of a long text's windows become one.
+        max_length: tokens per window, special tokens included; 0 means the model's own limit.
+        stride: tokens that neighbouring windows share.
+        threshold: probability from which a label is given (binary and multi-label).
+        temperature: divides the logits before probabilities are taken; fitted on validation after training.
+        mean, scale: location and scale of the training numbers (regression), learnt from them.
+    """
+
+    problem: Problem = "single_label"
+    labels: tuple[str, ...] = ()
+    positive: str = ""
+    class_weights: Literal["balanced"] | dict[str, float] | None = None
+    focal_gamma: float = 0.0
+    label_smoothing: float = 0.0
+    pooling: Literal["auto", "mean", "cls", "max", "last"] = "auto"
+    window_pooling: Literal["mean", "max"] = "mean"
+    max_length: int = 0
+    stride: int = 32
+    threshold: float = 0.5
+    temperature: float = 1.0
+    mean: float = 0.0
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1:
+            raise RecipeError("label_smoothing must be at least 0 and below 1.", where="task.label_smoothing")
+        if self.focal_gamma < 0:
+            raise RecipeError("focal_gamma must not be negative.", where="task.focal_gamma")
+        if not 0 < self.threshold < 1:
+            raise RecipeError("threshold must lie between 0 and 1.", where="task.threshold")
+        if self.problem == "regression" and (self.class_weights or self.focal_gamma or self.label_smoothing or self.labels):
+            raise RecipeError(
+                "labels, class_weights, focal_gamma and label_smoothing have no effect on regression.",
+                where="task",
+                to_do="Remove them, or choose another problem.",
+            )
+
+    @property
+    def metric(self) -> str:
+        """Accuracy, micro-F1 for several labels, Spearman's correlation for numbers."""
+        return _METRICS[self.problem]
+
+    @property
+    def label_kind(self) -> str:
+        """The form of the labels."""
+        return _KINDS[self.problem]
+
+    @property
+    def token_types(self) -> int:
+        """Sequence classification tells no kinds of token apart."""
+        return 0
+
+    def prepared(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> Self:
+        """Return a copy with labels, class weights or the scale of the numbers learnt from the training examples."""
+        if self.problem == "regression":
+            numbers = np.array([number_of(example) for example in examples])
+            return replace(self, mean=float(numbers.mean()), scale=float(numbers.std()) or 1.0)
+        counts = Counter(label for example in examples for label in labels_of(example))
+        labels = self.labels or tuple(sorted(counts))
+        if self.problem == "binary" and len(labels) != 2:
+            raise LabelError(
+                f"A binary task needs exactly two labels; these are {len(labels)}: {', '.join(labels[:5])}.",
+                where="task.problem",
+                to_do="Use problem: single_label, or name the two labels in task.labels.",
+            )
+        return replace(self, labels=labels, class_weights=self._weights(labels, counts, len(examples)))
+
+    def _weights(self, labels: tuple[str, ...], counts: Mapping[str, int], size: int) -> dict[str, float] | None:
+        if self.class_weights is None:
+            return None
+        if self.class_weights == "balanced":
+            # For several labels the weight is negatives per positive, as pos_weight wants it.
+            if self.problem == "multi_label":
+                return {label: (size - counts[label]) / max(counts[label], 1) for label in labels}
+            return {label: size / (len(labels) * max(counts[label], 1)) for label in labels}
+        for label in self.class_weights:
+            if label not in labels:
+                raise RecipeError(f"class_weights names the unknown label '{label}'.{nearest(label, labels)}", where="task.class_weights")
+        return {label: self.class_weights.get(label, 1.0) for label in labels}
+
+    def encode(self, example: Example, encoder: TextEncoder) -> Encoded:
+        """Turn a text into windows, with its label as target if it has one."""
+        tokens = encoder.tokens(example.text)
+        pieces = []
+        for start, end in windows(len(tokens.ids), encoder.room, min(self.stride, encoder.room // 2)):
+            ids = encoder.wrap(tokens.ids[start:end])
+            pieces.append(Piece(ids, np.zeros_like(ids), np.zeros(0, dtype=np.int64)))
+        return Encoded(tuple(pieces), self._target(example), unknown=tokens.unknown)
+
+    def _target(self, example: Example) -> NDArray[np.float64] | None:
+        if example.label is None:
+            return None
+        if self.problem == "regression":
+            return np.array((number_of(example) - self.mean) / self.scale)
+        numbers = [self._number(label, example) for label in labels_of(example)]
+        if self.problem == "multi_label":
+            row = np.zeros(len(self.labels))
+            row[numbers] = 1
+            return row
+        if self.problem == "binary":
+            return np.array([float(self.labels[numbers[0]] == self._positive)])
+        return np.array(float(numbers[0]))
+
+    def _number(self, label: str, example: Example) -> int:
+        if label not in self.labels:
+            known = ", ".join(self.labels[:8])
+            raise LabelError(
+                f"Unknown label '{label}'.{nearest(label, self.labels)}",
+                where=example.origin or example.id,
+                to_do=f"Known labels: {known}{' ...' if len(self.labels) > 8 else ''}. Correct the row or add the label.",
+            )
+        return self.labels.index(label)
+
+    @property
+    def _positive(self) -> str:
+        return self.positive or self.labels[-1]
+
+    def collate(self, encoded: Sequence[Encoded], pad_id: int) -> Batch:
+        """Join encoded examples into tensors."""
+        targets = None
+        rows = [item.target for item in encoded if item.target is not None]
+        if rows and len(rows) == len(encoded):
+            stacked = torch.from_numpy(np.stack(rows))
+            targets = stacked.long() if self.problem == "single_label" else stacked.float()
+        return collate_pieces(encoded, pad_id, targets, float(len(encoded)))
+
+    def build_head(self, hidden_size: int, pooling: str, dropout: float) -> nn.Module:
+        """Pooling, dropout and one linear layer."""
+        outputs = len(self.labels) if self.problem in ("single_label", "multi_label") else 1
+        return SequenceHead(hidden_size, outputs, pooling if self.pooling == "auto" else self.pooling, self.window_pooling, dropout)
+
+    def loss(self, head: nn.Module, logits: Tensor, batch: Batch) -> Tensor:
+        """The mean loss over the examples."""
+        assert batch.targets is not None, "a batch for training has targets"
+        if self.problem == "regression":
+            return (logits[:, 0].float() - batch.targets).pow(2).mean()
+        weights = None
+        if isinstance(self.class_weights, dict):
+            weights = torch.tensor([self.class_weights[label] for label in self.labels], device=logits.device)
+        if self.problem == "single_label":
+            return class_loss(logits, batch.targets, weights, self.label_smoothing, self.focal_gamma)
+        if self.problem == "binary" and weights is not None:
+            positive = self.labels.index(self._positive)
+            weights = weights[positive : positive + 1] / weights[1 - positive]
+        return binary_loss(logits, batch.targets, weights, self.label_smoothing, self.focal_gamma)
+
+    def infer(self, logits: Tensor, batch: Batch) -> list[Tensor]:
+        """One row of logits per example."""
+        return list(logits.float().cpu())
+
+    def decode(
+        self, head: nn.Module, examples: Sequence[Example], encoded: Sequence[Encoded], logits: Sequence[Tensor]
+    ) -> list[Prediction]:
+        """Turn each example's logits into an answer."""
+        return [self._answer(example, row) for example, row in zip(examples, logits, strict=True)]
+
+    def _answer(self, example: Example, row: Tensor) -> Prediction:
+        if self.problem == "regression":
+            return Prediction(example.id, float(row[0]) * self.scale + self.mean, math.nan)
+        scaled = row / self.temperature
+        if self.problem == "single_label":
+            scores = dict(zip(self.labels, scaled.softmax(-1).tolist(), strict=True))
+            best = max(scores, key=scores.__getitem__)
+            return Prediction(example.id, best, scores[best], scores)
+        probabilities = scaled.sigmoid().tolist()
+        if self.problem == "binary":
+            yes = probabilities[0]
+            negative = next(label for label in self.labels if label != self._positive)
+            scores = {negative: 1 - yes, self._positive: yes}
+            best = self._positive if yes >= self.threshold else negative
+            return Prediction(example.id, best, scores[best], scores)
+        scores = dict(zip(self.labels, probabilities, strict=True))
+        given = tuple(label for label in self.labels if scores[label] >= self.threshold)
+        sure = math.prod(p if p >= self.threshold else 1 - p for p in probabilities)
+        return Prediction(example.id, given, sure, scores)
+
+    def measures(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Measure]:
+        """The metrics of these answers."""
+        if self.problem == "regression":
+            return measure_numbers(examples, predictions)
+        if self.problem == "multi_label":
+            return measure_label_sets(examples, predictions, self.labels)
+        return measure_classes(examples, predictions, self.labels)
+
+    def tables(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> tuple[Table, ...]:
+        """Precision, recall and F1 per class."""
+        if self.problem == "regression":
+            return ()
+        make = label_set_table if self.problem == "multi_label" else class_table
+        return (Table("Per class", "", make(examples, predictions, self.labels)),)
+
+    def confusion(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> Confusion | None:
+        """Which class was taken for which; none for several labels or numbers."""
+        return confusion_of(examples, predictions, self.labels) if self.label_kind == "class" else None
+
+    def is_correct(self, example: Example, prediction: Prediction) -> bool:
+        """Whether the answer is the label; for numbers, whether it is within half the training numbers' deviation."""
+        if self.problem == "regression":
+            return abs(number_of(example) - float(prediction.label)) <= self.scale / 2  # type: ignore[arg-type]
+        return example.label == prediction.label
+
+    def calibrated(self, encoded: Sequence[Encoded], logits: Sequence[Tensor]) -> Self:
+        """Return a copy whose temperature fits the validation examples (Guo et al. 2017, sec. 4.2)."""
+        targets = [item.target for item in encoded if item.target is not None]
+        if self.problem == "regression" or not targets:
+            return self
+        rows = torch.stack(list(logits)).numpy().astype(np.float64)
+        return replace(self, temperature=fit_temperature(rows, np.stack(targets).astype(np.int64)))
+
+
+def labels_of(example: Example) -> tuple[str, ...]:
+    """The classes of an example, one or several."""
+    if isinstance(example.label, str):
+        return (example.label,)
+    if isinstance(example.label, tuple) and all(isinstance(label, str) for label in example.label):
+        return example.label  # type: ignore[return-value]
+    raise LabelError(f"The label {example.label!r} is not a class.", where=example.origin or example.id, to_do="Check task.problem and data.label.")
+
+
+def number_of(example: Example) -> float:
+    """The number that labels an example."""
+    if isinstance(example.label, float | int):
+        return float(example.label)
+    raise LabelError(f"The label {example.label!r} is not a number.", where=example.origin or example.id, to_do="Use numbers, or another problem.")

@@ -1,0 +1,276 @@
+"""Labelled spans in a text: a tag for each word or character, and spans on the original text back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+
+from tunesmith.data.records import Example, Prediction, Span
+from tunesmith.errors import LabelError, RecipeError, nearest
+from tunesmith.scoring import Measure
+from tunesmith.scoring.calibration import fit_temperature
+from tunesmith.scoring.entities import entity_table, measure_entities, word_ranges, word_table
+from tunesmith.scoring.tables import Confusion, Table
+from tunesmith.tasks.crf import bio_viterbi
+from tunesmith.tasks.encoding import (
+    IGNORED,
+    Batch,
+    Encoded,
+    Piece,
+    TextEncoder,
+    collate_pieces,
+    first_tokens,
+    pad,
+    split_across,
+    windows,
+)
+from tunesmith.tasks.heads import TokenHead
+from tunesmith.tasks.losses import class_loss
+from tunesmith.tasks.word_shapes import SHAPES, is_uncased, word_shape
+
+
+@dataclass(frozen=True)
+class TokenClassification:
+    """Find labelled spans: each word (each character of Chinese) gets a BIO tag, read at its first token.
+
+    Needs: labels that are spans. Long texts are read in overlapping windows; each word is judged in the window that
+    shows most of its surroundings, and the tags are decoded over the whole text, so no entity is lost at a border.
+
+    Attributes:
+        labels: the entity types; empty means those of the training split, sorted.
+        crf: learn tag transitions with a linear-chain CRF (Lafferty et al. 2001).
+        casing: tell the backbone each word's shape (lower, Title, UPPER, single letter, mixed, digit); "auto" does so
+            when the tokenizer lower-cases its input.
+        label_smoothing: share of the target given to all tags alike, in [0, 1); not with a CRF.
+        max_length: tokens per window, special tokens included; 0 means the model's own limit.
+        stride: tokens that neighbouring windows share.
+        temperature: divides the scores before probabilities are taken; fitted on validation after training.
+    """
+
+    labels: tuple[str, ...] = ()
+    crf: bool = False
+    casing: bool | Literal["auto"] = "auto"
+    label_smoothing: float = 0.0
+    max_length: int = 0
+    stride: int = 64
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1:
+            raise RecipeError("label_smoothing must be at least 0 and below 1.", where="task.label_smoothing")
+        if self.crf and self.label_smoothing:
+            raise RecipeError("A CRF has no per-tag targets to smooth.", where="task", to_do="Remove label_smoothing or crf.")
+
+    @property
+    def metric(self) -> str:
+        """Entity F1: exact borders and type."""
+        return "f1"
+
+    @property
+    def label_kind(self) -> str:
+        """The form of the labels."""
+        return "spans"
+
+    @property
+    def token_types(self) -> int:
+        """One kind of token per word shape when `casing` is on."""
+        return len(SHAPES) if self.casing is True else 0
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """O, then B- and I- of each label."""
+        return ("O", *(f"{prefix}-{label}" for label in self.labels for prefix in "BI"))
+
+    def prepared(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> Self:
+        """Return a copy with the entity types of the training examples, and casing decided by the tokenizer."""
+        labels = self.labels or tuple(sorted({span.label for example in examples for span in spans_of(example)}))
+        if not labels:
+            raise LabelError("No training example has a labelled span.", where="data.train", to_do="Check the label column and its format.")
+        return replace(self, labels=labels, casing=is_uncased(tokenizer) if self.casing == "auto" else self.casing)
+
+    def encode(self, example: Example, encoder: TextEncoder) -> Encoded:
+        """Turn a text into windows over its words, with a tag number per word as target if it has a label."""
+        units = list(example.words) if example.words is not None else word_ranges(example.text)
+        tokens = split_across(encoder.tokens(example.text), example.text, units, encoder.tokenizer)
+        firsts = first_tokens(tokens.offsets, units)
+        carried = [(unit, first) for unit, first in zip(units, firsts, strict=True) if first >= 0]
+        kinds = self._kinds(example.text, units, tokens.offsets)
+        spans = windows(len(tokens.ids), encoder.room, min(self.stride, encoder.room // 2))
+        owner = owning_windows([first for _, first in carried], spans)
+        before = len(encoder.before)
+        pieces = []
+        for number, (start, end) in enumerate(spans):
+            own = [first - start + before for (_, first), window in zip(carried, owner, strict=True) if window == number]
+            ids = encoder.wrap(tokens.ids[start:end])
+            shape = np.zeros_like(ids)
+            shape[before : before + end - start] = kinds[start:end]
+            pieces.append(Piece(ids, shape, np.array(own, dtype=np.int64)))
+        kept = tuple(unit for unit, _ in carried)
+        target, lost = self._targets(example, kept)
+        return Encoded(tuple(pieces), target, kept, tokens.unknown, lost)
+
+    def _kinds(self, text: str, units: Sequence[tuple[int, int]], offsets: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
+        """The word shape of each token, 0 where `casing` is off or the token belongs to no word."""
+        kinds = np.zeros(len(offsets), dtype=np.int64)
+        if self.casing is not True:
+            return kinds
+        unit = 0
+        for token, (start, end) in enumerate(offsets):
+            while unit < len(units) and units[unit][1] <= start:
+                unit += 1
+            if unit < len(units) and units[unit][0] < end:
+                kinds[token] = word_shape(text[slice(*units[unit])])
+        return kinds
+
+    def _targets(self, example: Example, units: Sequence[tuple[int, int]]) -> tuple[NDArray[np.float64] | None, tuple[str, ...]]:
+        """Tag numbers of the units, and the labels of spans that the units cannot express."""
+        if example.label is None:
+            return None, ()
+        number = {tag: index for index, tag in enumerate(self.tags)}
+        target = np.zeros(len(units))
+        lost = []
+        for span in spans_of(example):
+            if span.label not in self.labels:
+                raise LabelError(
+                    f"Unknown entity type '{span.label}'.{nearest(span.label, self.labels)}",
+                    where=example.origin or example.id,
+                    to_do=f"Known types: {', '.join(self.labels)}. Correct the row or add the type to task.labels.",
+                )
+            inside = [index for index, (start, end) in enumerate(units) if start < span.end and end > span.start]
+            if not inside or units[inside[0]][0] != span.start or units[inside[-1]][1] != span.end:
+                lost.append(span.label)
+            for index in inside:
+                target[index] = number[f"{'B' if index == inside[0] else 'I'}-{span.label}"]
+        return target, tuple(lost)
+
+    def collate(self, encoded: Sequence[Encoded], pad_id: int) -> Batch:
+        """Join encoded examples into tensors; targets are laid out like the units of the pieces."""
+        targets = None
+        labelled = sum(len(item.target) for item in encoded if item.target is not None)
+        if all(item.target is not None for item in encoded):
+            rows = []
+            for item in encoded:
+                borders = np.cumsum([len(piece.unit_positions) for piece in item.pieces])[:-1]
+                rows += np.split(item.target.astype(np.int64), borders)  # type: ignore[union-attr]
+            targets = pad(rows, IGNORED)
+        return collate_pieces(encoded, pad_id, targets, float(labelled))
+
+    def build_head(self, hidden_size: int, pooling: str, dropout: float) -> nn.Module:
+        """Dropout, one linear layer over tags, and the CRF if asked for."""
+        return TokenHead(hidden_size, self.tags, dropout, crf=self.crf)
+
+    def loss(self, head: nn.Module, logits: Tensor, batch: Batch) -> Tensor:
+        """The mean loss over the tagged words: cross-entropy, or the CRF's negative log-likelihood per word."""
+        assert batch.targets is not None, "a batch for training has targets"
+        assert isinstance(head, TokenHead)
+        if head.crf is None:
+            return class_loss(logits, batch.targets, smoothing=self.label_smoothing)
+        likelihood = head.crf.log_likelihood(logits, batch.targets.clamp(min=0), batch.unit_mask)
+        return -likelihood.sum() / max(batch.units, 1.0)
+
+    def infer(self, logits: Tensor, batch: Batch) -> list[Tensor]:
+        """Tag scores [U, K] of each example, its windows put together again."""
+        rows = logits.float().cpu()
+        counts = batch.unit_mask.sum(1).tolist()
+        parts: list[list[Tensor]] = [[] for _ in range(batch.size)]
+        for row, count, example in zip(rows, counts, batch.example_of.tolist(), strict=True):
+            parts[example].append(row[:count])
+        return [torch.cat(part) for part in parts]
+
+    def decode(
+        self, head: nn.Module, examples: Sequence[Example], encoded: Sequence[Encoded], logits: Sequence[Tensor]
+    ) -> list[Prediction]:
+        """The best tag sequence that BIO allows, as spans on the original text."""
+        assert isinstance(head, TokenHead)
+        width = max((len(row) for row in logits), default=0)
+        if width == 0:
+            return [Prediction(example.id, (), math.nan) for example in examples]
+        scores = torch.zeros(len(logits), width, len(self.tags))
+        mask = torch.zeros(len(logits), width, dtype=torch.bool)
+        for index, row in enumerate(logits):
+            scores[index, : len(row)] = row
+            mask[index, : len(row)] = True
+        if head.crf is not None:
+            crf = head.crf
+            scores = scores.to(crf.transitions.device)
+            paths = crf.viterbi(scores, mask.to(scores.device))
+            probabilities = crf.marginals(scores, mask.to(scores.device)).cpu()
+        else:
+            probabilities = (scores / self.temperature).softmax(-1)
+            paths = bio_viterbi(scores.log_softmax(-1), self.tags, mask)
+        return [
+            self._answer(example, item.units, path, chances)
+            for example, item, path, chances in zip(examples, encoded, paths, probabilities, strict=True)
+        ]
+
+    def _answer(self, example: Example, units: Sequence[tuple[int, int]], path: Sequence[int], chances: Tensor) -> Prediction:
+        sure = chances[torch.arange(len(path)), torch.tensor(path, dtype=torch.long)].tolist() if path else []
+        spans: list[Span] = []
+        scores: list[float] = []
+        for (start, end), tag, chance in zip(units, (self.tags[index] for index in path), sure, strict=True):
+            if tag.startswith("B-"):
+                spans.append(Span(start, end, tag[2:]))
+                scores.append(chance)
+            elif tag.startswith("I-"):
+                spans[-1] = Span(spans[-1].start, end, tag[2:])
+                scores[-1] = min(scores[-1], chance)
+        confidence = min(scores) if scores else min(sure, default=math.nan)
+        return Prediction(example.id, tuple(spans), confidence, span_scores=tuple(scores))
+
+    def measures(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Measure]:
+        """Entity precision, recall and F1, macro-F1 over types, and accuracy over words."""
+        return measure_entities(examples, predictions, self.labels)
+
+    def tables(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> tuple[Table, ...]:
+        """Results per entity type, and per word tag."""
+        return (
+            Table("Per entity type", "Exact borders and type.", entity_table(examples, predictions, self.labels)),
+            Table("Per word", "One row per IOB2 tag, as papers print it.", word_table(examples, predictions)),
+        )
+
+    def confusion(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> Confusion | None:
+        """Spans have no single class to confuse."""
+        return None
+
+    def is_correct(self, example: Example, prediction: Prediction) -> bool:
+        """Whether all spans of the text, and no others, were found."""
+        return example.label == prediction.label
+
+    def calibrated(self, encoded: Sequence[Encoded], logits: Sequence[Tensor]) -> Self:
+        """Return a copy whose temperature fits the words of the validation examples; a CRF's marginals stay as they are."""
+        targets = [item.target for item in encoded if item.target is not None and len(item.target)]
+        if self.crf or not targets:
+            return self
+        rows = torch.cat([row for row in logits if len(row)]).numpy().astype(np.float64)
+        return replace(self, temperature=fit_temperature(rows, np.concatenate(targets).astype(np.int64)))
+
+
+def spans_of(example: Example) -> tuple[Span, ...]:
+    """The spans that label an example."""
+    if isinstance(example.label, tuple) and all(isinstance(span, Span) for span in example.label):
+        return example.label  # type: ignore[return-value]
+    raise LabelError(f"The label {example.label!r} is not a list of spans.", where=example.origin or example.id, to_do="Check data.label and the file's format.")
+
+
+def owning_windows(positions: Sequence[int], spans: Sequence[tuple[int, int]]) -> list[int]:
+    """For each token the window that shows most on its poorer side; the text's own ends count as far away."""
+    last = spans[-1][1]
+    owners = []
+    for position in positions:
+        inside = [number for number, (start, end) in enumerate(spans) if start <= position < end]
+        owners.append(max(inside, key=lambda number: _room(position, spans[number], last)))
+    return owners
+
+
+def _room(position: int, span: tuple[int, int], last: int) -> float:
+    left = math.inf if span[0] == 0 else position - span[0]
+    right = math.inf if span[1] == last else span[1] - 1 - position
+    return min(left, right)

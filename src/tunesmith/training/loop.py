@@ -1,0 +1,147 @@
+"""The only training loop: a generator that yields after each optimiser step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from accelerate import Accelerator
+
+from tunesmith.data.records import Example
+from tunesmith.errors import TrainingError
+from tunesmith.models.model import Model
+from tunesmith.tasks import Task
+from tunesmith.tasks.encoding import Batch, Encoded
+from tunesmith.training.batching import PlannedStep
+from tunesmith.training.objectives import Loss, Objective
+from tunesmith.training.optimizer import Optimizer, Schedule
+from tunesmith.training.precision import MasterWeights
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one optimiser step did.
+
+    Attributes:
+        number: steps done, this one included.
+        epoch: the pass over the data, from 0.
+        loss: the objective's mean over the step's labels.
+        learning_rate: the rate of parameters with scale 1.
+        gradient_norm: before clipping.
+        examples, tokens, padding: how much it saw; `tokens` counts real tokens, `padding` those filled up.
+    """
+
+    number: int
+    epoch: int
+    loss: float
+    learning_rate: float
+    gradient_norm: float
+    examples: int
+    tokens: int
+    padding: int
+
+
+@dataclass(frozen=True)
+class Material:
+    """What there is to learn from: examples and their encoded form, in the same order, and how to make batches."""
+
+    task: Task
+    examples: Sequence[Example]
+    encoded: Sequence[Encoded]
+    pad_id: int
+
+    def batch(self, numbers: Sequence[int]) -> Batch:
+        """The batch of these examples."""
+        return self.task.collate([self.encoded[number] for number in numbers], self.pad_id)
+
+    def loss(self, model: Model, batch: Batch) -> torch.Tensor:
+        """The task's mean loss."""
+        return self.task.loss(model.head, model(batch), batch)
+
+
+class Rate(Protocol):
+    """The learning rate of each step."""
+
+    def at(self, step: int) -> float:
+        """The learning rate of step `step`, from 0."""
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """A peak rate, and how the rate rises to it and falls over `total` steps."""
+
+    peak: float
+    schedule: Schedule
+    total: int
+
+    def at(self, step: int) -> float:
+        """The learning rate of step `step`, from 0."""
+        return self.peak * self.schedule.factor(step, self.total)
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What moves: the model, its float32 weights, and the optimiser over them."""
+
+    model: Model
+    weights: MasterWeights
+    optimizer: Optimizer
+    objective: Objective
+    clip: float
+    seed: int
+
+
+def train(learner: Learner, material: Material, plan: Iterable[PlannedStep], rate: Rate, accelerator: Accelerator) -> Iterator[Step]:
+    """Make the planned steps, one per item yielded; the caller logs, validates, saves and stops.
+
+    The loss of a step is the mean over all its labels however it is cut into micro-batches: each micro-batch's mean is
+    weighted with its share of the labels.
+
+    Raises:
+        TrainingError: a loss or gradient that is not a number; the message names the step and its examples.
+    """
+    learner.objective.check(learner.model)
+    learner.model.train()
+    for planned in plan:
+        # Dropout is a function of the seed and the step, so that a resumed run repeats it.
+        torch.manual_seed(learner.seed * 1_000_003 + planned.number)
+        batches = [material.batch(numbers) for numbers in planned.micro_batches]
+        units = sum(batch.units for batch in batches)
+        total = 0.0
+        for batch, numbers in zip(batches, planned.micro_batches, strict=True):
+            loss = _backward(learner, material.loss, batch.to(accelerator.device), batch.units / max(units, 1.0), accelerator)
+            if not math.isfinite(loss):
+                raise _not_a_number("loss", planned, [material.examples[number] for number in numbers])
+            total += loss
+        learner.weights.collect_gradients()
+        norm = learner.optimizer.clip(learner.clip)
+        if not math.isfinite(norm):
+            raise _not_a_number("gradient", planned, [material.examples[n] for numbers in planned.micro_batches for n in numbers])
+        learning_rate = rate.at(planned.number)
+        learner.optimizer.step(learning_rate)
+        learner.weights.publish()
+        tokens = sum(int(batch.attention_mask.sum()) for batch in batches)
+        slots = sum(batch.input_ids.numel() for batch in batches)
+        seen = sum(batch.size for batch in batches)
+        yield Step(planned.number + 1, planned.epoch, total, learning_rate, norm, seen, tokens, slots - tokens)
+
+
+def _backward(learner: Learner, loss: Loss, batch: Batch, share: float, accelerator: Accelerator) -> float:
+    """Add the micro-batch's part to the gradients and return its part of the loss."""
+    part = learner.objective(learner.model, batch, loss) * share
+    if torch.isfinite(part):
+        accelerator.backward(part)
+    return float(part.detach())
+
+
+def _not_a_number(what: str, planned: PlannedStep, examples: Sequence[Example]) -> TrainingError:
+    named = ", ".join(example.origin or example.id for example in examples[:4])
+    more = f" and {len(examples) - 4} more" if len(examples) > 4 else ""
+    return TrainingError(
+        f"The {what} is not a finite number.",
+        where=f"step {planned.number + 1}, epoch {planned.epoch + 1}, examples {named}{more}",
+        to_do="Lower training.learning_rate or use training.precision: fp32, and look at these examples; then 'tunesmith resume'.",
+    )

@@ -1,0 +1,64 @@
+"""What a person sees while a model trains: a progress bar, and trackers such as TensorBoard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from accelerate import Accelerator
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from tunesmith.errors import import_extra
+
+Tracker = Literal["tensorboard", "wandb", "mlflow"]
+_PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
+
+
+def make_accelerator(trackers: Sequence[Tracker], folder: Path, name: str) -> Accelerator:
+    """An accelerator that logs to the trackers asked for, in the run's folder."""
+    for tracker in trackers:
+        import_extra(_PACKAGES[tracker], "tracking")
+    accelerator = Accelerator(log_with=list(trackers) or None, project_dir=str(folder))  # type: ignore[arg-type]
+    if trackers:
+        accelerator.init_trackers(name, init_kwargs={"wandb": {"dir": str(folder), "name": folder.name}} if "wandb" in trackers else {})
+    return accelerator
+
+
+class Bar:
+    """The progress bar of a training run: steps, loss, rate and time left."""
+
+    def __init__(self, progress: Progress, total: int, done: int) -> None:
+        self._progress = progress
+        self._task = progress.add_task("training", total=total, completed=done, loss="", rate="", metric="")
+
+    def advance(self, loss: float, examples_per_second: float) -> None:
+        """One more step."""
+        self._progress.update(self._task, advance=1, loss=f"loss {loss:.4f}", rate=f"{examples_per_second:.0f} examples/s")
+
+    def validated(self, name: str, value: float) -> None:
+        """Show the latest validation."""
+        self._progress.update(self._task, metric=f"{name} {value:.4f}")
+
+
+@contextmanager
+def progress_bar(total: int, done: int, *, quiet: bool) -> Iterator[Bar]:
+    """A live bar on standard error."""
+    columns = (
+        TextColumn("[bold]{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[loss]}  {task.fields[rate]}  {task.fields[metric]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), disable=quiet, refresh_per_second=2) as progress:
+        yield Bar(progress, total, done)
+
+
+def log_metrics(accelerator: Accelerator, metrics: Mapping[str, float], step: int) -> None:
+    """Hand numbers to the trackers."""
+    accelerator.log(dict(metrics), step=step)

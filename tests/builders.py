@@ -1,0 +1,83 @@
+"""Small things that many tests build: examples, models and learners made in code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from accelerate import Accelerator
+
+from tunesmith.data.records import Example, Span
+from tunesmith.methods import Full, Method
+from tunesmith.models.backbone import load
+from tunesmith.models.catalogue import locate
+from tunesmith.models.model import Model
+from tunesmith.tasks import SequenceClassification, Task, TokenClassification
+from tunesmith.tasks.encoding import TextEncoder
+from tunesmith.training.batching import StepPlan
+from tunesmith.training.loop import Learner, Material, Scheduled, Step, train
+from tunesmith.training.objectives import Objective, TaskLoss
+from tunesmith.training.optimizer import AdamW, Grouping, Optimizer, OptimizerSettings, Schedule
+from tunesmith.training.precision import MasterWeights
+
+CLASSES = [
+    Example("a", "good film", "good"),
+    Example("b", "bad film", "bad"),
+    Example("c", "a good day", "good"),
+    Example("d", "a bad bad day", "bad"),
+    Example("e", "good good", "good"),
+    Example("f", "the day was bad", "bad"),
+    Example("g", "good work", "good"),
+    Example("h", "bad work", "bad"),
+]
+SETS = [Example(e.id, e.text, (str(e.label),) if n % 2 else ("bad", "good")) for n, e in enumerate(CLASSES)]
+NUMBERS = [Example(e.id, e.text, float(len(e.text))) for e in CLASSES]
+SPANS = [
+    Example("a", "Anna went to Rome", (Span(0, 4, "PER"), Span(13, 17, "LOC"))),
+    Example("b", "the day was good", ()),
+    Example("c", "Rome and New York", (Span(0, 4, "LOC"), Span(9, 17, "LOC"))),
+    Example("d", "Anna Bell, Rome", (Span(0, 9, "PER"), Span(11, 15, "LOC"))),
+    Example("e", "张三在北京", (Span(0, 2, "PER"), Span(3, 5, "LOC"))),
+    Example("f", "we met Anna", (Span(7, 11, "PER"),)),
+    Example("g", "no one went", ()),
+    Example("h", "Bell", (Span(0, 4, "PER"),)),
+]
+
+TASK_CASES: dict[str, tuple[Task, list[Example]]] = {
+    "single_label": (SequenceClassification(), CLASSES),
+    "binary": (SequenceClassification(problem="binary"), CLASSES),
+    "multi_label": (SequenceClassification(problem="multi_label"), SETS),
+    "regression": (SequenceClassification(problem="regression"), NUMBERS),
+    "tokens": (TokenClassification(casing=False), SPANS),
+    "tokens_casing": (TokenClassification(casing=True), SPANS),
+    "tokens_crf": (TokenClassification(crf=True, casing=True), SPANS),
+}
+
+
+def build_model(folder: Path, task: Task, examples: Sequence[Example], method: Method | None = None, max_length: int = 0) -> tuple[Model, Task, TextEncoder]:
+    """A tiny model with its prepared task, the method applied."""
+    backbone = load(locate(str(folder)), dropout=None)
+    prepared = task.prepared(examples, backbone.tokenizer)
+    model = Model(backbone, prepared)
+    (method or Full()).apply(model)
+    return model, prepared, TextEncoder.of(backbone.tokenizer, max_length or backbone.max_length, backbone.prefix)
+
+
+def build_learner(model: Model, objective: Objective | None = None, *, low: bool = False, optimizer: OptimizerSettings | None = None, clip: float = 0.0) -> Learner:
+    """An optimiser over a model's learning weights."""
+    weights = MasterWeights(model, enabled=low)
+    moved = Optimizer(model, weights.learning(), optimizer or AdamW(), Grouping())
+    return Learner(model, weights, moved, objective or TaskLoss(), clip, seed=1)
+
+
+def build_material(task: Task, encoder: TextEncoder, examples: Sequence[Example]) -> Material:
+    """Encoded examples, ready to be batched."""
+    return Material(task, examples, [task.encode(example, encoder) for example in examples], encoder.tokenizer.pad_token_id)
+
+
+def run_steps(learner: Learner, material: Material, *, steps: int, rate: float, batch_size: int = 4, accumulate: int = 1) -> list[Step]:
+    """Train for a number of steps at a constant rate."""
+    epochs = steps
+    plan = StepPlan(material.encoded, epochs, batch_size, accumulate, 4096, seed=3)
+    made = train(learner, material, plan.steps(), Scheduled(rate, Schedule("constant", 0.0), plan.total), Accelerator(cpu=True))
+    return [step for step, _ in zip(made, range(steps), strict=False)]
