@@ -28,18 +28,20 @@ def answers(pairs):
     return examples, [Prediction(str(n), answer, 1.0) for n, (_, answer) in enumerate(pairs)]
 
 
+def named(average, scores):
+    return {f"{average}_{name}": score for name, score in zip(("precision", "recall", "f1"), scores, strict=True)}
+
+
 def check_table(rows, report):
-    """Each row equals the report's, the other way round too, apart from `accuracy`, which stands for "micro avg"."""
+    """The rows are those of the report, which writes `accuracy` for the "micro avg" of single classes."""
     expected = dict(report)
     if "accuracy" in expected:
         accuracy, support = expected.pop("accuracy"), expected["macro avg"]["support"]
         expected["micro avg"] = {"precision": accuracy, "recall": accuracy, "f1-score": accuracy, "support": support}
-    found = {
-        r.label: {"precision": r.precision, "recall": r.recall, "f1-score": r.f1, "support": r.support} for r in rows
-    }
-    assert set(found) == set(expected)
-    for label, row in found.items():
-        assert row == pytest.approx(expected[label]), label
+    assert {row.label for row in rows} == set(expected)
+    for row in rows:
+        found = {"precision": row.precision, "recall": row.recall, "f1-score": row.f1, "support": row.support}
+        assert found == pytest.approx(expected[row.label]), row.label
 
 
 @pytest.mark.parametrize("labels", [("no", "yes"), LABELS])
@@ -50,9 +52,7 @@ def test_class_measures_equal_those_of_sklearn(labels):
     expected = {"accuracy": metrics.accuracy_score(gold, found), "mcc": metrics.matthews_corrcoef(gold, found)}
     for average in ("macro", "weighted"):
         scores = metrics.precision_recall_fscore_support(gold, found, average=average)[:3]
-        expected |= {
-            f"{average}_{name}": score for name, score in zip(("precision", "recall", "f1"), scores, strict=True)
-        }
+        expected |= named(average, scores)
     table = np.array([[p.scores[label] for label in labels] for p in predictions])
     scores = table[:, 1] if len(labels) == 2 else table
     expected["roc_auc"] = metrics.roc_auc_score(gold, scores, multi_class="ovr", labels=labels)
@@ -104,7 +104,8 @@ def test_a_class_that_never_occurs_counts_in_no_average_and_has_no_row():
 
 
 def test_a_class_that_is_never_answered_has_precision_0():
-    rows = class_table(*answers([("a", "a"), ("b", "a")]), ["a", "b"])
+    examples, predictions = answers([("a", "a"), ("b", "a")])
+    rows = class_table(examples, predictions, ["a", "b"])
     assert (rows[1].precision, rows[1].recall, rows[1].f1, rows[1].support) == (0.0, 0.0, 0.0, 1)
 
 
@@ -134,9 +135,7 @@ def test_label_set_measures_and_table_equal_those_of_sklearn():
     }
     for average in ("micro", "macro", "weighted", "samples"):
         scores = metrics.precision_recall_fscore_support(gold, found, average=average, zero_division=0)[:3]
-        expected |= {
-            f"{average}_{name}": score for name, score in zip(("precision", "recall", "f1"), scores, strict=True)
-        }
+        expected |= named(average, scores)
     assert values(measure_label_sets(examples, predictions, labels)) == pytest.approx(expected)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -145,7 +144,8 @@ def test_label_set_measures_and_table_equal_those_of_sklearn():
 
 
 def test_an_empty_answer_to_an_example_without_labels_is_right():
-    result = values(measure_label_sets(*answers([((), ())]), ["a"]))
+    examples, predictions = answers([((), ())])
+    result = values(measure_label_sets(examples, predictions, ["a"]))
     assert result["exact_match"] == result["samples_f1"] == result["hamming_accuracy"] == 1.0
     assert math.isnan(result["micro_f1"])
 

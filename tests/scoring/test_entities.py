@@ -85,10 +85,11 @@ def test_entity_scores_equal_those_of_the_tags():
 
 
 def test_an_entity_needs_both_borders_and_the_type():
-    example = Example("a", "New York City", (Span(0, 8, "LOC"),))
+    right = (Span(0, 8, "LOC"),)
+    example = Example("a", "New York City", right)
     for wrong in (Span(0, 8, "ORG"), Span(0, 13, "LOC"), Span(4, 8, "LOC")):
         assert values(measure_entities([example], [Prediction("a", (wrong,), 1.0)], ["LOC"]))["f1"] == 0
-    assert values(measure_entities([example], [Prediction("a", example.label, 1.0)], ["LOC"]))["f1"] == 1
+    assert values(measure_entities([example], [Prediction("a", right, 1.0)], ["LOC"]))["f1"] == 1
 
 
 def test_the_entity_table_ends_in_the_averages():
@@ -141,8 +142,8 @@ def test_the_conll_test_split_has_46435_words_and_5648_entities():
     if not path.exists():
         pytest.skip("the CoNLL-2003 data are not here")
     lines = lzma.decompress(path.read_bytes()).decode().splitlines()
-    rows = [line.split() if not line.startswith("-DOCSTART-") else [] for line in lines]
-    sentences = [list(group) for filled, group in groupby(rows, key=bool) if filled]
+    columns = [line.split() if not line.startswith("-DOCSTART-") else [] for line in lines]
+    sentences = [list(group) for filled, group in groupby(columns, key=bool) if filled]
     examples = []
     for number, sentence in enumerate(sentences):
         ends = np.cumsum([len(row[0]) + 1 for row in sentence]) - 1
@@ -150,7 +151,7 @@ def test_the_conll_test_split_has_46435_words_and_5648_entities():
         found = tags_to_spans([row[-1] for row in sentence], "strict", "IOB1")
         spans = tuple(Span(words[start][0], words[end - 1][1], kind) for start, end, kind in found)
         examples.append(Example(str(number), " ".join(row[0] for row in sentence), spans, words))
-    predictions = [Prediction(example.id, example.label, 1.0) for example in examples]
+    predictions = [Prediction(example.id, example.label or (), 1.0) for example in examples]
     rows = {row.label: row for row in word_table(examples, predictions)}
     assert rows["micro avg"].support == count_words(examples) == 46_435
     assert entity_table(examples, predictions, ["LOC", "MISC", "ORG", "PER"])[-1].support == 5_648

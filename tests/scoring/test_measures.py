@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from tests.scoring.makers import class_answers, number_answers, set_answers, span_answers
 
 from tunesmith import scoring
@@ -63,7 +64,7 @@ def test_dense_and_sparse_statistics_agree():
     statistics = np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0]])
     indices = np.array([[0, 0, 2], [1, 2, 1]])
     dense = SummedMeasure("x", statistics, lambda sums: sums[:, 0] - sums[:, 1])
-    sparse = SummedMeasure("x", scoring.csr_array(statistics), dense.finish)
+    sparse = SummedMeasure("x", csr_array(statistics), dense.finish)
     np.testing.assert_array_equal(dense.resampled(indices), [5.0, -1.0])
     np.testing.assert_array_equal(sparse.resampled(indices), [5.0, -1.0])
     assert dense.value() == sparse.value() == 2.0

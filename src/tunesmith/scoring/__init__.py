@@ -38,7 +38,7 @@ class Measure(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class SummedMeasure:
-    """A metric that depends only on sums over examples, such as accuracy, F1 or the mean error.
+    """A metric that depends only on sums over examples, such as accuracy, F1, AUC or the mean error.
 
     `statistics` [N, K] holds what each example adds, dense or sparse; `finish` turns sums [B, K] into B values.
     """
@@ -64,14 +64,16 @@ class SummedMeasure:
         rows = rows_at_once(self.size)
         for start in range(0, len(indices), rows):
             part = indices[start : start + rows]
-            counts = np.stack([np.bincount(row, minlength=self.size) for row in part]).astype(np.float64)
+            counts = np.empty(part.shape)
+            for number, row in enumerate(part):
+                counts[number] = np.bincount(row, minlength=self.size)
             values[start : start + rows] = self.finish(np.asarray(counts @ self.statistics))
         return values
 
 
 @dataclass(frozen=True, eq=False)
 class RankMeasure:
-    """A metric that needs the examples side by side, such as AUC or a rank correlation.
+    """A metric that needs the examples side by side, such as a rank correlation.
 
     `columns` [N, K] holds one row per example; `whole` computes the metric of any rows [n, K].
     """

@@ -8,7 +8,7 @@ scikit-learn when it is given no list of labels; 0/0 within a class counts as 0;
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,17 @@ from tunesmith.scoring import SummedMeasure, divide
 from tunesmith.scoring.tables import ClassRow
 
 
-class Scores(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Scores:
     """Precision, recall and F1, as arrays of one shape."""
 
     precision: NDArray[np.float64]
     recall: NDArray[np.float64]
     f1: NDArray[np.float64]
+
+    def each(self, change: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Scores:
+        """Change each of the three arrays in the same way."""
+        return Scores(change(self.precision), change(self.recall), change(self.f1))
 
 
 Average = Callable[[NDArray[np.float64]], Scores]
@@ -46,30 +51,27 @@ def count_items(
 
 def per_class(sums: NDArray[np.float64]) -> Scores:
     """The scores of each class: [B, 3 C] -> three arrays [B, C]."""
-    right, found, gold = parts(sums)
-    return Scores(divide(right, found, 0.0), divide(right, gold, 0.0), divide(2 * right, found + gold, 0.0))
+    return _scores(*parts(sums))
 
 
 def micro(sums: NDArray[np.float64]) -> Scores:
     """The scores of all items taken together."""
     right, found, gold = (part.sum(axis=1) for part in parts(sums))
-    something = found + gold > 0
-    pooled = (divide(right, found, 0.0), divide(right, gold, 0.0), divide(2 * right, found + gold, 0.0))
-    return Scores(*(np.where(something, score, np.nan) for score in pooled))
+    return _scores(right, found, gold).each(lambda score: np.where(found + gold > 0, score, np.nan))
 
 
 def macro(sums: NDArray[np.float64]) -> Scores:
     """The plain mean over the classes that occur in gold or prediction."""
     _, found, gold = parts(sums)
-    occurs = found + gold > 0
+    occurring = np.count_nonzero(found + gold, axis=1).astype(np.float64)
     # A class that does not occur scores 0 everywhere, so the sum may run over all classes.
-    return Scores(*(divide(score.sum(axis=1), occurs.sum(axis=1)) for score in per_class(sums)))
+    return per_class(sums).each(lambda score: divide(score.sum(axis=1), occurring))
 
 
 def weighted(sums: NDArray[np.float64]) -> Scores:
     """The mean over classes, each with the weight of its gold items."""
     _, _, gold = parts(sums)
-    return Scores(*(divide((score * gold).sum(axis=1), gold.sum(axis=1)) for score in per_class(sums)))
+    return per_class(sums).each(lambda score: divide((score * gold).sum(axis=1), gold.sum(axis=1)))
 
 
 AVERAGES: Mapping[str, Average] = {"micro": micro, "macro": macro, "weighted": weighted}
@@ -89,21 +91,19 @@ def class_rows(labels: Sequence[str], statistics: csr_array) -> tuple[ClassRow, 
     """A row for each class that occurs in gold or prediction, then the micro, macro and weighted averages."""
     sums = np.asarray(statistics.sum(axis=0), dtype=np.float64).reshape(1, -1)
     _, found, gold = (part[0] for part in parts(sums))
-    scores = per_class(sums)
-    rows = [
-        _row(label, [score[0, number] for score in scores], gold[number])
-        for number, label in enumerate(labels)
-        if found[number] + gold[number] > 0
-    ]
-    averages = [
-        _row(f"{name} avg", [score[0] for score in average(sums)], gold.sum()) for name, average in AVERAGES.items()
-    ]
+    scores = per_class(sums).each(lambda score: score[0])
+    rows = [_row(label, scores, n, gold[n]) for n, label in enumerate(labels) if found[n] + gold[n] > 0]
+    averages = [_row(f"{name} avg", average(sums), 0, gold.sum()) for name, average in AVERAGES.items()]
     return (*rows, *averages)
 
 
-def _row(label: str, scores: Sequence[float], support: float) -> ClassRow:
-    precision, recall, f1 = (float(score) for score in scores)
+def _row(label: str, scores: Scores, place: int, support: float) -> ClassRow:
+    precision, recall, f1 = (float(score[place]) for score in (scores.precision, scores.recall, scores.f1))
     return ClassRow(label, precision, recall, f1, int(support))
+
+
+def _scores(right: NDArray[np.float64], found: NDArray[np.float64], gold: NDArray[np.float64]) -> Scores:
+    return Scores(divide(right, found, 0.0), divide(right, gold, 0.0), divide(2 * right, found + gold, 0.0))
 
 
 def parts(sums: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:

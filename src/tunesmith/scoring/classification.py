@@ -14,10 +14,10 @@ from scipy.sparse import csr_array
 
 from tunesmith.data.records import Example, Prediction
 from tunesmith.errors import LabelError, nearest
-from tunesmith.scoring import Measure, RankMeasure, SummedMeasure, divide, mean_measure
+from tunesmith.scoring import Measure, SummedMeasure, divide, mean_measure
 from tunesmith.scoring.answers import all_labels, check_pairs, class_of, classes_of
 from tunesmith.scoring.averages import average_measures, class_rows, count_items, parts
-from tunesmith.scoring.ranks import dense_ranks, macro_auc
+from tunesmith.scoring.ranks import auc_measure
 from tunesmith.scoring.tables import ClassRow, Confusion
 
 __all__ = [
@@ -191,10 +191,10 @@ def _mcc(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(size > 0, divide(above, below, 0.0), np.nan)
 
 
-def _auc(gold: Sequence[str], predictions: Sequence[Prediction], labels: Sequence[str]) -> RankMeasure:
+def _auc(gold: Sequence[str], predictions: Sequence[Prediction], labels: Sequence[str]) -> SummedMeasure:
     # With two classes one column says all; any other gold label gets the number after the last.
     scored = labels[1:] if len(labels) == 2 else labels
     number = {label: index for index, label in enumerate(scored)}
-    columns = [np.array([number.get(label, len(scored)) for label in gold], dtype=np.intp)]
-    columns += [dense_ranks(np.array([prediction.scores[label] for prediction in predictions])) for label in scored]
-    return RankMeasure("roc_auc", np.column_stack(columns), macro_auc)
+    scores = np.array([[prediction.scores[label] for label in scored] for prediction in predictions], dtype=np.float64)
+    classes = np.array([number.get(label, len(scored)) for label in gold], dtype=np.intp)
+    return auc_measure(scores.reshape(len(gold), len(scored)), classes)

@@ -1,0 +1,1 @@
+"""Evaluation that can be believed: intervals, calibration, slices, mistakes, and the report."""

@@ -1,0 +1,85 @@
+"""Tiny models and tokenizers, built in code: no network, no downloaded weights."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from transformers import BertConfig, BertModel, MPNetConfig, MPNetModel, PreTrainedModel, PreTrainedTokenizerFast, RobertaConfig, RobertaModel
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+torch.set_num_threads(1)
+
+WORDS = "good bad film day work the a an was in on and no one we met went to of new york rome anna bell paris blue red is it".split()
+CHINESE = "张三在北京上海李四好坏电影天气的是我你他不很大小中国人民银行公司产品服务喜欢讨厌今明昨"
+
+
+def data_folder() -> Path:
+    """Where the real data sets are, if they are."""
+    return Path(os.environ.get("TUNESMITH_DATA") or Path(__file__).parents[2] / "shared" / "data")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests on real data where there is none."""
+    if data_folder().is_dir():
+        return
+    for item in items:
+        if item.get_closest_marker("real_data"):
+            item.add_marker(pytest.mark.skip(reason="no real data here; set TUNESMITH_DATA"))
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """A lower-casing WordPiece tokenizer over letters, a few words and some Chinese characters."""
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters), *".,;:!?()'\"-/$%£€", *WORDS, *dict.fromkeys(CHINESE)]
+    vocabulary = {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]", mask_token="[MASK]", model_max_length=64
+    )
+
+
+SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48, "initializer_range": 0.1}
+
+
+def save_tiny(folder: Path, model: PreTrainedModel) -> Path:
+    """Save a model with the tiny tokenizer."""
+    model.save_pretrained(folder)
+    build_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer() -> PreTrainedTokenizerFast:
+    return build_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random BERT of two layers."""
+    torch.manual_seed(0)
+    config = BertConfig(vocab_size=len(build_tokenizer()), max_position_embeddings=64, pad_token_id=0, **SIZES)
+    return save_tiny(tmp_path_factory.mktemp("tiny") / "bert", BertModel(config, add_pooling_layer=False))
+
+
+@pytest.fixture(scope="session")
+def tiny_mpnet_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random MPNet of two layers: no token types, positions counted from the padding id."""
+    torch.manual_seed(0)
+    config = MPNetConfig(vocab_size=len(build_tokenizer()), max_position_embeddings=66, pad_token_id=0, **SIZES)
+    return save_tiny(tmp_path_factory.mktemp("tiny") / "mpnet", MPNetModel(config, add_pooling_layer=False))
+
+
+@pytest.fixture(scope="session")
+def tiny_roberta_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random RoBERTa of two layers: one token type, positions counted from the padding id."""
+    torch.manual_seed(0)
+    config = RobertaConfig(vocab_size=len(build_tokenizer()), max_position_embeddings=66, pad_token_id=0, type_vocab_size=1, **SIZES)
+    return save_tiny(tmp_path_factory.mktemp("tiny") / "roberta", RobertaModel(config, add_pooling_layer=False))
