@@ -4,17 +4,38 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, MPNetConfig, MPNetModel, PreTrainedModel, PreTrainedTokenizerFast, RobertaConfig, RobertaModel
+from transformers import (
+    BertConfig,
+    BertModel,
+    MPNetConfig,
+    MPNetModel,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaModel,
+)
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 torch.set_num_threads(1)
 
-WORDS = "good bad film day work the a an was in on and no one we met went to of new york rome anna bell paris blue red is it".split()
-CHINESE = "张三在北京上海李四好坏电影天气的是我你他不很大小中国人民银行公司产品服务喜欢讨厌今明昨"
+WORDS = (
+    "good bad film day work the a an was in on and no one we met went to of new york rome anna bell paris blue "
+    "red is it i you he she they this that these my your his her our their be are were been have has had do does "
+    "did not but or if so as at by for from with about into over after before more most very too well old great "
+    "small big long first last next time year week people man woman child city country company bank money price "
+    "service product card account order phone help call pay paid sent get got make made take took come came see "
+    "saw know think want need like love hate best worst never always two three london "
+)
+CHINESE = (
+    "张三在北京上海李四好坏电影天气的是我你他不很大小中国人民银行公司产品服务喜欢讨厌今明昨一二五六七八九十百千万年月日时分点钟前后左右里外东西南高低长短多少新旧快慢们这那哪谁什么怎样为了和与或但因所以如果"
+    "就也都还再又没有可能会要想去来到从对向把被给让用做说话看见听写读书学校老师生朋友家爱同事名字脑手机网站钱价格买卖付款账户卡号码信息问题办法客订单送退换货便宜贵酒店房间饭菜味道差评论非常真太美地铁飞火车"
+    "路门口"
+)
 
 
 def data_folder() -> Path:
@@ -34,19 +55,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def build_tokenizer() -> PreTrainedTokenizerFast:
     """A lower-casing WordPiece tokenizer over letters, a few words and some Chinese characters."""
     letters = "abcdefghijklmnopqrstuvwxyz0123456789"
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters), *".,;:!?()'\"-/$%£€", *WORDS, *dict.fromkeys(CHINESE)]
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
+    pieces += [*".,;:!?()'\"-/$%£€", *"，。！？、：；", *WORDS.split(), *CHINESE]
     vocabulary = {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    special = [("[CLS]", 2), ("[SEP]", 3)]
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=special)
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]", mask_token="[MASK]", model_max_length=64
+        tokenizer_object=tokenizer,
+        unk_token="[UNK]",
+        pad_token="[PAD]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=64,
     )
 
 
-SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48, "initializer_range": 0.1}
+SIZES: dict[str, Any] = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "initializer_range": 0.1,
+}
 
 
 def save_tiny(folder: Path, model: PreTrainedModel) -> Path:
@@ -81,5 +116,6 @@ def tiny_mpnet_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_roberta_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random RoBERTa of two layers: one token type, positions counted from the padding id."""
     torch.manual_seed(0)
-    config = RobertaConfig(vocab_size=len(build_tokenizer()), max_position_embeddings=66, pad_token_id=0, type_vocab_size=1, **SIZES)
+    size = len(build_tokenizer())
+    config = RobertaConfig(vocab_size=size, max_position_embeddings=66, pad_token_id=0, type_vocab_size=1, **SIZES)
     return save_tiny(tmp_path_factory.mktemp("tiny") / "roberta", RobertaModel(config, add_pooling_layer=False))

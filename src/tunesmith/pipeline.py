@@ -32,6 +32,7 @@ from tunesmith.models.model import Model
 from tunesmith.tasks import Task
 from tunesmith.tasks.encoding import Encoded, TextEncoder
 from tunesmith.training.batching import StepPlan
+from tunesmith.training.dropout import use_bit_dropout
 from tunesmith.training.fitting import Fitted, Fitting, Folders, Validation
 from tunesmith.training.loop import Learner, Material, Scheduled
 from tunesmith.training.optimizer import Optimizer
@@ -227,6 +228,8 @@ def fit(experiment: Experiment, prepared: Prepared, model: Model, folder: Path, 
 def make_learner(experiment: Experiment, model: Model) -> Learner:
     """The optimiser over the model's learning weights, in the precision that the recipe or the machine says."""
     settings = experiment.training
+    if model.device.type == "cpu":
+        use_bit_dropout(model)
     low = settings.precision == "bf16" or (settings.precision == "auto" and has_bf16(best_device()))
     weights = MasterWeights(model, enabled=low)
     optimizer = Optimizer(model, weights.learning(), experiment.optimizer, settings.grouping())

