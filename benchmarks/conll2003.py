@@ -37,11 +37,14 @@ def main() -> None:
         test = next(split for split in report.splits if split.name == "test")
         f1 = test.metrics["f1"]
         values.append(f1.value)
-        rows.add_row(str(seed), f"{f1.value:.4f}", f"{f1.low:.4f} to {f1.high:.4f}", f"{report.cost.seconds_training:.0f}")
+        rows.add_row(
+            str(seed), f"{f1.value:.4f}", f"{f1.low:.4f} to {f1.high:.4f}", f"{report.cost.seconds_training:.0f}"
+        )
         for table in test.tables:
             console.print(class_rows(f"seed {seed}: {table.title}", table.rows))
     console.print(rows)
-    console.print(f"mean {np.mean(values):.4f}, standard deviation {np.std(values, ddof=1) if len(values) > 1 else float('nan'):.4f} over {len(values)} seeds")
+    spread = np.std(values, ddof=1) if len(values) > 1 else float("nan")
+    console.print(f"mean {np.mean(values):.4f}, standard deviation {spread:.4f} over {len(values)} seeds")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,14 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from transformers import AutoModelForTokenClassification, AutoTokenizer, DataCollatorForTokenClassification, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    DataCollatorForTokenClassification,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 
 from tunesmith import pipeline
 from tunesmith.data.records import Example, Prediction, Span, Splits
@@ -35,9 +42,9 @@ from tunesmith.machine import peak_memory_bytes
 from tunesmith.models.catalogue import locate
 from tunesmith.scoring.entities import measure_entities, spans_to_tags
 from tunesmith.scoring.tags import tags_to_spans
+from tunesmith.training.batching import StepPlan
 from tunesmith.training.loop import Material, Scheduled, train
 from tunesmith.training.optimizer import Schedule
-from tunesmith.training.batching import StepPlan
 from tunesmith.training.tracking import make_accelerator
 
 WAYS = {"a": "textbook loop", "b": "HF Trainer", "c": "HF Trainer, bf16, grouped", "d": "Tunesmith"}
@@ -59,7 +66,7 @@ def tagged(example: Example) -> tuple[list[str], list[str]]:
 
 
 def body_flops(model: torch.nn.Module, tokens: int) -> float:
-    """Multiply-adds of the body's matrices, forward and backward: 6 per weight and token (attention's own products left out)."""
+    """Operations of the body's matrices, forward and backward: 6 per weight and token (without attention)."""
     weights = sum(p.numel() for name, p in model.named_parameters() if p.ndim == 2 and "embeddings" not in name)
     return 6.0 * weights * tokens
 
@@ -76,7 +83,7 @@ def matmul_peak() -> float:
     return best
 
 
-class Encoded(torch.utils.data.Dataset):
+class Encoded(torch.utils.data.Dataset[dict[str, list[int]]]):
     """Sentences encoded as the run_ner example encodes them: first sub-word labelled, the rest ignored."""
 
     def __init__(self, examples: Sequence[Example], labels: Sequence[str], tokenizer: object, pad_to: int = 0) -> None:
@@ -111,7 +118,9 @@ class Count(TrainerCallback):
 
 def textbook(model: torch.nn.Module, rows: Encoded, epochs: int) -> tuple[float, int, int]:
     """Pad to 128, fp32, plain AdamW, linear decay."""
-    tensors = torch.utils.data.TensorDataset(*(torch.tensor([row[key] for row in rows.rows]) for key in ("input_ids", "attention_mask", "labels")))
+    tensors = torch.utils.data.TensorDataset(
+        *(torch.tensor([row[key] for row in rows.rows]) for key in ("input_ids", "attention_mask", "labels"))
+    )
     loader = torch.utils.data.DataLoader(tensors, batch_size=BATCH, shuffle=True)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE)
     total = len(loader) * epochs
@@ -130,7 +139,9 @@ def textbook(model: torch.nn.Module, rows: Encoded, epochs: int) -> tuple[float,
     return seconds, real, tensors.tensors[1].numel() * epochs
 
 
-def trainer(model: torch.nn.Module, rows: Encoded, epochs: int, tokenizer: object, *, fast: bool) -> tuple[float, int, int]:
+def trainer(
+    model: torch.nn.Module, rows: Encoded, epochs: int, tokenizer: object, *, fast: bool
+) -> tuple[float, int, int]:
     """The Trainer; with `fast`, bf16 and batches of like length."""
     seen = {"real": 0, "slots": 0}
     collate = DataCollatorForTokenClassification(tokenizer)
@@ -144,8 +155,18 @@ def trainer(model: torch.nn.Module, rows: Encoded, epochs: int, tokenizer: objec
     with tempfile.TemporaryDirectory() as folder:
         grouped = {"train_sampling_strategy": "group_by_length"} if fast else {}
         arguments = TrainingArguments(
-            output_dir=folder, num_train_epochs=epochs, per_device_train_batch_size=BATCH, learning_rate=RATE, bf16=fast, use_cpu=True,
-            save_strategy="no", report_to=[], disable_tqdm=True, seed=SEED, logging_strategy="no", **grouped,
+            output_dir=folder,
+            num_train_epochs=epochs,
+            per_device_train_batch_size=BATCH,
+            learning_rate=RATE,
+            bf16=fast,
+            use_cpu=True,
+            save_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            seed=SEED,
+            logging_strategy="no",
+            **grouped,
         )
         count = Count()
         Trainer(model=model, args=arguments, train_dataset=rows, data_collator=counted, callbacks=[count]).train()
@@ -158,7 +179,9 @@ def spans_of_words(example: Example, tags: Sequence[str]) -> tuple[Span, ...]:
     return tuple(Span(words[start][0], words[end - 1][1], kind) for start, end, kind in tags_to_spans(tags))
 
 
-def answer(model: torch.nn.Module, tokenizer: object, labels: Sequence[str], examples: Sequence[Example]) -> list[Prediction]:
+def answer(
+    model: torch.nn.Module, tokenizer: object, labels: Sequence[str], examples: Sequence[Example]
+) -> list[Prediction]:
     """The highest-scoring tag of each word's first sub-word, as spans."""
     model.eval()
     found = []
@@ -192,7 +215,9 @@ def measure(way: str, sentences: int, epochs: int) -> dict[str, object]:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         model = AutoModelForTokenClassification.from_pretrained(folder, num_labels=len(labels))
         rows = Encoded(examples, labels, tokenizer, pad_to=128 if way == "a" else 0)
-        seconds, real, slots = textbook(model, rows, epochs) if way == "a" else trainer(model, rows, epochs, tokenizer, fast=way == "c")
+        seconds, real, slots = (
+            textbook(model, rows, epochs) if way == "a" else trainer(model, rows, epochs, tokenizer, fast=way == "c")
+        )
         predictions = answer(model, tokenizer, labels, splits.test)
     f1: Estimate = estimate(measure_entities(splits.test, predictions, types), seed=SEED)["f1"]
     return {
@@ -206,7 +231,9 @@ def measure(way: str, sentences: int, epochs: int) -> dict[str, object]:
     }
 
 
-def tunesmith(experiment: Experiment, examples: Sequence[Example], test: Sequence[Example]) -> tuple[float, int, int, torch.nn.Module, list[Prediction]]:
+def tunesmith(
+    experiment: Experiment, examples: Sequence[Example], test: Sequence[Example]
+) -> tuple[float, int, int, torch.nn.Module, list[Prediction]]:
     """The steps of `tunesmith run`, without checkpoints and reports."""
     prepared = pipeline.prepare_splits(experiment, Splits(examples, (), ()))
     model = pipeline.make_model(experiment, prepared)
@@ -234,8 +261,13 @@ def show(rows: list[dict[str, object]], peak: float) -> None:
         value, low, high = row["f1"]  # type: ignore[misc]
         ratio = f"{ours / row['examples_per_second']:.2f}x" if ours else "-"  # type: ignore[operator]
         table.add_row(
-            f"{row['way']}: {WAYS[str(row['way'])]}", f"{row['examples_per_second']:.1f}", ratio, f"{row['padding']:.1%}",
-            f"{row['flops'] / peak:.0%}", f"{row['peak_memory'] / 1e9:.1f} GB", f"{value:.3f} ({low:.3f} to {high:.3f})",  # type: ignore[operator]
+            f"{row['way']}: {WAYS[str(row['way'])]}",
+            f"{row['examples_per_second']:.1f}",
+            ratio,
+            f"{row['padding']:.1%}",
+            f"{row['flops'] / peak:.0%}",
+            f"{row['peak_memory'] / 1e9:.1f} GB",
+            f"{value:.3f} ({low:.3f} to {high:.3f})",  # type: ignore[operator]
         )
     Console(width=140).print(table)
 
@@ -253,8 +285,19 @@ def main() -> None:
         return
     peak, rows = matmul_peak(), []
     for way in given.ways:
-        command = [sys.executable, __file__, "--only", way, "--sentences", str(given.sentences), "--epochs", str(given.epochs)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "TOKENIZERS_PARALLELISM": "false"})
+        command = [
+            sys.executable,
+            __file__,
+            "--only",
+            way,
+            "--sentences",
+            str(given.sentences),
+            "--epochs",
+            str(given.epochs),
+        ]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env={**os.environ, "TOKENIZERS_PARALLELISM": "false"}
+        )
         if done.returncode:
             sys.exit(done.stderr)
         rows.append(json.loads(done.stdout.strip().splitlines()[-1]))

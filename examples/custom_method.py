@@ -1,4 +1,4 @@
-"""Add a method of your own: which weights learn. Run it with: python examples/custom_method.py"""
+"""Add a method of your own: which weights learn (run it with `python examples/custom_method.py`)."""
 
 from dataclasses import dataclass
 

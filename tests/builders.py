@@ -54,7 +54,9 @@ TASK_CASES: dict[str, tuple[Task, list[Example]]] = {
 }
 
 
-def build_model(folder: Path, task: Task, examples: Sequence[Example], method: Method | None = None, max_length: int = 0) -> tuple[Model, Task, TextEncoder]:
+def build_model(
+    folder: Path, task: Task, examples: Sequence[Example], method: Method | None = None, max_length: int = 0
+) -> tuple[Model, Task, TextEncoder]:
     """A tiny model with its prepared task, the method applied."""
     backbone = load(locate(str(folder)), dropout=None)
     prepared = task.prepared(examples, backbone.tokenizer)
@@ -63,7 +65,14 @@ def build_model(folder: Path, task: Task, examples: Sequence[Example], method: M
     return model, prepared, TextEncoder.of(backbone.tokenizer, max_length or backbone.max_length, backbone.prefix)
 
 
-def build_learner(model: Model, objective: Objective | None = None, *, low: bool = False, optimizer: OptimizerSettings | None = None, clip: float = 0.0) -> Learner:
+def build_learner(
+    model: Model,
+    objective: Objective | None = None,
+    *,
+    low: bool = False,
+    optimizer: OptimizerSettings | None = None,
+    clip: float = 0.0,
+) -> Learner:
     """An optimiser over a model's learning weights."""
     weights = MasterWeights(model, enabled=low)
     moved = Optimizer(model, weights.learning(), optimizer or AdamW(), Grouping())
@@ -72,12 +81,18 @@ def build_learner(model: Model, objective: Objective | None = None, *, low: bool
 
 def build_material(task: Task, encoder: TextEncoder, examples: Sequence[Example]) -> Material:
     """Encoded examples, ready to be batched."""
-    return Material(task, examples, [task.encode(example, encoder) for example in examples], encoder.tokenizer.pad_token_id)
+    return Material(
+        task, examples, [task.encode(example, encoder) for example in examples], encoder.tokenizer.pad_token_id
+    )
 
 
-def run_steps(learner: Learner, material: Material, *, steps: int, rate: float, batch_size: int = 4, accumulate: int = 1) -> list[Step]:
+def run_steps(
+    learner: Learner, material: Material, *, steps: int, rate: float, batch_size: int = 4, accumulate: int = 1
+) -> list[Step]:
     """Train for a number of steps at a constant rate."""
     epochs = steps
     plan = StepPlan(material.encoded, epochs, batch_size, accumulate, 4096, seed=3)
-    made = train(learner, material, plan.steps(), Scheduled(rate, Schedule("constant", 0.0), plan.total), Accelerator(cpu=True))
+    made = train(
+        learner, material, plan.steps(), Scheduled(rate, Schedule("constant", 0.0), plan.total), Accelerator(cpu=True)
+    )
     return [step for step, _ in zip(made, range(steps), strict=False)]

@@ -14,17 +14,24 @@ from tunesmith import console, documentation, pipeline
 from tunesmith.data.records import Example
 from tunesmith.data.sources import Source, iterate
 from tunesmith.errors import ResourceError, TunesmithError
-from tunesmith.judging import judge_artifact
 from tunesmith.evaluation.results import prediction_row
 from tunesmith.experiment import Experiment
 from tunesmith.inference.predictor import Predictor
+from tunesmith.judging import judge_artifact
 from tunesmith.machine import inspect_machine
 from tunesmith.versions import versions
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Fine-tune, prove and serve language models.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Fine-tune, prove and serve language models.",
+)
 
 Recipe = Annotated[Path, typer.Argument(help="The recipe, a YAML file.")]
-Changes = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as training.epochs=1.")]
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as training.epochs=1.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -65,7 +72,9 @@ def run(
 
 
 @app.command()
-def resume(folder: Annotated[Path, typer.Argument(help="The folder of the interrupted run.")], as_json: AsJson = False) -> None:
+def resume(
+    folder: Annotated[Path, typer.Argument(help="The folder of the interrupted run.")], as_json: AsJson = False
+) -> None:
     """Go on with an interrupted run, to the same result."""
     console.show_result(pipeline.resume(folder, quiet=as_json), as_json=as_json)
 
@@ -74,7 +83,9 @@ def resume(folder: Annotated[Path, typer.Argument(help="The folder of the interr
 def predict(
     artifact: Annotated[Path, typer.Argument(help="The artifact's folder.")],
     text: Annotated[list[str] | None, typer.Option(help="A text to answer; may be given several times.")] = None,
-    file: Annotated[Path | None, typer.Option(help="A file of texts (CSV, JSONL, ...); answers are written as JSON lines.")] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="A file of texts (CSV, JSONL, ...); answers are written as JSON lines.")
+    ] = None,
     column: Annotated[str, typer.Option(help="The file's text column, if it is not found by its name.")] = "",
     out: Annotated[Path | None, typer.Option(help="Where to write the answers; standard output if left out.")] = None,
     as_json: AsJson = False,

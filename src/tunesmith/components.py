@@ -24,7 +24,9 @@ def build(family: Mapping[str, type[T]], settings: str | Mapping[str, object], w
     if not isinstance(name, str):
         raise RecipeError("A component needs a name.", where=where, to_do=f"Add 'name:', one of {_list(family)}.")
     if name not in family:
-        raise RecipeError(f"Unknown name '{name}'.{nearest(name, family)}", where=where, to_do=f"Use one of {_list(family)}.")
+        raise RecipeError(
+            f"Unknown name '{name}'.{nearest(name, family)}", where=where, to_do=f"Use one of {_list(family)}."
+        )
     return from_settings(family[name], given, where)
 
 
@@ -33,7 +35,11 @@ def from_settings(kind: type[T], given: Mapping[str, object], where: str = "") -
     known = [field.name for field in dataclasses.fields(kind) if field.init]  # type: ignore[arg-type]
     for key in given:
         if key not in known:
-            raise RecipeError(f"Unknown key '{key}'.{nearest(key, known)}", where=where, to_do=f"Known keys: {', '.join(known) or 'none'}.")
+            raise RecipeError(
+                f"Unknown key '{key}'.{nearest(key, known)}",
+                where=where,
+                to_do=f"Known keys: {', '.join(known) or 'none'}.",
+            )
     try:
         return TypeAdapter(kind).validate_python(dict(given))
     except ValidationError as error:
@@ -41,7 +47,9 @@ def from_settings(kind: type[T], given: Mapping[str, object], where: str = "") -
         key = ".".join(str(part) for part in first["loc"])
         place = f"{where}.{key}" if where else key
         message = first["msg"].removeprefix("Value error, ")
-        raise RecipeError(f"{place}: {message}.", where=place, to_do=f"The value given is {first['input']!r}.") from error
+        raise RecipeError(
+            f"{place}: {message}.", where=place, to_do=f"The value given is {first['input']!r}."
+        ) from error
 
 
 def settings_of(component: object) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from rich.table import Table
 
 from tunesmith.data.records import Example, Finding, Prediction, Span
 from tunesmith.errors import TunesmithError
-from tunesmith.judging import Judgement
 from tunesmith.evaluation.report import SplitReport, metrics_json
 from tunesmith.evaluation.results import prediction_row
+from tunesmith.judging import Judgement
 from tunesmith.machine import Machine
 from tunesmith.pipeline import Result
 
@@ -50,7 +50,9 @@ def show_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
     console = Console(soft_wrap=True)
     order = ["error", "warning", "note"]
     for finding in sorted(findings, key=lambda item: order.index(item.severity)):
-        console.print(f"[{_COLOURS[finding.severity]}]{finding.severity:8}[/] {escape(finding.message)}", highlight=False)
+        console.print(
+            f"[{_COLOURS[finding.severity]}]{finding.severity:8}[/] {escape(finding.message)}", highlight=False
+        )
         for example in finding.examples:
             console.print(f"           {escape(example)}", style="dim", highlight=False)
     counts = {severity: sum(finding.severity == severity for finding in findings) for severity in order}
@@ -71,7 +73,11 @@ def show_result(result: Result, *, as_json: bool) -> None:
     warnings = sum(finding.severity == "warning" for finding in report.findings)
     console.print(f"Data: {warnings} warnings; see the report. {escape(report.parity)}", highlight=False)
     cost = report.cost
-    console.print(f"Training took {cost.seconds_training:.0f} s ({cost.examples_per_second:.0f} examples/s), peak memory {cost.peak_memory_bytes / 1e9:.1f} GB.", highlight=False)
+    console.print(
+        f"Training took {cost.seconds_training:.0f} s ({cost.examples_per_second:.0f} examples/s), "
+        f"peak memory {cost.peak_memory_bytes / 1e9:.1f} GB.",
+        highlight=False,
+    )
     console.print(f"Report:   {result.folder / 'report.html'}\nArtifact: {result.artifact}", highlight=False)
 
 
@@ -113,9 +119,12 @@ def show_predictions(examples: Sequence[Example], predictions: Sequence[Predicti
 def answer_lines(example: Example, prediction: Prediction) -> list[str]:
     """An answer in words: one line per span, or one for the whole text."""
     label = prediction.label
-    if isinstance(label, tuple) and label and isinstance(label[0], Span):
+    if prediction.span_scores and isinstance(label, tuple):
         spans = [span for span in label if isinstance(span, Span)]
-        return [f"{span.label:14} {example.text[span.start : span.end]}  ({score:.2f})" for span, score in zip(spans, prediction.span_scores, strict=True)]
+        return [
+            f"{span.label:14} {example.text[span.start : span.end]}  ({score:.2f})"
+            for span, score in zip(spans, prediction.span_scores, strict=True)
+        ]
     if isinstance(label, tuple):
         return [", ".join(str(item) for item in label) or "nothing found"]
     if isinstance(label, float):
@@ -152,7 +161,15 @@ def show_evaluation(judgement: Judgement, *, as_json: bool) -> None:
             table.add_column(column, justify="left" if column in ("metric", "verdict") else "right")
         for item in judgement.comparisons:
             gap = item.difference
-            table.add_row(item.name, f"{item.a:.4f}", f"{item.b:.4f}", f"{gap.value:+.4f}", f"{gap.low:+.4f} to {gap.high:+.4f}", f"{item.p_value:.4f}", item.verdict)
+            table.add_row(
+                item.name,
+                f"{item.a:.4f}",
+                f"{item.b:.4f}",
+                f"{gap.value:+.4f}",
+                f"{gap.low:+.4f} to {gap.high:+.4f}",
+                f"{item.p_value:.4f}",
+                item.verdict,
+            )
         console.print(table)
 
 
@@ -167,7 +184,11 @@ def show_components(families: Mapping[str, Mapping[str, Mapping[str, Any]]], *, 
         for name, member in members.items():
             console.print(f"  [cyan]{name}[/]: {escape(member['summary'])}", highlight=False)
             for setting, facts in member["settings"].items():
-                console.print(f"    {setting} = {escape(repr(facts['default']))}  {escape(facts['description'])}", style="dim", highlight=False)
+                console.print(
+                    f"    {setting} = {escape(repr(facts['default']))}  {escape(facts['description'])}",
+                    style="dim",
+                    highlight=False,
+                )
 
 
 def show_machine(machine: Machine, versions: Mapping[str, str], *, as_json: bool) -> None:
@@ -179,8 +200,13 @@ def show_machine(machine: Machine, versions: Mapping[str, str], *, as_json: bool
     gigabytes = 1e9
     say(f"processor    {machine.processor}, {machine.cores} cores")
     say(f"memory       {machine.memory_bytes / gigabytes:.1f} GB, {machine.free_memory_bytes / gigabytes:.1f} GB free")
-    say(f"accelerator  {machine.accelerator}" + (f", {machine.accelerator_memory_bytes / gigabytes:.0f} GB" if machine.accelerator_memory_bytes else ""))
-    say(f"bf16         {'in hardware: training uses it' if machine.has_bf16 else 'not in hardware: training uses fp32'}")
+    say(
+        f"accelerator  {machine.accelerator}"
+        + (f", {machine.accelerator_memory_bytes / gigabytes:.0f} GB" if machine.accelerator_memory_bytes else "")
+    )
+    say(
+        f"bf16         {'in hardware: training uses it' if machine.has_bf16 else 'not in hardware: training uses fp32'}"
+    )
     say(f"int8 (VNNI)  {'in hardware' if machine.has_vnni else 'not in hardware'}")
     for package, number in versions.items():
         say(f"{package:12} {number}")

@@ -67,7 +67,11 @@ def default_of(item: dataclasses.Field[Any]) -> Any:
 def json_schema() -> dict[str, Any]:
     """The JSON schema of a recipe, for editors."""
     texts = attributes_of(Experiment)
-    properties: dict[str, Any] = {"name": {"type": "string"}, "seed": {"type": "integer"}, "trackers": {"type": "array", "items": {"enum": ["tensorboard", "wandb", "mlflow"]}}}
+    properties: dict[str, Any] = {
+        "name": {"type": "string"},
+        "seed": {"type": "integer"},
+        "trackers": {"type": "array", "items": {"enum": ["tensorboard", "wandb", "mlflow"]}},
+    }
     for section, kind in SECTIONS.items():
         properties[section] = _object_schema(kind)
     for family, members in FAMILIES.items():
@@ -94,7 +98,13 @@ def _object_schema(kind: type) -> dict[str, Any]:
     texts = attributes_of(kind)
     for name, value in schema.get("properties", {}).items():
         value["description"] = texts.get(name, "")
-    return {"type": "object", "title": kind.__name__, **schema, "properties": schema.get("properties", {}), "additionalProperties": False}
+    return {
+        "type": "object",
+        "title": kind.__name__,
+        **schema,
+        "properties": schema.get("properties", {}),
+        "additionalProperties": False,
+    }
 
 
 def new_recipe(task: str) -> str:
@@ -105,7 +115,11 @@ def new_recipe(task: str) -> str:
     """
     tasks = FAMILIES["task"]
     if task not in tasks:
-        raise RecipeError(f"Unknown task '{task}'.{nearest(task, tasks)}", where="tunesmith new", to_do=f"Use one of {', '.join(tasks)}.")
+        raise RecipeError(
+            f"Unknown task '{task}'.{nearest(task, tasks)}",
+            where="tunesmith new",
+            to_do=f"Use one of {', '.join(tasks)}.",
+        )
     lines = [
         "# A Tunesmith recipe: the whole experiment. Every key but task and data may be left out.",
         "# Check it with 'tunesmith check', run it with 'tunesmith run'.",

@@ -119,7 +119,12 @@ class Evaluation:
             raise RecipeError("An interval needs at least 100 resamples.", where="evaluation.resamples")
 
 
-FAMILIES: Mapping[str, Mapping[str, type]] = {"task": TASKS, "method": METHODS, "objective": OBJECTIVES, "optimizer": OPTIMIZERS}
+FAMILIES: Mapping[str, Mapping[str, type]] = {
+    "task": TASKS,
+    "method": METHODS,
+    "objective": OBJECTIVES,
+    "optimizer": OPTIMIZERS,
+}
 SECTIONS: Mapping[str, type] = {"model": Pretrained, "data": Data, "training": Training, "evaluation": Evaluation}
 
 
@@ -168,10 +173,18 @@ class Experiment:
         known = [item.name for item in dataclasses.fields(cls)]
         for key in recipe:
             if key not in known:
-                raise RecipeError(f"Unknown key '{key}'.{nearest(str(key), known)}", where="the recipe's top level", to_do=f"Known keys: {', '.join(known)}.")
+                raise RecipeError(
+                    f"Unknown key '{key}'.{nearest(str(key), known)}",
+                    where="the recipe's top level",
+                    to_do=f"Known keys: {', '.join(known)}.",
+                )
         for key in ("task", "data"):
             if not recipe.get(key):
-                raise RecipeError(f"The recipe has no '{key}'.", where="the recipe's top level", to_do=f"Add '{key}:'; 'tunesmith new' writes an example.")
+                raise RecipeError(
+                    f"The recipe has no '{key}'.",
+                    where="the recipe's top level",
+                    to_do=f"Add '{key}:'; 'tunesmith new' writes an example.",
+                )
         values: dict[str, Any] = {}
         for key, given in recipe.items():
             if key in FAMILIES:
@@ -210,13 +223,21 @@ def read_recipe(path: Path) -> dict[str, object]:
     try:
         recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise RecipeError("The recipe does not exist.", where=str(path), to_do="Give an existing file, or write one with 'tunesmith new'.") from error
+        raise RecipeError(
+            "The recipe does not exist.",
+            where=str(path),
+            to_do="Give an existing file, or write one with 'tunesmith new'.",
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError("The recipe cannot be read as text.", where=str(path), to_do="Give a YAML file in UTF-8.") from error
+        raise RecipeError(
+            "The recipe cannot be read as text.", where=str(path), to_do="Give a YAML file in UTF-8."
+        ) from error
     except yaml.YAMLError as error:
         mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
         line = f", line {mark.line + 1}" if mark else ""
-        raise RecipeError("The recipe is not valid YAML.", where=f"{path}{line}", to_do="Check indentation, quotes and colons there.") from error
+        raise RecipeError(
+            "The recipe is not valid YAML.", where=f"{path}{line}", to_do="Check indentation, quotes and colons there."
+        ) from error
     if not isinstance(recipe, dict):
         raise RecipeError("The recipe holds no keys.", where=str(path), to_do="Write one with 'tunesmith new'.")
     return {str(key): value for key, value in recipe.items()}
@@ -229,11 +250,17 @@ def with_changes(recipe: Mapping[str, object], changes: Sequence[str]) -> dict[s
         path, equals, text = change.partition("=")
         keys = path.strip().split(".")
         if not equals or not all(keys) or len(keys) > 2:
-            raise RecipeError(f"'{change}' is no change.", where="--set", to_do="Write --set section.key=value, for example --set training.epochs=1.")
+            raise RecipeError(
+                f"'{change}' is no change.",
+                where="--set",
+                to_do="Write --set section.key=value, for example --set training.epochs=1.",
+            )
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
-            raise RecipeError(f"The value of '{change}' is not valid YAML.", where="--set", to_do="Put the value in quotes.") from error
+            raise RecipeError(
+                f"The value of '{change}' is not valid YAML.", where="--set", to_do="Put the value in quotes."
+            ) from error
         if len(keys) == 1:
             changed[keys[0]] = value
             continue
@@ -245,7 +272,9 @@ def with_changes(recipe: Mapping[str, object], changes: Sequence[str]) -> dict[s
 
 def _mapping(key: str, given: object) -> Mapping[str, object]:
     if not isinstance(given, Mapping):
-        raise RecipeError(f"'{key}' must hold keys and values, not {given!r}.", where=key, to_do="Indent its settings below it.")
+        raise RecipeError(
+            f"'{key}' must hold keys and values, not {given!r}.", where=key, to_do="Indent its settings below it."
+        )
     return given
 
 

@@ -43,15 +43,26 @@ def judge_artifact(folder: Path, data: str, against: Path | None) -> Judgement:
     experiment = Experiment.from_yaml(folder / "recipe.yaml")
     name, examples = examples_to_judge(experiment, data)
     predictions = predictor.predict(examples)
-    split = evaluate_split(name, predictor.task, examples, predictions, seed=experiment.seed, resamples=experiment.evaluation.resamples)
+    split = evaluate_split(
+        name, predictor.task, examples, predictions, seed=experiment.seed, resamples=experiment.evaluation.resamples
+    )
     if against is None:
         return Judgement(split, ())
     other = Predictor.load(against)
     if set(other.task.labels) != set(predictor.task.labels) or other.task.label_kind != predictor.task.label_kind:
-        raise ArtifactError("The two artifacts have different labels, so their answers cannot be compared.", where=f"{folder} and {against}", to_do="Compare models of the same task.")
+        raise ArtifactError(
+            "The two artifacts have different labels, so their answers cannot be compared.",
+            where=f"{folder} and {against}",
+            to_do="Compare models of the same task.",
+        )
     theirs = {measure.name: measure for measure in predictor.task.measures(examples, other.predict(examples))}
     ours = predictor.task.measures(examples, predictions)
-    return Judgement(split, tuple(compare(measure, theirs[measure.name], seed=experiment.seed) for measure in ours if measure.name in theirs))
+    return Judgement(
+        split,
+        tuple(
+            compare(measure, theirs[measure.name], seed=experiment.seed) for measure in ours if measure.name in theirs
+        ),
+    )
 
 
 def examples_to_judge(experiment: Experiment, data: str) -> tuple[str, Sequence[Example]]:

@@ -49,9 +49,9 @@ def inspect_machine() -> Machine:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether matrix products in bfloat16 are done by the device's hardware (not emulated, which is slower than fp32)."""
+    """Whether matrix products in bfloat16 are done by the device's hardware (emulation is slower than fp32)."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and bool(cpu_flags() & {"avx512_bf16", "amx_bf16"})
 
 

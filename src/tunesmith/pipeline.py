@@ -82,7 +82,11 @@ def run(experiment: Experiment, folder: str | Path, *, overwrite: bool = False, 
     """
     place = Path(folder)
     if place.exists() and any(place.iterdir()) and not overwrite:
-        raise RecipeError("The output folder is not empty.", where=str(place), to_do="Use 'tunesmith resume' to go on, --overwrite to start anew, or another --out.")
+        raise RecipeError(
+            "The output folder is not empty.",
+            where=str(place),
+            to_do="Use 'tunesmith resume' to go on, --overwrite to start anew, or another --out.",
+        )
     prepared = prepare(experiment)
     stop_at_errors(prepared.findings)
     try:
@@ -91,7 +95,11 @@ def run(experiment: Experiment, folder: str | Path, *, overwrite: bool = False, 
         place.mkdir(parents=True)
         (place / "recipe.yaml").write_text(experiment.to_yaml(), encoding="utf-8")
     except OSError as error:
-        raise ResourceError(f"The output folder cannot be written: {error.strerror}.", where=str(place), to_do="Choose another --out folder.") from error
+        raise ResourceError(
+            f"The output folder cannot be written: {error.strerror}.",
+            where=str(place),
+            to_do="Choose another --out folder.",
+        ) from error
     return finish(experiment, prepared, place, quiet=quiet)
 
 
@@ -103,7 +111,9 @@ def resume(folder: str | Path, *, quiet: bool = False) -> Result:
     """
     place = Path(folder)
     if not (place / "recipe.yaml").is_file():
-        raise CheckpointError("There is no run to resume.", where=str(place), to_do="Give the --out folder of an earlier 'tunesmith run'.")
+        raise CheckpointError(
+            "There is no run to resume.", where=str(place), to_do="Give the --out folder of an earlier 'tunesmith run'."
+        )
     experiment = Experiment.from_yaml(place / "recipe.yaml")
     prepared = prepare(experiment)
     stop_at_errors(prepared.findings)
@@ -113,21 +123,35 @@ def resume(folder: str | Path, *, quiet: bool = False) -> Result:
 def prepare(experiment: Experiment) -> Prepared:
     """Read and check the data, load the model, and encode every text."""
     loaded: Loaded = experiment.data.load(experiment.task.label_kind, experiment.seed)
-    return prepare_splits(experiment, loaded.splits, [*loaded.findings, *check(loaded.splits, label_kind=experiment.task.label_kind)])
+    return prepare_splits(
+        experiment, loaded.splits, [*loaded.findings, *check(loaded.splits, label_kind=experiment.task.label_kind)]
+    )
 
 
 def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Finding] = ()) -> Prepared:
     """Load the model, learn the labels and encode every text of these splits."""
     if not len(splits.train):
-        raise DataError("There is no training example.", where="data.train", to_do="Check the file and the findings of 'tunesmith check'.")
+        raise DataError(
+            "There is no training example.",
+            where="data.train",
+            to_do="Check the file and the findings of 'tunesmith check'.",
+        )
     backbone = load(locate(experiment.model.name), dropout=experiment.model.dropout)
     task = experiment.task.prepared(splits.train, backbone.tokenizer)
-    wanted = experiment.task.max_length
+    wanted = task.max_length
     if wanted > backbone.max_length:
-        raise RecipeError(f"max_length is {wanted}, but the model reads at most {backbone.max_length} tokens.", where="task.max_length", to_do=f"Use at most {backbone.max_length}; longer texts are read in windows.")
+        raise RecipeError(
+            f"max_length is {wanted}, but the model reads at most {backbone.max_length} tokens.",
+            where="task.max_length",
+            to_do=f"Use at most {backbone.max_length}; longer texts are read in windows.",
+        )
     encoder = TextEncoder.of(backbone.tokenizer, wanted or backbone.max_length, backbone.prefix)
     if encoder.room < 8:
-        raise RecipeError(f"max_length {wanted} leaves room for {encoder.room} tokens of text.", where="task.max_length", to_do="Use at least 16.")
+        raise RecipeError(
+            f"max_length {wanted} leaves room for {encoder.room} tokens of text.",
+            where="task.max_length",
+            to_do="Use at least 16.",
+        )
     known = set(task.labels)
     found = list(findings)
     unseen = any(finding.code == "unseen_labels" for finding in findings)
@@ -136,7 +160,9 @@ def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Fi
         if unseen and known and name != "train":
             continue  # The finding names the labels that training lacks; it stops the run.
         encoded[name] = [task.encode(example, encoder) for example in examples]
-        found += check_encoding(examples, [count_of(item, task) for item in encoded[name]], max_length=encoder.max_length, windows=True, split=name)
+        found += check_encoding(
+            examples, [count_of(item, task) for item in encoded[name]], max_length=encoder.max_length, split=name
+        )
     return Prepared(splits, tuple(found), backbone, task, encoder, encoded)
 
 
@@ -153,21 +179,36 @@ def stop_at_errors(findings: Sequence[Finding]) -> None:
     if errors:
         first = errors[0]
         more = f" (and {len(errors) - 1} more errors)" if len(errors) > 1 else ""
-        raise DataError(f"{first.message}{more}", where="; ".join(first.examples) or first.code, to_do="Run 'tunesmith check' to see all findings, and correct the data.")
+        raise DataError(
+            f"{first.message}{more}",
+            where="; ".join(first.examples) or first.code,
+            to_do="Run 'tunesmith check' to see all findings, and correct the data.",
+        )
 
 
 def finish(experiment: Experiment, prepared: Prepared, folder: Path, *, quiet: bool) -> Result:
     """Train from the newest checkpoint on, save, prove, evaluate and report."""
     began = time.monotonic()
     model = make_model(experiment, prepared)
-    parameters = (sum(p.numel() for p in model.parameters()), sum(p.numel() for p in model.parameters() if p.requires_grad))
+    parameters = (
+        sum(p.numel() for p in model.parameters()),
+        sum(p.numel() for p in model.parameters() if p.requires_grad),
+    )
     fitted, tested = fit(experiment, prepared, model, folder, quiet=quiet)
     experiment.method.merge(model)
     model.eval()
-    predictor = calibrated(Predictor(model, prepared.task, prepared.encoder), prepared, enabled=experiment.evaluation.calibrate)
-    origin = Origin(experiment.to_yaml(), prepared.fingerprints, prepared.backbone.identity, versions(), experiment.seed)
+    predictor = calibrated(
+        Predictor(model, prepared.task, prepared.encoder), prepared, enabled=experiment.evaluation.calibrate
+    )
+    origin = Origin(
+        experiment.to_yaml(), prepared.fingerprints, prepared.backbone.identity, versions(), experiment.seed
+    )
     save_artifact(folder / "artifact", model, predictor.task, prepared.encoder, origin, prepared.backbone.prefix)
-    proof = prove_reload(predictor, folder / "artifact", spread(prepared.splits.validation or prepared.splits.test or prepared.splits.train, 32))
+    proof = prove_reload(
+        predictor,
+        folder / "artifact",
+        spread(prepared.splits.validation or prepared.splits.test or prepared.splits.train, 32),
+    )
     served = Predictor.load(folder / "artifact")
     splits = judge(served, prepared, folder, experiment)
     report = RunReport(
@@ -178,12 +219,20 @@ def finish(experiment: Experiment, prepared: Prepared, folder: Path, *, quiet: b
         splits=splits,
         history=history(folder / "log.jsonl", prepared.task.metric),
         findings=prepared.findings,
-        cost=Cost(fitted.progress.seconds, time.monotonic() - began, None, *parameters, peak_memory_bytes(), fitted.examples_per_second),
+        cost=Cost(
+            fitted.progress.seconds,
+            time.monotonic() - began,
+            None,
+            *parameters,
+            peak_memory_bytes(),
+            fitted.examples_per_second,
+        ),
         settings=experiment.to_yaml(),
         versions=versions(),
         seed=experiment.seed,
         model_identity=prepared.backbone.identity,
         fingerprints=prepared.fingerprints,
+        sizes={split: len(examples) for split, examples in prepared.splits.named().items()},
         parity=describe(proof),
         learning_rate_test=tested.points if tested else (),
         notes=(f"{100 * fitted.padding_share:.1f} % of the tokens computed in training were padding.",),
@@ -202,21 +251,36 @@ def make_model(experiment: Experiment, prepared: Prepared) -> Model:
     return model
 
 
-def fit(experiment: Experiment, prepared: Prepared, model: Model, folder: Path, *, quiet: bool) -> tuple[Fitted, RangeTest | None]:
+def fit(
+    experiment: Experiment, prepared: Prepared, model: Model, folder: Path, *, quiet: bool
+) -> tuple[Fitted, RangeTest | None]:
     """Train the model and leave the best weights in it."""
     settings = experiment.training
     accelerator = make_accelerator(experiment.trackers, folder, experiment.name)
     model.to(accelerator.device)
     pad_id = prepared.encoder.tokenizer.pad_token_id or 0
     material = Material(prepared.task, prepared.splits.train, prepared.encoded["train"], pad_id)
-    plan = StepPlan(prepared.encoded["train"], settings.epochs, settings.batch_size, settings.accumulate, settings.max_tokens, experiment.seed)
+    plan = StepPlan(
+        prepared.encoded["train"],
+        settings.epochs,
+        settings.batch_size,
+        settings.accumulate,
+        settings.max_tokens,
+        experiment.seed,
+    )
     tested = None
     peak = settings.learning_rate or experiment.method.learning_rate
     if peak == "auto":
         tested = remembered_range_test(experiment, prepared, material, plan, folder)
         peak = tested.suggestion
     learner = make_learner(experiment, model)
-    validation = Validation(prepared.splits.validation, prepared.encoded.get("validation", []), settings.metric, settings.validate_every, settings.patience)
+    validation = Validation(
+        prepared.splits.validation,
+        prepared.encoded.get("validation", []),
+        settings.metric,
+        settings.validate_every,
+        settings.patience,
+    )
     folders = Folders(folder / "checkpoints", folder / "log.jsonl", run_id(experiment, prepared))
     rate = Scheduled(float(peak), settings.rise_and_fall(), plan.total)
     fitting = Fitting(learner, material, plan, validation, prepared.encoder)
@@ -236,7 +300,9 @@ def make_learner(experiment: Experiment, model: Model) -> Learner:
     return Learner(model, weights, optimizer, experiment.objective, settings.clip, experiment.seed)
 
 
-def remembered_range_test(experiment: Experiment, prepared: Prepared, material: Material, plan: StepPlan, folder: Path) -> RangeTest:
+def remembered_range_test(
+    experiment: Experiment, prepared: Prepared, material: Material, plan: StepPlan, folder: Path
+) -> RangeTest:
     """The learning-rate range test on a fresh model, done once per run and kept in learning_rate.json."""
     kept = folder / "learning_rate.json"
     if kept.is_file():
@@ -267,7 +333,16 @@ def judge(served: Predictor, prepared: Prepared, folder: Path, experiment: Exper
         examples = prepared.splits.named().get(name, ())
         if examples:
             predictions = served.predict(examples)
-            reports.append(evaluate_split(name, served.task, examples, predictions, seed=experiment.seed, resamples=experiment.evaluation.resamples))
+            reports.append(
+                evaluate_split(
+                    name,
+                    served.task,
+                    examples,
+                    predictions,
+                    seed=experiment.seed,
+                    resamples=experiment.evaluation.resamples,
+                )
+            )
             write_predictions(folder / "predictions.jsonl", name, examples, predictions, append=len(reports) > 1)
     return tuple(reports)
 
@@ -284,9 +359,15 @@ def write_report(report: RunReport, folder: Path) -> None:
 
 def history(log: Path, metric: str) -> tuple[HistoryPoint, ...]:
     """The learning curve, read from the log."""
-    measured = {entry["step"]: entry["metrics"][metric] for entry in read_log(log) if entry["event"] == "validation"}  # type: ignore[index]
+    measured = {entry["step"]: entry["metrics"][metric] for entry in read_log(log) if entry["event"] == "validation"}
     return tuple(
-        HistoryPoint(step=entry["step"], epoch=entry["epoch"], loss=entry["loss"], learning_rate=entry["learning_rate"], validation=measured.get(entry["step"]))  # type: ignore[arg-type]
+        HistoryPoint(
+            step=entry["step"],
+            epoch=entry["epoch"],
+            loss=entry["loss"],
+            learning_rate=entry["learning_rate"],
+            validation=measured.get(entry["step"]),
+        )
         for entry in read_log(log)
         if entry["event"] == "step"
     )
@@ -294,7 +375,9 @@ def history(log: Path, metric: str) -> tuple[HistoryPoint, ...]:
 
 def run_id(experiment: Experiment, prepared: Prepared) -> str:
     """The fingerprint of all that decides the weights; a checkpoint of another is refused."""
-    text = json.dumps([experiment.to_mapping(), prepared.fingerprints, prepared.backbone.identity], sort_keys=True, ensure_ascii=False)
+    text = json.dumps(
+        [experiment.to_mapping(), prepared.fingerprints, prepared.backbone.identity], sort_keys=True, ensure_ascii=False
+    )
     return hashlib.sha256(text.encode()).hexdigest()
 
 

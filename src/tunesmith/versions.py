@@ -5,7 +5,18 @@ from __future__ import annotations
 import platform
 from importlib.metadata import version
 
-PACKAGES = ("tunesmith", "torch", "transformers", "tokenizers", "accelerate", "peft", "safetensors", "numpy", "scipy", "scikit-learn")
+PACKAGES = (
+    "tunesmith",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "accelerate",
+    "peft",
+    "safetensors",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+)
 
 
 def versions() -> dict[str, str]:

@@ -3,8 +3,8 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from tests.scoring.makers import class_answers
 
+from tests.scoring.makers import class_answers
 from tunesmith.data.records import Example, Prediction
 from tunesmith.errors import DataError, RecipeError
 from tunesmith.evaluation.intervals import compare, estimate

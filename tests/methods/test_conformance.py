@@ -46,7 +46,9 @@ def test_the_loss_falls_in_twenty_steps(name: str, tiny_model_folder: Path) -> N
 
 @pytest.mark.parametrize("case", TASK_CASES)
 @pytest.mark.parametrize("name", METHODS)
-def test_logits_are_the_same_after_merge_save_and_load(name: str, case: str, tiny_model_folder: Path, tmp_path: Path) -> None:
+def test_logits_are_the_same_after_merge_save_and_load(
+    name: str, case: str, tiny_model_folder: Path, tmp_path: Path
+) -> None:
     task, examples = TASK_CASES[case]
     method = METHODS[name]()
     model, task, encoder = build_model(tiny_model_folder, task, examples, method)
@@ -70,7 +72,9 @@ def test_logits_are_the_same_after_merge_save_and_load(name: str, case: str, tin
 @pytest.mark.parametrize("case", TASK_CASES)
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("name", METHODS)
-def test_one_step_of_every_combination(name: str, objective: str, case: str, low: bool, tiny_model_folder: Path) -> None:
+def test_one_step_of_every_combination(
+    name: str, objective: str, case: str, low: bool, tiny_model_folder: Path
+) -> None:
     task, examples = TASK_CASES[case]
     model, task, encoder = build_model(tiny_model_folder, task, examples, METHODS[name]())
     learner = build_learner(model, OBJECTIVES[objective](), low=low)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from sklearn import metrics
 from sklearn.preprocessing import MultiLabelBinarizer
-from tests.scoring.makers import LABELS, class_answers, set_answers
 
+from tests.scoring.makers import LABELS, class_answers, set_answers
 from tunesmith.data.records import Example, Prediction
 from tunesmith.errors import DataError, LabelError
 from tunesmith.scoring.classification import (

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.metrics import classification_report
-from tests.scoring.makers import span_answers
 
+from tests.scoring.makers import span_answers
 from tunesmith.data.records import Example, Prediction, Span
 from tunesmith.errors import LabelError
 from tunesmith.scoring.entities import (

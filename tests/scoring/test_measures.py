@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
-from tests.scoring.makers import class_answers, number_answers, set_answers, span_answers
 
+from tests.scoring.makers import class_answers, number_answers, set_answers, span_answers
 from tunesmith import scoring
 from tunesmith.data.records import Example, Prediction
 from tunesmith.scoring import RankMeasure, SummedMeasure, mean_measure

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 from sklearn import metrics
-from tests.scoring.makers import number_answers
 
+from tests.scoring.makers import number_answers
 from tunesmith.data.records import Example, Prediction
 from tunesmith.errors import LabelError
 from tunesmith.scoring.numbers import measure_numbers

@@ -5,8 +5,8 @@ import pytest
 from seqeval.metrics import sequence_labeling, v1
 from seqeval.metrics.sequence_labeling import get_entities
 from seqeval.scheme import IOB1, IOB2, IOBES, Tokens
-from tests.scoring.makers import random_tags
 
+from tests.scoring.makers import random_tags
 from tunesmith.errors import DataError, LabelError
 from tunesmith.scoring.tags import measure_tags, tags_to_spans
 

@@ -44,7 +44,9 @@ def test_entities_beyond_the_first_window_come_back(crf: bool, tiny_model_folder
     text = " ".join(["the day was good"] * 30 + ["Anna Bell"] + ["bad work"] * 20 + ["Rome"])
     start = text.index("Anna")
     example = Example("long", text, (Span(start, start + 9, "PER"), Span(len(text) - 4, len(text), "LOC")))
-    model, task, encoder = build_model(tiny_model_folder, TokenClassification(crf=crf, stride=8), [example], max_length=32)
+    model, task, encoder = build_model(
+        tiny_model_folder, TokenClassification(crf=crf, stride=8), [example], max_length=32
+    )
     encoded = task.encode(example, encoder)
     assert len(encoded.pieces) > 3
     assert len(encoded.units) == len(text.split())
@@ -54,7 +56,9 @@ def test_entities_beyond_the_first_window_come_back(crf: bool, tiny_model_folder
 
 def test_every_word_is_judged_in_exactly_one_window(tiny_model_folder: Path) -> None:
     text = " ".join(["good day"] * 60)
-    _, task, encoder = build_model(tiny_model_folder, TokenClassification(labels=("PER",), casing=False, stride=12), [], max_length=40)
+    _, task, encoder = build_model(
+        tiny_model_folder, TokenClassification(labels=("PER",), casing=False, stride=12), [], max_length=40
+    )
     encoded = task.encode(Example("x", text, ()), encoder)
     assert sum(len(piece.unit_positions) for piece in encoded.pieces) == 120
     for piece in encoded.pieces[1:-1]:
@@ -91,4 +95,6 @@ def test_padding_changes_neither_loss_nor_logits(case: str, tiny_model_folder: P
         logits = model(alone)
         torch.testing.assert_close(task.infer(logits, alone)[0], row, atol=1e-5, rtol=1e-4)
         total += float(task.loss(model.head, logits, alone).detach()) * alone.units
-    assert float(task.loss(model.head, model(together), together).detach()) == pytest.approx(total / together.units, rel=1e-4)
+    assert float(task.loss(model.head, model(together), together).detach()) == pytest.approx(
+        total / together.units, rel=1e-4
+    )

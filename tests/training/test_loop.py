@@ -33,7 +33,14 @@ def test_the_gradient_norm_does_not_depend_on_how_a_step_is_cut(case: str, tiny_
     for batch_size, accumulate in ((8, 1), (2, 4), (1, 8)):
         model, task, encoder = fresh(tiny_model_folder, case)
         learner = build_learner(model, optimizer=SGD())
-        (step,) = run_steps(learner, build_material(task, encoder, examples), steps=1, rate=0.0, batch_size=batch_size, accumulate=accumulate)
+        (step,) = run_steps(
+            learner,
+            build_material(task, encoder, examples),
+            steps=1,
+            rate=0.0,
+            batch_size=batch_size,
+            accumulate=accumulate,
+        )
         norms.append(step.gradient_norm)
     assert norms[1:] == pytest.approx([norms[0]] * 2, rel=1e-5)
 

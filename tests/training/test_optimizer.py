@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -55,5 +56,5 @@ def test_schedules_rise_to_one_and_fall_as_they_say(shape: str) -> None:
     factors = [Schedule(shape, 0.1).factor(step, 100) for step in range(100)]
     assert factors[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
     assert factors[10] == pytest.approx(1.0)
-    assert all(later <= earlier for earlier, later in zip(factors[10:], factors[11:], strict=False))
+    assert all(later <= earlier for earlier, later in pairwise(factors[10:]))
     assert factors[-1] == pytest.approx(1.0) if shape == "constant" else factors[-1] < 0.02

@@ -8,10 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tunesmith.data.records import Example, Prediction
 from tunesmith.errors import DataError, RecipeError
+from tunesmith.scoring import SummedMeasure, divide
 from tunesmith.scoring.calibration import fit_temperature
+from tunesmith.tasks import Task
 
-__all__ = ["Bin", "Calibration", "fit_temperature", "reliability"]
+__all__ = ["Bin", "Calibration", "calibration_measure", "fit_temperature", "judged_confidences", "reliability"]
+
+Judged = Sequence[tuple[float, bool]]
+"""The answers given to one example: how sure each was, and whether it was right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +79,34 @@ def _bin(low: float, high: float, sure: NDArray[np.float64], right: NDArray[np.f
     if len(sure) == 0:
         return Bin(float(low), float(high), float("nan"), float("nan"), 0)
     return Bin(float(low), float(high), float(sure.mean()), float(right.mean()), len(sure))
+
+
+def judged_confidences(task: Task, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Judged]:
+    """For each example its answers' confidence and whether they are right: one answer, or one per predicted span."""
+    judged: list[Judged] = []
+    for example, prediction in zip(examples, predictions, strict=True):
+        if task.label_kind == "spans":
+            gold, answer = example.label, prediction.label
+            assert isinstance(gold, tuple)
+            assert isinstance(answer, tuple)
+            judged.append([(score, span in gold) for span, score in zip(answer, prediction.span_scores, strict=True)])
+        else:
+            judged.append([(prediction.confidence, task.is_correct(example, prediction))])
+    return judged
+
+
+def calibration_measure(judged: Sequence[Judged], bins: int = 15) -> SummedMeasure:
+    """The expected calibration error as a measure, so that it gets an interval over examples.
+
+    Per bin the error needs only the sum of confidences and of right answers, and so can be resampled by sums.
+    """
+    sums = np.zeros((len(judged), bins + 1))
+    for row, answers in zip(sums, judged, strict=True):
+        for sure, right in answers:
+            if not np.isnan(sure):
+                place = max(0, int(np.ceil(sure * bins)) - 1)
+                row[place] += sure - right
+                row[-1] += 1
+    return SummedMeasure(
+        "ece", sums, lambda total: divide(np.abs(total[:, :bins]).sum(1), total[:, -1]), higher_is_better=False
+    )

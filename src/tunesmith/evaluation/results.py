@@ -29,9 +29,16 @@ def plain_label(label: Label | None) -> object:
     return label
 
 
-def write_predictions(path: Path, split: str, examples: Sequence[Example], predictions: Sequence[Prediction], *, append: bool) -> None:
+def write_predictions(
+    path: Path, split: str, examples: Sequence[Example], predictions: Sequence[Prediction], *, append: bool
+) -> None:
     """Write one JSON line per example: split, id, text, gold label and answer."""
     with path.open("a" if append else "w", encoding="utf-8") as file:
         for example, prediction in zip(examples, predictions, strict=True):
-            row = {"split": split, "text": example.text, "gold": plain_label(example.label), **prediction_row(prediction)}
+            row = {
+                "split": split,
+                "text": example.text,
+                "gold": plain_label(example.label),
+                **prediction_row(prediction),
+            }
             file.write(json.dumps(row, ensure_ascii=False) + "\n")

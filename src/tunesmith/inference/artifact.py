@@ -1,4 +1,4 @@
-"""A trained predictor as a folder: weights, tokenizer, task, recipe, report, and a manifest that proves it unchanged."""
+"""A trained predictor as a folder: weights, tokenizer, task, recipe, report, and a manifest against changes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Origin:
 
 def schema_hash(task: Task) -> str:
     """The sha256 of what the answers mean: the task's name, its kind of label and its labels in order."""
-    schema = json.dumps([name_of(TASKS, task), task.label_kind, list(task.labels)], ensure_ascii=False)  # type: ignore[arg-type]
+    schema = json.dumps([name_of(TASKS, task), task.label_kind, list(task.labels)], ensure_ascii=False)
     return hashlib.sha256(schema.encode()).hexdigest()
 
 
@@ -73,7 +73,11 @@ def save_artifact(folder: Path, model: Model, task: Task, encoder: TextEncoder, 
             _write_json(draft / DESCRIPTION, _describe(model, task, encoder, origin, prefix))
             seal(draft)
         except OSError as error:
-            raise ResourceError(f"The artifact could not be written: {error.strerror}.", where=str(folder), to_do="Free disk space and run: tunesmith resume.") from error
+            raise ResourceError(
+                f"The artifact could not be written: {error.strerror}.",
+                where=str(folder),
+                to_do="Free disk space and run: tunesmith resume.",
+            ) from error
         if folder.exists():
             shutil.rmtree(folder)
         draft.replace(folder)
@@ -83,12 +87,18 @@ def need_space(folder: Path, size: int) -> None:
     """Raise a ResourceError when `folder`'s disk has fewer than `size` bytes left."""
     free = shutil.disk_usage(folder).free
     if free < size:
-        raise ResourceError(f"{size / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free.", where=str(folder), to_do="Free disk space, or choose another --out folder.")
+        raise ResourceError(
+            f"{size / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free.",
+            where=str(folder),
+            to_do="Free disk space, or choose another --out folder.",
+        )
 
 
 def seal(folder: Path) -> None:
     """Write the manifest: the sha256 of every file."""
-    _write_json(folder / MANIFEST, {path.name: file_hash(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST})
+    _write_json(
+        folder / MANIFEST, {path.name: file_hash(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
+    )
 
 
 def add_file(folder: Path, name: str, content: str) -> None:
@@ -119,7 +129,11 @@ def load_artifact(folder: Path, *, labels: tuple[str, ...] = ()) -> Loaded:
     try:
         model.load_state_dict(load_file(folder / WEIGHTS))
     except (RuntimeError, SafetensorError) as error:
-        raise ArtifactError("The weights do not fit the model they stand for.", where=str(folder / WEIGHTS), to_do="Use an artifact written by 'tunesmith run'.") from error
+        raise ArtifactError(
+            "The weights do not fit the model they stand for.",
+            where=str(folder / WEIGHTS),
+            to_do="Use an artifact written by 'tunesmith run'.",
+        ) from error
     encoder = TextEncoder.of(backbone.tokenizer, int(str(description["max_length"])), str(description["prefix"]))
     return Loaded(model.eval(), task, encoder, description)
 
@@ -131,23 +145,47 @@ def verify(folder: Path) -> Mapping[str, object]:
         ArtifactError: no artifact, an unlisted, missing or changed file, code, a pickle, or an unknown format.
     """
     if not (folder / MANIFEST).is_file() or not (folder / DESCRIPTION).is_file():
-        raise ArtifactError("This is no artifact: it has no manifest.", where=str(folder), to_do="Give the 'artifact' folder that 'tunesmith run' wrote.")
+        raise ArtifactError(
+            "This is no artifact: it has no manifest.",
+            where=str(folder),
+            to_do="Give the 'artifact' folder that 'tunesmith run' wrote.",
+        )
     manifest = _read_json(folder / MANIFEST)
     present = {path.name for path in folder.iterdir()} - {MANIFEST}
     for name in sorted(present):
         if Path(name).suffix in _CODE:
-            raise ArtifactError(f"The artifact holds '{name}', which could run code when loaded.", where=str(folder), to_do="Do not load it. Artifacts hold safetensors and JSON only.")
+            raise ArtifactError(
+                f"The artifact holds '{name}', which could run code when loaded.",
+                where=str(folder),
+                to_do="Do not load it. Artifacts hold safetensors and JSON only.",
+            )
     for name in sorted(present ^ set(manifest)):
         state = "is missing" if name in manifest else "was added"
-        raise ArtifactError(f"The file '{name}' {state} since the artifact was written.", where=str(folder), to_do="Copy the artifact again from where it was made.")
+        raise ArtifactError(
+            f"The file '{name}' {state} since the artifact was written.",
+            where=str(folder),
+            to_do="Copy the artifact again from where it was made.",
+        )
     for name, digest in manifest.items():
         if file_hash(folder / name) != digest:
-            raise ArtifactError(f"The file '{name}' was changed since the artifact was written.", where=str(folder / name), to_do="Copy the artifact again from where it was made.")
+            raise ArtifactError(
+                f"The file '{name}' was changed since the artifact was written.",
+                where=str(folder / name),
+                to_do="Copy the artifact again from where it was made.",
+            )
     description = _read_json(folder / DESCRIPTION)
     if description.get("format") != FORMAT:
-        raise ArtifactError(f"The artifact has format {description.get('format')}; this version reads {FORMAT}.", where=str(folder), to_do="Load it with the version of Tunesmith that wrote it.")
+        raise ArtifactError(
+            f"The artifact has format {description.get('format')}; this version reads {FORMAT}.",
+            where=str(folder),
+            to_do="Load it with the version of Tunesmith that wrote it.",
+        )
     if "auto_map" in _read_json(folder / "config.json"):
-        raise ArtifactError("The model's configuration asks for code of its own.", where=str(folder / "config.json"), to_do="Do not load it; Tunesmith runs no remote code.")
+        raise ArtifactError(
+            "The model's configuration asks for code of its own.",
+            where=str(folder / "config.json"),
+            to_do="Do not load it; Tunesmith runs no remote code.",
+        )
     return description
 
 
@@ -155,18 +193,26 @@ def _task(description: Mapping[str, object], folder: Path) -> Task:
     settings = description["task"]
     assert isinstance(settings, Mapping)
     try:
-        task: Task = build(TASKS, settings, "task")  # type: ignore[arg-type, type-var]
+        task: Task = build(TASKS, settings, "task")
     except TunesmithError as error:
-        raise ArtifactError(f"The artifact's task cannot be read: {error.what}", where=str(folder / DESCRIPTION), to_do="Load it with the version that wrote it.") from error
+        raise ArtifactError(
+            f"The artifact's task cannot be read: {error.what}",
+            where=str(folder / DESCRIPTION),
+            to_do="Load it with the version that wrote it.",
+        ) from error
     if schema_hash(task) != description["schema_sha256"]:
-        raise ArtifactError("The label schema does not have the hash that was written with it.", where=str(folder / DESCRIPTION), to_do="Copy the artifact again from where it was made.")
+        raise ArtifactError(
+            "The label schema does not have the hash that was written with it.",
+            where=str(folder / DESCRIPTION),
+            to_do="Copy the artifact again from where it was made.",
+        )
     return task
 
 
 def _describe(model: Model, task: Task, encoder: TextEncoder, origin: Origin, prefix: str) -> dict[str, object]:
     return {
         "format": FORMAT,
-        "task": {"name": name_of(TASKS, task), **settings_of(task)},  # type: ignore[arg-type]
+        "task": {"name": name_of(TASKS, task), **settings_of(task)},
         "schema_sha256": schema_hash(task),
         "labels": list(task.labels),
         "pooling": model.pooling,
@@ -188,7 +234,13 @@ def _read_json(path: Path) -> dict[str, object]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ArtifactError("The file is not readable JSON.", where=str(path), to_do="Copy the artifact again from where it was made.") from error
+        raise ArtifactError(
+            "The file is not readable JSON.", where=str(path), to_do="Copy the artifact again from where it was made."
+        ) from error
     if not isinstance(value, dict):
-        raise ArtifactError("The file does not hold a JSON object.", where=str(path), to_do="Copy the artifact again from where it was made.")
+        raise ArtifactError(
+            "The file does not hold a JSON object.",
+            where=str(path),
+            to_do="Copy the artifact again from where it was made.",
+        )
     return value

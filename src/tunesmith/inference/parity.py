@@ -39,15 +39,32 @@ def prove_reload(predictor: Predictor, artifact: Path, examples: Sequence[Exampl
         texts = Path(folder) / "texts.json"
         texts.write_text(json.dumps([{"text": e.text, "words": e.words} for e in examples]), encoding="utf-8")
         found_at = Path(folder) / "logits.safetensors"
-        command = [sys.executable, "-m", "tunesmith.inference.parity", str(artifact), str(texts), str(found_at), str(predictor.model.device), str(torch.get_num_threads())]
+        command = [
+            sys.executable,
+            "-m",
+            "tunesmith.inference.parity",
+            str(artifact),
+            str(texts),
+            str(found_at),
+            str(predictor.model.device),
+            str(torch.get_num_threads()),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise ArtifactError(f"The saved artifact could not be loaded again: {last}", where=str(artifact), to_do="Report this; the run is not usable.")
+            raise ArtifactError(
+                f"The saved artifact could not be loaded again: {last}",
+                where=str(artifact),
+                to_do="Report this; the run is not usable.",
+            )
         found = load_file(found_at)
     largest = max((_difference(row, found[str(number)]) for number, row in enumerate(expected)), default=0.0)
     if largest > 0:
-        raise ArtifactError(f"The reloaded model's logits differ by up to {largest:.3g} from the trained one's.", where=str(artifact), to_do="Report this; the run is not usable.")
+        raise ArtifactError(
+            f"The reloaded model's logits differ by up to {largest:.3g} from the trained one's.",
+            where=str(artifact),
+            to_do="Report this; the run is not usable.",
+        )
     return Parity(len(examples), largest)
 
 
@@ -62,7 +79,10 @@ def main(artifact: str, texts: str, result: str, device: str, threads: str) -> N
     torch.set_num_threads(int(threads))
     predictor = Predictor.load(artifact, device=device)
     rows = json.loads(Path(texts).read_text(encoding="utf-8"))
-    examples = [Example(str(n), row["text"], words=None if row["words"] is None else tuple(map(tuple, row["words"]))) for n, row in enumerate(rows)]
+    examples = [
+        Example(str(n), row["text"], words=None if row["words"] is None else tuple(map(tuple, row["words"])))
+        for n, row in enumerate(rows)
+    ]
     logits = predictor.logits([predictor.task.encode(example, predictor.encoder) for example in examples])
     save_file({str(number): row.contiguous() for number, row in enumerate(logits)}, result)
 

@@ -77,14 +77,18 @@ class Predictor:
         self.model.train(was_training)
         return [row for row in found if row is not None]
 
-    def decode(self, examples: Sequence[Example], encoded: Sequence[Encoded], logits: Sequence[Tensor]) -> list[Prediction]:
+    def decode(
+        self, examples: Sequence[Example], encoded: Sequence[Encoded], logits: Sequence[Tensor]
+    ) -> list[Prediction]:
         """Turn logits into answers, a chunk of examples of like length at a time."""
         answers: dict[int, Prediction] = {}
         order = by_length(encoded)
         with torch.inference_mode():
             for start in range(0, len(order), 256):
                 part = order[start : start + 256]
-                found = self.task.decode(self.model.head, [examples[i] for i in part], [encoded[i] for i in part], [logits[i] for i in part])
+                found = self.task.decode(
+                    self.model.head, [examples[i] for i in part], [encoded[i] for i in part], [logits[i] for i in part]
+                )
                 answers.update(zip(part, found, strict=True))
         return [answers[index] for index in range(len(examples))]
 

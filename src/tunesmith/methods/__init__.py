@@ -10,7 +10,7 @@ from tunesmith.models.model import Model
 
 
 class Method(Protocol):
-    """A choice of learning weights. Parameters that the checkpoint lacked (`model.lacking`) learn under every method."""
+    """A choice of learning weights. What the checkpoint lacked (`model.lacking`) learns under every method."""
 
     @property
     def learning_rate(self) -> float:

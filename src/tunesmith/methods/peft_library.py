@@ -43,10 +43,28 @@ class LoRA:
         """Freeze the pre-trained weights and put an update beside each target."""
         targets = list(self.targets or attention_projections(model.body))
         for target in targets:
-            if not any(name.endswith(target) and isinstance(module, nn.Linear) for name, module in model.body.named_modules()):
-                linear = sorted({name.rsplit(".", 1)[-1] for name, module in model.body.named_modules() if isinstance(module, nn.Linear)})
-                raise RecipeError(f"No linear layer's name ends in '{target}'.", where="method.targets", to_do=f"Endings in this model: {', '.join(linear)}.")
-        config = LoraConfig(r=self.rank, lora_alpha=self.alpha, lora_dropout=self.dropout, target_modules=targets, bias="none")  # type: ignore[arg-type]
+            if not any(
+                name.endswith(target) and isinstance(module, nn.Linear) for name, module in model.body.named_modules()
+            ):
+                linear = sorted(
+                    {
+                        name.rsplit(".", 1)[-1]
+                        for name, module in model.body.named_modules()
+                        if isinstance(module, nn.Linear)
+                    }
+                )
+                raise RecipeError(
+                    f"No linear layer's name ends in '{target}'.",
+                    where="method.targets",
+                    to_do=f"Endings in this model: {', '.join(linear)}.",
+                )
+        config = LoraConfig(
+            r=self.rank,
+            lora_alpha=self.alpha,  # type: ignore[arg-type]
+            lora_dropout=self.dropout,
+            target_modules=targets,
+            bias="none",
+        )
         inject_adapter_in_model(config, model.body)
         learn_only(model, lambda name: "lora_" in name)
 

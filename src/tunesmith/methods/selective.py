@@ -62,7 +62,11 @@ class TopLayers:
 
     def __post_init__(self) -> None:
         if self.layers < 1:
-            raise RecipeError("layers must be at least 1.", where="method.layers", to_do="Use head_only to train no layer of the body.")
+            raise RecipeError(
+                "layers must be at least 1.",
+                where="method.layers",
+                to_do="Use head_only to train no layer of the body.",
+            )
 
     @property
     def learning_rate(self) -> float:
@@ -73,7 +77,11 @@ class TopLayers:
         """Open the last layers, and what follows them."""
         depth = number_of_layers(model.body)
         if self.layers > depth:
-            raise RecipeError(f"The model has {depth} layers, not {self.layers}.", where="method.layers", to_do=f"Use at most {depth}, or method: full.")
+            raise RecipeError(
+                f"The model has {depth} layers, not {self.layers}.",
+                where="method.layers",
+                to_do=f"Use at most {depth}, or method: full.",
+            )
         learn_only(model, lambda name: layer_index(name.removeprefix("body."), model.body) > depth - self.layers)
 
     def merge(self, model: Model) -> None:
@@ -92,7 +100,11 @@ class BitFit:
     def apply(self, model: Model) -> None:
         """Open every bias, those of the layer norms included."""
         if not any(name.endswith("bias") for name, _ in model.body.named_parameters()):
-            raise RecipeError("This backbone has no bias terms, so BitFit would train only the head.", where="method", to_do="Use lora or head_only.")
+            raise RecipeError(
+                "This backbone has no bias terms, so BitFit would train only the head.",
+                where="method",
+                to_do="Use lora or head_only.",
+            )
         learn_only(model, lambda name: name.endswith("bias"))
 
     def merge(self, model: Model) -> None:

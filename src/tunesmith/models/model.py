@@ -22,7 +22,8 @@ class TokenKinds(nn.Module):
 
     def forward(self, embedded: Tensor, kinds: Tensor) -> Tensor:
         """Add the kinds' vectors to the word embeddings [P, T, H]."""
-        return embedded + self.table(kinds).to(embedded.dtype)
+        vectors: Tensor = self.table(kinds)
+        return embedded + vectors.to(embedded.dtype)
 
 
 class Model(nn.Module):
@@ -47,7 +48,9 @@ class Model(nn.Module):
         self._first_kind = extend_token_types(backbone.module, task.token_types) if task.token_types else None
         added = bool(task.token_types) and self._first_kind is None
         self.kinds = TokenKinds(task.token_types, backbone.hidden_size) if added else None
-        pretrained = {f"body.{name}" for name, _ in backbone.module.named_parameters()} - {f"body.{name}" for name in backbone.missing}
+        pretrained = {f"body.{name}" for name, _ in backbone.module.named_parameters()} - {
+            f"body.{name}" for name in backbone.missing
+        }
         self.lacking = frozenset(name for name, _ in self.named_parameters() if name not in pretrained)
 
     def forward(self, batch: Batch) -> Tensor:

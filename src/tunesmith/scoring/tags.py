@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from tunesmith.errors import DataError, LabelError
+from tunesmith.data.tags import OUTSIDE, Tag, WordSpan, lenient_spans, parse_tag
+from tunesmith.errors import DataError
 from tunesmith.scoring.answers import all_labels
 from tunesmith.scoring.averages import average_measures, count_items
 
@@ -15,12 +16,7 @@ Mode = Literal["conlleval", "strict"]
 Scheme = Literal["IOB1", "IOB2", "BIOES", "BMES"]
 """How tags mark borders; BMES writes M where BIOES writes I."""
 
-WordSpan = tuple[int, int, str]
-"""First word, the word after the last, type."""
-
 _PREFIXES = {"IOB1": "BI", "IOB2": "BI", "BIOES": "BIES", "BMES": "BMES"}
-_Tag = tuple[str, str]
-_OUTSIDE: _Tag = ("O", "")
 
 
 def tags_to_spans(tags: Sequence[str], mode: Mode = "conlleval", scheme: Scheme = "IOB2") -> list[WordSpan]:
@@ -33,9 +29,9 @@ def tags_to_spans(tags: Sequence[str], mode: Mode = "conlleval", scheme: Scheme 
         LabelError: a tag is neither O nor a prefix of the scheme with a type.
     """
     allowed = _PREFIXES[scheme] if mode == "strict" else {*"BIES", *_PREFIXES[scheme]}
-    parsed = [_parse(tag, allowed) for tag in tags]
+    parsed = [parse_tag(tag, allowed) for tag in tags]
     if mode == "conlleval":
-        return _lenient(parsed)
+        return lenient_spans(parsed)
     if scheme == "IOB1":
         return _strict_iob1(parsed)
     return _strict_iob2(parsed) if scheme == "IOB2" else _strict_bioes(parsed)
@@ -65,37 +61,12 @@ def measure_tags(
     return {measure.name: measure.value() for measure in measures}
 
 
-def _parse(tag: str, allowed: str | set[str]) -> _Tag:
-    if tag == "O":
-        return _OUTSIDE
-    prefix, dash, kind = tag.partition("-")
-    if prefix not in allowed or len(prefix) != 1 or (dash and not kind):
-        raise LabelError(
-            f"'{tag}' is not a tag; a tag is O, or one of {', '.join(sorted(allowed))} with a type, such as 'B-PER'.",
-            to_do="Correct the tag, or name the scheme in which the tags are written.",
-        )
-    return ("I" if prefix == "M" else prefix, kind)
-
-
-def _lenient(tags: Sequence[_Tag]) -> list[WordSpan]:
-    """A tag goes on with a span if it is I or E of the same type right after B or I; otherwise it begins one."""
-    spans: list[WordSpan] = []
-    before = _OUTSIDE
-    for word, tag in enumerate(tags):
-        if tag[0] in ("I", "E") and before[0] in ("B", "I") and tag[1] == before[1]:
-            spans[-1] = (spans[-1][0], word + 1, tag[1])
-        elif tag != _OUTSIDE:
-            spans.append((word, word + 1, tag[1]))
-        before = tag
-    return spans
-
-
-def _strict_iob2(tags: Sequence[_Tag]) -> list[WordSpan]:
+def _strict_iob2(tags: Sequence[Tag]) -> list[WordSpan]:
     """B, then any number of I of its type."""
     return [(word, _end_of_inside(tags, word), kind) for word, (prefix, kind) in enumerate(tags) if prefix == "B"]
 
 
-def _strict_bioes(tags: Sequence[_Tag]) -> list[WordSpan]:
+def _strict_bioes(tags: Sequence[Tag]) -> list[WordSpan]:
     """S alone, or B, any number of I, and E, all of one type."""
     spans = []
     for word, (prefix, kind) in enumerate(tags):
@@ -108,16 +79,16 @@ def _strict_bioes(tags: Sequence[_Tag]) -> list[WordSpan]:
     return spans
 
 
-def _strict_iob1(tags: Sequence[_Tag]) -> list[WordSpan]:
+def _strict_iob1(tags: Sequence[Tag]) -> list[WordSpan]:
     """I where nothing or something else came before; B only to part a span from one of its own type just before it."""
     spans = []
-    word, before = 0, _OUTSIDE
+    word, before = 0, OUTSIDE
     while word < len(tags):
         prefix, kind = tags[word]
         end = word + 1
         if (prefix == "I" and before != tags[word]) or (prefix == "B" and before in (("I", kind), ("B", kind))):
             end = _end_of_inside(tags, word)
-            after = tags[end] if end < len(tags) else _OUTSIDE
+            after = tags[end] if end < len(tags) else OUTSIDE
             # Between two single words marked B, the second B is only allowed for the same type.
             if not (prefix == "B" and end == word + 1 and after[0] == "B" and after[1] != kind):
                 spans.append((word, end, kind))
@@ -125,7 +96,7 @@ def _strict_iob1(tags: Sequence[_Tag]) -> list[WordSpan]:
     return spans
 
 
-def _end_of_inside(tags: Sequence[_Tag], start: int) -> int:
+def _end_of_inside(tags: Sequence[Tag], start: int) -> int:
     """The position after the last I that goes on with the type at `start`."""
     end = start + 1
     while end < len(tags) and tags[end] == ("I", tags[start][1]):

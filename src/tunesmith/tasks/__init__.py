@@ -36,6 +36,10 @@ class Task(Protocol):
         """The form of the labels: "class", "number", "classes" or "spans"."""
 
     @property
+    def max_length(self) -> int:
+        """Tokens per window that the recipe asks for; 0 for the model's own limit."""
+
+    @property
     def token_types(self) -> int:
         """How many further kinds of token the backbone must tell apart (word shapes); 0 for none."""
 

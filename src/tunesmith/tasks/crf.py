@@ -41,7 +41,7 @@ class LinearChainCRF(nn.Module):
         self.register_buffer("start_penalty", start if constrained else torch.zeros(size), persistent=False)
 
     def log_likelihood(self, emissions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
-        """log p(tags | emissions) of each row, [B]; emissions [B, W, K], tags [B, W]."""
+        """Log p(tags | emissions) of each row, [B]; emissions [B, W, K], tags [B, W]."""
         steps, start, emissions = self._scores(emissions)
         if not mask.shape[1]:
             return emissions.new_zeros(len(mask))
@@ -72,8 +72,8 @@ class LinearChainCRF(nn.Module):
         return joint.softmax(-1) * mask[:, :, None]
 
     def _scores(self, emissions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        steps: Tensor = self.transitions.float() + self.step_penalty
-        start: Tensor = self.start.float() + self.start_penalty
+        steps: Tensor = self.transitions.float() + self.get_buffer("step_penalty")
+        start: Tensor = self.start.float() + self.get_buffer("start_penalty")
         return steps, start, emissions.float()
 
     def _path_score(self, emissions: Tensor, tags: Tensor, mask: Tensor, steps: Tensor, start: Tensor) -> Tensor:
@@ -86,7 +86,9 @@ class LinearChainCRF(nn.Module):
 def bio_viterbi(scores: Tensor, tags: Sequence[str], mask: Tensor) -> list[list[int]]:
     """The best tag sequences that IOB2 allows under independent scores [B, W, K] of each word."""
     steps, start = forbidden_transitions(tags)
-    return viterbi(scores, mask, steps.to(scores.device), start.to(scores.device), torch.zeros_like(start).to(scores.device))
+    return viterbi(
+        scores, mask, steps.to(scores.device), start.to(scores.device), torch.zeros_like(start).to(scores.device)
+    )
 
 
 def viterbi(emissions: Tensor, mask: Tensor, steps: Tensor, start: Tensor, end: Tensor) -> list[list[int]]:
@@ -101,7 +103,10 @@ def viterbi(emissions: Tensor, mask: Tensor, steps: Tensor, start: Tensor, end: 
         origins.append(origin)
     tag = (score + end).argmax(-1)
     history = torch.stack(origins).cpu() if origins else torch.zeros(0, len(mask), 1, dtype=torch.long)
-    return [_trace_back(int(last), history[: max(length - 1, 0), row], length) for row, (last, length) in enumerate(zip(tag, mask.sum(1).tolist(), strict=True))]
+    return [
+        _trace_back(int(last), history[: max(length - 1, 0), row], length)
+        for row, (last, length) in enumerate(zip(tag, mask.sum(1).tolist(), strict=True))
+    ]
 
 
 def _trace_back(last: int, origins: Tensor, length: int) -> list[int]:
@@ -122,4 +127,3 @@ def _forward(emissions: Tensor, mask: Tensor, steps: Tensor, start: Tensor) -> T
         reached = (sums[-1][:, :, None] + steps).logsumexp(1) + emissions[:, word]
         sums.append(torch.where(mask[:, word, None], reached, sums[-1]))
     return torch.stack(sums, 1)
-

@@ -19,7 +19,7 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One window of an example: token ids [T], the kind of each token [T], and where its units' first tokens are [U]."""
+    """One window of an example: token ids [T], each token's kind [T], and where its units' first tokens are [U]."""
 
     input_ids: Integers
     token_kinds: Integers
@@ -58,8 +58,9 @@ class Batch:
     """Padded pieces and the examples that they came from.
 
     `input_ids`, `attention_mask` [P, T]; `token_kinds` [P, T] or None; `unit_positions` [P, U] (first tokens of the
-    units, padded with 0) with `unit_mask` [P, U]; `example_of` [P] says to which of the `size` examples a piece belongs;
-    `targets` [E] or [E, C] for whole texts, [P, U] for units; `units` is the number of labels that the loss averages over.
+    units, padded with 0) with `unit_mask` [P, U]; `example_of` [P] says to which of the `size` examples a piece
+    belongs; `targets` [E] or [E, C] for whole texts, [P, U] for units; `units` is the number of labels that the loss
+    averages over.
     """
 
     input_ids: Tensor
@@ -98,7 +99,7 @@ class Tokens:
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """A tokenizer with what surrounds every text: ids `before` (special tokens, prefix) and `after`, and the model's window."""
+    """A tokenizer, the ids `before` (special tokens, prefix) and `after` every text, and the model's window."""
 
     tokenizer: PreTrainedTokenizerBase
     before: tuple[int, ...]
@@ -131,7 +132,9 @@ class TextEncoder:
         return np.array([*self.before, *ids, *self.after], dtype=np.int64)
 
 
-def split_across(tokens: Tokens, text: str, units: Sequence[tuple[int, int]], tokenizer: PreTrainedTokenizerBase) -> Tokens:
+def split_across(
+    tokens: Tokens, text: str, units: Sequence[tuple[int, int]], tokenizer: PreTrainedTokenizerBase
+) -> Tokens:
     """Part tokens that reach over several units, where the vocabulary has each unit's part as a token of its own.
 
     Running Chinese is cut into pieces such as "北京市" that may straddle an entity's border; the single characters are
@@ -149,9 +152,9 @@ def split_across(tokens: Tokens, text: str, units: Sequence[tuple[int, int]], to
             if unit_start >= end:
                 break
             parts.append((max(unit_start, start), min(unit_end, end)))
-        part_ids = tokenizer.convert_tokens_to_ids([text[a:b] for a, b in parts]) if len(parts) > 1 else []
-        if len(parts) > 1 and all(i is not None and i != unknown for i in part_ids):
-            ids.extend(part_ids)
+        part_ids = [tokenizer.convert_tokens_to_ids(text[a:b]) for a, b in parts] if len(parts) > 1 else []
+        if part_ids and all(isinstance(i, int) and i != unknown for i in part_ids):
+            ids.extend(part_ids)  # type: ignore[arg-type]
             offsets.extend(parts)
         else:
             ids.append(token)

@@ -23,7 +23,7 @@ class SequenceHead(nn.Module):
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
         """Pool, project, and pool the windows of each example."""
-        logits = self.output(self.dropout(pool(hidden, batch.attention_mask, self.pooling)))
+        logits: Tensor = self.output(self.dropout(pool(hidden, batch.attention_mask, self.pooling)))
         if len(batch.example_of) == batch.size:
             return logits
         index = batch.example_of[:, None].expand_as(logits)
@@ -33,7 +33,7 @@ class SequenceHead(nn.Module):
 
 
 def pool(hidden: Tensor, mask: Tensor, how: str) -> Tensor:
-    """Token states [P, T, H] -> one state [P, H] over the unmasked tokens: their mean or maximum, the first, or the last."""
+    """Token states [P, T, H] -> one state [P, H]: mean or maximum of the unmasked tokens, the first, or the last."""
     if how == "cls":
         return hidden[:, 0]
     if how == "last":

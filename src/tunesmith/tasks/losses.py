@@ -9,15 +9,20 @@ from torch.nn import functional
 from tunesmith.tasks.encoding import IGNORED
 
 
-def class_loss(logits: Tensor, target: Tensor, weights: Tensor | None = None, smoothing: float = 0.0, gamma: float = 0.0) -> Tensor:
+def class_loss(
+    logits: Tensor, target: Tensor, weights: Tensor | None = None, smoothing: float = 0.0, gamma: float = 0.0
+) -> Tensor:
     """Cross-entropy of logits [..., C] against class numbers [...]; `IGNORED` targets do not count.
 
-    With `gamma` > 0 each label's loss is scaled by (1 - p)^gamma (focal loss, Lin et al. 2017, eq. 4); `smoothing` mixes
-    the target with the uniform distribution (Szegedy et al. 2016, sec. 7); `weights` [C] multiply each label's loss. The
-    mean divides by the number of labels, not by the sum of their weights, so that it adds up over any cut of a batch.
+    With `gamma` > 0 each label's loss is scaled by (1 - p)^gamma (focal loss, Lin et al. 2017, eq. 4); `smoothing`
+    mixes the target with the uniform distribution (Szegedy et al. 2016, sec. 7); `weights` [C] multiply each label's
+    loss. The mean divides by the number of labels, not by the sum of their weights, so that it adds up over any cut of a
+    batch.
     """
     flat, wanted = logits.float().flatten(0, -2), target.flatten()
-    losses = functional.cross_entropy(flat, wanted, weight=weights, ignore_index=IGNORED, label_smoothing=smoothing, reduction="none")
+    losses = functional.cross_entropy(
+        flat, wanted, weight=weights, ignore_index=IGNORED, label_smoothing=smoothing, reduction="none"
+    )
     counted = wanted != IGNORED
     if gamma:
         chosen = flat.log_softmax(-1).gather(-1, wanted.clamp(min=0)[:, None])[:, 0].exp()
@@ -25,7 +30,9 @@ def class_loss(logits: Tensor, target: Tensor, weights: Tensor | None = None, sm
     return losses.sum() / counted.sum().clamp(min=1)
 
 
-def binary_loss(logits: Tensor, target: Tensor, weights: Tensor | None = None, smoothing: float = 0.0, gamma: float = 0.0) -> Tensor:
+def binary_loss(
+    logits: Tensor, target: Tensor, weights: Tensor | None = None, smoothing: float = 0.0, gamma: float = 0.0
+) -> Tensor:
     """Binary cross-entropy -[y log p + (1 - y) log(1 - p)] with p = sigmoid(logit), mean over all entries of [E, C].
 
     `weights` [C] multiply the loss of the positive label of each class; `smoothing` and `gamma` as in `class_loss`.

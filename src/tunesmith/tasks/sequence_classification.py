@@ -18,7 +18,13 @@ from tunesmith.data.records import Example, Prediction
 from tunesmith.errors import LabelError, RecipeError, nearest
 from tunesmith.scoring import Measure
 from tunesmith.scoring.calibration import fit_temperature
-from tunesmith.scoring.classification import class_table, confusion_of, label_set_table, measure_classes, measure_label_sets
+from tunesmith.scoring.classification import (
+    class_table,
+    confusion_of,
+    label_set_table,
+    measure_classes,
+    measure_label_sets,
+)
 from tunesmith.scoring.numbers import measure_numbers
 from tunesmith.scoring.tables import Confusion, Table
 from tunesmith.tasks.encoding import Batch, Encoded, Piece, TextEncoder, collate_pieces, windows
@@ -33,7 +39,7 @@ _METRICS = {"single_label": "accuracy", "binary": "accuracy", "multi_label": "mi
 
 @dataclass(frozen=True)
 class SequenceClassification:
-    """Give each text one class, one of two, several, or a number; long texts are read in windows whose logits are pooled.
+    """Give each text one class, one of two, several, or a number; a long text's windows have their logits pooled.
 
     Needs: labels that are strings (a set of strings for `multi_label`, numbers for `regression`).
 
@@ -75,7 +81,9 @@ class SequenceClassification:
             raise RecipeError("focal_gamma must not be negative.", where="task.focal_gamma")
         if not 0 < self.threshold < 1:
             raise RecipeError("threshold must lie between 0 and 1.", where="task.threshold")
-        if self.problem == "regression" and (self.class_weights or self.focal_gamma or self.label_smoothing or self.labels):
+        if self.problem == "regression" and (
+            self.class_weights or self.focal_gamma or self.label_smoothing or self.labels
+        ):
             raise RecipeError(
                 "labels, class_weights, focal_gamma and label_smoothing have no effect on regression.",
                 where="task",
@@ -122,7 +130,10 @@ class SequenceClassification:
             return {label: size / (len(labels) * max(counts[label], 1)) for label in labels}
         for label in self.class_weights:
             if label not in labels:
-                raise RecipeError(f"class_weights names the unknown label '{label}'.{nearest(label, labels)}", where="task.class_weights")
+                raise RecipeError(
+                    f"class_weights names the unknown label '{label}'.{nearest(label, labels)}",
+                    where="task.class_weights",
+                )
         return {label: self.class_weights.get(label, 1.0) for label in labels}
 
     def encode(self, example: Example, encoder: TextEncoder) -> Encoded:
@@ -150,11 +161,11 @@ class SequenceClassification:
 
     def _number(self, label: str, example: Example) -> int:
         if label not in self.labels:
-            known = ", ".join(self.labels[:8])
+            known = ", ".join(self.labels[:8]) + (" ..." if len(self.labels) > 8 else "")
             raise LabelError(
                 f"Unknown label '{label}'.{nearest(label, self.labels)}",
                 where=example.origin or example.id,
-                to_do=f"Known labels: {known}{' ...' if len(self.labels) > 8 else ''}. Correct the row or add the label.",
+                to_do=f"Known labels: {known}. Correct the row or add the label.",
             )
         return self.labels.index(label)
 
@@ -174,7 +185,9 @@ class SequenceClassification:
     def build_head(self, hidden_size: int, pooling: str, dropout: float) -> nn.Module:
         """Pooling, dropout and one linear layer."""
         outputs = len(self.labels) if self.problem in ("single_label", "multi_label") else 1
-        return SequenceHead(hidden_size, outputs, pooling if self.pooling == "auto" else self.pooling, self.window_pooling, dropout)
+        return SequenceHead(
+            hidden_size, outputs, pooling if self.pooling == "auto" else self.pooling, self.window_pooling, dropout
+        )
 
     def loss(self, head: nn.Module, logits: Tensor, batch: Batch) -> Tensor:
         """The mean loss over the examples."""
@@ -261,11 +274,19 @@ def labels_of(example: Example) -> tuple[str, ...]:
         return (example.label,)
     if isinstance(example.label, tuple) and all(isinstance(label, str) for label in example.label):
         return example.label  # type: ignore[return-value]
-    raise LabelError(f"The label {example.label!r} is not a class.", where=example.origin or example.id, to_do="Check task.problem and data.label.")
+    raise LabelError(
+        f"The label {example.label!r} is not a class.",
+        where=example.origin or example.id,
+        to_do="Check task.problem and data.label.",
+    )
 
 
 def number_of(example: Example) -> float:
     """The number that labels an example."""
     if isinstance(example.label, float | int):
         return float(example.label)
-    raise LabelError(f"The label {example.label!r} is not a number.", where=example.origin or example.id, to_do="Use numbers, or another problem.")
+    raise LabelError(
+        f"The label {example.label!r} is not a number.",
+        where=example.origin or example.id,
+        to_do="Use numbers, or another problem.",
+    )

@@ -67,7 +67,9 @@ class TokenClassification:
         if not 0 <= self.label_smoothing < 1:
             raise RecipeError("label_smoothing must be at least 0 and below 1.", where="task.label_smoothing")
         if self.crf and self.label_smoothing:
-            raise RecipeError("A CRF has no per-tag targets to smooth.", where="task", to_do="Remove label_smoothing or crf.")
+            raise RecipeError(
+                "A CRF has no per-tag targets to smooth.", where="task", to_do="Remove label_smoothing or crf."
+            )
 
     @property
     def metric(self) -> str:
@@ -93,7 +95,11 @@ class TokenClassification:
         """Return a copy with the entity types of the training examples, and casing decided by the tokenizer."""
         labels = self.labels or tuple(sorted({span.label for example in examples for span in spans_of(example)}))
         if not labels:
-            raise LabelError("No training example has a labelled span.", where="data.train", to_do="Check the label column and its format.")
+            raise LabelError(
+                "No training example has a labelled span.",
+                where="data.train",
+                to_do="Check the label column and its format.",
+            )
         return replace(self, labels=labels, casing=is_uncased(tokenizer) if self.casing == "auto" else self.casing)
 
     def encode(self, example: Example, encoder: TextEncoder) -> Encoded:
@@ -108,7 +114,9 @@ class TokenClassification:
         before = len(encoder.before)
         pieces = []
         for number, (start, end) in enumerate(spans):
-            own = [first - start + before for (_, first), window in zip(carried, owner, strict=True) if window == number]
+            own = [
+                first - start + before for (_, first), window in zip(carried, owner, strict=True) if window == number
+            ]
             ids = encoder.wrap(tokens.ids[start:end])
             shape = np.zeros_like(ids)
             shape[before : before + end - start] = kinds[start:end]
@@ -117,7 +125,9 @@ class TokenClassification:
         target, lost = self._targets(example, kept)
         return Encoded(tuple(pieces), target, kept, tokens.unknown, lost)
 
-    def _kinds(self, text: str, units: Sequence[tuple[int, int]], offsets: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
+    def _kinds(
+        self, text: str, units: Sequence[tuple[int, int]], offsets: Sequence[tuple[int, int]]
+    ) -> NDArray[np.int64]:
         """The word shape of each token, 0 where `casing` is off or the token belongs to no word."""
         kinds = np.zeros(len(offsets), dtype=np.int64)
         if self.casing is not True:
@@ -130,7 +140,9 @@ class TokenClassification:
                 kinds[token] = word_shape(text[slice(*units[unit])])
         return kinds
 
-    def _targets(self, example: Example, units: Sequence[tuple[int, int]]) -> tuple[NDArray[np.float64] | None, tuple[str, ...]]:
+    def _targets(
+        self, example: Example, units: Sequence[tuple[int, int]]
+    ) -> tuple[NDArray[np.float64] | None, tuple[str, ...]]:
         """Tag numbers of the units, and the labels of spans that the units cannot express."""
         if example.label is None:
             return None, ()
@@ -211,7 +223,9 @@ class TokenClassification:
             for example, item, path, chances in zip(examples, encoded, paths, probabilities, strict=True)
         ]
 
-    def _answer(self, example: Example, units: Sequence[tuple[int, int]], path: Sequence[int], chances: Tensor) -> Prediction:
+    def _answer(
+        self, example: Example, units: Sequence[tuple[int, int]], path: Sequence[int], chances: Tensor
+    ) -> Prediction:
         sure = chances[torch.arange(len(path)), torch.tensor(path, dtype=torch.long)].tolist() if path else []
         spans: list[Span] = []
         scores: list[float] = []
@@ -245,7 +259,7 @@ class TokenClassification:
         return example.label == prediction.label
 
     def calibrated(self, encoded: Sequence[Encoded], logits: Sequence[Tensor]) -> Self:
-        """Return a copy whose temperature fits the words of the validation examples; a CRF's marginals stay as they are."""
+        """Return a copy whose temperature fits the validation examples' words; a CRF's marginals stay as they are."""
         targets = [item.target for item in encoded if item.target is not None and len(item.target)]
         if self.crf or not targets:
             return self
@@ -257,7 +271,11 @@ def spans_of(example: Example) -> tuple[Span, ...]:
     """The spans that label an example."""
     if isinstance(example.label, tuple) and all(isinstance(span, Span) for span in example.label):
         return example.label  # type: ignore[return-value]
-    raise LabelError(f"The label {example.label!r} is not a list of spans.", where=example.origin or example.id, to_do="Check data.label and the file's format.")
+    raise LabelError(
+        f"The label {example.label!r} is not a list of spans.",
+        where=example.origin or example.id,
+        to_do="Check data.label and the file's format.",
+    )
 
 
 def owning_windows(positions: Sequence[int], spans: Sequence[tuple[int, int]]) -> list[int]:

@@ -1,7 +1,7 @@
 """Checkpoints: safetensors and JSON, written in one step, from which training goes on to the same result.
 
-The order of examples and the dropout of a step depend only on the seed and the step's number, so that a checkpoint needs
-no state of any random generator.
+The order of examples and the dropout of a step depend only on the seed and the step's number, so that a checkpoint
+needs no state of any random generator.
 """
 
 from __future__ import annotations
@@ -74,7 +74,11 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, draft)
     except (OSError, SafetensorError) as error:
         draft.unlink(missing_ok=True)
-        raise ResourceError(f"The file could not be written: {error}", where=str(path), to_do="Free disk space and run: tunesmith resume.") from error
+        raise ResourceError(
+            f"The file could not be written: {error}",
+            where=str(path),
+            to_do="Free disk space and run: tunesmith resume.",
+        ) from error
     draft.replace(path)
 
 
@@ -108,7 +112,9 @@ def newest(folder: Path, run_id: str) -> tuple[Path, Progress] | None:
         progress = Progress(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(
-            "The checkpoint's progress cannot be read.", where=str(path), to_do=f"Remove the folder {found[-1].name}; 'resume' then goes on from the one before it."
+            "The checkpoint's progress cannot be read.",
+            where=str(path),
+            to_do=f"Remove the folder {found[-1].name}; 'resume' then goes on from the one before it.",
         ) from error
     if progress.run_id != run_id:
         raise CheckpointError(
@@ -128,7 +134,11 @@ def restore(folder: Path, learning: Mapping[str, Tensor], optimizer: Optimizer) 
 def put_weights(kept: Mapping[str, Tensor], learning: Mapping[str, Tensor], where: Path) -> None:
     """Copy saved weights into the learning tensors."""
     if kept.keys() != learning.keys():
-        raise CheckpointError("The checkpoint has other weights than this model learns.", where=str(where), to_do="Start anew with 'tunesmith run'.")
+        raise CheckpointError(
+            "The checkpoint has other weights than this model learns.",
+            where=str(where),
+            to_do="Start anew with 'tunesmith run'.",
+        )
     with torch.no_grad():
         for name, tensor in learning.items():
             tensor.copy_(kept[name])

@@ -17,7 +17,15 @@ from tunesmith.inference.predictor import Predictor
 from tunesmith.tasks import Task
 from tunesmith.tasks.encoding import Encoded, TextEncoder
 from tunesmith.training.batching import StepPlan
-from tunesmith.training.checkpoint import Progress, newest, put_weights, read_tensors, restore, save_checkpoint, write_tensors
+from tunesmith.training.checkpoint import (
+    Progress,
+    newest,
+    put_weights,
+    read_tensors,
+    restore,
+    save_checkpoint,
+    write_tensors,
+)
 from tunesmith.training.loop import Learner, Material, Rate, Step, train
 from tunesmith.training.run_log import RunLog
 from tunesmith.training.tracking import Bar, log_metrics, progress_bar
@@ -54,7 +62,11 @@ class Validation:
         """
         name = self.metric or task.metric
         if name not in metrics:
-            raise RecipeError(f"Unknown metric '{name}'.{nearest(name, metrics)}", where="training.metric", to_do=f"Use one of {', '.join(metrics)}.")
+            raise RecipeError(
+                f"Unknown metric '{name}'.{nearest(name, metrics)}",
+                where="training.metric",
+                to_do=f"Use one of {', '.join(metrics)}.",
+            )
         value = metrics[name]
         return -value if name in ("mae", "rmse") else value
 
@@ -88,23 +100,28 @@ class Fitting:
     The weights with the best validation are in the model afterwards.
     """
 
-    def __init__(self, learner: Learner, material: Material, plan: StepPlan, validation: Validation, encoder: TextEncoder) -> None:
+    def __init__(
+        self, learner: Learner, material: Material, plan: StepPlan, validation: Validation, encoder: TextEncoder
+    ) -> None:
         self._learner = learner
         self._material = material
         self._plan = plan
         self._validation = validation
         self._encoder = encoder
 
-    def run(self, rate: Rate, folders: Folders, accelerator: Accelerator, *, checkpoint_every: int, quiet: bool) -> Fitted:
+    def run(
+        self, rate: Rate, folders: Folders, accelerator: Accelerator, *, checkpoint_every: int, quiet: bool
+    ) -> Fitted:
         """Train, and leave the best weights in the model."""
         progress = self._resume(folders)
         log = RunLog(folders.log, progress.step)
         learning = self._learner.weights.learning()
         began, earlier = time.monotonic(), progress.seconds
         seen = tokens = padding = 0
-        with progress_bar(self._plan.total, progress.step, quiet=quiet) as bar, closing(
-            train(self._learner, self._material, self._plan.steps(progress.step), rate, accelerator)
-        ) as steps:
+        with (
+            progress_bar(self._plan.total, progress.step, quiet=quiet) as bar,
+            closing(train(self._learner, self._material, self._plan.steps(progress.step), rate, accelerator)) as steps,
+        ):
             for step in steps if not progress.finished else ():
                 seen, tokens, padding = seen + step.examples, tokens + step.tokens, padding + step.padding
                 self._note(step, log, accelerator, bar, seen / (time.monotonic() - began))
@@ -137,9 +154,19 @@ class Fitting:
     def _note(self, step: Step, log: RunLog, accelerator: Accelerator, bar: Bar, speed: float) -> None:
         log.step(step)
         bar.advance(step.loss, speed)
-        log_metrics(accelerator, {"train/loss": step.loss, "train/learning_rate": step.learning_rate, "train/gradient_norm": step.gradient_norm}, step.number)
+        log_metrics(
+            accelerator,
+            {
+                "train/loss": step.loss,
+                "train/learning_rate": step.learning_rate,
+                "train/gradient_norm": step.gradient_norm,
+            },
+            step.number,
+        )
 
-    def _validate(self, progress: Progress, folders: Folders, log: RunLog, accelerator: Accelerator, bar: Bar) -> Progress:
+    def _validate(
+        self, progress: Progress, folders: Folders, log: RunLog, accelerator: Accelerator, bar: Bar
+    ) -> Progress:
         """Measure, and keep the weights if they are the best so far."""
         task = self._material.task
         metrics = self._validation.evaluate(self._learner, task, self._encoder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -94,7 +94,9 @@ class Learner:
     seed: int
 
 
-def train(learner: Learner, material: Material, plan: Iterable[PlannedStep], rate: Rate, accelerator: Accelerator) -> Iterator[Step]:
+def train(
+    learner: Learner, material: Material, plan: Iterable[PlannedStep], rate: Rate, accelerator: Accelerator
+) -> Generator[Step]:
     """Make the planned steps, one per item yielded; the caller logs, validates, saves and stops.
 
     The loss of a step is the mean over all its labels however it is cut into micro-batches: each micro-batch's mean is
@@ -112,14 +114,18 @@ def train(learner: Learner, material: Material, plan: Iterable[PlannedStep], rat
         units = sum(batch.units for batch in batches)
         total = 0.0
         for batch, numbers in zip(batches, planned.micro_batches, strict=True):
-            loss = _backward(learner, material.loss, batch.to(accelerator.device), batch.units / max(units, 1.0), accelerator)
+            loss = _backward(
+                learner, material.loss, batch.to(accelerator.device), batch.units / max(units, 1.0), accelerator
+            )
             if not math.isfinite(loss):
                 raise _not_a_number("loss", planned, [material.examples[number] for number in numbers])
             total += loss
         learner.weights.collect_gradients()
         norm = learner.optimizer.clip(learner.clip)
         if not math.isfinite(norm):
-            raise _not_a_number("gradient", planned, [material.examples[n] for numbers in planned.micro_batches for n in numbers])
+            raise _not_a_number(
+                "gradient", planned, [material.examples[n] for numbers in planned.micro_batches for n in numbers]
+            )
         learning_rate = rate.at(planned.number)
         learner.optimizer.step(learning_rate)
         learner.weights.publish()
@@ -143,5 +149,5 @@ def _not_a_number(what: str, planned: PlannedStep, examples: Sequence[Example]) 
     return TrainingError(
         f"The {what} is not a finite number.",
         where=f"step {planned.number + 1}, epoch {planned.epoch + 1}, examples {named}{more}",
-        to_do="Lower training.learning_rate or use training.precision: fp32, and look at these examples; then 'tunesmith resume'.",
+        to_do="Lower training.learning_rate, or use training.precision: fp32, and look at these examples.",
     )

@@ -61,7 +61,9 @@ class AdamW:
         """Make the optimiser."""
         parts = [{"params": list(group.tensors), "weight_decay": group.weight_decay} for group in groups]
         kind = groups[0].tensors[0].device.type
-        return torch.optim.AdamW(parts, lr=0.0, betas=(self.beta1, self.beta2), eps=self.epsilon, fused=kind in ("cpu", "cuda", "mps"))
+        return torch.optim.AdamW(
+            parts, lr=0.0, betas=(self.beta1, self.beta2), eps=self.epsilon, fused=kind in ("cpu", "cuda", "mps")
+        )
 
     def build_rows(self, table: Tensor, weight_decay: float) -> Rows | None:
         """The same update for single rows."""
@@ -139,7 +141,9 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if not 0 <= self.warmup < 1:
-            raise RecipeError("warmup is a share of the steps, at least 0 and below 1.", where="training.schedule.warmup")
+            raise RecipeError(
+                "warmup is a share of the steps, at least 0 and below 1.", where="training.schedule.warmup"
+            )
 
     def factor(self, step: int, total: int) -> float:
         """What the peak learning rate is multiplied by at `step` (from 0) of `total`."""
@@ -158,7 +162,7 @@ class Grouping:
 
     Attributes:
         weight_decay: decay of matrices; vectors (biases, norms) have none.
-        layer_decay: each layer further down learns by this factor less (ULMFiT, Howard and Ruder 2018, sec. 3.2); 1 is off.
+        layer_decay: each layer further down learns by this factor less (Howard and Ruder 2018, sec. 3.2); 1 is off.
         head_multiplier: the learning rate of what the checkpoint lacked, relative to the rest.
     """
 
@@ -193,7 +197,9 @@ class Optimizer:
         sparse_table: name of the table that is updated by rows, or an empty string.
     """
 
-    def __init__(self, model: Model, learning: Mapping[str, Tensor], settings: OptimizerSettings, grouping: Grouping) -> None:
+    def __init__(
+        self, model: Model, learning: Mapping[str, Tensor], settings: OptimizerSettings, grouping: Grouping
+    ) -> None:
         if not learning:
             raise TrainingError("No parameter learns.", where="method", to_do="Choose another method.")
         self._names = {id(tensor): name for name, tensor in learning.items()}
@@ -239,8 +245,14 @@ class Optimizer:
     def state(self) -> dict[str, Tensor]:
         """The averages of every tensor, as "name/average"."""
         kept: dict[str, Tensor] = {}
-        for tensor, values in (self._dense.state.items() if self._dense is not None else ()):
-            kept.update({f"{self._names[id(tensor)]}/{key}": value for key, value in values.items() if isinstance(value, Tensor)})
+        for tensor, values in self._dense.state.items() if self._dense is not None else ():
+            kept.update(
+                {
+                    f"{self._names[id(tensor)]}/{key}": value
+                    for key, value in values.items()
+                    if isinstance(value, Tensor)
+                }
+            )
         if self._rows is not None:
             kept.update({f"{self.sparse_table}/rows/{key}": value for key, value in self._rows.state.items()})
         return kept
@@ -251,16 +263,22 @@ class Optimizer:
             for group in self._groups:
                 for tensor in group.tensors:
                     start = f"{self._names[id(tensor)]}/"
-                    values = {key.removeprefix(start): value for key, value in kept.items() if key.startswith(start) and "/rows/" not in key}
+                    values = {
+                        key.removeprefix(start): value
+                        for key, value in kept.items()
+                        if key.startswith(start) and "/rows/" not in key
+                    }
                     if values:
-                        self._dense.state[tensor] = {key: v.to(tensor.device if v.ndim else v.device) for key, v in values.items()}
+                        self._dense.state[tensor] = {
+                            key: v.to(tensor.device if v.ndim else v.device) for key, v in values.items()
+                        }
         if self._rows is not None:
             for key, value in self._rows.state.items():
                 value.copy_(kept[f"{self.sparse_table}/rows/{key}"])
 
 
 def _sparse_table(model: Model, learning: Mapping[str, Tensor]) -> tuple[Tensor | None, str]:
-    """The word embeddings, if they learn, stand alone (not tied) and live on a CPU, where touching the table is dear."""
+    """The word embeddings, if they learn, are not tied, and live on a CPU, where touching the table is dear."""
     for name, tensor in learning.items():
         if tensor is model.word_embeddings.weight and tensor.device.type == "cpu":
             return tensor, name

@@ -86,4 +86,8 @@ def _layers(model: Model) -> list[nn.Parameter]:
     """The floating-point parameters of the body outside its embeddings."""
     block = model.embedding_block
     kept = {id(parameter) for parameter in block.parameters()} if block is not None else set()
-    return [parameter for parameter in model.body.parameters() if id(parameter) not in kept and parameter.is_floating_point()]
+    return [
+        parameter
+        for parameter in model.body.parameters()
+        if id(parameter) not in kept and parameter.is_floating_point()
+    ]

@@ -1,4 +1,4 @@
-"""The learning-rate range test: raise the rate step by step and see where the loss falls fastest (Smith 2017, sec. 3.3)."""
+"""The learning-rate range test: raise the rate by steps; see where the loss falls fastest (Smith 2017, sec. 3.3)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,10 @@ def range_test(learner: Learner, material: Material, plan: StepPlan, accelerator
     Raises:
         TrainingError: the loss never fell, so no rate can be suggested.
     """
-    steps = [PlannedStep(number, 0, planned.micro_batches) for number, planned in enumerate(islice(cycle(plan.steps()), STEPS))]
+    steps = [
+        PlannedStep(number, 0, planned.micro_batches)
+        for number, planned in enumerate(islice(cycle(plan.steps()), STEPS))
+    ]
     points: list[tuple[float, float]] = []
     average = 0.0
     # A loss that is no number at a high rate is what the test looks for; it ends there.
@@ -60,8 +63,11 @@ def range_test(learner: Learner, material: Material, plan: StepPlan, accelerator
 def suggest(points: Sequence[tuple[float, float]]) -> float:
     """A tenth of the rate with the lowest smoothed loss, rounded to two digits."""
     if len(points) < 10 or min(loss for _, loss in points) > 0.98 * points[0][1]:
-        raise TrainingError("The range test saw no fall of the loss, so it can suggest no learning rate.", where="training.learning_rate", to_do="Name a learning rate.")
+        raise TrainingError(
+            "The range test saw no fall of the loss, so it can suggest no learning rate.",
+            where="training.learning_rate",
+            to_do="Name a learning rate.",
+        )
     best = min(points, key=lambda point: point[1])[0] / 10
     digits = 1 - math.floor(math.log10(best))
     return round(best, digits)
-

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from tunesmith.training.loop import Step
 
@@ -15,7 +16,7 @@ class RunLog:
 
     def __init__(self, path: Path, resumed_at: int) -> None:
         self._path = path
-        kept = [line for line in read_log(path) if int(line["step"]) <= resumed_at] if resumed_at else []  # type: ignore[call-overload]
+        kept = [line for line in read_log(path) if int(line["step"]) <= resumed_at] if resumed_at else []
         path.write_text("".join(_line(entry) for entry in kept), encoding="utf-8")
 
     def step(self, step: Step) -> None:
@@ -33,7 +34,7 @@ class RunLog:
             file.write(_line(entry))
 
 
-def read_log(path: Path) -> list[dict[str, object]]:
+def read_log(path: Path) -> list[dict[str, Any]]:
     """The entries of a log; a last line cut short by a crash is left out."""
     if not path.is_file():
         return []

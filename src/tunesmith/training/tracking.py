@@ -21,9 +21,11 @@ def make_accelerator(trackers: Sequence[Tracker], folder: Path, name: str) -> Ac
     """An accelerator that logs to the trackers asked for, in the run's folder."""
     for tracker in trackers:
         import_extra(_PACKAGES[tracker], "tracking")
-    accelerator = Accelerator(log_with=list(trackers) or None, project_dir=str(folder))  # type: ignore[arg-type]
+    accelerator = Accelerator(log_with=list(trackers) or None, project_dir=str(folder))
     if trackers:
-        accelerator.init_trackers(name, init_kwargs={"wandb": {"dir": str(folder), "name": folder.name}} if "wandb" in trackers else {})
+        accelerator.init_trackers(
+            name, init_kwargs={"wandb": {"dir": str(folder), "name": folder.name}} if "wandb" in trackers else {}
+        )
     return accelerator
 
 
@@ -36,7 +38,9 @@ class Bar:
 
     def advance(self, loss: float, examples_per_second: float) -> None:
         """One more step."""
-        self._progress.update(self._task, advance=1, loss=f"loss {loss:.4f}", rate=f"{examples_per_second:.0f} examples/s")
+        self._progress.update(
+            self._task, advance=1, loss=f"loss {loss:.4f}", rate=f"{examples_per_second:.0f} examples/s"
+        )
 
     def validated(self, name: str, value: float) -> None:
         """Show the latest validation."""

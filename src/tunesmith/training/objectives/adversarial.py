@@ -31,7 +31,11 @@ class FGM:
 
     def __post_init__(self) -> None:
         if self.epsilon <= 0 or self.weight <= 0:
-            raise RecipeError("FGM with epsilon or weight of 0 or less has no effect.", where="objective", to_do="Use positive numbers, or objective: task.")
+            raise RecipeError(
+                "FGM with epsilon or weight of 0 or less has no effect.",
+                where="objective",
+                to_do="Use positive numbers, or objective: task.",
+            )
 
     def __call__(self, model: Model, batch: Batch, loss: Callable[[Model, Batch], Tensor]) -> Tensor:
         """Clean loss + weight * loss at embeddings + epsilon * gradient / |gradient|."""
@@ -43,7 +47,7 @@ class FGM:
             return clean + self.weight * loss(model, batch)
 
     def perturbation(self, gradient: Tensor, mask: Tensor) -> Tensor:
-        """The step [P, T, H] along the gradient, of norm epsilon per piece; zero on padding or without a finite gradient."""
+        """The step [P, T, H] along the gradient, of norm epsilon per piece; zero on padding or without a gradient."""
         kept = gradient.float() * mask[:, :, None]
         norm = kept.flatten(1).norm(dim=1)[:, None, None]
         return torch.where((norm > 0) & norm.isfinite(), self.epsilon * kept / norm, 0.0).to(gradient.dtype)

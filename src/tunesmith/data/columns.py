@@ -1,0 +1,109 @@
+"""Which column holds what: as the recipe says, or by a rule that is announced; never by position."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tunesmith.errors import DataError, nearest
+
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "text": (
+        "text",
+        "sentence",
+        "content",
+        "review",
+        "utterance",
+        "query",
+        "message",
+        "title",
+        "文本",
+        "内容",
+        "句子",
+        "评论",
+        "标题",
+    ),
+    "words": ("words", "tokens"),
+    "label": ("label", "labels", "class", "category", "intent", "sentiment", "target", "标签", "类别", "情感", "意图"),
+    "spans": ("spans", "entities", "label", "labels", "实体", "标签"),
+    "tags": ("ner_tags", "tags", "labels", "label"),
+    "number": ("score", "label", "labels", "rating", "target", "value", "similarity", "分数", "评分"),
+    "id": ("id", "ID", "guid", "idx", "编号"),
+}
+"""The names that are looked for, the first that is there wins; capitals do not matter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns that are read; an empty name is a column that there is not. `words` stands in for `text`."""
+
+    text: str
+    label: str
+    id: str
+    words: str = ""
+
+    def __str__(self) -> str:
+        parts = [("text", self.text), ("words", self.words), ("label", self.label), ("id", self.id)]
+        return ", ".join(f"{role} from '{name}'" for role, name in parts if name)
+
+
+def find_columns(there: Sequence[str], *, text: str, label: str, id_column: str, kind: str, where: str) -> Columns:
+    """Take the columns that the recipe names, and look for the others by the names that are usual for them.
+
+    Args:
+        there: the columns of the file.
+        text: the recipe's name of the text column; empty means "look".
+        label: likewise for the label.
+        id_column: likewise for the id.
+        kind: "class", "classes", "number" or "spans"; empty when no label is read.
+        where: the file, for messages.
+
+    Raises:
+        DataError: a named column is not there, or none of the usual names is.
+    """
+    for name in (text, label, id_column):
+        if name and name not in there:
+            raise DataError(
+                f"There is no column '{name}'.{nearest(name, there)}", where=where, to_do=f"Columns: {_list(there)}."
+            )
+    words = text if text in _matching(there, "words") else "" if text else _first(there, "words")
+    found_text = "" if words else text or _first(there, "text")
+    if words and not text and kind != "spans":
+        words, found_text = "", _first(there, "text")
+    if not words and not found_text:
+        raise DataError(
+            f"No column is named as texts usually are ({', '.join(NAMES['text'][:7])}).",
+            where=where,
+            to_do=f"Set data.text to one of: {_list(there)}.",
+        )
+    found_label = label
+    if kind and not label:
+        role = "tags" if words else {"spans": "spans", "number": "number"}.get(kind, "label")
+        found_label = _first([name for name in there if name != found_text], role)
+        if not found_label:
+            raise DataError(
+                f"No column is named as labels usually are ({', '.join(NAMES[role][:6])}).",
+                where=where,
+                to_do=f"Set data.label to one of: {_list(there)}.",
+            )
+    return Columns(found_text, found_label if kind else "", id_column or _first(there, "id"), words)
+
+
+def missing_columns(columns: Columns, row: Iterable[str]) -> list[str]:
+    """The columns that a later row lacks."""
+    there = set(row)
+    return [name for name in (columns.text, columns.words, columns.label) if name and name not in there]
+
+
+def _first(there: Sequence[str], role: str) -> str:
+    matching = _matching(there, role)
+    return matching[0] if matching else ""
+
+
+def _matching(there: Sequence[str], role: str) -> list[str]:
+    lower = {name.lower(): name for name in reversed(there)}
+    return [lower[name.lower()] for name in NAMES[role] if name.lower() in lower]
+
+
+def _list(there: Sequence[str]) -> str:
+    return f"{', '.join(there[:12])}{' ...' if len(there) > 12 else ''}"

@@ -1,0 +1,169 @@
+"""Data: the recipe's `data` section, from names and files to checked-in splits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from tunesmith.data.catalogue import find
+from tunesmith.data.records import Example, Finding, Splits
+from tunesmith.data.sources import Format, Reading, Source, read
+from tunesmith.data.splits import split
+from tunesmith.errors import DataError, RecipeError
+
+
+@dataclass(frozen=True)
+class Data:
+    """The examples: a data set of the catalogue by name, or files for each split.
+
+    A path may be compressed (.xz, .gz, .zip), name a member or keys ("set.zip!train.csv", "set.json!train+more"), or be
+    a data set of the hub ("hub:owner/name!train"). What is not given is held out of `train` by the shares.
+
+    Attributes:
+        name: a data set of the catalogue; the paths below override its own.
+        train, validation, test: files to learn from, to choose by, to judge by.
+        format: how the files are written; "auto" goes by the suffix, then by the first lines, and says so.
+        text, label, id: names of columns; empty means the usual names, and the report says which were taken.
+        group: a column whose equal values are never split apart (a customer, a document).
+        keep: further columns by which results are sliced.
+        header: names of the columns, for files without them.
+        separator: what parts the fields of a line; empty means by the format.
+        label_first: for one text per line: the label stands before the separator.
+        label_separator: what parts several labels in one field.
+        encoding: of text files, such as utf-8, gb18030, utf-16.
+        validation_share, test_share: how much of `train` is held out where no file is given; 0 for none.
+        accept: codes of findings that are errors, but shall not stop the run.
+    """
+
+    name: str = ""
+    train: str = ""
+    validation: str = ""
+    test: str = ""
+    format: Format = "auto"
+    text: str = ""
+    label: str = ""
+    id: str = ""
+    group: str = ""
+    keep: tuple[str, ...] = ()
+    header: tuple[str, ...] = ()
+    separator: str = ""
+    label_first: bool = False
+    label_separator: str = "|"
+    encoding: str = "utf-8"
+    validation_share: float = 0.1
+    test_share: float = 0.1
+    accept: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if min(self.validation_share, self.test_share) < 0 or self.validation_share + self.test_share >= 1:
+            raise RecipeError(
+                "The shares must not be negative, and must leave something to train on.", where="data.validation_share"
+            )
+        if not self.label_separator:
+            raise RecipeError("label_separator must not be empty.", where="data.label_separator")
+
+    def load(self, label_kind: str, seed: int) -> Loaded:
+        """Read all splits, and hold out of the training examples what is not given.
+
+        Raises:
+            DataError: a file cannot be read, or there is nothing to train on.
+        """
+        paths = self.located()
+        if not paths.get("train"):
+            raise DataError(
+                "There are no training examples.",
+                where="data.train",
+                to_do="Give data.train, or a data set that has a training split in data.name.",
+            )
+        readings = {
+            name: self.load_split(name, label_kind) for name in ("train", "validation", "test") if paths.get(name)
+        }
+        findings = [_of_split(name, finding) for name, reading in readings.items() for finding in reading.findings]
+        parts = {name: reading.examples for name, reading in readings.items()}
+        held = {
+            name: share
+            for name, share in (("validation", self.validation_share), ("test", self.test_share))
+            if name not in parts and share
+        }
+        if held:
+            parts |= split(parts["train"], {"train": 1 - sum(held.values()), **held}, seed=seed)
+            said = " and ".join(f"{len(parts[name]):,} for {name}" for name in held)
+            findings.append(
+                Finding(
+                    "held_out",
+                    "note",
+                    f"Of the training file {said} were held out ({_manner(parts['train'], label_kind)}, seed {seed}).",
+                )
+            )
+            for name in held:
+                if not len(parts[name]):
+                    raise DataError(
+                        f"There are too few examples to hold out {name}.",
+                        where="data.train",
+                        to_do=f"Give data.{name}, or set data.{name}_share: 0.",
+                    )
+        return Loaded(Splits(parts["train"], parts.get("validation", ()), parts.get("test", ())), tuple(findings))
+
+    def load_split(self, name: str, label_kind: str) -> Reading:
+        """Read one split's file.
+
+        Raises:
+            DataError: there is no such file, or it cannot be read.
+        """
+        path = self.located().get(name)
+        if not path:
+            raise DataError(f"There is no {name} file.", where=f"data.{name}", to_do="Name it.")
+        settings = {key: value for key, value in self.resolved().__dict__.items() if key in _READING}
+        return read(Source(path=path, label_kind=label_kind, **settings))
+
+    def located(self) -> dict[str, str]:
+        """The path of each split that is there."""
+        own = {"train": self.train, "validation": self.validation, "test": self.test}
+        known = find(self.name)[1] if self.name else {}
+        return known | {name: path for name, path in own.items() if path}
+
+    def resolved(self) -> Self:
+        """These settings, with the form of the data set from the catalogue where the recipe is silent."""
+        if not self.name:
+            return self
+        usual = Data()
+        reading: Mapping[str, Any] = find(self.name)[0].reading
+        return replace(
+            self, **{key: value for key, value in reading.items() if self.__dict__[key] == usual.__dict__[key]}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Splits, and what was seen while reading and making them."""
+
+    splits: Splits
+    findings: tuple[Finding, ...]
+
+
+_READING = {
+    "format",
+    "text",
+    "label",
+    "id",
+    "group",
+    "keep",
+    "header",
+    "separator",
+    "label_first",
+    "label_separator",
+    "encoding",
+}
+
+
+def _of_split(name: str, finding: Finding) -> Finding:
+    return replace(finding, message=f"{name}: {finding.message}")
+
+
+def _manner(examples: Sequence[Example], label_kind: str) -> str:
+    if any(example.group for example in examples[:1]):
+        return "whole groups"
+    return {"class": "stratified by label", "number": "stratified by size"}.get(
+        label_kind, "stratified by sets of labels"
+    )

@@ -1,0 +1,188 @@
+"""Label values as they stand in files, read as the kind of label that a task needs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tunesmith.data.conll import join_words
+from tunesmith.data.records import Label, Span
+from tunesmith.data.tags import lenient_spans, parse_tag
+from tunesmith.errors import LabelError, RecipeError
+
+_MISSING = {"", "nan"}
+_STARTS = ("start", "start_offset", "begin", "start_idx")
+_ENDS = ("end", "end_offset", "end_idx")
+_TYPES = ("label", "type", "entity", "entity_group", "tag")
+
+
+def is_missing(value: object) -> bool:
+    """Whether a value stands for no label: null, NaN, or blank."""
+    return (
+        value is None
+        or (isinstance(value, float) and math.isnan(value))
+        or (isinstance(value, str) and value.strip().lower() in _MISSING)
+    )
+
+
+def read_label(value: object, kind: str, text: str, separator: str, where: str) -> Label:
+    """Turn a value into a label of a kind: "class", "number", "classes" or "spans".
+
+    Raises:
+        LabelError: the value cannot be read as that kind.
+    """
+    if kind == "class":
+        return read_class(value, where)
+    if kind == "number":
+        return read_number(value, where)
+    if kind == "classes":
+        return read_classes(value, separator, where)
+    if kind == "spans":
+        return tuple(sorted(set(read_spans(value, text, where))))
+    raise RecipeError(f"Unknown kind of label '{kind}'.", to_do="Use class, number, classes or spans.")
+
+
+def read_class(value: object, where: str) -> str:
+    """One class, without blanks around it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, list) and len(value) == 1:
+        return read_class(value[0], where)
+    if isinstance(value, str | int | float):
+        return str(value).strip()
+    raise LabelError(
+        f"The label {_short(value)} is not one class.",
+        where=where,
+        to_do="Give one label per text, or use problem: multi_label.",
+    )
+
+
+def read_number(value: object, where: str) -> float:
+    """A finite number."""
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise LabelError(
+            f"The label {_short(value)} is not a number.",
+            where=where,
+            to_do="Give numbers, or another problem than regression.",
+        ) from error
+    if not math.isfinite(number):
+        raise LabelError(
+            f"The label {_short(value)} is not a finite number.", where=where, to_do="Remove the row or give a number."
+        )
+    return number
+
+
+def read_classes(value: object, separator: str, where: str) -> tuple[str, ...]:
+    """Several classes, from a list or from a text with a separator; none is a valid answer."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ()
+    parts = value if isinstance(value, list) else str(value).split(separator)
+    return tuple(sorted({read_class(part, where) for part in parts if str(part).strip()}))
+
+
+def read_spans(value: object, text: str, where: str) -> Iterator[Span]:
+    """Spans in any of the usual JSON forms.
+
+    A list of objects with start, end and label; a list of [start, end, label]; or CLUENER's object from type to text to
+    [first, last] with the last character included. Where the entity's own text is given it must match.
+
+    Raises:
+        LabelError: the form is another, a border lies outside of the text, or the text does not match.
+    """
+    if isinstance(value, Mapping):
+        yield from _by_type(value, text, where)
+        return
+    if not isinstance(value, list):
+        raise LabelError(
+            f"The label {_short(value)} is not a list of spans.",
+            where=where,
+            to_do='Give [{"start": 0, "end": 5, "label": "PER"}].',
+        )
+    for item in value:
+        if isinstance(item, Mapping):
+            start, end, kind = (_pick(item, names, where) for names in (_STARTS, _ENDS, _TYPES))
+            yield checked(start, end, kind, item.get("text", item.get("word")), text, where)
+        elif isinstance(item, list) and len(item) == 3:
+            yield checked(item[0], item[1], item[2], None, text, where)
+        else:
+            raise LabelError(
+                f"{_short(item)} is not a span.", where=where, to_do='Give {"start": 0, "end": 5, "label": "PER"}.'
+            )
+
+
+def checked(start: Any, end: Any, kind: Any, own: Any, text: str, where: str) -> Span:
+    """A span after a look at its borders and, where it is given, its text."""
+    if not isinstance(start, int) or not isinstance(end, int) or not isinstance(kind, str):
+        raise LabelError(
+            f"A span needs whole numbers and a type, not {start!r}, {end!r}, {kind!r}.",
+            where=where,
+            to_do="Give start, end (characters) and label.",
+        )
+    if not 0 <= start < end <= len(text):
+        raise LabelError(
+            f"The span {start} to {end} does not lie in the text of {len(text)} characters.",
+            where=where,
+            to_do="Count characters from 0; the end is not included.",
+        )
+    if isinstance(own, str) and own != text[start:end]:
+        more = " The last character seems to be included in 'end'." if own == text[start : end + 1] else ""
+        raise LabelError(
+            f"The span {start} to {end} says {own!r}, the text there is {text[start:end]!r}.{more}",
+            where=where,
+            to_do="Correct the offsets.",
+        )
+    return Span(start, end, kind.strip())
+
+
+def tagged_words(
+    words: object, tags: object, names: Sequence[str], where: str
+) -> tuple[str, tuple[tuple[int, int], ...], tuple[Span, ...]]:
+    """Text, word ranges and spans of a row that holds words and a tag for each (numbers are looked up in `names`)."""
+    if not isinstance(words, list) or not isinstance(tags, list) or len(words) != len(tags) or not words:
+        raise LabelError(
+            "The row does not have one tag per word.", where=where, to_do="Give two lists of the same length."
+        )
+    if any(isinstance(tag, int) for tag in tags) and not names:
+        raise LabelError("The tags are numbers without names.", where=where, to_do="Write tags such as B-PER.")
+    written = [names[tag] if isinstance(tag, int) else str(tag) for tag in tags]
+    text, ranges = join_words([str(word) for word in words])
+    try:
+        parsed = [parse_tag(tag) for tag in written]
+    except LabelError as error:
+        raise LabelError(error.what, where=where, to_do=error.to_do) from error
+    spans = tuple(Span(ranges[first][0], ranges[end - 1][1], kind) for first, end, kind in lenient_spans(parsed))
+    return text, ranges, spans
+
+
+def _by_type(value: Mapping[str, Any], text: str, where: str) -> Iterator[Span]:
+    for kind, mentions in value.items():
+        if not isinstance(mentions, Mapping):
+            raise LabelError(
+                f"The entities of type '{kind}' are {_short(mentions)}.",
+                where=where,
+                to_do='Give {"type": {"text": [[first, last]]}}.',
+            )
+        for own, places in mentions.items():
+            for first, last in places:
+                yield checked(first, last + 1, kind, own, text, where)
+
+
+def _pick(item: Mapping[str, Any], names: Sequence[str], where: str) -> Any:
+    for name in names:
+        if name in item:
+            return item[name]
+    raise LabelError(
+        f"A span has no '{names[0]}'.",
+        where=where,
+        to_do=f"Its keys are {', '.join(map(str, item))}; needed are start, end and label.",
+    )
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,90 @@
+"""Fingerprints of examples, and splits that are fair to labels and groups."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from tunesmith.data.duplicates import text_key
+from tunesmith.data.records import Example, Span
+from tunesmith.data.stored import Chosen
+
+_BINS = 10
+
+
+def fingerprint(examples: Iterable[Example]) -> str:
+    """The sha256 over all texts, words and labels, in order."""
+    digest = hashlib.sha256()
+    for example in examples:
+        label = (
+            [[item.start, item.end, item.label] if isinstance(item, Span) else item for item in example.label]
+            if isinstance(example.label, tuple)
+            else example.label
+        )
+        digest.update(json.dumps([example.text, label, example.words], ensure_ascii=False).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def split(examples: Sequence[Example], shares: Mapping[str, float], *, seed: int) -> dict[str, Sequence[Example]]:
+    """Part examples by shares (which sum to 1), each part keeping the source's order.
+
+    Examples with the same group, or the same text, stay together. Otherwise each part gets its share of each label: of
+    each class, of several classes or entity types as far as possible (Sechidis et al. 2011), of each decile of numbers.
+    """
+    units = _units(examples)
+    # A group has the labels of its members; a single example is a group of one.
+    labels = [sorted({label for place in unit for label in _strata(examples[place])}) for unit in units]
+    if examples and isinstance(examples[0].label, int | float):
+        labels = _deciles(examples, units)
+    parts = _iterative(units, labels, shares, random.Random(seed))
+    return {name: Chosen(examples, sorted(places)) for name, places in parts.items()}
+
+
+def _units(examples: Sequence[Example]) -> list[list[int]]:
+    groups: dict[str, list[int]] = defaultdict(list)
+    for place, example in enumerate(examples):
+        # The same text on both sides of a split would be learnt by heart.
+        groups[f"group {example.group}" if example.group else f"text {text_key(example.text)}"].append(place)
+    return list(groups.values())
+
+
+def _strata(example: Example) -> set[str]:
+    if isinstance(example.label, tuple):
+        return {item.label if isinstance(item, Span) else item for item in example.label} or {"(none)"}
+    return {str(example.label)}
+
+
+def _deciles(examples: Sequence[Example], units: Sequence[Sequence[int]]) -> list[list[str]]:
+    means = np.array([np.mean([float(examples[place].label) for place in unit]) for unit in units])  # type: ignore[arg-type]
+    borders = np.quantile(means, np.linspace(0, 1, _BINS + 1)[1:-1])
+    return [[str(number)] for number in np.searchsorted(borders, means)]
+
+
+def _iterative(
+    units: Sequence[Sequence[int]], labels: Sequence[Sequence[str]], shares: Mapping[str, float], rng: random.Random
+) -> dict[str, list[int]]:
+    """Give out the rarest label first, each time to the part that lacks most of it (Sechidis et al. 2011, alg. 1)."""
+    counts = Counter(label for own in labels for label in own)
+    wanted = {label: {name: count * share for name, share in shares.items()} for label, count in counts.items()}
+    total = sum(len(unit) for unit in units)
+    room = {name: total * share for name, share in shares.items()}
+    members: dict[str, list[int]] = defaultdict(list)
+    order = list(range(len(units)))
+    rng.shuffle(order)
+    for number in order:
+        members[min(labels[number], key=lambda label: (counts[label], label))].append(number)
+    parts: dict[str, list[int]] = {name: [] for name in shares}
+    for label in sorted(members, key=lambda label: (counts[label], label)):
+        for number in members[label]:
+            # Ties go to the part with most room left, which for the first of a rare label is the training part.
+            part = max(shares, key=lambda name: (wanted[label][name], room[name]))
+            parts[part].extend(units[number])
+            room[part] -= len(units[number])
+            for own in labels[number]:
+                wanted[own][part] -= 1
+    return parts

@@ -1,0 +1,117 @@
+"""Examples on disk: a sequence of a million rows that needs the memory of one."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from typing import IO, overload
+
+from tunesmith.data.records import Example, Label, Span
+
+IN_MEMORY = 100_000
+"""So many examples are kept in memory; more go to a temporary file."""
+
+
+class StoredExamples(Sequence[Example]):
+    """Examples in an unnamed temporary file, which the system removes with the process."""
+
+    def __init__(self, examples: Iterable[Example]) -> None:
+        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="tunesmith-")  # noqa: SIM115 - it lives as long as this object
+        self._starts = array("Q", [0])
+        for example in examples:
+            line = json.dumps(_plain(example), ensure_ascii=False).encode()
+            self._file.write(line)
+            self._starts.append(self._starts[-1] + len(line))
+        self._file.flush()
+
+    def __len__(self) -> int:
+        return len(self._starts) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Example]: ...
+
+    def __getitem__(self, index: int | slice) -> Example | Sequence[Example]:
+        if isinstance(index, slice):
+            return Chosen(self, range(len(self))[index])
+        place = range(len(self))[index]
+        start, end = self._starts[place], self._starts[place + 1]
+        return _read(os.pread(self._file.fileno(), end - start, start))
+
+    def __iter__(self) -> Iterator[Example]:
+        return (self[index] for index in range(len(self)))
+
+    def __del__(self) -> None:
+        self._file.close()
+
+
+class Chosen(Sequence[Example]):
+    """Some examples of a sequence, by their places, without a copy."""
+
+    def __init__(self, source: Sequence[Example], places: Sequence[int]) -> None:
+        self._source = source
+        self._places = places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Example]: ...
+
+    def __getitem__(self, index: int | slice) -> Example | Sequence[Example]:
+        if isinstance(index, slice):
+            return Chosen(self._source, self._places[index])
+        return self._source[self._places[index]]
+
+
+def keep(examples: Iterable[Example], in_memory: int = IN_MEMORY) -> Sequence[Example]:
+    """A tuple of the examples, or a file of them if they are many."""
+    iterator = iter(examples)
+    first: list[Example] = []
+    for example in iterator:
+        first.append(example)
+        if len(first) > in_memory:
+            return StoredExamples(_joined(first, iterator))
+    return tuple(first)
+
+
+def _joined(first: list[Example], rest: Iterator[Example]) -> Iterator[Example]:
+    yield from first
+    first.clear()
+    yield from rest
+
+
+def _plain(example: Example) -> list[object]:
+    label: object = example.label
+    kind = ""
+    if isinstance(label, tuple):
+        kind = "spans" if any(isinstance(item, Span) for item in label) else "classes"
+        label = [list(asdict(item).values()) if isinstance(item, Span) else item for item in label]
+    return [
+        example.id,
+        example.text,
+        kind,
+        label,
+        example.words,
+        example.group,
+        example.origin,
+        dict(example.attributes),
+    ]
+
+
+def _read(line: bytes) -> Example:
+    name, text, kind, label, words, group, origin, attributes = json.loads(line)
+    value: Label | None = label
+    if kind:
+        value = tuple(Span(*item) for item in label) if kind == "spans" else tuple(label)
+    ranges = None if words is None else tuple((start, end) for start, end in words)
+    return Example(name, text, value, ranges, group, origin, attributes)

@@ -1,0 +1,179 @@
+"""All that is known about a run and its splits, as plain records; `page.py` makes them a page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tunesmith.data.records import Example, Finding, Label, Prediction
+from tunesmith.evaluation.calibration import Calibration, calibration_measure, judged_confidences, reliability
+from tunesmith.evaluation.intervals import Estimate, estimate
+from tunesmith.evaluation.slices import Slice, slices_of
+from tunesmith.scoring.answers import spans_of
+from tunesmith.scoring.entities import count_words
+from tunesmith.scoring.tables import Confusion, Table
+from tunesmith.tasks import Task
+
+WORST = 50
+"""How many mistakes a report shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A wrong answer beside the right one; `badness` grows with how sure and how wrong it was."""
+
+    id: str
+    text: str
+    gold: Label
+    answer: Label
+    confidence: float
+    badness: float
+
+
+@dataclass(frozen=True, slots=True)
+class SplitReport:
+    """Everything measured on one split.
+
+    `size` counts examples; `units` counts what else was scored, such as {"words": 46435, "entities": 5648}. `wrong`
+    counts all examples answered wrongly, of which `mistakes` are the worst.
+    """
+
+    name: str
+    size: int
+    units: Mapping[str, int]
+    metrics: Mapping[str, Estimate]
+    tables: tuple[Table, ...]
+    confusion: Confusion | None
+    calibration: Calibration | None
+    slices: tuple[Slice, ...]
+    wrong: int
+    mistakes: tuple[Mistake, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPoint:
+    """One optimiser step of the learning curve; `validation` is the metric, where it was measured."""
+
+    step: int
+    epoch: float
+    loss: float
+    learning_rate: float
+    validation: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What the run took; `energy_wh` is None where the machine does not tell."""
+
+    seconds_training: float
+    seconds_total: float
+    energy_wh: float | None
+    parameters_total: int
+    parameters_trained: int
+    peak_memory_bytes: int
+    examples_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """A run as its report tells it, from the result to the last setting.
+
+    `main_metric` names the metric by which models of this task are judged; `settings` is the recipe after defaults;
+    `parity` says how the reload check ended; `learning_rate_test` holds (rate, loss) points if there was a range test.
+    """
+
+    name: str
+    created: str
+    task_name: str
+    main_metric: str
+    splits: tuple[SplitReport, ...]
+    history: tuple[HistoryPoint, ...]
+    findings: tuple[Finding, ...]
+    cost: Cost
+    settings: str
+    versions: Mapping[str, str]
+    seed: int
+    model_identity: str
+    fingerprints: Mapping[str, str]
+    sizes: Mapping[str, int]
+    parity: str
+    learning_rate_test: tuple[tuple[float, float], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def evaluate_split(
+    name: str, task: Task, examples: Sequence[Example], predictions: Sequence[Prediction], *, seed: int, resamples: int
+) -> SplitReport:
+    """Measure a set of answers in every way that the task knows, each metric with its 95 % bootstrap interval.
+
+    Raises:
+        DataError: predictions and examples do not match.
+        LabelError: an example has no label.
+    """
+    measures = task.measures(examples, predictions)
+    judged = judged_confidences(task, examples, predictions)
+    sure = [pair for pairs in judged for pair in pairs if not math.isnan(pair[0])]
+    if sure:
+        measures = [*measures, calibration_measure(judged)]
+    wrong = [
+        (example, prediction)
+        for example, prediction in zip(examples, predictions, strict=True)
+        if not task.is_correct(example, prediction)
+    ]
+    worst = sorted((mistake_of(example, prediction) for example, prediction in wrong), key=lambda one: -one.badness)
+    return SplitReport(
+        name=name,
+        size=len(examples),
+        units=units_of(task, examples),
+        metrics=estimate(measures, seed=seed, resamples=resamples),
+        tables=task.tables(examples, predictions),
+        confusion=task.confusion(examples, predictions),
+        calibration=reliability([one for one, _ in sure], [right for _, right in sure]) if sure else None,
+        slices=slices_of(task, examples, predictions, seed=seed, resamples=resamples),
+        wrong=len(wrong),
+        mistakes=tuple(worst[:WORST]),
+    )
+
+
+def units_of(task: Task, examples: Sequence[Example]) -> dict[str, int]:
+    """How many words and entities were scored; nothing for whole texts."""
+    if task.label_kind != "spans":
+        return {}
+    return {"words": count_words(examples), "entities": sum(len(spans_of(example)) for example in examples)}
+
+
+def mistake_of(example: Example, prediction: Prediction) -> Mistake:
+    """The wrong answer to an example, and how bad it is."""
+    gold = example.label if example.label is not None else ()
+    return Mistake(example.id, example.text, gold, prediction.label, prediction.confidence, badness(gold, prediction))
+
+
+def badness(gold: Label, prediction: Prediction) -> float:
+    """How wrong an answer is, so that a sure mistake stands before an unsure one.
+
+    Numbers: the distance. A class: the probability withheld from the right one. Several classes: the probability on the
+    wrong side, summed. Spans: the missed ones, plus the probability of each wrong one.
+    """
+    answer = prediction.label
+    if isinstance(gold, int | float) and isinstance(answer, int | float):
+        return abs(float(gold) - float(answer))
+    if prediction.scores:
+        right = {gold} if isinstance(gold, str) else set(gold)  # type: ignore[arg-type]
+        gaps = [1 - p if label in right else p for label, p in prediction.scores.items()]
+        return sum(gaps) if not isinstance(gold, str) else 1 - prediction.scores.get(gold, 0.0)
+    if isinstance(gold, tuple) and isinstance(answer, tuple):
+        wrong = [score for span, score in zip(answer, prediction.span_scores, strict=False) if span not in gold]
+        return len(set(gold) - set(answer)) + sum(wrong)
+    return 1.0
+
+
+def metrics_json(report: RunReport) -> dict[str, dict[str, dict[str, float | None]]]:
+    """Split -> metric -> value and interval; null where a number is not defined."""
+    return {split.name: {name: plain(one) for name, one in split.metrics.items()} for split in report.splits}
+
+
+def plain(one: Estimate) -> dict[str, float | None]:
+    """An estimate as plain values."""
+    values = {"value": one.value, "low": one.low, "high": one.high}
+    return {name: None if math.isnan(value) else value for name, value in values.items()}

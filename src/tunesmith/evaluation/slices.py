@@ -1,0 +1,80 @@
+"""The main metric on parts of a split: short and long texts, each label, each source."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from tunesmith.data.records import Example, Prediction, Span
+from tunesmith.evaluation.intervals import Estimate, estimate
+from tunesmith.tasks import Task
+
+MOST = 12
+"""Slices per kind; the largest are shown."""
+
+SMALLEST = 5
+"""A slice of fewer examples says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The main metric on the examples of a `kind` (length, label, a column) that share a `value`."""
+
+    kind: str
+    value: str
+    size: int
+    result: Estimate
+
+
+def slices_of(
+    task: Task, examples: Sequence[Example], predictions: Sequence[Prediction], *, seed: int, resamples: int
+) -> tuple[Slice, ...]:
+    """Measure each slice with at least five examples, at most twelve of a kind (the largest)."""
+    found = []
+    for kind, belongs in slicings(examples).items():
+        members = [belongs(example) for example in examples]
+        counts = Counter(value for values in members for value in values)
+        chosen = sorted(value for value, count in counts.most_common(MOST) if count >= SMALLEST)
+        for value in chosen if len(counts) > 1 else ():
+            inside = [index for index, values in enumerate(members) if value in values]
+            measures = task.measures([examples[index] for index in inside], [predictions[index] for index in inside])
+            main = [measure for measure in measures if measure.name == task.metric]
+            result = estimate(main, seed=seed, resamples=resamples)[task.metric]
+            found.append(Slice(kind, value, len(inside), result))
+    return tuple(found)
+
+
+def slicings(examples: Sequence[Example]) -> dict[str, Callable[[Example], tuple[str, ...]]]:
+    """Kind of slice -> which of its values an example belongs to."""
+    borders = sorted(
+        {int(border) for border in np.quantile([len(example.text) for example in examples], [0.25, 0.5, 0.75])}
+    )
+    names = length_names(borders)
+    kinds: dict[str, Callable[[Example], tuple[str, ...]]] = {
+        "length": lambda example: (names[int(np.searchsorted(borders, len(example.text)))],)
+    }
+    if not any(isinstance(example.label, int | float) for example in examples):
+        kinds["label"] = label_values
+    kinds["file"] = lambda example: (example.origin.rpartition(":")[0],) if ":" in example.origin else ()
+    for column in sorted({name for example in examples for name in example.attributes}):
+        kinds[column] = lambda example, column=column: (example.attributes.get(column, ""),)  # type: ignore[misc]
+    return kinds
+
+
+def length_names(borders: Sequence[int]) -> list[str]:
+    """Names of the groups between borders, such as "21 to 40 characters"."""
+    names = [f"up to {borders[0]:>4} characters"]
+    names += [f"{low + 1:>4} to {high:>4} characters" for low, high in pairwise(borders)]
+    return [*names, f"over {borders[-1]:>5} characters"]
+
+
+def label_values(example: Example) -> tuple[str, ...]:
+    """The labels of an example; "none" where there is no entity or class."""
+    if not isinstance(example.label, tuple):
+        return (str(example.label),)
+    labels = {item.label if isinstance(item, Span) else item for item in example.label}
+    return tuple(sorted(labels)) or ("none",)
