@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,12 +29,13 @@ from transformers import (
     AutoModelForTokenClassification,
     AutoTokenizer,
     DataCollatorForTokenClassification,
+    PreTrainedTokenizerBase,
     Trainer,
     TrainerCallback,
     TrainingArguments,
 )
 
-from tunesmith import pipeline
+from tunesmith import pipeline, preparation
 from tunesmith.data.records import Example, Prediction, Span, Splits
 from tunesmith.evaluation.intervals import Estimate, estimate
 from tunesmith.experiment import Experiment
@@ -86,13 +88,20 @@ def matmul_peak() -> float:
 class Encoded(torch.utils.data.Dataset[dict[str, list[int]]]):
     """Sentences encoded as the run_ner example encodes them: first sub-word labelled, the rest ignored."""
 
-    def __init__(self, examples: Sequence[Example], labels: Sequence[str], tokenizer: object, pad_to: int = 0) -> None:
+    def __init__(
+        self, examples: Sequence[Example], labels: Sequence[str], tokenizer: PreTrainedTokenizerBase, pad_to: int = 0
+    ) -> None:
         number = {label: index for index, label in enumerate(labels)}
         self.rows = []
         for example in examples:
             words, tags = tagged(example)
-            form = {"padding": "max_length"} if pad_to else {}
-            row = tokenizer(words, is_split_into_words=True, truncation=True, max_length=pad_to or 256, **form)
+            row = tokenizer(
+                words,
+                is_split_into_words=True,
+                truncation=True,
+                max_length=pad_to or 256,
+                padding="max_length" if pad_to else False,
+            )
             before, target = None, []
             for word in row.word_ids():
                 target.append(-100 if word is None or word == before else number[tags[word]])
@@ -109,10 +118,14 @@ class Encoded(torch.utils.data.Dataset[dict[str, list[int]]]):
 class Count(TrainerCallback):
     """Counts the time of the training loop alone."""
 
-    def on_train_begin(self, *_args: object, **_named: object) -> None:
+    def on_train_begin(  # noqa: D102
+        self, *_args: object, **_named: object
+    ) -> None:
         self.began = time.perf_counter()
 
-    def on_train_end(self, *_args: object, **_named: object) -> None:
+    def on_train_end(  # noqa: D102
+        self, *_args: object, **_named: object
+    ) -> None:
         self.seconds = time.perf_counter() - self.began
 
 
@@ -140,20 +153,19 @@ def textbook(model: torch.nn.Module, rows: Encoded, epochs: int) -> tuple[float,
 
 
 def trainer(
-    model: torch.nn.Module, rows: Encoded, epochs: int, tokenizer: object, *, fast: bool
+    model: torch.nn.Module, rows: Encoded, epochs: int, tokenizer: PreTrainedTokenizerBase, *, fast: bool
 ) -> tuple[float, int, int]:
     """The Trainer; with `fast`, bf16 and batches of like length."""
     seen = {"real": 0, "slots": 0}
     collate = DataCollatorForTokenClassification(tokenizer)
 
     def counted(features: list[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
-        batch = collate(features)
+        batch: dict[str, torch.Tensor] = collate(features)
         seen["real"] += int(batch["attention_mask"].sum())
         seen["slots"] += batch["input_ids"].numel()
         return batch
 
     with tempfile.TemporaryDirectory() as folder:
-        grouped = {"train_sampling_strategy": "group_by_length"} if fast else {}
         arguments = TrainingArguments(
             output_dir=folder,
             num_train_epochs=epochs,
@@ -166,7 +178,7 @@ def trainer(
             disable_tqdm=True,
             seed=SEED,
             logging_strategy="no",
-            **grouped,
+            train_sampling_strategy="group_by_length" if fast else "random",
         )
         count = Count()
         Trainer(model=model, args=arguments, train_dataset=rows, data_collator=counted, callbacks=[count]).train()
@@ -180,7 +192,7 @@ def spans_of_words(example: Example, tags: Sequence[str]) -> tuple[Span, ...]:
 
 
 def answer(
-    model: torch.nn.Module, tokenizer: object, labels: Sequence[str], examples: Sequence[Example]
+    model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, labels: Sequence[str], examples: Sequence[Example]
 ) -> list[Prediction]:
     """The highest-scoring tag of each word's first sub-word, as spans."""
     model.eval()
@@ -199,7 +211,7 @@ def answer(
     return found
 
 
-def measure(way: str, sentences: int, epochs: int) -> dict[str, object]:
+def measure(way: str, sentences: int, epochs: int) -> dict[str, Any]:
     """Train one way and return its row of the table."""
     torch.manual_seed(SEED)
     experiment = Experiment.from_mapping({**RECIPE, "training": {**RECIPE["training"], "epochs": epochs}})  # type: ignore[dict-item]
@@ -235,7 +247,7 @@ def tunesmith(
     experiment: Experiment, examples: Sequence[Example], test: Sequence[Example]
 ) -> tuple[float, int, int, torch.nn.Module, list[Prediction]]:
     """The steps of `tunesmith run`, without checkpoints and reports."""
-    prepared = pipeline.prepare_splits(experiment, Splits(examples, (), ()))
+    prepared = preparation.prepare_splits(experiment, Splits(examples, (), ()))
     model = pipeline.make_model(experiment, prepared)
     learner = pipeline.make_learner(experiment, model)
     settings = experiment.training
@@ -251,15 +263,15 @@ def tunesmith(
     return seconds, real, real + padding, model, predictions
 
 
-def show(rows: list[dict[str, object]], peak: float) -> None:
+def show(rows: list[dict[str, Any]], peak: float) -> None:
     """Print the table, with each way's speed relative to Tunesmith's."""
     table = Table(title=f"Measured matmul peak {peak / 1e9:.0f} GFLOP/s, {torch.get_num_threads()} threads")
     for column in ("way", "examples/s", "Tunesmith is", "padding", "of peak", "memory", "test F1 (95 %)"):
         table.add_column(column, justify="left" if column == "way" else "right")
     ours = next((row["examples_per_second"] for row in rows if row["way"] == "d"), None)
     for row in rows:
-        value, low, high = row["f1"]  # type: ignore[misc]
-        ratio = f"{ours / row['examples_per_second']:.2f}x" if ours else "-"  # type: ignore[operator]
+        value, low, high = row["f1"]
+        ratio = f"{ours / row['examples_per_second']:.2f}x" if ours else "-"
         table.add_row(
             f"{row['way']}: {WAYS[str(row['way'])]}",
             f"{row['examples_per_second']:.1f}",
@@ -267,7 +279,7 @@ def show(rows: list[dict[str, object]], peak: float) -> None:
             f"{row['padding']:.1%}",
             f"{row['flops'] / peak:.0%}",
             f"{row['peak_memory'] / 1e9:.1f} GB",
-            f"{value:.3f} ({low:.3f} to {high:.3f})",  # type: ignore[operator]
+            f"{value:.3f} ({low:.3f} to {high:.3f})",
         )
     Console(width=140).print(table)
 

@@ -15,10 +15,10 @@ SHARE_OF_LONG_FUNCTIONS = 0.03
 PARAMETERS = 6
 PARAMETERS_OF_VERBS = 8
 EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "managers"}
-ROOTS_OF_INHERITANCE = {"nn.Module", "torch.autograd.Function", "Protocol", "Exception"}
+ROOTS_OF_INHERITANCE = {"Sequence", "nn.Module", "torch.autograd.Function", "Protocol", "Exception"}
 WITHOUT_TORCH = ("data/", "scoring/")
 MAY_READ_ENVIRONMENT = {"data/catalogue.py", "models/catalogue.py", "cli.py"}
-MAY_ADAPT_FOREIGN_OBJECTS = {"models/backbone.py"}
+MAY_ADAPT_FOREIGN_OBJECTS = {"models/backbone.py", "data/hub.py"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from tunesmith import console, documentation, pipeline
+from tunesmith import console, documentation, pipeline, preparation
 from tunesmith.data.records import Example
 from tunesmith.data.sources import Source, iterate
 from tunesmith.errors import ResourceError, TunesmithError
@@ -51,7 +51,7 @@ def new(
 @app.command()
 def check(recipe: Recipe, changes: Changes = None, as_json: AsJson = False) -> None:
     """Find everything that can go wrong, before any training."""
-    prepared = pipeline.prepare(Experiment.from_yaml(recipe, changes or ()))
+    prepared = preparation.prepare(Experiment.from_yaml(recipe, changes or ()))
     console.show_findings(prepared.findings, as_json=as_json)
     if any(finding.severity == "error" for finding in prepared.findings):
         raise typer.Exit(2)

@@ -12,12 +12,8 @@ from pathlib import Path
 
 import torch
 
-from tunesmith.data.checks import check
-from tunesmith.data.dataset import Loaded
-from tunesmith.data.encoding_checks import TokenCount, check_encoding
-from tunesmith.data.records import Example, Finding, Splits
-from tunesmith.data.splits import fingerprint
-from tunesmith.errors import CheckpointError, DataError, RecipeError, ResourceError
+from tunesmith.data.records import Example
+from tunesmith.errors import CheckpointError, RecipeError, ResourceError
 from tunesmith.evaluation.page import render
 from tunesmith.evaluation.report import Cost, HistoryPoint, RunReport, SplitReport, evaluate_split, metrics_json
 from tunesmith.evaluation.results import write_predictions
@@ -26,11 +22,10 @@ from tunesmith.inference.artifact import Origin, add_file, save_artifact
 from tunesmith.inference.parity import Parity, prove_reload
 from tunesmith.inference.predictor import Predictor, best_device
 from tunesmith.machine import has_bf16, peak_memory_bytes
-from tunesmith.models.backbone import Backbone, enable_gradient_checkpointing, load
+from tunesmith.models.backbone import enable_gradient_checkpointing, load
 from tunesmith.models.catalogue import locate
 from tunesmith.models.model import Model
-from tunesmith.tasks import Task
-from tunesmith.tasks.encoding import Encoded, TextEncoder
+from tunesmith.preparation import Prepared, prepare, stop_at_errors
 from tunesmith.training.batching import StepPlan
 from tunesmith.training.dropout import use_bit_dropout
 from tunesmith.training.fitting import Fitted, Fitting, Folders, Validation
@@ -41,23 +36,6 @@ from tunesmith.training.range_test import RangeTest, range_test
 from tunesmith.training.run_log import read_log
 from tunesmith.training.tracking import make_accelerator
 from tunesmith.versions import versions
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """All that is known before training: examples, the task with its labels, encoded texts, and findings."""
-
-    splits: Splits
-    findings: tuple[Finding, ...]
-    backbone: Backbone
-    task: Task
-    encoder: TextEncoder
-    encoded: dict[str, list[Encoded]]
-
-    @property
-    def fingerprints(self) -> dict[str, str]:
-        """The fingerprint of each split."""
-        return {name: fingerprint(examples) for name, examples in self.splits.named().items()}
 
 
 @dataclass(frozen=True)
@@ -118,72 +96,6 @@ def resume(folder: str | Path, *, quiet: bool = False) -> Result:
     prepared = prepare(experiment)
     stop_at_errors(prepared.findings)
     return finish(experiment, prepared, place, quiet=quiet)
-
-
-def prepare(experiment: Experiment) -> Prepared:
-    """Read and check the data, load the model, and encode every text."""
-    loaded: Loaded = experiment.data.load(experiment.task.label_kind, experiment.seed)
-    return prepare_splits(
-        experiment, loaded.splits, [*loaded.findings, *check(loaded.splits, label_kind=experiment.task.label_kind)]
-    )
-
-
-def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Finding] = ()) -> Prepared:
-    """Load the model, learn the labels and encode every text of these splits."""
-    if not len(splits.train):
-        raise DataError(
-            "There is no training example.",
-            where="data.train",
-            to_do="Check the file and the findings of 'tunesmith check'.",
-        )
-    backbone = load(locate(experiment.model.name), dropout=experiment.model.dropout)
-    task = experiment.task.prepared(splits.train, backbone.tokenizer)
-    wanted = task.max_length
-    if wanted > backbone.max_length:
-        raise RecipeError(
-            f"max_length is {wanted}, but the model reads at most {backbone.max_length} tokens.",
-            where="task.max_length",
-            to_do=f"Use at most {backbone.max_length}; longer texts are read in windows.",
-        )
-    encoder = TextEncoder.of(backbone.tokenizer, wanted or backbone.max_length, backbone.prefix)
-    if encoder.room < 8:
-        raise RecipeError(
-            f"max_length {wanted} leaves room for {encoder.room} tokens of text.",
-            where="task.max_length",
-            to_do="Use at least 16.",
-        )
-    known = set(task.labels)
-    found = list(findings)
-    unseen = any(finding.code == "unseen_labels" for finding in findings)
-    encoded: dict[str, list[Encoded]] = {}
-    for name, examples in splits.named().items():
-        if unseen and known and name != "train":
-            continue  # The finding names the labels that training lacks; it stops the run.
-        encoded[name] = [task.encode(example, encoder) for example in examples]
-        found += check_encoding(
-            examples, [count_of(item, task) for item in encoded[name]], max_length=encoder.max_length, split=name
-        )
-    return Prepared(splits, tuple(found), backbone, task, encoder, encoded)
-
-
-def count_of(item: Encoded, task: Task) -> TokenCount:
-    """What the checks need to know of an encoded example."""
-    trainable = 0 if item.target is None else len(item.units) if task.label_kind == "spans" else 1
-    text_tokens = item.tokens
-    return TokenCount(tokens=text_tokens, unknown=item.unknown, trainable=trainable, lost_spans=item.lost)
-
-
-def stop_at_errors(findings: Sequence[Finding]) -> None:
-    """Raise a DataError if a finding is an error."""
-    errors = [finding for finding in findings if finding.severity == "error"]
-    if errors:
-        first = errors[0]
-        more = f" (and {len(errors) - 1} more errors)" if len(errors) > 1 else ""
-        raise DataError(
-            f"{first.message}{more}",
-            where="; ".join(first.examples) or first.code,
-            to_do="Run 'tunesmith check' to see all findings, and correct the data.",
-        )
 
 
 def finish(experiment: Experiment, prepared: Prepared, folder: Path, *, quiet: bool) -> Result:

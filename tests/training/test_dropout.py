@@ -20,6 +20,7 @@ def test_the_gradient_flows_where_values_do() -> None:
     values = torch.ones(1000, requires_grad=True)
     dropped = BitDropout(0.3)(values)
     dropped.sum().backward()
+    assert values.grad is not None
     assert torch.equal(values.grad, dropped.detach())
 
 

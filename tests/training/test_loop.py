@@ -49,7 +49,7 @@ def test_a_loss_that_is_no_number_names_the_step_and_its_examples(tiny_model_fol
     examples = TASK_CASES["single_label"][1]
     model, task, encoder = fresh(tiny_model_folder, "single_label")
     with torch.no_grad():
-        model.head.output.weight.fill_(float("nan"))
+        model.head.get_parameter("output.weight").fill_(float("nan"))
     with pytest.raises(TrainingError, match="loss is not a finite number") as error:
         run_steps(build_learner(model), build_material(task, encoder, examples), steps=1, rate=1e-3)
     assert "step 1, epoch 1, examples" in error.value.where
@@ -82,11 +82,11 @@ def test_fgm_raises_the_loss_and_leaves_no_hook(tiny_model_folder: Path) -> None
     model, task, encoder = fresh(tiny_model_folder, "single_label")
     material = build_material(task, encoder, examples)
     batch = material.batch(range(len(examples)))
-    table = model.word_embeddings.weight.detach().clone()
+    table = model.word_embeddings.get_parameter("weight").detach().clone()
     clean = float(material.loss(model, batch).detach())
     both = float(FGM(epsilon=0.5)(model, batch, material.loss).detach())
     assert both - clean > clean
-    assert torch.equal(model.word_embeddings.weight, table)
+    assert torch.equal(model.word_embeddings.get_parameter("weight"), table)
     assert not model.word_embeddings._forward_hooks
 
 

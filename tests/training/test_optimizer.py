@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -52,7 +53,7 @@ def test_lower_layers_learn_less_and_vectors_do_not_decay(tiny_model_folder: Pat
 
 
 @pytest.mark.parametrize("shape", ["linear", "cosine", "constant"])
-def test_schedules_rise_to_one_and_fall_as_they_say(shape: str) -> None:
+def test_schedules_rise_to_one_and_fall_as_they_say(shape: Literal["linear", "cosine", "constant"]) -> None:
     factors = [Schedule(shape, 0.1).factor(step, 100) for step in range(100)]
     assert factors[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
     assert factors[10] == pytest.approx(1.0)

@@ -118,7 +118,8 @@ def known_encoding(name: str) -> str:
 def _decoded(stream: IO[bytes], codec: str) -> Iterator[str]:
     """Decode line by line, so that an error knows its line; UTF-16 and 32 have zeros in their line ends."""
     if codec.startswith(("utf-16", "utf-32")):
-        yield from io.TextIOWrapper(stream, encoding=codec, newline="")
+        with io.TextIOWrapper(stream, encoding=codec, newline="") as text:
+            yield from text
         return
     for line in stream:
         yield line.decode(codec)

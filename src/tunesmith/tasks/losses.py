@@ -16,8 +16,8 @@ def class_loss(
 
     With `gamma` > 0 each label's loss is scaled by (1 - p)^gamma (focal loss, Lin et al. 2017, eq. 4); `smoothing`
     mixes the target with the uniform distribution (Szegedy et al. 2016, sec. 7); `weights` [C] multiply each label's
-    loss. The mean divides by the number of labels, not by the sum of their weights, so that it adds up over any cut of a
-    batch.
+    loss. The mean divides by the number of labels, not by the sum of their weights, so that it adds up over any cut of
+    a batch.
     """
     flat, wanted = logits.float().flatten(0, -2), target.flatten()
     losses = functional.cross_entropy(

@@ -157,10 +157,12 @@ class TokenClassification:
                     to_do=f"Known types: {', '.join(self.labels)}. Correct the row or add the type to task.labels.",
                 )
             inside = [index for index, (start, end) in enumerate(units) if start < span.end and end > span.start]
-            if not inside or units[inside[0]][0] != span.start or units[inside[-1]][1] != span.end:
+            fits = inside and units[inside[0]][0] == span.start and units[inside[-1]][1] == span.end
+            free = [index for index in inside if target[index] == 0]
+            if not fits or len(free) < len(inside):
                 lost.append(span.label)
-            for index in inside:
-                target[index] = number[f"{'B' if index == inside[0] else 'I'}-{span.label}"]
+            for index in free:
+                target[index] = number[f"{'B' if index == free[0] else 'I'}-{span.label}"]
         return target, tuple(lost)
 
     def collate(self, encoded: Sequence[Encoded], pad_id: int) -> Batch:

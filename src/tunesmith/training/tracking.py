@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from accelerate import Accelerator
+from accelerate.utils import ProjectConfiguration
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -21,7 +22,8 @@ def make_accelerator(trackers: Sequence[Tracker], folder: Path, name: str) -> Ac
     """An accelerator that logs to the trackers asked for, in the run's folder."""
     for tracker in trackers:
         import_extra(_PACKAGES[tracker], "tracking")
-    accelerator = Accelerator(log_with=list(trackers) or None, project_dir=str(folder))
+    where = ProjectConfiguration(project_dir=str(folder), logging_dir=str(folder / "trackers"))
+    accelerator = Accelerator(log_with=list(trackers) or None, project_config=where)
     if trackers:
         accelerator.init_trackers(
             name, init_kwargs={"wandb": {"dir": str(folder), "name": folder.name}} if "wandb" in trackers else {}

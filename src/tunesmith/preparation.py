@@ -1,0 +1,119 @@
+"""Everything before training: data read and checked, model loaded, texts encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tunesmith.data.checks import check
+from tunesmith.data.encoding_checks import TokenCount, check_encoding
+from tunesmith.data.records import Finding, Splits
+from tunesmith.data.splits import fingerprint
+from tunesmith.errors import DataError, RecipeError
+from tunesmith.experiment import Experiment
+from tunesmith.models.backbone import Backbone, load
+from tunesmith.models.catalogue import locate
+from tunesmith.tasks import Task
+from tunesmith.tasks.encoding import Encoded, TextEncoder
+
+SHORTEST = 16
+"""The least tokens per window, special tokens included."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that is known before training: examples, the task with its labels, encoded texts, and findings."""
+
+    splits: Splits
+    findings: tuple[Finding, ...]
+    backbone: Backbone
+    task: Task
+    encoder: TextEncoder
+    encoded: dict[str, list[Encoded]]
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """The fingerprint of each split."""
+        return {name: fingerprint(examples) for name, examples in self.splits.named().items()}
+
+
+def prepare(experiment: Experiment) -> Prepared:
+    """Read and check the data, load the model, and encode every text.
+
+    Raises:
+        DataError: the data cannot be read.
+        ModelError: the model cannot be found or read.
+    """
+    loaded = experiment.data.load(experiment.task.label_kind, experiment.seed)
+    found = [*loaded.findings, *check(loaded.splits, label_kind=experiment.task.label_kind)]
+    prepared = prepare_splits(experiment, loaded.splits, found)
+    return replace(prepared, findings=tuple(accepted(finding, experiment.data.accept) for finding in prepared.findings))
+
+
+def accepted(finding: Finding, codes: Sequence[str]) -> Finding:
+    """The finding, as a warning if the recipe accepts what would be an error."""
+    return replace(finding, severity="warning") if finding.severity == "error" and finding.code in codes else finding
+
+
+def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Finding] = ()) -> Prepared:
+    """Load the model, learn the labels and encode every text of these splits."""
+    if not len(splits.train):
+        raise DataError("There is no training example.", where="data.train", to_do="Check the file and its format.")
+    backbone = load(locate(experiment.model.name), dropout=experiment.model.dropout)
+    task = experiment.task.prepared(splits.train, backbone.tokenizer)
+    encoder = TextEncoder.of(backbone.tokenizer, window(task, backbone), backbone.prefix)
+    found = list(findings)
+    # Labels that training lacks have no number; the finding names them and stops the run.
+    unseen = bool(task.labels) and any(finding.code == "unseen_labels" for finding in findings)
+    encoded: dict[str, list[Encoded]] = {}
+    for name, examples in splits.named().items():
+        if unseen and name != "train":
+            continue
+        encoded[name] = [task.encode(example, encoder) for example in examples]
+        counts = [count_of(item, task) for item in encoded[name]]
+        found += check_encoding(examples, counts, max_length=encoder.max_length, split=name)
+    return Prepared(splits, tuple(found), backbone, task, encoder, encoded)
+
+
+def window(task: Task, backbone: Backbone) -> int:
+    """The tokens per window: what the recipe asks for, or what the model reads.
+
+    Raises:
+        RecipeError: the model reads less, or so few tokens make no sense.
+    """
+    if task.max_length > backbone.max_length:
+        raise RecipeError(
+            f"max_length is {task.max_length}, but the model reads at most {backbone.max_length} tokens.",
+            where="task.max_length",
+            to_do=f"Use at most {backbone.max_length}; longer texts are read in windows.",
+        )
+    if 0 < task.max_length < SHORTEST:
+        raise RecipeError(
+            f"max_length {task.max_length} leaves no room for text.",
+            where="task.max_length",
+            to_do=f"Use at least {SHORTEST}.",
+        )
+    return task.max_length or backbone.max_length
+
+
+def count_of(item: Encoded, task: Task) -> TokenCount:
+    """What the checks need to know of an encoded example."""
+    trainable = 0 if item.target is None else len(item.units) if task.label_kind == "spans" else 1
+    return TokenCount(tokens=item.tokens, unknown=item.unknown, trainable=trainable, lost_spans=item.lost)
+
+
+def stop_at_errors(findings: Sequence[Finding]) -> None:
+    """Stop if a finding is an error.
+
+    Raises:
+        DataError: with the first such finding.
+    """
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if errors:
+        first = errors[0]
+        more = f" (and {len(errors) - 1} more errors)" if len(errors) > 1 else ""
+        raise DataError(
+            f"{first.message}{more}",
+            where="; ".join(first.examples) or first.code,
+            to_do=f"See 'tunesmith check'; correct the data, or set data.accept: [{first.code}].",
+        )

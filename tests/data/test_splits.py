@@ -1,0 +1,84 @@
+"""Splits: every example once, labels in proportion, groups and equal texts together, and the same for the same seed."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tunesmith.data.records import Example, Label, Span
+from tunesmith.data.splits import fingerprint, split
+
+SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
+
+
+def examples(labels: list[Label]) -> list[Example]:
+    return [Example(str(n), f"text number {n}", label) for n, label in enumerate(labels)]
+
+
+def test_every_example_is_in_exactly_one_part_in_order() -> None:
+    made = examples([f"class {n % 3}" for n in range(100)])
+    parts = split(made, SHARES, seed=1)
+    ids = [int(example.id) for part in parts.values() for example in part]
+    assert sorted(ids) == list(range(100))
+    assert all([int(e.id) for e in part] == sorted(int(e.id) for e in part) for part in parts.values())
+
+
+def test_each_class_has_its_share_in_each_part() -> None:
+    parts = split(examples(["common"] * 800 + ["rare"] * 20), SHARES, seed=1)
+    assert {name: dict(Counter(str(e.label) for e in part)) for name, part in parts.items()} == {
+        "train": {"common": 640, "rare": 16},
+        "validation": {"common": 80, "rare": 2},
+        "test": {"common": 80, "rare": 2},
+    }
+
+
+def test_a_class_of_one_goes_to_training() -> None:
+    parts = split(examples(["common"] * 50 + ["single"]), SHARES, seed=4)
+    assert "single" in {example.label for example in parts["train"]}
+
+
+def test_sets_of_labels_have_their_share_of_each_label() -> None:
+    labels: list[Label] = [("a",), ("a", "b"), ("b", "c"), ()] * 100
+    parts = split(examples(labels), SHARES, seed=2)
+    for label, total in (("a", 200), ("b", 200), ("c", 100)):
+        for name, share in SHARES.items():
+            count = sum(label in example.label for example in parts[name])  # type: ignore[operator]
+            assert count == pytest.approx(total * share, abs=3)
+
+
+def test_entity_types_have_their_share() -> None:
+    labels: list[Label] = [(Span(0, 4, "PER"),), (Span(0, 4, "LOC"), Span(5, 8, "PER")), ()] * 60
+    parts = split(examples(labels), SHARES, seed=2)
+    assert sum(any(span.label == "LOC" for span in e.label) for e in parts["test"]) == 6  # type: ignore[union-attr]
+
+
+def test_numbers_are_spread_alike() -> None:
+    parts = split(examples([float(n) for n in range(1000)]), SHARES, seed=3)
+    mean = sum(float(e.label) for e in parts["test"]) / len(parts["test"])  # type: ignore[arg-type]
+    assert mean == pytest.approx(499.5, abs=25)
+
+
+def test_groups_and_equal_texts_are_not_parted() -> None:
+    made = [Example(str(n), f"text {n}", "ab"[n % 2], group=f"customer {n // 5}") for n in range(100)]
+    made += [Example(f"x{n}", f"Same  TEXT {n % 20}" if n % 2 else f"same text {n % 20 + 1}", "a") for n in range(40)]
+    parts = split(made, SHARES, seed=5)
+    where: dict[str, set[str]] = {}
+    for name, part in parts.items():
+        for example in part:
+            where.setdefault(example.group or " ".join(example.text.lower().split()), set()).add(name)
+    assert all(len(names) == 1 for names in where.values())
+    assert {name for names in where.values() for name in names} == set(SHARES)
+
+
+def test_the_seed_decides() -> None:
+    made = examples([f"class {n % 3}" for n in range(100)])
+    prints = [fingerprint(split(made, SHARES, seed=seed)["test"]) for seed in (1, 1, 2)]
+    assert prints[0] == prints[1] != prints[2]
+
+
+def test_a_fingerprint_notices_texts_labels_and_order() -> None:
+    one = [Example("1", "a", "x"), Example("2", "b", "y")]
+    others = [one[::-1], [one[0]], [Example("1", "a", "y"), one[1]], [Example("1", "A", "x"), one[1]]]
+    assert fingerprint(one) == fingerprint([Example("other id", "a", "x"), one[1]])
+    assert all(fingerprint(one) != fingerprint(other) for other in others)
