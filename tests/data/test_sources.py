@@ -66,8 +66,8 @@ def forms(folder: Path) -> dict[str, str]:
 
 
 FORMS = [
-    "csv", "tsv", "semicolons", "crlf", "bom", "empty lines", "jsonl", "jsonl in .json", "json", "json, two keys", "lines",
-    "fasttext", "xz", "gz", "parquet", "zip", "zip member",
+    "csv", "tsv", "semicolons", "crlf", "bom", "empty lines", "jsonl", "jsonl in .json", "json", "json, two keys",
+    "lines", "fasttext", "xz", "gz", "parquet", "zip", "zip member",
 ]  # fmt: skip
 
 

@@ -66,15 +66,15 @@ def slicings(examples: Sequence[Example]) -> dict[str, Callable[[Example], tuple
 
 
 def length_names(borders: Sequence[int]) -> list[str]:
-    """Names of the groups between borders, such as "21 to 40 characters"."""
-    names = [f"up to {borders[0]:>4} characters"]
-    names += [f"{low + 1:>4} to {high:>4} characters" for low, high in pairwise(borders)]
-    return [*names, f"over {borders[-1]:>5} characters"]
+    """Names of the groups between borders, such as "21 to 40 characters", padded so that they sort by size."""
+    edges = [0, *borders]
+    names = [f"{low + 1:>5} to {high:>5} characters" for low, high in pairwise(edges)]
+    return [*names, f"{borders[-1] + 1:>5} or more characters"]
 
 
 def label_values(example: Example) -> tuple[str, ...]:
-    """The labels of an example; "none" where there is no entity or class."""
+    """The labels of an example, each once; a text without entities belongs to no label's slice, for it has no F1."""
     if not isinstance(example.label, tuple):
         return (str(example.label),)
     labels = {item.label if isinstance(item, Span) else item for item in example.label}
-    return tuple(sorted(labels)) or ("none",)
+    return tuple(sorted(labels))

@@ -1,0 +1,171 @@
+"""report.html: one file without network, a result on top for whoever decides, everything below for whoever builds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from itertools import groupby, pairwise
+
+import jinja2
+import numpy as np
+
+from tunesmith.data.records import Label, Span
+from tunesmith.evaluation import figures
+from tunesmith.evaluation.report import Mistake, RunReport, SplitReport
+from tunesmith.scoring.tables import Confusion
+
+MATRIX = 30
+"""Up to so many classes the confusion matrix is drawn; beyond, the most frequent confusions are listed."""
+
+_NAMES = {
+    "f1": "F1", "precision": "Precision", "recall": "Recall", "accuracy": "Accuracy", "word_accuracy": "Word accuracy",
+    "macro_f1": "Macro F1", "micro_f1": "Micro F1", "weighted_f1": "Weighted F1", "mcc": "Matthews correlation (MCC)",
+    "roc_auc": "Area under the ROC curve", "ece": "Calibration error (ECE)", "mae": "Mean absolute error",
+    "rmse": "Root mean squared error", "r2": "R²", "pearson": "Pearson correlation", "spearman": "Spearman correlation",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of a text with the same gold and predicted entity types (empty for none)."""
+
+    text: str
+    gold: str
+    answer: str
+
+
+def render(report: RunReport) -> str:
+    """The whole page; all text is escaped, and nothing is loaded from elsewhere."""
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(
+        number=number, percent=percent, name=metric_name, seconds=seconds, label=show_label, segments=segments
+    )
+    source = (files("tunesmith.evaluation") / "report.html.jinja").read_text(encoding="utf-8")
+    order = sorted(
+        report.splits,
+        key=lambda split: ("test", "validation").index(split.name) if split.name in ("test", "validation") else 2,
+    )
+    main = order[0] if order else None
+    return environment.from_string(source).render(
+        report=report,
+        splits=[view_of(split, report.main_metric) for split in order],
+        main=main,
+        result=main.metrics.get(report.main_metric) if main else None,
+        sentence=sentence(main, report.main_metric) if main else "",
+        severities=[
+            (kind, [one for one in report.findings if one.severity == kind]) for kind in ("error", "warning", "note")
+        ],
+        curve=figures.learning_curve(report.history, metric_name(report.main_metric)) if report.history else "",
+        rates=figures.learning_rates(report.history) if report.history else "",
+        range_test=figures.range_test(report.learning_rate_test)
+        if figures.is_drawable(report.learning_rate_test)
+        else "",
+        script=figures.script(),
+    )
+
+
+@dataclass(frozen=True)
+class View:
+    """A split with its figures drawn."""
+
+    split: SplitReport
+    confusion: str
+    confused: tuple[tuple[str, str, int], ...]
+    reliability: str
+    slices: tuple[tuple[str, tuple[object, ...]], ...]
+    metric: str
+
+
+def view_of(split: SplitReport, metric: str) -> View:
+    """Draw what a split has to show."""
+    small = split.confusion is not None and len(split.confusion.labels) <= MATRIX
+    return View(
+        split,
+        figures.confusion(split.confusion) if split.confusion is not None and small else "",
+        most_confused(split.confusion) if split.confusion is not None and not small else (),
+        figures.reliability(split.calibration) if split.calibration is not None else "",
+        tuple((kind, tuple(group)) for kind, group in groupby(split.slices, key=lambda one: one.kind)),
+        metric,
+    )
+
+
+def sentence(split: SplitReport, metric: str) -> str:
+    """The result in words."""
+    result = split.metrics.get(metric)
+    if result is None:
+        return ""
+    units = ", ".join(f"{count:,} {unit}" for unit, count in split.units.items())
+    counted = f"{split.size:,} {split.name} examples" + (f" ({units})" if units else "")
+    said = f"On {counted} the {metric_name(metric)} is {number(result.value)}."
+    if math.isnan(result.low):
+        return said
+    between = f"between {number(result.low)} and {number(result.high)}"
+    return f"{said} Texts like these, drawn again, would give {between} in 95 of 100 cases."
+
+
+def metric_name(metric: str) -> str:
+    """A metric's name for people."""
+    return _NAMES.get(metric, metric.replace("_", " ").capitalize())
+
+
+def number(value: float) -> str:
+    """A number with four digits; a dash where there is none."""
+    return "–" if math.isnan(value) else f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def percent(value: float) -> str:
+    """A share of one, kept within the drawing, as a percentage for a style."""
+    return "0%" if math.isnan(value) else f"{100 * min(1.0, max(0.0, value)):.2f}%"
+
+
+def seconds(value: float) -> str:
+    """A time for people."""
+    if value < 100:
+        return f"{value:.0f} s"
+    return f"{value / 60:.1f} min" if value < 6000 else f"{value / 3600:.1f} h"
+
+
+def show_label(label: Label) -> str:
+    """A label in words; spans are shown in the text instead."""
+    if isinstance(label, tuple):
+        return ", ".join(str(item) for item in label if not isinstance(item, Span)) or "none"
+    return f"{label:.4g}" if isinstance(label, float) else str(label)
+
+
+def segments(mistake: Mistake) -> list[Segment]:
+    """A text cut wherever a gold or predicted span begins or ends; empty for labels that are no spans."""
+    gold, answer = spans_of(mistake.gold), spans_of(mistake.answer)
+    if not gold and not answer:
+        return []
+    borders = sorted({0, len(mistake.text), *(place for span in (*gold, *answer) for place in (span.start, span.end))})
+    return [
+        Segment(mistake.text[start:end], covering(gold, start), covering(answer, start))
+        for start, end in pairwise(borders)
+    ]
+
+
+def spans_of(label: Label) -> tuple[Span, ...]:
+    """The spans among a label's items."""
+    return tuple(item for item in label if isinstance(item, Span)) if isinstance(label, tuple) else ()
+
+
+def covering(spans: Sequence[Span], place: int) -> str:
+    """The type of the span over a character; empty for none."""
+    return next((span.label for span in spans if span.start <= place < span.end), "")
+
+
+def most_confused(matrix: Confusion, most: int = 30) -> tuple[tuple[str, str, int], ...]:
+    """The most frequent pairs of gold class and wrong answer, with their counts."""
+    wrong = matrix.counts.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    places = [np.unravel_index(int(place), wrong.shape) for place in order]
+    return tuple(
+        (matrix.labels[row], matrix.labels[column], int(wrong[row, column]))
+        for row, column in places
+        if wrong[row, column]
+    )
