@@ -12,6 +12,7 @@ from tunesmith.data.conll import join_words
 from tunesmith.data.records import Span
 from tunesmith.data.sources import Source, read
 from tunesmith.errors import DataError, LabelError
+from tunesmith.scoring.answers import spans_of
 
 WORDS = ["Anna", "Bell", "met", "Rome", "Paris", "today"]
 SCHEMES = {
@@ -48,7 +49,7 @@ def test_tags_that_the_scheme_does_not_allow_are_counted(tmp_path: Path) -> None
     assert [(finding.code, finding.count) for finding in reading.findings if finding.severity == "warning"] == [
         ("odd_tags", 1)
     ]
-    assert len(reading.examples[0].label or ()) == 3
+    assert len(spans_of(reading.examples[0])) == 3
 
 
 def test_chinese_characters_are_joined_without_blanks(tmp_path: Path) -> None:
