@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
 from accelerate import Accelerator
 
 from tunesmith.data.records import Example, Span
@@ -96,3 +97,37 @@ def run_steps(
         learner, material, plan.steps(), Scheduled(rate, Schedule("constant", 0.0), plan.total), Accelerator(cpu=True)
     )
     return [step for step, _ in zip(made, range(steps), strict=False)]
+
+
+def write_examples(folder: Path, count: int = 48) -> dict[str, str]:
+    """CSV files of three splits with two classes that a tiny model can learn, as the recipe's `data`."""
+    texts = ["{} film number {}", "a {} day in week {}", "the work was {} in {}", "{} and {} people"]
+    places = {}
+    for split, size in (("train", count), ("validation", count // 3), ("test", count // 3)):
+        rows = []
+        for number in range(size):
+            word = ("good", "bad")[number % 2]
+            rows.append(f"{texts[number % 4].format(word, f'{split} {number}')},{word}")
+        path = folder / f"{split}.csv"
+        path.write_text("text,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
+        places[split] = str(path)
+    return places
+
+
+def write_recipe(folder: Path, **changes: object) -> Path:
+    """A recipe that runs in seconds with the model at `folder`/model; sections are replaced by `changes`."""
+    settings: dict[str, object] = {
+        "task": {"name": "sequence_classification"},
+        "data": write_examples(folder) if "data" not in changes else {},
+        "model": {"name": str(folder / "model")},
+        "training": {"epochs": 2, "batch_size": 8, "learning_rate": 0.003},
+        "evaluation": {"resamples": 100},
+        "trackers": [],
+    }
+    for key, value in changes.items():
+        given = settings.get(key)
+        both = isinstance(given, dict) and isinstance(value, dict) and key == "training"
+        settings[key] = {**given, **value} if both else value  # type: ignore[dict-item]
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return path

@@ -20,6 +20,10 @@ from transformers import (
     RobertaModel,
 )
 
+from tests.builders import write_recipe
+from tunesmith import pipeline
+from tunesmith.experiment import Experiment
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 torch.set_num_threads(1)
 
@@ -102,6 +106,22 @@ def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     config = BertConfig(vocab_size=len(build_tokenizer()), max_position_embeddings=64, pad_token_id=0, **SIZES)
     return save_tiny(tmp_path_factory.mktemp("tiny") / "bert", BertModel(config, add_pooling_layer=False))
+
+
+@pytest.fixture
+def place(tmp_path: Path, tiny_model_folder: Path) -> Path:
+    """A folder with the tiny model in it, for recipes."""
+    (tmp_path / "model").symlink_to(tiny_model_folder)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Path:
+    """The folder of a run that ended well; not to be changed."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "model").symlink_to(tiny_model_folder)
+    experiment = Experiment.from_yaml(write_recipe(folder))
+    return pipeline.run(experiment, folder / "run", quiet=True).folder
 
 
 @pytest.fixture(scope="session")

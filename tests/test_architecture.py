@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
 from tests.architecture_rules import (
     LINES_PER_FILE,
     LINES_PER_FUNCTION,

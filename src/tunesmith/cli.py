@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from tunesmith import console, documentation, pipeline, preparation
 from tunesmith.data.records import Example
@@ -51,10 +52,12 @@ def new(
 @app.command()
 def check(recipe: Recipe, changes: Changes = None, as_json: AsJson = False) -> None:
     """Find everything that can go wrong, before any training."""
-    prepared = preparation.prepare(Experiment.from_yaml(recipe, changes or ()))
+    experiment = Experiment.from_yaml(recipe, changes or ())
+    prepared = preparation.prepare(experiment)
     console.show_findings(prepared.findings, as_json=as_json)
     if any(finding.severity == "error" for finding in prepared.findings):
         raise typer.Exit(2)
+    pipeline.rehearse(experiment, prepared)
 
 
 @app.command()
@@ -66,8 +69,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Train, prove, evaluate and report."""
-    experiment = Experiment.from_yaml(recipe, changes or ())
-    result = pipeline.run(experiment, out or Path("runs") / experiment.name, overwrite=overwrite, quiet=as_json)
+    result = pipeline.run(Experiment.from_yaml(recipe, changes or ()), out, overwrite=overwrite, quiet=as_json)
     console.show_result(result, as_json=as_json)
 
 
@@ -121,9 +123,15 @@ def show(recipe: Recipe, changes: Changes = None, as_json: AsJson = False) -> No
 
 
 @app.command()
-def components(as_json: AsJson = False) -> None:
+def components(
+    as_json: AsJson = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the page docs/components.md.")] = False,
+) -> None:
     """List every family, its members and their settings."""
-    console.show_components(documentation.components(), as_json=as_json)
+    if as_markdown:
+        console.say(documentation.components_page().rstrip("\n"))
+    else:
+        console.show_components(documentation.components(), as_json=as_json)
 
 
 @app.command()
@@ -149,6 +157,11 @@ def guarded(command: Callable[[], object]) -> int:
         code = command()
     except TunesmithError as error:
         console.complain(error)
+        return 2
+    except TyperException as error:
+        console.complain(
+            TunesmithError(error.format_message(), to_do="See 'tunesmith --help', or the verb's own --help.")
+        )
         return 2
     except typer.Exit as leave:
         return leave.exit_code

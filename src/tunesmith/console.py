@@ -155,22 +155,13 @@ def show_evaluation(judgement: Judgement, *, as_json: bool) -> None:
         return
     console = Console(soft_wrap=True)
     console.print(metrics_table(judgement.split))
-    if judgement.comparisons:
-        table = Table(title="paired comparison", title_justify="left")
-        for column in ("metric", "this", "against", "difference", "95 % interval", "p", "verdict"):
-            table.add_column(column, justify="left" if column in ("metric", "verdict") else "right")
-        for item in judgement.comparisons:
-            gap = item.difference
-            table.add_row(
-                item.name,
-                f"{item.a:.4f}",
-                f"{item.b:.4f}",
-                f"{gap.value:+.4f}",
-                f"{gap.low:+.4f} to {gap.high:+.4f}",
-                f"{item.p_value:.4f}",
-                item.verdict,
-            )
-        console.print(table)
+    for item in judgement.comparisons:
+        gap = item.difference
+        console.print(
+            f"{item.name}: [bold]{item.verdict}[/]; {item.a:.4f} against {item.b:.4f}, difference {gap.value:+.4f} "
+            f"({gap.low:+.4f} to {gap.high:+.4f}), p = {item.p_value:.4f}",
+            highlight=False,
+        )
 
 
 def show_components(families: Mapping[str, Mapping[str, Mapping[str, Any]]], *, as_json: bool) -> None:

@@ -46,6 +46,42 @@ def components() -> dict[str, dict[str, dict[str, Any]]]:
     return {family: {name: _describe(kind) for name, kind in members.items()} for family, members in FAMILIES.items()}
 
 
+def components_page() -> str:
+    """docs/components.md: the members of each family, and every setting that a recipe can have."""
+    lines = [
+        "# Components and settings",
+        "",
+        "What a recipe can say. Written by `tunesmith components --markdown` from the docstrings of the code; a test",
+        "fails when the two differ.",
+    ]
+    for family, members in components().items():
+        lines += ["", f"## {family}", "", "| name | what it does |", "|---|---|"]
+        lines += [f"| `{name}` | {_cell(member['summary'])} |" for name, member in members.items()]
+        for name, member in members.items():
+            lines += _settings_table(f"### {name}", member["settings"])
+    for section, kind in SECTIONS.items():
+        described = _describe(kind)
+        lines += _settings_table(f"## {section}\n\n{described['summary']}", described["settings"])
+    return "\n".join(lines) + "\n"
+
+
+def _settings_table(heading: str, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    rows = [
+        f"| `{name}` | `{_cell(_yaml(facts['default']))}` | {_cell(facts['description'])} |"
+        for name, facts in settings.items()
+    ]
+    return ["", heading, "", "| setting | default | meaning |", "|---|---|---|", *rows] if rows else []
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _yaml(value: Any) -> str:
+    """A value as it would stand in a recipe, on one line."""
+    return str(yaml.safe_dump(value, allow_unicode=True, default_flow_style=True).split("\n")[0].strip())
+
+
 def _describe(kind: type) -> dict[str, Any]:
     texts = attributes_of(kind)
     settings = {
@@ -148,6 +184,5 @@ def _settings(kind: type, given: Mapping[str, Any]) -> list[str]:
         if item.name in LEARNT:
             continue
         value = given.get(item.name, default_of(item))
-        shown = yaml.safe_dump(value, allow_unicode=True, default_flow_style=True).split("\n")[0].strip()
-        lines.append(f"  {item.name}: {shown}  # {texts.get(item.name, '')}".rstrip(" #"))
+        lines.append(f"  {item.name}: {_yaml(value)}  # {texts.get(item.name, '')}".rstrip(" #"))
     return lines

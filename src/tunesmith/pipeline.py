@@ -34,7 +34,7 @@ from tunesmith.training.optimizer import Optimizer
 from tunesmith.training.precision import MasterWeights
 from tunesmith.training.range_test import RangeTest, range_test
 from tunesmith.training.run_log import read_log
-from tunesmith.training.tracking import make_accelerator
+from tunesmith.training.tracking import check_trackers, make_accelerator
 from tunesmith.versions import versions
 
 
@@ -51,14 +51,16 @@ class Result:
         return self.folder / "artifact"
 
 
-def run(experiment: Experiment, folder: str | Path, *, overwrite: bool = False, quiet: bool = False) -> Result:
-    """Do everything that the recipe says, in a new folder.
+def run(
+    experiment: Experiment, folder: str | Path | None = None, *, overwrite: bool = False, quiet: bool = False
+) -> Result:
+    """Do everything that the recipe says, in a new folder (runs/<the recipe's name> if none is given).
 
     Raises:
         RecipeError: the folder holds another run and `overwrite` is not set.
         TunesmithError: whatever is wrong with the data, the model or the machine.
     """
-    place = Path(folder)
+    place = Path("runs") / experiment.name if folder is None else Path(folder)
     if place.exists() and any(place.iterdir()) and not overwrite:
         raise RecipeError(
             "The output folder is not empty.",
@@ -67,6 +69,7 @@ def run(experiment: Experiment, folder: str | Path, *, overwrite: bool = False, 
         )
     prepared = prepare(experiment)
     stop_at_errors(prepared.findings)
+    model = rehearse(experiment, prepared)
     try:
         if place.exists():
             shutil.rmtree(place)
@@ -78,7 +81,7 @@ def run(experiment: Experiment, folder: str | Path, *, overwrite: bool = False, 
             where=str(place),
             to_do="Choose another --out folder.",
         ) from error
-    return finish(experiment, prepared, place, quiet=quiet)
+    return finish(experiment, prepared, model, place, quiet=quiet)
 
 
 def resume(folder: str | Path, *, quiet: bool = False) -> Result:
@@ -95,13 +98,28 @@ def resume(folder: str | Path, *, quiet: bool = False) -> Result:
     experiment = Experiment.from_yaml(place / "recipe.yaml")
     prepared = prepare(experiment)
     stop_at_errors(prepared.findings)
-    return finish(experiment, prepared, place, quiet=quiet)
+    return finish(experiment, prepared, rehearse(experiment, prepared), place, quiet=quiet)
 
 
-def finish(experiment: Experiment, prepared: Prepared, folder: Path, *, quiet: bool) -> Result:
+def rehearse(experiment: Experiment, prepared: Prepared) -> Model:
+    """Make the model and try what a run will need at its end, before anything is written.
+
+    Raises:
+        RecipeError: the method does not fit the model, or the metric is not one of this task.
+        MissingExtraError: a tracker is not installed.
+    """
+    check_trackers(experiment.trackers)
+    model = make_model(experiment, prepared)
+    few = spread(prepared.splits.validation or prepared.splits.train, 4)
+    answers = Predictor(model, prepared.task, prepared.encoder).predict(few)
+    names = {measure.name: measure.value() for measure in prepared.task.measures(few, answers)}
+    Validation((), (), experiment.training.metric, 0, 0).chosen(names, prepared.task)
+    return model
+
+
+def finish(experiment: Experiment, prepared: Prepared, model: Model, folder: Path, *, quiet: bool) -> Result:
     """Train from the newest checkpoint on, save, prove, evaluate and report."""
     began = time.monotonic()
-    model = make_model(experiment, prepared)
     parameters = (
         sum(p.numel() for p in model.parameters()),
         sum(p.numel() for p in model.parameters() if p.requires_grad),

@@ -103,8 +103,8 @@ def sentence(split: SplitReport, metric: str) -> str:
     said = f"On {counted} the {metric_name(metric)} is {number(result.value)}."
     if math.isnan(result.low):
         return said
-    between = f"between {number(result.low)} and {number(result.high)}"
-    return f"{said} Texts like these, drawn again, would give {between} in 95 of 100 cases."
+    between = f"{number(result.low)} to {number(result.high)}"
+    return f"{said} Its 95 % interval, from drawing these examples again and again, is {between}."
 
 
 def metric_name(metric: str) -> str:

@@ -18,10 +18,19 @@ Tracker = Literal["tensorboard", "wandb", "mlflow"]
 _PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
 
 
-def make_accelerator(trackers: Sequence[Tracker], folder: Path, name: str) -> Accelerator:
-    """An accelerator that logs to the trackers asked for, in the run's folder."""
+def check_trackers(trackers: Sequence[Tracker]) -> None:
+    """See that the trackers' packages are there.
+
+    Raises:
+        MissingExtraError: one is not installed.
+    """
     for tracker in trackers:
         import_extra(_PACKAGES[tracker], "tracking")
+
+
+def make_accelerator(trackers: Sequence[Tracker], folder: Path, name: str) -> Accelerator:
+    """An accelerator that logs to the trackers asked for, in the run's folder."""
+    check_trackers(trackers)
     where = ProjectConfiguration(project_dir=str(folder), logging_dir=str(folder / "trackers"))
     accelerator = Accelerator(log_with=list(trackers) or None, project_config=where)
     if trackers:

@@ -1,0 +1,63 @@
+"""Whatever the task and the method: what is loaded answers, to the last bit, as what was saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.builders import TASK_CASES, build_learner, build_material, build_model, run_steps
+from tunesmith.errors import ArtifactError
+from tunesmith.inference.artifact import Origin, save_artifact
+from tunesmith.inference.parity import prove_reload
+from tunesmith.inference.predictor import Predictor
+from tunesmith.methods import METHODS
+from tunesmith.tasks.encoding import TextEncoder
+
+ORIGIN = Origin("task: x\n", {"train": "0"}, "tiny", {"tunesmith": "0"}, 1)
+
+
+def trained(folder: Path, case: str, method: str) -> tuple[Predictor, TextEncoder]:
+    """A predictor after a few steps, the method merged."""
+    task, examples = TASK_CASES[case]
+    chosen = METHODS[method]()
+    model, task, encoder = build_model(folder, task, examples, chosen)
+    learner = build_learner(model)
+    run_steps(learner, build_material(task, encoder, examples), steps=3, rate=1e-2)
+    learner.weights.finish()
+    chosen.merge(model)
+    return Predictor(model.eval(), task, encoder), encoder
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("case", TASK_CASES)
+def test_loaded_logits_equal_the_trained_ones(case: str, method: str, tiny_model_folder: Path, tmp_path: Path) -> None:
+    predictor, encoder = trained(tiny_model_folder, case, method)
+    examples = TASK_CASES[case][1]
+    save_artifact(tmp_path / "artifact", predictor.model, predictor.task, encoder, ORIGIN, "")
+    loaded = Predictor.load(tmp_path / "artifact", device="cpu")
+    ours = predictor.logits([predictor.task.encode(example, encoder) for example in examples])
+    theirs = loaded.logits([loaded.task.encode(example, loaded.encoder) for example in examples])
+    assert max(float((a - b).abs().max()) for a, b in zip(ours, theirs, strict=True)) == 0.0
+    assert loaded.predict(examples) == predictor.predict(examples) or case == "regression"
+
+
+@pytest.mark.parametrize("folder", ["tiny_mpnet_folder", "tiny_roberta_folder"])
+def test_other_families_of_backbones_come_back_too(folder: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    predictor, encoder = trained(request.getfixturevalue(folder), "tokens_crf", "full")
+    examples = TASK_CASES["tokens_crf"][1]
+    save_artifact(tmp_path / "artifact", predictor.model, predictor.task, encoder, ORIGIN, "")
+    assert Predictor.load(tmp_path / "artifact", device="cpu").predict(examples) == predictor.predict(examples)
+
+
+def test_the_proof_runs_in_a_fresh_process_and_sees_a_difference(tiny_model_folder: Path, tmp_path: Path) -> None:
+    predictor, encoder = trained(tiny_model_folder, "tokens_casing", "full")
+    examples = TASK_CASES["tokens_casing"][1]
+    save_artifact(tmp_path / "artifact", predictor.model, predictor.task, encoder, ORIGIN, "")
+    proof = prove_reload(predictor, tmp_path / "artifact", examples)
+    assert (proof.texts, proof.largest_difference) == (len(examples), 0.0)
+    with torch.no_grad():
+        next(predictor.model.head.parameters()).add_(1e-3)
+    with pytest.raises(ArtifactError, match="differ"):
+        prove_reload(predictor, tmp_path / "artifact", examples)

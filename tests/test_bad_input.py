@@ -1,0 +1,399 @@
+"""Bad input of every kind: exit code 2, at most six lines that say what, where and what to do, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.builders import write_recipe
+from tunesmith import cli
+from tunesmith.inference import artifact as artifacts
+
+Situation = Callable[[Path, Path, pytest.MonkeyPatch], tuple[list[str], str]]
+"""Makes a bad situation in a folder (with a finished run beside it): the command line, and what must be said."""
+
+
+def recipe(folder: Path, **changes: object) -> list[str]:
+    """Run a recipe with sections changed."""
+    return ["run", str(write_recipe(folder, **changes)), "--out", str(folder / "out")]
+
+
+def data(folder: Path, name: str, content: str | bytes, **settings: object) -> list[str]:
+    """Run a recipe whose training file is this."""
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return recipe(folder, data={"train": str(path), **settings})
+
+
+def spoiled_artifact(folder: Path, run: Path) -> Path:
+    """A copy of a good artifact, to be spoiled."""
+    return Path(shutil.copytree(run / "artifact", folder / "spoiled"))
+
+
+def predict_with(artifact: Path) -> list[str]:
+    return ["predict", str(artifact), "--text", "good"]
+
+
+def edited_json(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **changes}), encoding="utf-8")
+
+
+GOOD = "text,label\ngood film,good\nbad film,bad\na good day,good\na bad day,bad\ngood work,good\nbad work,bad\n"
+
+
+# The recipe
+
+
+def misspelt_key(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return recipe(f, training={"epoch": 1}), "Did you mean 'epochs'?"
+
+
+def misspelt_section(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return recipe(f, trainning={"epochs": 1}), "Did you mean 'training'?"
+
+
+def wrong_type(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return recipe(f, training={"epochs": "three"}), "training.epochs"
+
+
+def value_out_of_range(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return recipe(f, training={"layer_decay": 1.5}), "layer_decay"
+
+
+def rate_that_is_no_number(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return recipe(f, training={"learning_rate": "fast"}), "learning_rate"
+
+
+def unknown_method(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return recipe(f, method="lorra"), "Did you mean 'lora'?"
+
+
+def unknown_task(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return recipe(f, task="token_clasification"), "Did you mean 'token_classification'?"
+
+
+def unknown_setting_of_a_method(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return recipe(f, method={"name": "lora", "rnak": 4}), "Did you mean 'rank'?"
+
+
+def unknown_metric(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return recipe(f, training={"metric": "acuracy", "epochs": 1}), "Did you mean 'accuracy'?"
+
+
+def missing_recipe(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return ["run", str(f / "nothing.yaml")], "The recipe does not exist"
+
+
+def recipe_that_is_no_yaml(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    (f / "bad.yaml").write_text("task: [unclosed\ndata: x", encoding="utf-8")
+    return ["run", str(f / "bad.yaml")], "not valid YAML"
+
+
+def recipe_without_task(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    (f / "empty.yaml").write_text("data: {name: sst2}\n", encoding="utf-8")
+    return ["run", str(f / "empty.yaml")], "The recipe has no 'task'"
+
+
+def recipe_that_asks_for_an_object(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    (f / "code.yaml").write_text("task: !!python/object/apply:os.getcwd []\ndata: {}\n", encoding="utf-8")
+    return ["run", str(f / "code.yaml")], "not valid YAML"
+
+
+def change_that_is_none(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return [*recipe(f), "--set", "training.epochs"], "is no change"
+
+
+def window_longer_than_the_model(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return recipe(f, task={"name": "sequence_classification", "max_length": 4096}), "the model reads at most"
+
+
+def crf_with_label_smoothing(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return recipe(f, task={"name": "token_classification", "crf": True, "label_smoothing": 0.1}), "no per-tag targets"
+
+
+def layer_that_is_not_there(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return recipe(f, method={"name": "lora", "targets": ["q_proj"]}), "q_proj"
+
+
+# The command line
+
+
+def unknown_verb(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return ["trian"], "trian"
+
+
+def unknown_option(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return [*recipe(f), "--fast"], "--fast"
+
+
+def output_folder_in_use(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    arguments = recipe(f)
+    return [*arguments[:-1], str(run)], "not empty"
+
+
+def nothing_to_predict(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return ["predict", str(run / "artifact")], "nothing to answer"
+
+
+def new_over_an_old_recipe(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    (f / "mine.yaml").write_text("mine", encoding="utf-8")
+    return ["new", "token_classification", "--out", str(f / "mine.yaml")], "exists already"
+
+
+def new_for_an_unknown_task(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return ["new", "translation", "--out", str(f / "x.yaml")], "Unknown task"
+
+
+# The data
+
+
+def missing_file(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    (f / "train.csv").write_text(GOOD, encoding="utf-8")
+    return recipe(f, data={"train": str(f / "trian.csv")}), "Did you mean 'train.csv'?"
+
+
+def folder_for_a_file(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return recipe(f, data={"train": str(f)}), "a folder, not a file"
+
+
+def unknown_data_set(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return recipe(f, data={"name": "conl2003"}), "Did you mean 'conll2003'?"
+
+
+def missing_column(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return data(f, "a.csv", GOOD, text="txt"), "Did you mean 'text'?"
+
+
+def columns_without_usual_names(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return data(f, "a.csv", GOOD.replace("text,label", "a,b")), "No column is named as texts usually are"
+
+
+def label_only_in_test(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    (f / "test.csv").write_text("text,label\nsome text,goood\n", encoding="utf-8")
+    return data(f, "a.csv", GOOD, test=str(f / "test.csv"), validation_share=0), "Did you mean 'good'?"
+
+
+def empty_file(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return data(f, "a.csv", ""), "The file is empty"
+
+
+def header_without_rows(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return data(f, "a.csv", "text,label\n"), "There is no example in it"
+
+
+def binary_file(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return data(f, "a.csv", bytes(range(256)) * 4), "binary, not text"
+
+
+def broken_archive(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return data(f, "a.csv.xz", b"\xfd7zXZ\x00broken"), "damaged"
+
+
+def label_that_is_nan(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return data(f, "a.csv", GOOD + "no label,NaN\nnone either,\n"), "rows 8, 9"
+
+
+def wrong_encoding(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return data(f, "a.csv", (GOOD + "差评,bad\n").encode("gb18030")), "data.encoding: gb18030"
+
+
+def unknown_encoding(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return data(f, "a.csv", GOOD, encoding="utf-9"), "Unknown encoding"
+
+
+def ragged_row(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return data(f, "a.csv", GOOD + "one, two,bad\n"), "Line 8 has 3 fields"
+
+
+def unclosed_quote(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return data(f, "a.csv", GOOD + '"never closed,bad\n'), "not valid CSV"
+
+
+def broken_json_line(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return data(f, "a.jsonl", '{"text": "a", "label": "x"}\n{"text": "b",\n'), "Line 2 is not valid JSON"
+
+
+def broken_parquet(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return data(f, "a.parquet", b"PAR1 no"), "cannot be read as Parquet"
+
+
+def numbers_that_are_words(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    (f / "a.csv").write_text(GOOD, encoding="utf-8")
+    task = {"name": "sequence_classification", "problem": "regression"}
+    return recipe(f, task=task, data={"train": str(f / "a.csv")}), "not a number"
+
+
+def three_classes_for_a_binary_task(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    (f / "a.csv").write_text(GOOD + "so so,middling\nwell well,middling\n", encoding="utf-8")
+    task = {"name": "sequence_classification", "problem": "binary"}
+    return recipe(f, task=task, data={"train": str(f / "a.csv"), "test_share": 0, "validation_share": 0}), "exactly two"
+
+
+def span_outside_of_its_text(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    row = {"text": "Anna", "spans": [{"start": 0, "end": 9, "label": "PER"}]}
+    (f / "a.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    return recipe(f, task="token_classification", data={"train": str(f / "a.jsonl")}), "does not lie in the text"
+
+
+def tags_for_a_task_of_texts(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return data(f, "a.conll", "Anna B-PER\nmet O\n"), "needs a label per text"
+
+
+def text_that_the_tokenizer_does_not_know(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return data(
+        f, "a.csv", GOOD + "".join(f"ประเทศ ไทย {n} ครับ,bad\n" for n in range(60))
+    ), "DOES NOT READ THIS LANGUAGE"
+
+
+# The model
+
+
+def missing_model(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return recipe(f, model={"name": str(f / "no-model")}), "no-model"
+
+
+def model_with_a_pickle_only(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    folder = shutil.copytree(
+        yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))["model"]["name"], f / "m"
+    )
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    return recipe(f, model={"name": str(folder)}), "safetensors"
+
+
+def model_that_asks_for_its_own_code(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    folder = shutil.copytree(
+        yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))["model"]["name"], f / "m"
+    )
+    edited_json(folder / "config.json", auto_map={"AutoModel": "evil.Model"})
+    return recipe(f, model={"name": str(folder)}), "code"
+
+
+# Runs and artifacts
+
+
+def resume_without_a_run(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return ["resume", str(f)], "no run to resume"
+
+
+def truncated_checkpoint(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    folder = Path(shutil.copytree(run, f / "run"))
+    weights = sorted(folder.glob("checkpoints/step-*/weights.safetensors"))[-1]
+    weights.write_bytes(weights.read_bytes()[:500])
+    return ["resume", str(folder)], "checkpoint file cannot be read"
+
+
+def checkpoint_of_another_recipe(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    folder = Path(shutil.copytree(run, f / "run"))
+    text = (folder / "recipe.yaml").read_text(encoding="utf-8")
+    (folder / "recipe.yaml").write_text(text.replace("seed: 13", "seed: 14"), encoding="utf-8")
+    return ["resume", str(folder)], "changed since this checkpoint was written"
+
+
+def folder_that_is_no_artifact(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return predict_with(f), "This is no artifact"
+
+
+def changed_weights(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    folder = spoiled_artifact(f, run)
+    content = bytearray((folder / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(bytes(content))
+    return predict_with(folder), "'model.safetensors' was changed"
+
+
+def pickle_in_the_artifact(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    folder = spoiled_artifact(f, run)
+    (folder / "extra.pkl").write_bytes(b"\x80\x04N.")
+    artifacts.seal(folder)
+    return predict_with(folder), "could run code when loaded"
+
+
+def missing_file_in_the_artifact(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    folder = spoiled_artifact(f, run)
+    (folder / "tokenizer.json").unlink()
+    return predict_with(folder), "'tokenizer.json' is missing"
+
+
+def remote_code_in_the_artifact(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    folder = spoiled_artifact(f, run)
+    edited_json(folder / "config.json", auto_map={"AutoModel": "evil.Model"})
+    artifacts.seal(folder)
+    return predict_with(folder), "asks for code of its own"
+
+
+def relabelled_artifact(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    folder = spoiled_artifact(f, run)
+    description = json.loads((folder / "artifact.json").read_text(encoding="utf-8"))
+    edited_json(folder / "artifact.json", task={**description["task"], "labels": description["labels"][::-1]})
+    artifacts.seal(folder)
+    return predict_with(folder), "label schema"
+
+
+def artifact_of_a_later_format(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    folder = spoiled_artifact(f, run)
+    edited_json(folder / "artifact.json", format=99)
+    artifacts.seal(folder)
+    return predict_with(folder), "format 99"
+
+
+def no_disk_space(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    folder = Path(shutil.copytree(run, f / "run"))
+    usage = shutil.disk_usage(f)._replace(free=1_000_000)
+    m.setattr("shutil.disk_usage", lambda _folder: usage)
+    return ["resume", str(folder)], "1 MB are free"
+
+
+def tracker_that_is_not_installed(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return recipe(f, trackers=["wandb"]), "tunesmith[tracking]"
+
+
+SITUATIONS: list[Situation] = [
+    misspelt_key, misspelt_section, wrong_type, value_out_of_range, rate_that_is_no_number, unknown_method,
+    unknown_task, unknown_setting_of_a_method, unknown_metric, missing_recipe, recipe_that_is_no_yaml,
+    recipe_without_task, recipe_that_asks_for_an_object, change_that_is_none, window_longer_than_the_model,
+    crf_with_label_smoothing, layer_that_is_not_there, unknown_verb, unknown_option, output_folder_in_use,
+    nothing_to_predict, new_over_an_old_recipe, new_for_an_unknown_task, missing_file, folder_for_a_file,
+    unknown_data_set, missing_column, columns_without_usual_names, label_only_in_test, empty_file,
+    header_without_rows, binary_file, broken_archive, label_that_is_nan, wrong_encoding, unknown_encoding,
+    ragged_row, unclosed_quote, broken_json_line, broken_parquet, numbers_that_are_words,
+    three_classes_for_a_binary_task, span_outside_of_its_text, tags_for_a_task_of_texts,
+    text_that_the_tokenizer_does_not_know, missing_model, model_with_a_pickle_only,
+    model_that_asks_for_its_own_code, resume_without_a_run, truncated_checkpoint, checkpoint_of_another_recipe,
+    folder_that_is_no_artifact, changed_weights, pickle_in_the_artifact, missing_file_in_the_artifact,
+    remote_code_in_the_artifact, relabelled_artifact, artifact_of_a_later_format, no_disk_space,
+    tracker_that_is_not_installed,
+]  # fmt: skip
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.__name__)
+def test_bad_input_is_explained_and_leaves_nothing_behind(
+    situation: Situation,
+    place: Path,
+    finished_run: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments, said = situation(place, finished_run, monkeypatch)
+    before = files_below(place), files_below(finished_run)
+    capsys.readouterr()
+    code = cli.guarded(lambda: cli.app(arguments, standalone_mode=False))
+    error = capsys.readouterr().err
+    assert code == 2
+    assert said in " ".join(error.split()), error
+    assert len(error.strip().splitlines()) <= 6
+    assert "Traceback" not in error
+    assert not (place / "out").exists()
+    assert (files_below(place), files_below(finished_run)) == before
+
+
+def test_the_situations_are_at_least_forty_and_all_different() -> None:
+    assert len(set(SITUATIONS)) == len(SITUATIONS) >= 40

@@ -1,0 +1,142 @@
+"""The verbs: what each prints, as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from tests.builders import write_recipe
+from tunesmith import cli
+from tunesmith.experiment import FAMILIES, SECTIONS, Experiment
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Run a verb that must succeed and return what it printed."""
+    capsys.readouterr()
+    code = cli.guarded(lambda: cli.app(list(arguments), standalone_mode=False))
+    printed = capsys.readouterr()
+    assert code == 0, printed.err
+    return printed.out
+
+
+@pytest.mark.parametrize("task", FAMILIES["task"])
+def test_new_writes_a_recipe_that_is_whole_and_means_the_defaults(
+    task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.yaml"
+    call(capsys, "new", task, "--out", str(path))
+    text = path.read_text(encoding="utf-8")
+    made = Experiment.from_yaml(path).to_mapping()
+    plain = Experiment.from_mapping({"task": task, "data": {"train": "train.csv", "test": "test.csv"}}).to_mapping()
+    assert {**made, "name": ""} == {**plain, "name": ""}
+    settings = [line for line in text.splitlines() if line.startswith("  ")]
+    assert all("#" in line for line in settings), "every setting has a remark"
+
+
+def test_check_lists_findings_and_ends_with_their_counts(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = str(write_recipe(place))
+    assert "0 errors" in call(capsys, "check", recipe)
+    findings = json.loads(call(capsys, "check", recipe, "--json"))
+    assert {"code", "severity", "message", "count", "examples"} == set(findings[0])
+    assert not (place / "out").exists()
+
+
+def test_check_ends_with_code_2_on_an_error(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = write_recipe(place)
+    (place / "test.csv").write_text("text,label\nsome text,strange\n", encoding="utf-8")
+    assert cli.guarded(lambda: cli.app(["check", str(recipe)], standalone_mode=False)) == 2
+    assert "'strange'" in capsys.readouterr().out
+    accepted = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    assert accepted["data"]["test"].endswith("test.csv")
+
+
+def test_run_predict_and_evaluate_in_json(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(place / "out")
+    result = json.loads(
+        call(capsys, "run", str(write_recipe(place)), "--out", out, "--set", "training.epochs=1", "--json")
+    )
+    assert result["folder"] == out
+    assert yaml.safe_load((place / "out" / "recipe.yaml").read_text(encoding="utf-8"))["training"]["epochs"] == 1
+    (answer,) = json.loads(call(capsys, "predict", f"{out}/artifact", "--text", "a good film", "--json"))
+    assert answer["label"] in ("good", "bad")
+    judged = json.loads(call(capsys, "evaluate", f"{out}/artifact", "--json"))
+    assert judged["metrics"] == result["metrics"]["test"]
+
+
+def test_predict_answers_a_file_line_by_line(
+    place: Path, finished_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "new.csv").write_text("id,review\n7,好 good film\n8,bad\n", encoding="utf-8")
+    artifact = str(finished_run / "artifact")
+    printed = call(capsys, "predict", artifact, "--file", str(place / "new.csv"), "--out", str(place / "answers.jsonl"))
+    rows = [json.loads(line) for line in (place / "answers.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["id"] for row in rows] == ["7", "8"]
+    assert "2 answers" in printed
+    assert sorted(path.name for path in place.iterdir()) == ["answers.jsonl", "model", "new.csv"]
+
+
+def test_evaluate_against_itself_shows_no_difference(finished_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    artifact = str(finished_run / "artifact")
+    judged = json.loads(call(capsys, "evaluate", artifact, "--against", artifact, "--json"))
+    assert {item["verdict"] for item in judged["comparisons"]} == {"no difference shown"}
+    assert "no difference shown" in call(capsys, "evaluate", artifact, "--against", artifact)
+
+
+def test_evaluate_judges_another_file(place: Path, finished_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "more.jsonl").write_text(
+        '{"text": "good", "label": "good"}\n{"text": "bad", "label": "bad"}\n', encoding="utf-8"
+    )
+    judged = json.loads(
+        call(capsys, "evaluate", str(finished_run / "artifact"), "--data", str(place / "more.jsonl"), "--json")
+    )
+    assert judged["examples"] == 2
+
+
+def test_resume_of_a_finished_run_gives_the_same_result(
+    place: Path, finished_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(finished_run, place / "run")
+    before = json.loads((finished_run / "metrics.json").read_text(encoding="utf-8"))
+    assert json.loads(call(capsys, "resume", str(place / "run"), "--json"))["metrics"] == before
+
+
+def test_show_prints_every_setting(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = str(write_recipe(place))
+    shown = yaml.safe_load(call(capsys, "show", recipe))
+    assert set(shown) >= {*FAMILIES, *SECTIONS, "seed", "name", "trackers"}
+    assert Experiment.from_mapping(shown) == Experiment.from_yaml(recipe)
+    assert json.loads(call(capsys, "show", recipe, "--json")) == shown
+
+
+def test_components_names_every_member_with_its_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    listed = json.loads(call(capsys, "components", "--json"))
+    assert {family: set(members) for family, members in listed.items()} == {k: set(v) for k, v in FAMILIES.items()}
+    for members in listed.values():
+        for name, member in members.items():
+            assert member["summary"], name
+            for setting, facts in member["settings"].items():
+                assert facts["description"], f"{name}.{setting} is not described"
+    assert "lora" in call(capsys, "components")
+
+
+def test_the_schema_accepts_what_is_right_and_refuses_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    schema = json.loads(call(capsys, "schema"))
+    validator = jsonschema.Draft202012Validator(schema)
+    good = {"task": {"name": "token_classification", "crf": True}, "data": {"name": "conll2003"}, "method": "bitfit"}
+    assert not list(validator.iter_errors(good))
+    for wrong in ({"tusk": 1}, {"method": "lorra"}, {"training": {"epochs": "x"}}, {"task": {"name": "x"}}):
+        assert list(validator.iter_errors({**good, **wrong})), wrong
+    for section in SECTIONS:
+        assert all(value["description"] for value in schema["properties"][section]["properties"].values())
+
+
+def test_doctor_says_what_the_machine_has(capsys: pytest.CaptureFixture[str]) -> None:
+    facts = json.loads(call(capsys, "doctor", "--json"))
+    assert {"cores", "memory_bytes", "has_bf16", "has_vnni", "accelerator", "versions"} <= set(facts)
+    assert facts["versions"]["torch"]
+    assert "bf16" in call(capsys, "doctor")
