@@ -29,13 +29,15 @@ class BitDropout(nn.Module):
 
 def multiplier(values: Tensor, p: float) -> Tensor:
     """A tensor like `values` that is 0 with probability p and else the scale; it depends on torch's generator alone."""
-    scale = values.new_tensor(1 / (1 - p) if p < 1 else 0.0)
-    kept = 1 / float(scale) if p < 1 else 0.0
+    if p >= 1:
+        return torch.zeros_like(values)
+    scale = values.new_tensor(1 / (1 - p))
+    dropped = min(round((1 - 1 / float(scale)) * 65536), 65535)
     count = values.numel()
     seed = int(torch.randint(2**62, ()))
     draws = np.random.SFC64(seed).random_raw((count + 3) // 4).view(np.int16)[:count]
-    is_kept = torch.from_numpy(draws).view(values.shape) < round(kept * 65536) - 32768
-    return torch.where(is_kept, scale, values.new_tensor(0.0))
+    is_dropped = torch.from_numpy(draws).view(values.shape) < dropped - 32768
+    return torch.where(is_dropped, values.new_tensor(0.0), scale)
 
 
 def use_bit_dropout(model: Model) -> None:
