@@ -149,6 +149,15 @@ def new_for_an_unknown_task(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[
     return ["new", "translation", "--out", str(f / "x.yaml")], "Unknown task"
 
 
+def new_into_a_folder_that_is_not_there(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return ["new", "token_classification", "--out", str(f / "no" / "x.yaml")], "cannot be written: No such file"
+
+
+def bad_row_after_good_ones(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    (f / "new.csv").write_text("text\n" + "good\n" * 5000 + "one, two\n", encoding="utf-8")
+    return ["predict", str(run / "artifact"), "--file", str(f / "new.csv"), "--out", str(f / "a.jsonl")], "Line 5002"
+
+
 # The data
 
 
@@ -341,6 +350,12 @@ def artifact_of_a_later_format(f: Path, run: Path, m: pytest.MonkeyPatch) -> tup
     return predict_with(folder), "format 99"
 
 
+def too_small_a_disk_for_a_run(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    usage = shutil.disk_usage(f)._replace(free=2_000_000)
+    m.setattr("shutil.disk_usage", lambda _folder: usage)
+    return recipe(f), "2 MB are free"
+
+
 def no_disk_space(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
     folder = Path(shutil.copytree(run, f / "run"))
     usage = shutil.disk_usage(f)._replace(free=1_000_000)
@@ -357,16 +372,16 @@ SITUATIONS: list[Situation] = [
     unknown_task, unknown_setting_of_a_method, unknown_metric, missing_recipe, recipe_that_is_no_yaml,
     recipe_without_task, recipe_that_asks_for_an_object, change_that_is_none, window_longer_than_the_model,
     crf_with_label_smoothing, layer_that_is_not_there, unknown_verb, unknown_option, output_folder_in_use,
-    nothing_to_predict, new_over_an_old_recipe, new_for_an_unknown_task, missing_file, folder_for_a_file,
-    unknown_data_set, missing_column, columns_without_usual_names, label_only_in_test, empty_file,
-    header_without_rows, binary_file, broken_archive, label_that_is_nan, wrong_encoding, unknown_encoding,
-    ragged_row, unclosed_quote, broken_json_line, broken_parquet, numbers_that_are_words,
-    three_classes_for_a_binary_task, span_outside_of_its_text, tags_for_a_task_of_texts,
-    text_that_the_tokenizer_does_not_know, missing_model, model_with_a_pickle_only,
-    model_that_asks_for_its_own_code, resume_without_a_run, truncated_checkpoint, checkpoint_of_another_recipe,
-    folder_that_is_no_artifact, changed_weights, pickle_in_the_artifact, missing_file_in_the_artifact,
-    remote_code_in_the_artifact, relabelled_artifact, artifact_of_a_later_format, no_disk_space,
-    tracker_that_is_not_installed,
+    nothing_to_predict, new_over_an_old_recipe, new_for_an_unknown_task, new_into_a_folder_that_is_not_there,
+    bad_row_after_good_ones, missing_file, folder_for_a_file, unknown_data_set, missing_column,
+    columns_without_usual_names, label_only_in_test, empty_file, header_without_rows, binary_file,
+    broken_archive, label_that_is_nan, wrong_encoding, unknown_encoding, ragged_row, unclosed_quote,
+    broken_json_line, broken_parquet, numbers_that_are_words, three_classes_for_a_binary_task,
+    span_outside_of_its_text, tags_for_a_task_of_texts, text_that_the_tokenizer_does_not_know, missing_model,
+    model_with_a_pickle_only, model_that_asks_for_its_own_code, resume_without_a_run, truncated_checkpoint,
+    checkpoint_of_another_recipe, folder_that_is_no_artifact, changed_weights, pickle_in_the_artifact,
+    missing_file_in_the_artifact, remote_code_in_the_artifact, relabelled_artifact, artifact_of_a_later_format,
+    no_disk_space, too_small_a_disk_for_a_run, tracker_that_is_not_installed,
 ]  # fmt: skip
 
 

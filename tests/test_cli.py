@@ -71,12 +71,16 @@ def test_run_predict_and_evaluate_in_json(place: Path, capsys: pytest.CaptureFix
 def test_predict_answers_a_file_line_by_line(
     place: Path, finished_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (place / "new.csv").write_text("id,review\n7,好 good film\n8,bad\n", encoding="utf-8")
+    (place / "new.csv").write_text("id,review\n7,好 good film\n8,bad\n9,\n", encoding="utf-8")
     artifact = str(finished_run / "artifact")
-    printed = call(capsys, "predict", artifact, "--file", str(place / "new.csv"), "--out", str(place / "answers.jsonl"))
+    arguments = ["predict", artifact, "--file", str(place / "new.csv"), "--out", str(place / "answers.jsonl")]
+    capsys.readouterr()
+    assert cli.guarded(lambda: cli.app(arguments, standalone_mode=False)) == 0
+    printed = capsys.readouterr()
     rows = [json.loads(line) for line in (place / "answers.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [row["id"] for row in rows] == ["7", "8"]
-    assert "2 answers" in printed
+    assert "2 answers" in printed.out
+    assert "1 rows without text were left out. line 4" in printed.err
     assert sorted(path.name for path in place.iterdir()) == ["answers.jsonl", "model", "new.csv"]
 
 

@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 from tunesmith import console, documentation, pipeline, preparation
 from tunesmith.data.records import Example
 from tunesmith.data.sources import Source, iterate
+from tunesmith.data.tally import Tally
 from tunesmith.errors import ResourceError, TunesmithError
 from tunesmith.evaluation.results import prediction_row
 from tunesmith.experiment import Experiment
@@ -45,7 +46,8 @@ def new(
     text = documentation.new_recipe(task)
     if out.exists():
         raise ResourceError("The file exists already.", where=str(out), to_do="Choose another --out.")
-    out.write_text(text, encoding="utf-8")
+    with console.written(out) as file:
+        file.write(text)
     console.say(f"Wrote {out}. Put your files under 'data', then run: tunesmith check {out}")
 
 
@@ -98,8 +100,10 @@ def predict(
         examples = [Example(str(number), line) for number, line in enumerate(text, 1)]
         console.show_predictions(examples, predictor.predict(examples), as_json=as_json)
     if file is not None:
-        rows = (prediction_row(answer) for answer in predictor.stream(iterate(Source(path=str(file), text=column))))
-        console.write_lines(rows, out)
+        tally = Tally()
+        examples_of_file = iterate(Source(path=str(file), text=column), tally)
+        console.write_lines((prediction_row(answer) for answer in predictor.stream(examples_of_file)), out)
+        console.warn(tally.findings())
     if not text and file is None:
         raise TunesmithError("There is nothing to answer.", where="predict", to_do="Give --text or --file.")
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from tunesmith.data.records import Example, Finding, Prediction, Span
-from tunesmith.errors import TunesmithError
+from tunesmith.errors import ResourceError, TunesmithError
 from tunesmith.evaluation.report import SplitReport, metrics_json
 from tunesmith.evaluation.results import prediction_row
 from tunesmith.judging import Judgement
@@ -42,6 +43,14 @@ def complain(error: TunesmithError) -> None:
         console.print(escape(line), highlight=False)
 
 
+def warn(findings: Sequence[Finding]) -> None:
+    """Say on standard error what was left out or changed while reading."""
+    console = Console(stderr=True, soft_wrap=True)
+    for finding in findings:
+        if finding.severity != "note":
+            console.print(f"[yellow]warning[/] {escape(finding.message)} {escape('; '.join(finding.examples))}")
+
+
 def show_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
     """List what the checks found, the worst first."""
     if as_json:
@@ -68,10 +77,12 @@ def show_result(result: Result, *, as_json: bool) -> None:
     console = Console(soft_wrap=True)
     for split in report.splits:
         console.print(metrics_table(split))
+    # The last split is the one to judge by; the report has the classes of all.
+    for split in report.splits[-1:]:
         for table in split.tables:
             console.print(class_rows(f"{table.title} ({split.name})", table.rows))
     warnings = sum(finding.severity == "warning" for finding in report.findings)
-    console.print(f"Data: {warnings} warnings; see the report. {escape(report.parity)}", highlight=False)
+    console.print(f"{warnings} warnings about the data. {escape(report.parity)}", highlight=False)
     cost = report.cost
     console.print(
         f"Training took {cost.seconds_training:.0f} s ({cost.examples_per_second:.0f} examples/s), "
@@ -138,14 +149,33 @@ def write_lines(rows: Iterable[Mapping[str, object]], out: Path | None) -> None:
         for row in rows:
             say(json.dumps(row, ensure_ascii=False))
         return
-    draft = out.with_name(f".{out.name}.draft")
     count = 0
-    with draft.open("w", encoding="utf-8") as file:
+    with written(out) as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
             count += 1
-    draft.replace(out)
     say(f"Wrote {count} answers to {out}.")
+
+
+@contextmanager
+def written(path: Path) -> Iterator[IO[str]]:
+    """A text file that appears at `path` when the block ends well, and not at all otherwise.
+
+    Raises:
+        ResourceError: it cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            yield file
+        draft.replace(path)
+    except OSError as error:
+        raise ResourceError(
+            f"The file cannot be written: {error.strerror}.", where=str(path), to_do="Choose another --out."
+        ) from error
+    finally:
+        if draft.exists():
+            draft.unlink()
 
 
 def show_evaluation(judgement: Judgement, *, as_json: bool) -> None:

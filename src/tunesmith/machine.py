@@ -74,6 +74,38 @@ def peak_memory_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+class EnergyMeter:
+    """The energy that the processor's packages have taken since it was made, where the system counts it (RAPL)."""
+
+    def __init__(self, counters: Path = Path("/sys/class/powercap")) -> None:
+        self._began = _energy_counters(counters)
+        self._counters = counters
+
+    def watt_hours(self) -> float | None:
+        """Watt hours since the meter was made; None where the machine does not tell."""
+        now = _energy_counters(self._counters)
+        if not now or now.keys() != self._began.keys():
+            return None
+        # A counter starts anew from zero when it has reached its range.
+        joules = [
+            (microjoules - self._began[place][0]) % max_range / 1e6 for place, (microjoules, max_range) in now.items()
+        ]
+        return sum(joules) / 3600
+
+
+def _energy_counters(folder: Path) -> dict[str, tuple[int, int]]:
+    """Microjoules so far and the counter's range, of each package (not of its parts, which it includes)."""
+    found = {}
+    for place in sorted(folder.glob("intel-rapl:*")):
+        if place.name.count(":") == 1:
+            try:
+                count = int((place / "energy_uj").read_text(encoding="utf-8"))
+                found[place.name] = count, int((place / "max_energy_range_uj").read_text(encoding="utf-8")) + 1
+            except (OSError, ValueError):  # there, but only for the administrator
+                return {}
+    return found
+
+
 def _processor() -> str:
     path = Path("/proc/cpuinfo")
     if path.is_file():

@@ -14,18 +14,17 @@ import torch
 
 from tunesmith.data.records import Example
 from tunesmith.errors import CheckpointError, RecipeError, ResourceError
-from tunesmith.evaluation.page import render
-from tunesmith.evaluation.report import Cost, HistoryPoint, RunReport, SplitReport, evaluate_split, metrics_json
-from tunesmith.evaluation.results import write_predictions
+from tunesmith.evaluation.report import Cost, RunReport
 from tunesmith.experiment import Experiment
-from tunesmith.inference.artifact import Origin, add_file, save_artifact
-from tunesmith.inference.parity import Parity, prove_reload
+from tunesmith.inference.artifact import Origin, need_space, save_artifact
+from tunesmith.inference.parity import prove_reload
 from tunesmith.inference.predictor import Predictor, best_device
-from tunesmith.machine import has_bf16, peak_memory_bytes
+from tunesmith.machine import EnergyMeter, has_bf16, peak_memory_bytes
 from tunesmith.models.backbone import enable_gradient_checkpointing, load
 from tunesmith.models.catalogue import locate
 from tunesmith.models.model import Model
 from tunesmith.preparation import Prepared, prepare, stop_at_errors
+from tunesmith.reporting import describe, history, judge, notes, summary, write_report
 from tunesmith.training.batching import StepPlan
 from tunesmith.training.dropout import use_bit_dropout
 from tunesmith.training.fitting import Fitted, Fitting, Folders, Validation
@@ -33,8 +32,7 @@ from tunesmith.training.loop import Learner, Material, Scheduled
 from tunesmith.training.optimizer import Optimizer
 from tunesmith.training.precision import MasterWeights
 from tunesmith.training.range_test import RangeTest, range_test
-from tunesmith.training.run_log import read_log
-from tunesmith.training.tracking import check_trackers, make_accelerator
+from tunesmith.training.tracking import announce, check_trackers, make_accelerator
 from tunesmith.versions import versions
 
 
@@ -70,6 +68,7 @@ def run(
     prepared = prepare(experiment)
     stop_at_errors(prepared.findings)
     model = rehearse(experiment, prepared)
+    need_space(existing(place), room_for(model))
     try:
         if place.exists():
             shutil.rmtree(place)
@@ -81,6 +80,8 @@ def run(
             where=str(place),
             to_do="Choose another --out folder.",
         ) from error
+    if not quiet:
+        announce(summary(experiment, prepared, *count_parameters(model)))
     return finish(experiment, prepared, model, place, quiet=quiet)
 
 
@@ -117,13 +118,30 @@ def rehearse(experiment: Experiment, prepared: Prepared) -> Model:
     return model
 
 
+def room_for(model: Model) -> int:
+    """The most bytes that a run keeps on disk: the artifact, the best weights, and three checkpoints while one is made.
+
+    A checkpoint has the learning weights and two averages of each.
+    """
+    every, learning = count_parameters(model)
+    return 4 * (every + learning * (1 + 3 * 3)) + (16 << 20)
+
+
+def count_parameters(model: Model) -> tuple[int, int]:
+    """How many numbers the model has, and how many of them learn."""
+    every = list(model.parameters())
+    return sum(p.numel() for p in every), sum(p.numel() for p in every if p.requires_grad)
+
+
+def existing(place: Path) -> Path:
+    """The folder itself, or the nearest one above it that is there."""
+    return next(folder for folder in (place.absolute(), *place.absolute().parents) if folder.is_dir())
+
+
 def finish(experiment: Experiment, prepared: Prepared, model: Model, folder: Path, *, quiet: bool) -> Result:
     """Train from the newest checkpoint on, save, prove, evaluate and report."""
-    began = time.monotonic()
-    parameters = (
-        sum(p.numel() for p in model.parameters()),
-        sum(p.numel() for p in model.parameters() if p.requires_grad),
-    )
+    began, energy = time.monotonic(), EnergyMeter()
+    parameters = count_parameters(model)
     fitted, tested = fit(experiment, prepared, model, folder, quiet=quiet)
     experiment.method.merge(model)
     model.eval()
@@ -152,7 +170,7 @@ def finish(experiment: Experiment, prepared: Prepared, model: Model, folder: Pat
         cost=Cost(
             fitted.progress.seconds,
             time.monotonic() - began,
-            None,
+            energy.watt_hours(),
             *parameters,
             peak_memory_bytes(),
             fitted.examples_per_second,
@@ -165,7 +183,7 @@ def finish(experiment: Experiment, prepared: Prepared, model: Model, folder: Pat
         sizes={split: len(examples) for split, examples in prepared.splits.named().items()},
         parity=describe(proof),
         learning_rate_test=tested.points if tested else (),
-        notes=(f"{100 * fitted.padding_share:.1f} % of the tokens computed in training were padding.",),
+        notes=notes(fitted, served.task, prepared.splits),
     )
     write_report(report, folder)
     return Result(folder, report)
@@ -256,53 +274,6 @@ def calibrated(predictor: Predictor, prepared: Prepared, *, enabled: bool) -> Pr
     return Predictor(predictor.model, task, predictor.encoder)
 
 
-def judge(served: Predictor, prepared: Prepared, folder: Path, experiment: Experiment) -> tuple[SplitReport, ...]:
-    """Evaluate the artifact on every split that it did not learn from."""
-    reports = []
-    for name in ("validation", "test"):
-        examples = prepared.splits.named().get(name, ())
-        if examples:
-            predictions = served.predict(examples)
-            reports.append(
-                evaluate_split(
-                    name,
-                    served.task,
-                    examples,
-                    predictions,
-                    seed=experiment.seed,
-                    resamples=experiment.evaluation.resamples,
-                )
-            )
-            write_predictions(folder / "predictions.jsonl", name, examples, predictions, append=len(reports) > 1)
-    return tuple(reports)
-
-
-def write_report(report: RunReport, folder: Path) -> None:
-    """Write metrics.json and report.html, and put both into the artifact."""
-    metrics = json.dumps(metrics_json(report), indent=2, ensure_ascii=False)
-    page = render(report)
-    (folder / "metrics.json").write_text(metrics, encoding="utf-8")
-    (folder / "report.html").write_text(page, encoding="utf-8")
-    add_file(folder / "artifact", "metrics.json", metrics)
-    add_file(folder / "artifact", "report.html", page)
-
-
-def history(log: Path, metric: str) -> tuple[HistoryPoint, ...]:
-    """The learning curve, read from the log."""
-    measured = {entry["step"]: entry["metrics"][metric] for entry in read_log(log) if entry["event"] == "validation"}
-    return tuple(
-        HistoryPoint(
-            step=entry["step"],
-            epoch=entry["epoch"],
-            loss=entry["loss"],
-            learning_rate=entry["learning_rate"],
-            validation=measured.get(entry["step"]),
-        )
-        for entry in read_log(log)
-        if entry["event"] == "step"
-    )
-
-
 def run_id(experiment: Experiment, prepared: Prepared) -> str:
     """The fingerprint of all that decides the weights; a checkpoint of another is refused."""
     text = json.dumps(
@@ -315,8 +286,3 @@ def spread(examples: Sequence[Example], size: int) -> list[Example]:
     """Up to `size` examples, spread evenly."""
     step = max(1, len(examples) // size)
     return [examples[index] for index in range(0, len(examples), step)][:size]
-
-
-def describe(proof: Parity) -> str:
-    """The reload check in one sentence."""
-    return f"Reloaded in a fresh process: the logits of {proof.texts} texts differ by {proof.largest_difference:g}."

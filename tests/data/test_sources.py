@@ -16,6 +16,7 @@ import pytest
 from tunesmith.data.records import Example, Span
 from tunesmith.data.sources import Source, iterate, read
 from tunesmith.data.stored import StoredExamples, keep
+from tunesmith.data.tally import Tally
 from tunesmith.errors import DataError, LabelError
 
 ROWS = [("good film", "good"), ("差评，不好看", "bad"), ('he said "no", twice', "bad")]
@@ -207,7 +208,7 @@ def test_wrong_spans_are_refused_with_their_row(spans: object, said: str, tmp_pa
 
 def test_iterating_needs_no_labels(tmp_path: Path) -> None:
     path = write(tmp_path, "a.txt", "first\n\nsecond\n")
-    assert [example.text for example in iterate(Source(path))] == ["first", "second"]
+    assert [example.text for example in iterate(Source(path), Tally())] == ["first", "second"]
 
 
 def test_stored_examples_come_back_as_they_were() -> None:
@@ -231,7 +232,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         path = tmp_path / f"{rows}.csv"
         path.write_text("text,label\n" + "".join(f"row {n} {'word ' * 40},x\n" for n in range(rows)), encoding="utf-8")
         tracemalloc.start()
-        examples = keep(iterate(Source(str(path), label_kind="class")), in_memory=1_000)
+        examples = keep(iterate(Source(str(path), label_kind="class"), Tally()), in_memory=1_000)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert len(examples) == rows

@@ -72,9 +72,9 @@ def read(source: Source) -> Reading:
     return Reading(examples, tuple(tally.findings()))
 
 
-def iterate(source: Source) -> Iterator[Example]:
-    """Yield the examples of a source one by one, each row with an id of its own."""
-    return _examples(source, Tally())
+def iterate(source: Source, tally: Tally) -> Iterator[Example]:
+    """Yield the examples of a source one by one, and note in `tally` what was not as it should be."""
+    return _examples(source, tally)
 
 
 def _examples(source: Source, tally: Tally) -> Iterator[Example]:

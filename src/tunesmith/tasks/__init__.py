@@ -36,6 +36,10 @@ class Task(Protocol):
         """The form of the labels: "class", "number", "classes" or "spans"."""
 
     @property
+    def temperature(self) -> float:
+        """What the scores are divided by before probabilities are taken; 1 before it is fitted."""
+
+    @property
     def max_length(self) -> int:
         """Tokens per window that the recipe asks for; 0 for the model's own limit."""
 

@@ -10,7 +10,7 @@ from typing import Literal
 from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tunesmith.errors import import_extra
 
@@ -40,8 +40,15 @@ def make_accelerator(trackers: Sequence[Tracker], folder: Path, name: str) -> Ac
     return accelerator
 
 
+def announce(lines: Sequence[str]) -> None:
+    """Say on standard error what a person should know before training begins."""
+    console = Console(stderr=True, soft_wrap=True)
+    for line in lines:
+        console.print(line, markup=False, highlight=False)
+
+
 class Bar:
-    """The progress bar of a training run: steps, loss, rate and time left."""
+    """The progress bar of a training run: steps, loss, rate and time left; without a terminal a line per validation."""
 
     def __init__(self, progress: Progress, total: int, done: int) -> None:
         self._progress = progress
@@ -56,21 +63,25 @@ class Bar:
     def validated(self, name: str, value: float) -> None:
         """Show the latest validation."""
         self._progress.update(self._task, metric=f"{name} {value:.4f}")
+        if not self._progress.console.is_terminal and not self._progress.disable:
+            (task,) = self._progress.tasks
+            shown = ", ".join(str(task.fields[field]) for field in ("loss", "metric", "rate"))
+            self._progress.console.print(f"step {task.completed:.0f} of {task.total:.0f}: {shown}", highlight=False)
 
 
 @contextmanager
 def progress_bar(total: int, done: int, *, quiet: bool) -> Iterator[Bar]:
     """A live bar on standard error."""
     columns = (
-        TextColumn("[bold]{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=16),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[loss]}  {task.fields[rate]}  {task.fields[metric]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
+        TextColumn("{task.fields[loss]} {task.fields[metric]} {task.fields[rate]}"),
         TimeRemainingColumn(),
+        TextColumn("left"),
     )
-    with Progress(*columns, console=Console(stderr=True), disable=quiet, refresh_per_second=2) as progress:
+    # Where there is no terminal, lines are printed instead of a bar.
+    console = Console(stderr=True, soft_wrap=True)
+    with Progress(*columns, console=console, disable=quiet, transient=not console.is_terminal) as progress:
         yield Bar(progress, total, done)
 
 

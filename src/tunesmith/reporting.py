@@ -1,0 +1,91 @@
+"""What a run says of itself: before training what it will do, afterwards every split judged and the report written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tunesmith.data.records import Splits
+from tunesmith.evaluation.page import render
+from tunesmith.evaluation.report import HistoryPoint, RunReport, SplitReport, evaluate_split, metrics_json
+from tunesmith.evaluation.results import write_predictions
+from tunesmith.experiment import Experiment
+from tunesmith.inference.artifact import add_file
+from tunesmith.inference.parity import Parity
+from tunesmith.inference.predictor import Predictor
+from tunesmith.preparation import Prepared
+from tunesmith.tasks import Task
+from tunesmith.training.fitting import Fitted
+from tunesmith.training.run_log import read_log
+
+
+def summary(experiment: Experiment, prepared: Prepared, parameters: int, learning: int) -> list[str]:
+    """What is about to be done, and every warning about the data."""
+    sizes = ", ".join(f"{len(examples):,} {name}" for name, examples in prepared.splits.named().items())
+    done = f"{experiment.name}: {sizes}; {learning:,} of {parameters:,} parameters learn."
+    warnings = [finding.message for finding in prepared.findings if finding.severity == "warning"]
+    return [done, *(f"warning: {message}" for message in warnings)]
+
+
+def notes(fitted: Fitted, task: Task, splits: Splits) -> tuple[str, ...]:
+    """What a reader of the figures should know beside them."""
+    said = [f"{100 * fitted.padding_share:.1f} % of the tokens computed in training were padding."]
+    if len(splits.validation):
+        chosen = [] if fitted.progress.best_step is None else [f"the checkpoint (step {fitted.progress.best_step})"]
+        if task.temperature != 1:
+            chosen.append(f"the temperature of its probabilities ({task.temperature:.2f})")
+        if chosen:
+            said.insert(0, f"Validation chose {' and '.join(chosen)}, so its own figures flatter; test is the judge.")
+    return tuple(said)
+
+
+def judge(served: Predictor, prepared: Prepared, folder: Path, experiment: Experiment) -> tuple[SplitReport, ...]:
+    """Evaluate the artifact on every split that it did not learn from."""
+    reports = []
+    for name in ("validation", "test"):
+        examples = prepared.splits.named().get(name, ())
+        if examples:
+            predictions = served.predict(examples)
+            reports.append(
+                evaluate_split(
+                    name,
+                    served.task,
+                    examples,
+                    predictions,
+                    seed=experiment.seed,
+                    resamples=experiment.evaluation.resamples,
+                )
+            )
+            write_predictions(folder / "predictions.jsonl", name, examples, predictions, append=len(reports) > 1)
+    return tuple(reports)
+
+
+def write_report(report: RunReport, folder: Path) -> None:
+    """Write metrics.json and report.html, and put both into the artifact."""
+    metrics = json.dumps(metrics_json(report), indent=2, ensure_ascii=False)
+    page = render(report)
+    (folder / "metrics.json").write_text(metrics, encoding="utf-8")
+    (folder / "report.html").write_text(page, encoding="utf-8")
+    add_file(folder / "artifact", "metrics.json", metrics)
+    add_file(folder / "artifact", "report.html", page)
+
+
+def history(log: Path, metric: str) -> tuple[HistoryPoint, ...]:
+    """The learning curve, read from the log."""
+    measured = {entry["step"]: entry["metrics"][metric] for entry in read_log(log) if entry["event"] == "validation"}
+    return tuple(
+        HistoryPoint(
+            step=entry["step"],
+            epoch=entry["epoch"],
+            loss=entry["loss"],
+            learning_rate=entry["learning_rate"],
+            validation=measured.get(entry["step"]),
+        )
+        for entry in read_log(log)
+        if entry["event"] == "step"
+    )
+
+
+def describe(proof: Parity) -> str:
+    """The reload check in one sentence."""
+    return f"Reloaded in a fresh process: the logits of {proof.texts} texts differ by {proof.largest_difference:g}."
