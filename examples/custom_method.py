@@ -18,8 +18,7 @@ class NormsOnly:
         """Open the norms."""
         learn_only(model, lambda name: "LayerNorm" in name)
 
-    def merge(self, model: Model) -> None:
-        """Nothing was added."""
+    def merge(self, model: Model) -> None: ...  # nothing was added
 
 
 METHODS["norms_only"] = NormsOnly
