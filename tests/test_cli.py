@@ -144,3 +144,12 @@ def test_doctor_says_what_the_machine_has(capsys: pytest.CaptureFixture[str]) ->
     assert {"cores", "memory_bytes", "has_bf16", "has_vnni", "accelerator", "versions"} <= set(facts)
     assert facts["versions"]["torch"]
     assert "bf16" in call(capsys, "doctor")
+
+
+def test_an_interruption_says_how_to_go_on(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_folder: Path, *, quiet: bool) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tunesmith.pipeline.resume", interrupted)
+    assert cli.guarded(lambda: cli.app(["resume", "runs/x"], standalone_mode=False)) == 130
+    assert "tunesmith resume" in capsys.readouterr().err

@@ -66,6 +66,16 @@ def test_the_same_recipe_gives_the_same_bits(place: Path, finished_run: Path) ->
     assert file_hash(again.artifact / "model.safetensors") == file_hash(finished_run / "artifact" / "model.safetensors")
 
 
+def test_checkpoints_by_the_clock_change_no_result(
+    place: Path, finished_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tunesmith.training.fitting.SAVE_AFTER", 0.0)
+    again = pipeline.run(Experiment.from_yaml(write_recipe(place)), place / "again", quiet=True)
+    saved = sorted(path.name for path in (again.folder / "checkpoints").glob("step-*"))
+    assert saved == ["step-00000011", "step-00000012"]
+    assert file_hash(again.artifact / "model.safetensors") == file_hash(finished_run / "artifact" / "model.safetensors")
+
+
 SETTINGS = {"epochs": 6, "batch_size": 4, "learning_rate": 0.003, "checkpoint_every": 5, "precision": "fp32"}
 
 

@@ -23,6 +23,9 @@ from tunesmith.judging import judge_artifact
 from tunesmith.machine import inspect_machine
 from tunesmith.versions import versions
 
+INTERRUPTED = 130
+"""The exit code after Ctrl-C."""
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -167,9 +170,7 @@ def guarded(command: Callable[[], object]) -> int:
             TunesmithError(error.format_message(), to_do="See 'tunesmith --help', or the verb's own --help.")
         )
         return 2
-    except typer.Exit as leave:
-        return leave.exit_code
-    except typer.Abort:
-        console.complain(TunesmithError("Stopped.", to_do="Go on with 'tunesmith resume'."))
-        return 130
+    # With standalone_mode off, typer returns exit codes, also that of an interruption.
+    if code == INTERRUPTED:
+        console.complain(TunesmithError("Stopped.", to_do="A run goes on from its last checkpoint: tunesmith resume."))
     return code if isinstance(code, int) else 0

@@ -59,7 +59,7 @@ class Training:
         metric: the validation metric that chooses the best checkpoint; empty means the task's own.
         validate_every: steps between validations; 0 means once per epoch.
         patience: stop after so many validations without a new best; 0 never stops early.
-        checkpoint_every: steps between checkpoints, beside those at each validation; 0 for none.
+        checkpoint_every: steps between checkpoints, beside those at each validation and every five minutes; 0 for none.
     """
 
     epochs: int = 3

@@ -31,6 +31,10 @@ from tunesmith.training.run_log import RunLog
 from tunesmith.training.tracking import Bar, log_metrics, progress_bar
 
 
+SAVE_AFTER = 300.0
+"""Seconds after which a checkpoint is written even if the recipe asks for none yet; it changes no result."""
+
+
 @dataclass(frozen=True)
 class Validation:
     """The examples to choose a checkpoint by, and how.
@@ -117,6 +121,7 @@ class Fitting:
         log = RunLog(folders.log, progress.step)
         learning = self._learner.weights.learning()
         began, earlier = time.monotonic(), progress.seconds
+        saved = began
         seen = tokens = padding = 0
         with (
             progress_bar(self._plan.total, progress.step, quiet=quiet) as bar,
@@ -132,8 +137,10 @@ class Fitting:
                     progress = self._validate(progress, folders, log, accelerator, bar)
                 stops = is_last or 0 < self._validation.patience <= progress.waited
                 progress = replace(progress, finished=stops)
-                if validates or stops or (checkpoint_every and step.number % checkpoint_every == 0):
+                is_due = (checkpoint_every and step.number % checkpoint_every == 0) or validates or stops
+                if is_due or time.monotonic() - saved > SAVE_AFTER:
                     save_checkpoint(folders.checkpoints, learning, self._learner.optimizer, progress)
+                    saved = time.monotonic()
                 if stops:
                     break
         seconds = max(time.monotonic() - began, 1e-9)
