@@ -30,7 +30,6 @@ from tunesmith.training.loop import Learner, Material, Rate, Step, train
 from tunesmith.training.run_log import RunLog
 from tunesmith.training.tracking import Bar, log_metrics, progress_bar
 
-
 SAVE_AFTER = 300.0
 """Seconds after which a checkpoint is written even if the recipe asks for none yet; it changes no result."""
 
