@@ -116,6 +116,11 @@ def crf_with_label_smoothing(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple
     return recipe(f, task={"name": "token_classification", "crf": True, "label_smoothing": 0.1}), "no per-tag targets"
 
 
+def positive_class_that_is_none(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    task = {"name": "sequence_classification", "problem": "binary", "positive": "goood"}
+    return recipe(f, task=task), "Did you mean 'good'?"
+
+
 def layer_that_is_not_there(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
     return recipe(f, method={"name": "lora", "targets": ["q_proj"]}), "q_proj"
 
@@ -134,6 +139,21 @@ def unknown_option(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str]
 def output_folder_in_use(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
     arguments = recipe(f)
     return [*arguments[:-1], str(run)], "not empty"
+
+
+def overwriting_a_folder_that_is_no_run(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    (f / "mine").mkdir()
+    (f / "mine" / "thesis.txt").write_text("years of work", encoding="utf-8")
+    return [*recipe(f)[:-1], str(f / "mine"), "--overwrite"], "it holds 'thesis.txt', which no run writes"
+
+
+def output_that_is_a_file(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    (f / "mine").write_text("years of work", encoding="utf-8")
+    return [*recipe(f)[:-1], str(f / "mine"), "--overwrite"], "belongs to a file"
+
+
+def name_that_leads_elsewhere(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return [*recipe(f)[:2], "--set", "name=../../mine", "--overwrite"], "cannot be a folder's"
 
 
 def nothing_to_predict(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
@@ -381,7 +401,8 @@ SITUATIONS: list[Situation] = [
     model_with_a_pickle_only, model_that_asks_for_its_own_code, resume_without_a_run, truncated_checkpoint,
     checkpoint_of_another_recipe, folder_that_is_no_artifact, changed_weights, pickle_in_the_artifact,
     missing_file_in_the_artifact, remote_code_in_the_artifact, relabelled_artifact, artifact_of_a_later_format,
-    no_disk_space, too_small_a_disk_for_a_run, tracker_that_is_not_installed,
+    overwriting_a_folder_that_is_no_run, output_that_is_a_file, name_that_leads_elsewhere,
+    positive_class_that_is_none, no_disk_space, too_small_a_disk_for_a_run, tracker_that_is_not_installed,
 ]  # fmt: skip
 
 

@@ -153,3 +153,8 @@ def test_an_interruption_says_how_to_go_on(capsys: pytest.CaptureFixture[str], m
     monkeypatch.setattr("tunesmith.pipeline.resume", interrupted)
     assert cli.guarded(lambda: cli.app(["resume", "runs/x"], standalone_mode=False)) == 130
     assert "tunesmith resume" in capsys.readouterr().err
+
+
+def test_a_text_is_printed_as_it_is(finished_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "good :joy: [bold]film[/] \\[x] 很好"
+    assert text in call(capsys, "predict", str(finished_run / "artifact"), "--text", text)

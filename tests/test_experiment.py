@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,55 @@ def test_an_unknown_key_names_the_nearest_at_every_depth() -> None:
     ):
         with pytest.raises(RecipeError, match=f"Did you mean '{nearest}'"):
             Experiment.from_mapping({**SMALL, **wrong})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"seed": -1}, "seed must be"),
+        ({"seed": 2**40}, "seed must be"),
+        ({"name": "../elsewhere"}, "cannot be a folder's"),
+        ({"name": ".."}, "cannot be a folder's"),
+        ({"name": " "}, "cannot be a folder's"),
+        ({"name": "a\\b"}, "cannot be a folder's"),
+        ({"training": {"clip": float("nan")}}, "clip must be a finite number"),
+        ({"training": {"weight_decay": float("inf")}}, "weight_decay must be a finite number"),
+        ({"training": {"head_multiplier": 0}}, "head_multiplier must be a positive number"),
+        ({"training": {"learning_rate": -1.0}}, "learning_rate must be a positive number"),
+        ({"training": {3: 1}}, "Unknown key '3'"),
+        ({3: 1}, "Unknown key '3'"),
+        ({"optimizer": {"name": "adamw", "beta1": 1.0}}, "beta1 must be"),
+        ({"optimizer": {"name": "adamw", "epsilon": 0}}, "epsilon must be positive"),
+        ({"optimizer": {"name": "sgd", "momentum": 1.0}}, "momentum must be"),
+        ({"optimizer": {"name": "sgd", "momentum": 0.0, "nesterov": True}}, "nesterov looks ahead"),
+        ({"method": {"name": "lora", "alpha": 0}}, "alpha must be positive"),
+        ({"method": {"name": "lora", "dropout": 1.0}}, "dropout must be"),
+        ({"task": {"name": "sequence_classification", "max_length": -1}}, "max_length must not be negative"),
+        ({"task": {"name": "token_classification", "stride": -5}}, "stride must not be negative"),
+        ({"task": {"name": "token_classification", "temperature": 0}}, "temperature must be positive"),
+        ({"task": {"name": "sequence_classification", "labels": ["a", "b", "a"]}}, "'a' stands twice"),
+        ({"task": {"name": "token_classification", "labels": ["a", ""]}}, "must not be empty"),
+        ({"task": {"name": "sequence_classification", "positive": "a"}}, "positive has no effect on problem"),
+        (
+            {"task": {"name": "sequence_classification", "problem": "regression", "threshold": 0.4}},
+            "threshold has no effect",
+        ),
+    ],
+    ids=str,
+)
+def test_a_setting_without_sense_is_refused(changes: dict[str, object], said: str) -> None:
+    with pytest.raises(RecipeError, match=re.escape(said)):
+        Experiment.from_mapping({**SMALL, **changes})
+
+
+def test_a_key_that_stands_twice_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("task: sequence_classification\ntraining:\n  epochs: 1\n  epochs: 2\n", encoding="utf-8")
+    with pytest.raises(RecipeError, match="'epochs' stands twice") as error:
+        Experiment.from_yaml(path)
+    assert error.value.where == f"{path}, line 4"
+
+
+def test_a_value_that_yaml_cannot_hold_is_refused() -> None:
+    with pytest.raises(RecipeError, match="not valid YAML"):
+        with_changes(SMALL, ["name=2024-13-01"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import signal
@@ -20,6 +21,7 @@ from tunesmith.errors import ArtifactError
 from tunesmith.experiment import Experiment
 from tunesmith.inference.artifact import file_hash, verify
 from tunesmith.inference.predictor import Predictor
+from tunesmith.training.fitting import Validation
 
 FILES = ["artifact", "checkpoints", "log.jsonl", "metrics.json", "predictions.jsonl", "recipe.yaml", "report.html"]
 
@@ -157,3 +159,16 @@ def test_gradient_checkpointing_changes_nothing_but_memory(place: Path) -> None:
         result = pipeline.run(Experiment.from_yaml(recipe), place / f"out{setting}", quiet=True)
         losses.append([point.loss for point in result.report.history])
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_a_metric_that_is_no_number_at_first_does_not_choose(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = iter([math.nan, 0.25])
+    monkeypatch.setattr(Validation, "evaluate", lambda *_arguments: {"accuracy": next(values)})
+    run = pipeline.run(Experiment.from_yaml(write_recipe(place)), place / "run", quiet=True)
+    assert "Validation chose the checkpoint (step 12)" in run.report.notes[0]
+
+
+def test_a_metric_that_is_never_a_number_is_said(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Validation, "evaluate", lambda *_arguments: {"accuracy": math.nan})
+    run = pipeline.run(Experiment.from_yaml(write_recipe(place)), place / "run", quiet=True)
+    assert any("was never a number" in note for note in run.report.notes)

@@ -22,6 +22,7 @@ from tunesmith.inference.predictor import Predictor
 from tunesmith.judging import judge_artifact
 from tunesmith.machine import inspect_machine
 from tunesmith.versions import versions
+from tunesmith.writing import written
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C."""
@@ -49,7 +50,7 @@ def new(
     text = documentation.new_recipe(task)
     if out.exists():
         raise ResourceError("The file exists already.", where=str(out), to_do="Choose another --out.")
-    with console.written(out) as file:
+    with written(out) as file:
         file.write(text)
     console.say(f"Wrote {out}. Put your files under 'data', then run: tunesmith check {out}")
 

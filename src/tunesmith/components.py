@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -36,10 +37,13 @@ def from_settings(kind: type[T], given: Mapping[str, object], where: str = "") -
     for key in given:
         if key not in known:
             raise RecipeError(
-                f"Unknown key '{key}'.{nearest(key, known)}",
+                f"Unknown key '{key}'.{nearest(str(key), known)}",
                 where=where,
                 to_do=f"Known keys: {', '.join(known) or 'none'}.",
             )
+    for key, value in given.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise RecipeError(f"{key} must be a finite number, not {value}.", where=f"{where}.{key}" if where else key)
     try:
         return TypeAdapter(kind).validate_python(dict(given))
     except ValidationError as error:

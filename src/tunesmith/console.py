@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from tunesmith.data.records import Example, Finding, Prediction, Span
-from tunesmith.errors import ResourceError, TunesmithError
+from tunesmith.errors import TunesmithError
 from tunesmith.evaluation.report import SplitReport, metrics_json
 from tunesmith.evaluation.results import prediction_row
 from tunesmith.judging import Judgement
 from tunesmith.machine import Machine
 from tunesmith.pipeline import Result
+from tunesmith.writing import written
 
 _COLOURS = {"error": "red", "warning": "yellow", "note": "dim"}
 
 
+def _console(*, stderr: bool = False) -> Console:
+    """A console that wraps nothing and takes ":name:" in a text for what it is, not for a picture."""
+    return Console(stderr=stderr, soft_wrap=True, emoji=False)
+
+
 def say(text: str) -> None:
     """Print a text as it is."""
-    Console(soft_wrap=True).print(text, markup=False, highlight=False)
+    _console().print(text, markup=False, highlight=False)
 
 
 def say_json(value: object) -> None:
@@ -36,7 +41,7 @@ def say_json(value: object) -> None:
 
 def complain(error: TunesmithError) -> None:
     """Explain an error in at most six lines on standard error."""
-    console = Console(stderr=True, soft_wrap=True)
+    console = _console(stderr=True)
     lines = str(error).splitlines()[:6]
     console.print(f"[bold red]{type(error).__name__}:[/] {escape(lines[0])}", highlight=False)
     for line in lines[1:]:
@@ -45,7 +50,7 @@ def complain(error: TunesmithError) -> None:
 
 def warn(findings: Sequence[Finding]) -> None:
     """Say on standard error what was left out or changed while reading."""
-    console = Console(stderr=True, soft_wrap=True)
+    console = _console(stderr=True)
     for finding in findings:
         if finding.severity != "note":
             console.print(f"[yellow]warning[/] {escape(finding.message)} {escape('; '.join(finding.examples))}")
@@ -56,7 +61,7 @@ def show_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
     if as_json:
         say_json([asdict(finding) for finding in findings])
         return
-    console = Console(soft_wrap=True)
+    console = _console()
     order = ["error", "warning", "note"]
     for finding in sorted(findings, key=lambda item: order.index(item.severity)):
         console.print(
@@ -74,7 +79,7 @@ def show_result(result: Result, *, as_json: bool) -> None:
     if as_json:
         say_json({"folder": str(result.folder), "metrics": metrics_json(report), "cost": asdict(report.cost)})
         return
-    console = Console(soft_wrap=True)
+    console = _console()
     for split in report.splits:
         console.print(metrics_table(split))
     # The last split is the one to judge by; the report has the classes of all.
@@ -120,7 +125,7 @@ def show_predictions(examples: Sequence[Example], predictions: Sequence[Predicti
     if as_json:
         say_json([prediction_row(prediction) for prediction in predictions])
         return
-    console = Console(soft_wrap=True)
+    console = _console()
     for example, prediction in zip(examples, predictions, strict=True):
         console.print(escape(example.text), highlight=False)
         for line in answer_lines(example, prediction):
@@ -157,33 +162,12 @@ def write_lines(rows: Iterable[Mapping[str, object]], out: Path | None) -> None:
     say(f"Wrote {count} answers to {out}.")
 
 
-@contextmanager
-def written(path: Path) -> Iterator[IO[str]]:
-    """A text file that appears at `path` when the block ends well, and not at all otherwise.
-
-    Raises:
-        ResourceError: it cannot be written.
-    """
-    draft = path.with_name(f".{path.name}.draft")
-    try:
-        with draft.open("w", encoding="utf-8") as file:
-            yield file
-        draft.replace(path)
-    except OSError as error:
-        raise ResourceError(
-            f"The file cannot be written: {error.strerror}.", where=str(path), to_do="Choose another --out."
-        ) from error
-    finally:
-        if draft.exists():
-            draft.unlink()
-
-
 def show_evaluation(judgement: Judgement, *, as_json: bool) -> None:
     """Show metrics with intervals, and the paired comparison if there is one."""
     if as_json:
         say_json(judgement.plain())
         return
-    console = Console(soft_wrap=True)
+    console = _console()
     console.print(metrics_table(judgement.split))
     for item in judgement.comparisons:
         gap = item.difference
@@ -199,7 +183,7 @@ def show_components(families: Mapping[str, Mapping[str, Mapping[str, Any]]], *, 
     if as_json:
         say_json(families)
         return
-    console = Console(soft_wrap=True)
+    console = _console()
     for family, members in families.items():
         console.print(f"[bold]{family}[/]")
         for name, member in members.items():

@@ -65,7 +65,7 @@ class Training:
     epochs: int = 3
     batch_size: int = 32
     accumulate: int = 1
-    max_tokens: int = 16384
+    max_tokens: int = 8192
     learning_rate: float | Literal["auto"] | None = None
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     warmup: float = 0.1
@@ -87,8 +87,9 @@ class Training:
         for name in ("validate_every", "patience", "checkpoint_every", "clip", "weight_decay"):
             if self.__dict__[name] < 0:
                 raise RecipeError(f"{name} must not be negative.", where=f"training.{name}")
-        if isinstance(self.learning_rate, float) and not (0 < self.learning_rate < math.inf):
-            raise RecipeError("learning_rate must be a positive number.", where="training.learning_rate")
+        for name in ("learning_rate", "head_multiplier"):
+            if isinstance(self.__dict__[name], float) and not (0 < self.__dict__[name] < math.inf):
+                raise RecipeError(f"{name} must be a positive number.", where=f"training.{name}")
         if not 0 < self.layer_decay <= 1:
             raise RecipeError("layer_decay must lie above 0 and at most 1.", where="training.layer_decay")
         self.rise_and_fall()
@@ -158,6 +159,14 @@ class Experiment:
     name: str = "experiment"
     seed: int = 13
 
+    def __post_init__(self) -> None:
+        if not self.name.strip(" .") or set(self.name) & set("/\\") or not self.name.isprintable():
+            raise RecipeError(
+                f"The name {self.name!r} cannot be a folder's.", where="name", to_do="Use letters, digits, - and _."
+            )
+        if not 0 <= self.seed < 2**32:
+            raise RecipeError("seed must be at least 0 and below 2^32.", where="seed")
+
     @classmethod
     def from_yaml(cls, path: str | Path, changes: Sequence[str] = ()) -> Self:
         """Read a recipe; `changes` such as "training.epochs=1" override keys.
@@ -218,10 +227,27 @@ class _Rest:
     seed: int = 13
 
 
+def _parse(text: str) -> Any:
+    """The value of a YAML text; a key that stands twice is an error, since one of the two would be passed over."""
+    waiting = [yaml.compose(text, yaml.SafeLoader)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, yaml.MappingNode):
+            for number, (key, value) in enumerate(node.value):
+                if any(key.value == other.value for other, _ in node.value[:number]):
+                    raise yaml.MarkedYAMLError(
+                        problem=f"the key '{key.value}' stands twice", problem_mark=key.start_mark
+                    )
+                waiting.append(value)
+        elif isinstance(node, yaml.SequenceNode):
+            waiting.extend(node.value)
+    return yaml.safe_load(text)
+
+
 def read_recipe(path: Path) -> dict[str, object]:
     """The keys and values of a YAML file."""
     try:
-        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+        recipe = _parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise RecipeError(
             "The recipe does not exist.",
@@ -232,11 +258,14 @@ def read_recipe(path: Path) -> dict[str, object]:
         raise RecipeError(
             "The recipe cannot be read as text.", where=str(path), to_do="Give a YAML file in UTF-8."
         ) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # yaml lets a date that is none through as a ValueError
         mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
         line = f", line {mark.line + 1}" if mark else ""
+        problem = f": {error.problem}" if isinstance(error, yaml.MarkedYAMLError) and error.problem else ""
         raise RecipeError(
-            "The recipe is not valid YAML.", where=f"{path}{line}", to_do="Check indentation, quotes and colons there."
+            f"The recipe is not valid YAML{problem}.",
+            where=f"{path}{line}",
+            to_do="Check indentation, quotes and colons there.",
         ) from error
     if not isinstance(recipe, dict):
         raise RecipeError("The recipe holds no keys.", where=str(path), to_do="Write one with 'tunesmith new'.")
@@ -256,8 +285,8 @@ def with_changes(recipe: Mapping[str, object], changes: Sequence[str]) -> dict[s
                 to_do="Write --set section.key=value, for example --set training.epochs=1.",
             )
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+            value = _parse(text)
+        except (yaml.YAMLError, ValueError) as error:
             raise RecipeError(
                 f"The value of '{change}' is not valid YAML.", where="--set", to_do="Put the value in quotes."
             ) from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +11,12 @@ from pathlib import Path
 
 import torch
 
+from tunesmith import run_folder
 from tunesmith.data.records import Example
-from tunesmith.errors import CheckpointError, RecipeError, ResourceError
+from tunesmith.errors import CheckpointError
 from tunesmith.evaluation.report import Cost, RunReport
 from tunesmith.experiment import Experiment
-from tunesmith.inference.artifact import Origin, need_space, save_artifact
+from tunesmith.inference.artifact import Origin, save_artifact
 from tunesmith.inference.parity import prove_reload
 from tunesmith.inference.predictor import Predictor, best_device
 from tunesmith.machine import EnergyMeter, has_bf16, peak_memory_bytes
@@ -34,6 +34,7 @@ from tunesmith.training.precision import MasterWeights
 from tunesmith.training.range_test import RangeTest, range_test
 from tunesmith.training.tracking import announce, check_trackers, make_accelerator
 from tunesmith.versions import versions
+from tunesmith.writing import written
 
 
 @dataclass(frozen=True)
@@ -55,31 +56,15 @@ def run(
     """Do everything that the recipe says, in a new folder (runs/<the recipe's name> if none is given).
 
     Raises:
-        RecipeError: the folder holds another run and `overwrite` is not set.
+        RecipeError: the folder is in use by an earlier run (and `overwrite` is not set) or by anything else.
         TunesmithError: whatever is wrong with the data, the model or the machine.
     """
     place = Path("runs") / experiment.name if folder is None else Path(folder)
-    if place.exists() and any(place.iterdir()) and not overwrite:
-        raise RecipeError(
-            "The output folder is not empty.",
-            where=str(place),
-            to_do="Use 'tunesmith resume' to go on, --overwrite to start anew, or another --out.",
-        )
+    run_folder.vet(place, overwrite=overwrite)
     prepared = prepare(experiment)
     stop_at_errors(prepared.findings)
     model = rehearse(experiment, prepared)
-    need_space(existing(place), room_for(model))
-    try:
-        if place.exists():
-            shutil.rmtree(place)
-        place.mkdir(parents=True)
-        (place / "recipe.yaml").write_text(experiment.to_yaml(), encoding="utf-8")
-    except OSError as error:
-        raise ResourceError(
-            f"The output folder cannot be written: {error.strerror}.",
-            where=str(place),
-            to_do="Choose another --out folder.",
-        ) from error
+    run_folder.begin(place, experiment.to_yaml(), room_for(model))
     if not quiet:
         announce(summary(experiment, prepared, *count_parameters(model)))
     return finish(experiment, prepared, model, place, quiet=quiet)
@@ -92,11 +77,11 @@ def resume(folder: str | Path, *, quiet: bool = False) -> Result:
         CheckpointError: the folder holds no run, or its checkpoint belongs to other data.
     """
     place = Path(folder)
-    if not (place / "recipe.yaml").is_file():
+    if not (place / run_folder.RECIPE).is_file():
         raise CheckpointError(
             "There is no run to resume.", where=str(place), to_do="Give the --out folder of an earlier 'tunesmith run'."
         )
-    experiment = Experiment.from_yaml(place / "recipe.yaml")
+    experiment = Experiment.from_yaml(place / run_folder.RECIPE)
     prepared = prepare(experiment)
     stop_at_errors(prepared.findings)
     return finish(experiment, prepared, rehearse(experiment, prepared), place, quiet=quiet)
@@ -131,11 +116,6 @@ def count_parameters(model: Model) -> tuple[int, int]:
     """How many numbers the model has, and how many of them learn."""
     every = list(model.parameters())
     return sum(p.numel() for p in every), sum(p.numel() for p in every if p.requires_grad)
-
-
-def existing(place: Path) -> Path:
-    """The folder itself, or the nearest one above it that is there."""
-    return next(folder for folder in (place.absolute(), *place.absolute().parents) if folder.is_dir())
 
 
 def finish(experiment: Experiment, prepared: Prepared, model: Model, folder: Path, *, quiet: bool) -> Result:
@@ -261,7 +241,8 @@ def remembered_range_test(
     accelerator = make_accelerator((), folder, experiment.name)
     model = make_model(experiment, throwaway).to(accelerator.device)
     found = range_test(make_learner(experiment, model), material, plan, accelerator)
-    kept.write_text(json.dumps({"points": found.points, "suggestion": found.suggestion}), encoding="utf-8")
+    with written(kept) as file:
+        json.dump({"points": found.points, "suggestion": found.suggestion}, file)
     return found
 
 

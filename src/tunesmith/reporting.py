@@ -34,6 +34,8 @@ def notes(fitted: Fitted, task: Task, splits: Splits) -> tuple[str, ...]:
         chosen = [] if fitted.progress.best_step is None else [f"the checkpoint (step {fitted.progress.best_step})"]
         if task.temperature != 1:
             chosen.append(f"the temperature of its probabilities ({task.temperature:.2f})")
+        if fitted.progress.best_step is None:
+            said.insert(0, "The validation metric was never a number, so the weights of the last step were kept.")
         if chosen:
             said.insert(0, f"Validation chose {' and '.join(chosen)}, so its own figures flatter; test is the judge.")
     return tuple(said)

@@ -44,6 +44,20 @@ def allowed(path: tuple[int, ...] | list[int]) -> bool:
     return all(not b.startswith("I-") or a in (f"B-{b[2:]}", b) for a, b in itertools.pairwise(names))
 
 
+def test_a_row_that_begins_inside_an_entity_has_the_likelihood_of_a_sequence_without_a_start() -> None:
+    crf = random_crf(3, constrained=True)
+    emissions = torch.randn(2, 3)
+    mask = torch.ones(1, 2, dtype=torch.bool)
+    gold = (TAGS.index("I-X"), TAGS.index("O"))
+    found = crf.log_likelihood(emissions[None], torch.tensor([gold]), mask)
+    with torch.no_grad():
+        crf.get_buffer("start_penalty").zero_()
+    paths = all_paths(crf, emissions)
+    expected = paths[gold] - torch.stack(list(paths.values())).logsumexp(0)
+    torch.testing.assert_close(found[0], expected)
+    assert float(found.detach()) > -50
+
+
 @pytest.mark.parametrize("constrained", [False, True])
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
 @pytest.mark.parametrize("length", LENGTHS)

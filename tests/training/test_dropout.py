@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import ModernBertConfig, ModernBertModel
 
 from tests.builders import TASK_CASES, build_model
+from tests.conftest import SIZES, build_tokenizer, save_tiny
+from tunesmith.data.records import Example
 from tunesmith.training.dropout import BitDropout, multiplier, use_bit_dropout
 
 
@@ -76,3 +79,22 @@ def test_every_dropout_layer_is_replaced(tiny_model_folder: Path) -> None:
     use_bit_dropout(model)
     assert sum(isinstance(module, BitDropout) for module in model.modules()) == before > 0
     assert not any(type(module) is torch.nn.Dropout for module in model.modules())
+
+
+def test_a_padded_row_that_sees_nothing_is_no_nan(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = ModernBertConfig(
+        vocab_size=len(build_tokenizer()),
+        max_position_embeddings=64,
+        local_attention=4,
+        attention_dropout=0.1,
+        pad_token_id=0,
+        **SIZES,
+    )
+    folder = save_tiny(tmp_path / "modern", ModernBertModel(config))
+    task, examples = TASK_CASES["single_label"]
+    model, task, encoder = build_model(folder, task, examples)
+    use_bit_dropout(model.train())
+    texts = [Example("short", "good"), Example("long", "a good day was bad work " * 6)]
+    states = model.hidden(task.collate([task.encode(example, encoder) for example in texts], 0))
+    assert bool(states.isfinite().all())

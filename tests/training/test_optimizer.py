@@ -8,9 +8,12 @@ from typing import Literal
 
 import pytest
 import torch
+from transformers import AlbertConfig, AlbertModel
 
-from tests.builders import TASK_CASES, build_learner, build_model
-from tunesmith.training.optimizer import AdamRows, AdamW, Grouping, Schedule
+from tests.builders import TASK_CASES, build_learner, build_material, build_model, run_steps
+from tests.conftest import SIZES, build_tokenizer, save_tiny
+from tunesmith.errors import ModelError
+from tunesmith.training.optimizer import AdamRows, AdamW, Grouping, Optimizer, Schedule
 
 
 def test_rows_that_every_step_uses_move_exactly_as_adamw_moves_them() -> None:
@@ -44,10 +47,10 @@ def test_lower_layers_learn_less_and_vectors_do_not_decay(tiny_model_folder: Pat
     task, examples = TASK_CASES["single_label"]
     model, _, _ = build_model(tiny_model_folder, task, examples)
     grouping = Grouping(weight_decay=0.1, layer_decay=0.5, head_multiplier=3.0)
-    assert grouping.scale("head.output.weight", model, 2) == 3.0
-    assert grouping.scale("body.encoder.layer.1.attention.self.query.weight", model, 2) == 0.5
-    assert grouping.scale("body.encoder.layer.0.attention.self.query.weight", model, 2) == 0.25
-    assert grouping.scale("body.embeddings.word_embeddings.weight", model, 2) == 0.125
+    assert grouping.scale("head.output.weight", model) == 3.0
+    assert grouping.scale("body.encoder.layer.1.attention.self.query.weight", model) == 0.5
+    assert grouping.scale("body.encoder.layer.0.attention.self.query.weight", model) == 0.25
+    assert grouping.scale("body.embeddings.word_embeddings.weight", model) == 0.125
     assert grouping.decay(torch.zeros(3)) == 0
     assert grouping.decay(torch.zeros(3, 3)) == 0.1
 
@@ -59,3 +62,16 @@ def test_schedules_rise_to_one_and_fall_as_they_say(shape: Literal["linear", "co
     assert factors[10] == pytest.approx(1.0)
     assert all(later <= earlier for earlier, later in pairwise(factors[10:]))
     assert factors[-1] == pytest.approx(1.0) if shape == "constant" else factors[-1] < 0.02
+
+
+def test_a_body_whose_layers_are_not_known_learns_as_long_as_its_layers_learn_alike(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    sizes = {key: value for key, value in SIZES.items() if key != "num_hidden_layers"}
+    config = AlbertConfig(vocab_size=len(build_tokenizer()), embedding_size=16, num_hidden_layers=2, **sizes)
+    folder = save_tiny(tmp_path / "albert", AlbertModel(config, add_pooling_layer=False))
+    task, examples = TASK_CASES["tokens_casing"]
+    model, task, encoder = build_model(folder, task, examples)
+    (step,) = run_steps(build_learner(model), build_material(task, encoder, examples), steps=1, rate=1e-3)
+    assert step.gradient_norm > 0
+    with pytest.raises(ModelError, match="layers of a AlbertModel are not known"):
+        Optimizer(model, dict(model.named_parameters()), AdamW(), Grouping(layer_decay=0.9))

@@ -33,6 +33,10 @@ class LoRA:
     def __post_init__(self) -> None:
         if self.rank < 1:
             raise RecipeError("rank must be at least 1.", where="method.rank")
+        if self.alpha <= 0:
+            raise RecipeError("alpha must be positive.", where="method.alpha")
+        if not 0 <= self.dropout < 1:
+            raise RecipeError("dropout must be at least 0 and below 1.", where="method.dropout")
 
     @property
     def learning_rate(self) -> float:

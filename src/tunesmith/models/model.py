@@ -11,6 +11,9 @@ from tunesmith.models.backbone import Backbone, body_dropout, embedding_block, e
 from tunesmith.tasks import Task
 from tunesmith.tasks.encoding import Batch
 
+INFERENCE_TOKENS = 16384
+"""The most tokens that pass through the body at once when nothing is learnt: one text may have hundreds of windows."""
+
 
 class TokenKinds(nn.Module):
     """An added embedding of token kinds, for backbones without token-type embeddings to extend; starts as zero."""
@@ -60,6 +63,13 @@ class Model(nn.Module):
 
     def hidden(self, batch: Batch) -> Tensor:
         """The last hidden state of every token, [P, T, H]."""
+        rows = max(1, INFERENCE_TOKENS // max(1, batch.input_ids.shape[1]))
+        if self.training or len(batch.input_ids) <= rows:
+            return self._hidden(batch)
+        starts = range(0, len(batch.input_ids), rows)
+        return torch.cat([self._hidden(batch.rows(start, start + rows)) for start in starts])
+
+    def _hidden(self, batch: Batch) -> Tensor:
         inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
         kinds = torch.zeros_like(batch.input_ids) if batch.token_kinds is None else batch.token_kinds
         if self._first_kind is not None:

@@ -45,6 +45,9 @@ class LinearChainCRF(nn.Module):
         steps, start, emissions = self._scores(emissions)
         if not mask.shape[1]:
             return emissions.new_zeros(len(mask))
+        # A row that is a later window of a long text may begin inside an entity.
+        begins_inside = self.get_buffer("start_penalty")[tags[:, 0]] < 0
+        start = torch.where(begins_inside[:, None], self.start.float(), start)
         forward = _forward(emissions, mask, steps, start)
         score = self._path_score(emissions, tags, mask, steps, start)
         total = torch.logsumexp(forward[:, -1] + self.end, dim=-1)  # the sums stand still after the last word
@@ -80,7 +83,7 @@ class LinearChainCRF(nn.Module):
         chosen = emissions.gather(-1, tags[:, :, None])[:, :, 0] * mask
         moves = steps[tags[:, :-1], tags[:, 1:]] * mask[:, 1:]
         last = tags.gather(1, (mask.sum(1) - 1).clamp(min=0)[:, None])[:, 0]
-        return chosen.sum(1) + moves.sum(1) + start[tags[:, 0]] + self.end[last]
+        return chosen.sum(1) + moves.sum(1) + start.gather(1, tags[:, :1])[:, 0] + self.end[last]
 
 
 def bio_viterbi(scores: Tensor, tags: Sequence[str], mask: Tensor) -> list[list[int]]:

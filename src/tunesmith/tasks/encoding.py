@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 IGNORED = -100
 """The target of a unit that has no label."""
 
-Integers = NDArray[np.int64]
+Integers = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,14 @@ class Batch:
     size: int
     units: float
 
+    def rows(self, start: int, end: int) -> Batch:
+        """The batch with the body's inputs of some pieces only."""
+        part = slice(start, end)
+        kinds = None if self.token_kinds is None else self.token_kinds[part]
+        return replace(
+            self, input_ids=self.input_ids[part], attention_mask=self.attention_mask[part], token_kinds=kinds
+        )
+
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
         return Batch(
@@ -129,7 +138,7 @@ class TextEncoder:
 
     def wrap(self, ids: Sequence[int]) -> Integers:
         """Put the surrounding tokens around a window's ids."""
-        return np.array([*self.before, *ids, *self.after], dtype=np.int64)
+        return np.array([*self.before, *ids, *self.after], dtype=np.int32)
 
 
 def split_across(

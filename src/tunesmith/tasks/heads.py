@@ -26,10 +26,20 @@ class SequenceHead(nn.Module):
         logits: Tensor = self.output(self.dropout(pool(hidden, batch.attention_mask, self.pooling)))
         if len(batch.example_of) == batch.size:
             return logits
-        index = batch.example_of[:, None].expand_as(logits)
-        start = logits.new_zeros(batch.size, logits.shape[1])
-        reduce = "mean" if self.window_pooling == "mean" else "amax"
-        return start.scatter_reduce(0, index, logits, reduce, include_self=False)
+        return pool_windows(logits, batch.example_of, batch.size, self.window_pooling)
+
+
+def pool_windows(logits: Tensor, example_of: Tensor, size: int, how: str) -> Tensor:
+    """Logits [P, C] of windows, those of an example side by side -> [size, C], by mean or maximum.
+
+    The windows are laid out in a table, since adding into shared places has no fixed order on a GPU.
+    """
+    counts = example_of.bincount(minlength=size)
+    place = torch.arange(len(logits), device=logits.device) - (counts.cumsum(0) - counts)[example_of]
+    empty = 0.0 if how == "mean" else float("-inf")
+    table = logits.new_full((size, int(counts.max()), logits.shape[1]), empty)
+    table[example_of, place] = logits
+    return table.sum(1) / counts[:, None] if how == "mean" else table.amax(1)
 
 
 def pool(hidden: Tensor, mask: Tensor, how: str) -> Tensor:

@@ -30,6 +30,7 @@ from tunesmith.scoring.tables import Confusion, Table
 from tunesmith.tasks.encoding import Batch, Encoded, Piece, TextEncoder, collate_pieces, windows
 from tunesmith.tasks.heads import SequenceHead
 from tunesmith.tasks.losses import binary_loss, class_loss
+from tunesmith.tasks.ranges import check_labels, check_numbers
 
 Problem = Literal["single_label", "binary", "multi_label", "regression"]
 
@@ -75,12 +76,31 @@ class SequenceClassification:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.label_smoothing < 1:
-            raise RecipeError("label_smoothing must be at least 0 and below 1.", where="task.label_smoothing")
+        check_labels(self.labels)
+        check_numbers(
+            label_smoothing=self.label_smoothing,
+            max_length=self.max_length,
+            stride=self.stride,
+            temperature=self.temperature,
+        )
         if self.focal_gamma < 0:
             raise RecipeError("focal_gamma must not be negative.", where="task.focal_gamma")
         if not 0 < self.threshold < 1:
             raise RecipeError("threshold must lie between 0 and 1.", where="task.threshold")
+        idle = [
+            name
+            for name, is_set, problems in (
+                ("positive", bool(self.positive), ("binary",)),
+                ("threshold", self.threshold != 0.5, ("binary", "multi_label")),
+            )
+            if is_set and self.problem not in problems
+        ]
+        if idle:
+            raise RecipeError(
+                f"{idle[0]} has no effect on problem: {self.problem}.",
+                where=f"task.{idle[0]}",
+                to_do="Remove it, or choose another problem.",
+            )
         if self.problem == "regression" and (
             self.class_weights or self.focal_gamma or self.label_smoothing or self.labels
         ):
@@ -118,6 +138,12 @@ class SequenceClassification:
                 where="task.problem",
                 to_do="Use problem: single_label, or name the two labels in task.labels.",
             )
+        if self.positive and self.positive not in labels:
+            raise RecipeError(
+                f"positive names the unknown label '{self.positive}'.{nearest(self.positive, labels)}",
+                where="task.positive",
+                to_do=f"Use {' or '.join(labels)}.",
+            )
         return replace(self, labels=labels, class_weights=self._weights(labels, counts, len(examples)))
 
     def _weights(self, labels: tuple[str, ...], counts: Mapping[str, int], size: int) -> dict[str, float] | None:
@@ -142,7 +168,7 @@ class SequenceClassification:
         pieces = []
         for start, end in windows(len(tokens.ids), encoder.room, min(self.stride, encoder.room // 2)):
             ids = encoder.wrap(tokens.ids[start:end])
-            pieces.append(Piece(ids, np.zeros_like(ids), np.zeros(0, dtype=np.int64)))
+            pieces.append(Piece(ids, np.zeros(len(ids), dtype=np.uint8), np.zeros(0, dtype=np.int32)))
         return Encoded(tuple(pieces), self._target(example), unknown=tokens.unknown)
 
     def _target(self, example: Example) -> NDArray[np.float64] | None:
@@ -261,11 +287,12 @@ class SequenceClassification:
 
     def calibrated(self, encoded: Sequence[Encoded], logits: Sequence[Tensor]) -> Self:
         """Return a copy whose temperature fits the validation examples (Guo et al. 2017, sec. 4.2)."""
-        targets = [item.target for item in encoded if item.target is not None]
-        if self.problem == "regression" or not targets:
+        pairs = [(item.target, row) for item, row in zip(encoded, logits, strict=True) if item.target is not None]
+        if self.problem == "regression" or not pairs:
             return self
-        rows = torch.stack(list(logits)).numpy().astype(np.float64)
-        return replace(self, temperature=fit_temperature(rows, np.stack(targets).astype(np.int64)))
+        rows = torch.stack([row for _, row in pairs]).numpy().astype(np.float64)
+        targets = np.stack([target for target, _ in pairs]).astype(np.int64)
+        return replace(self, temperature=fit_temperature(rows, targets))
 
 
 def labels_of(example: Example) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ from tunesmith.tasks.encoding import (
 )
 from tunesmith.tasks.heads import TokenHead
 from tunesmith.tasks.losses import class_loss
+from tunesmith.tasks.ranges import check_labels, check_numbers
 from tunesmith.tasks.word_shapes import SHAPES, is_uncased, word_shape
 
 
@@ -64,8 +65,13 @@ class TokenClassification:
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.label_smoothing < 1:
-            raise RecipeError("label_smoothing must be at least 0 and below 1.", where="task.label_smoothing")
+        check_labels(self.labels)
+        check_numbers(
+            label_smoothing=self.label_smoothing,
+            max_length=self.max_length,
+            stride=self.stride,
+            temperature=self.temperature,
+        )
         if self.crf and self.label_smoothing:
             raise RecipeError(
                 "A CRF has no per-tag targets to smooth.", where="task", to_do="Remove label_smoothing or crf."
@@ -118,9 +124,9 @@ class TokenClassification:
                 first - start + before for (_, first), window in zip(carried, owner, strict=True) if window == number
             ]
             ids = encoder.wrap(tokens.ids[start:end])
-            shape = np.zeros_like(ids)
+            shape = np.zeros(len(ids), dtype=np.uint8)
             shape[before : before + end - start] = kinds[start:end]
-            pieces.append(Piece(ids, shape, np.array(own, dtype=np.int64)))
+            pieces.append(Piece(ids, shape, np.array(own, dtype=np.int32)))
         kept = tuple(unit for unit, _ in carried)
         target, lost = self._targets(example, kept)
         return Encoded(tuple(pieces), target, kept, tokens.unknown, lost)
@@ -262,11 +268,12 @@ class TokenClassification:
 
     def calibrated(self, encoded: Sequence[Encoded], logits: Sequence[Tensor]) -> Self:
         """Return a copy whose temperature fits the validation examples' words; a CRF's marginals stay as they are."""
-        targets = [item.target for item in encoded if item.target is not None and len(item.target)]
-        if self.crf or not targets:
+        pairs = [(item.target, row) for item, row in zip(encoded, logits, strict=True) if item.target is not None]
+        if self.crf or not any(len(row) for _, row in pairs):
             return self
-        rows = torch.cat([row for row in logits if len(row)]).numpy().astype(np.float64)
-        return replace(self, temperature=fit_temperature(rows, np.concatenate(targets).astype(np.int64)))
+        rows = torch.cat([row for _, row in pairs if len(row)]).numpy().astype(np.float64)
+        targets = np.concatenate([target for target, _ in pairs]).astype(np.int64)
+        return replace(self, temperature=fit_temperature(rows, targets))
 
 
 def spans_of(example: Example) -> tuple[Span, ...]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from tunesmith.errors import CheckpointError, ResourceError
 from tunesmith.training.optimizer import Optimizer
+from tunesmith.writing import refused
 
 KEPT = 2
 """How many checkpoints stay; the older one is there in case the disk damages the newer."""
@@ -52,10 +54,7 @@ def save_checkpoint(folder: Path, learning: Mapping[str, Tensor], optimizer: Opt
     Raises:
         ResourceError: the disk is full; the earlier checkpoints stay.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".draft-") as temporary:
-        draft = Path(temporary) / "checkpoint"
-        draft.mkdir()
+    with refused(folder), _draft_folder(folder) as draft:
         write_tensors(draft / "weights.safetensors", learning)
         write_tensors(draft / "optimizer.safetensors", optimizer.state())
         (draft / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
@@ -74,11 +73,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, draft)
     except (OSError, SafetensorError) as error:
         draft.unlink(missing_ok=True)
-        raise ResourceError(
-            f"The file could not be written: {error}",
-            where=str(path),
-            to_do="Free disk space and run: tunesmith resume.",
-        ) from error
+        what, to_do = f"The file cannot be written: {error}.", "Free disk space and run: tunesmith resume."
+        raise ResourceError(what, where=str(path), to_do=to_do) from error
     draft.replace(path)
 
 
@@ -142,6 +138,15 @@ def put_weights(kept: Mapping[str, Tensor], learning: Mapping[str, Tensor], wher
     with torch.no_grad():
         for name, tensor in learning.items():
             tensor.copy_(kept[name])
+
+
+@contextmanager
+def _draft_folder(folder: Path) -> Iterator[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".draft-") as temporary:
+        draft = Path(temporary) / "checkpoint"
+        draft.mkdir()
+        yield draft
 
 
 def _all(folder: Path) -> list[Path]:

@@ -70,8 +70,7 @@ class Validation:
                 where="training.metric",
                 to_do=f"Use one of {', '.join(metrics)}.",
             )
-        value = metrics[name]
-        return -value if name in ("mae", "rmse") else value
+        return -metrics[name] if name in ("mae", "rmse") else metrics[name]
 
 
 @dataclass(frozen=True)
@@ -178,9 +177,10 @@ class Fitting:
         metrics = self._validation.evaluate(self._learner, task, self._encoder)
         value = self._validation.chosen(metrics, task)
         log.validation(progress.step, metrics)
-        bar.validated(self._validation.metric or task.metric, abs(value))
+        name = self._validation.metric or task.metric
+        bar.validated(name, metrics[name])
         log_metrics(accelerator, {f"validation/{name}": number for name, number in metrics.items()}, progress.step)
-        if progress.best_value is None or (not math.isnan(value) and value > progress.best_value):
+        if not math.isnan(value) and (progress.best_value is None or value > progress.best_value):
             folders.checkpoints.mkdir(parents=True, exist_ok=True)
             write_tensors(folders.best, self._learner.weights.learning())
             return replace(progress, best_step=progress.step, best_value=value, waited=0)

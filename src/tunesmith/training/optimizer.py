@@ -57,6 +57,13 @@ class AdamW:
     beta2: float = 0.999
     epsilon: float = 1e-8
 
+    def __post_init__(self) -> None:
+        for name in ("beta1", "beta2"):
+            if not 0 <= self.__dict__[name] < 1:
+                raise RecipeError(f"{name} must be at least 0 and below 1.", where=f"optimizer.{name}")
+        if self.epsilon <= 0:
+            raise RecipeError("epsilon must be positive.", where="optimizer.epsilon")
+
     def build(self, groups: Sequence[Group]) -> torch.optim.Optimizer:
         """Make the optimiser."""
         parts = [{"params": list(group.tensors), "weight_decay": group.weight_decay} for group in groups]
@@ -81,6 +88,16 @@ class SGD:
 
     momentum: float = 0.9
     nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.momentum < 1:
+            raise RecipeError("momentum must be at least 0 and below 1.", where="optimizer.momentum")
+        if self.nesterov and not self.momentum:
+            raise RecipeError(
+                "nesterov looks ahead along the momentum, and there is none.",
+                where="optimizer.nesterov",
+                to_do="Set a momentum, or remove nesterov.",
+            )
 
     def build(self, groups: Sequence[Group]) -> torch.optim.Optimizer:
         """Make the optimiser."""
@@ -172,18 +189,20 @@ class Grouping:
 
     def groups(self, model: Model, learning: Mapping[str, Tensor]) -> list[Group]:
         """Sort the learning tensors by rate and decay."""
-        depth = number_of_layers(model.body)
         parts: dict[tuple[float, float], list[Tensor]] = {}
         for name, tensor in learning.items():
-            parts.setdefault((self.scale(name, model, depth), self.decay(tensor)), []).append(tensor)
+            parts.setdefault((self.scale(name, model), self.decay(tensor)), []).append(tensor)
         return [Group(tuple(tensors), scale, decay) for (scale, decay), tensors in parts.items()]
 
-    def scale(self, name: str, model: Model, depth: int) -> float:
+    def scale(self, name: str, model: Model) -> float:
         """What the learning rate of a parameter is multiplied by."""
         if name in model.lacking or not name.startswith("body."):
             return self.head_multiplier
+        if self.layer_decay == 1:
+            return 1.0
         # Lower layers hold general knowledge, so they move less.
-        return float(self.layer_decay ** (depth + 1 - layer_index(name.removeprefix("body."), model.body)))
+        below_top = number_of_layers(model.body) + 1 - layer_index(name.removeprefix("body."), model.body)
+        return float(self.layer_decay**below_top)
 
     def decay(self, tensor: Tensor) -> float:
         """The weight decay of a parameter."""
@@ -210,7 +229,7 @@ class Optimizer:
         self.sparse_table = name if rows is not None else ""
         if rows is not None:
             model.word_embeddings.sparse = True  # type: ignore[assignment]
-        self._table_scale = grouping.scale(name, model, number_of_layers(model.body)) if rows is not None else 1.0
+        self._table_scale = grouping.scale(name, model) if rows is not None else 1.0
         dense = {key: tensor for key, tensor in learning.items() if tensor is not self._table}
         self._groups = grouping.groups(model, dense)
         self._dense = settings.build(self._groups) if self._groups else None
@@ -269,9 +288,7 @@ class Optimizer:
                         if key.startswith(start) and "/rows/" not in key
                     }
                     if values:
-                        self._dense.state[tensor] = {
-                            key: v.to(tensor.device if v.ndim else v.device) for key, v in values.items()
-                        }
+                        self._dense.state[tensor] = {key: value.to(tensor.device) for key, value in values.items()}
         if self._rows is not None:
             for key, value in self._rows.state.items():
                 value.copy_(kept[f"{self.sparse_table}/rows/{key}"])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.training.loop import Step
+from tunesmith.writing import refused, written
 
 
 class RunLog:
@@ -17,7 +18,8 @@ class RunLog:
     def __init__(self, path: Path, resumed_at: int) -> None:
         self._path = path
         kept = [line for line in read_log(path) if int(line["step"]) <= resumed_at] if resumed_at else []
-        path.write_text("".join(_line(entry) for entry in kept), encoding="utf-8")
+        with written(path) as file:
+            file.writelines(_line(entry) for entry in kept)
 
     def step(self, step: Step) -> None:
         """Note an optimiser step."""
@@ -30,7 +32,7 @@ class RunLog:
 
     def write(self, entry: Mapping[str, object]) -> None:
         """Append an entry."""
-        with self._path.open("a", encoding="utf-8") as file:
+        with refused(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(_line(entry))
 
 

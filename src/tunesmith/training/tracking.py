@@ -42,7 +42,7 @@ def make_accelerator(trackers: Sequence[Tracker], folder: Path, name: str) -> Ac
 
 def announce(lines: Sequence[str]) -> None:
     """Say on standard error what a person should know before training begins."""
-    console = Console(stderr=True, soft_wrap=True)
+    console = Console(stderr=True, soft_wrap=True, emoji=False)
     for line in lines:
         console.print(line, markup=False, highlight=False)
 
@@ -80,7 +80,7 @@ def progress_bar(total: int, done: int, *, quiet: bool) -> Iterator[Bar]:
         TextColumn("left"),
     )
     # Where there is no terminal, lines are printed instead of a bar.
-    console = Console(stderr=True, soft_wrap=True)
+    console = Console(stderr=True, soft_wrap=True, emoji=False)
     with Progress(*columns, console=console, disable=quiet, transient=not console.is_terminal) as progress:
         yield Bar(progress, total, done)
 

@@ -1,0 +1,64 @@
+"""The folder of a run: where it may be, what it may replace, and whether the disk has room for it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tunesmith.errors import RecipeError
+from tunesmith.inference.artifact import need_space
+from tunesmith.writing import refused
+
+RECIPE = "recipe.yaml"
+_WRITTEN = {
+    *(RECIPE, "artifact", "checkpoints", "log.jsonl", "learning_rate.json"),
+    *("metrics.json", "predictions.jsonl", "report.html", "trackers", "wandb"),
+}
+_DRAFTS = (".artifact-", ".learning_rate.json")
+
+
+def vet(place: Path, *, overwrite: bool) -> None:
+    """See whether a run may write to `place`; nothing is changed.
+
+    Raises:
+        RecipeError: it is a file or lies in one; it holds a run and `overwrite` is not set; it holds anything else.
+    """
+    above = next(path for path in (place.absolute(), *place.absolute().parents) if path.exists())
+    if not above.is_dir():
+        raise RecipeError(
+            "The output folder's name belongs to a file.", where=str(above), to_do="Choose another --out."
+        )
+    names = sorted(path.name for path in place.iterdir()) if above == place.absolute() else []
+    if not names:
+        return
+    if not overwrite:
+        raise RecipeError(
+            "The output folder is not empty.",
+            where=str(place),
+            to_do="Use 'tunesmith resume' to go on, --overwrite to start anew, or another --out.",
+        )
+    foreign = [name for name in names if name not in _WRITTEN and not name.startswith(_DRAFTS)]
+    if foreign or RECIPE not in names:
+        strange = f"it holds '{foreign[0]}', which no run writes" if foreign else f"it has no {RECIPE}"
+        raise RecipeError(
+            f"--overwrite replaces an earlier run only, and this folder is none: {strange}.",
+            where=str(place),
+            to_do="Choose another --out, or empty the folder yourself.",
+        )
+
+
+def begin(place: Path, recipe: str, size: int) -> None:
+    """Empty the folder, or make it, and put the recipe into it.
+
+    Raises:
+        ResourceError: the disk has fewer than `size` bytes left, or the folder cannot be written.
+    """
+    need_space(next(path for path in (place.absolute(), *place.absolute().parents) if path.is_dir()), size)
+    with refused(place, to_do="Choose another --out folder."):
+        place.mkdir(parents=True, exist_ok=True)
+        for path in place.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        (place / RECIPE).write_text(recipe, encoding="utf-8")

@@ -1,0 +1,35 @@
+"""What the settings that all tasks share may be."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from tunesmith.errors import RecipeError
+
+
+def check_labels(labels: Sequence[str]) -> None:
+    """See that each label is named once and none is empty.
+
+    Raises:
+        RecipeError: otherwise.
+    """
+    twice = [label for label, count in Counter(labels).items() if count > 1]
+    if twice or "" in labels:
+        what = f"The label '{twice[0]}' stands twice." if twice else "A label must not be empty."
+        raise RecipeError(what, where="task.labels", to_do="Name each label once.")
+
+
+def check_numbers(*, label_smoothing: float, max_length: int, stride: int, temperature: float) -> None:
+    """See that the numbers lie where they have a sense.
+
+    Raises:
+        RecipeError: one does not.
+    """
+    if not 0 <= label_smoothing < 1:
+        raise RecipeError("label_smoothing must be at least 0 and below 1.", where="task.label_smoothing")
+    for name, value in (("max_length", max_length), ("stride", stride)):
+        if value < 0:
+            raise RecipeError(f"{name} must not be negative.", where=f"task.{name}")
+    if temperature <= 0:
+        raise RecipeError("temperature must be positive.", where="task.temperature")

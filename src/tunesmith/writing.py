@@ -1,0 +1,42 @@
+"""Files that appear whole or not at all, and what is said when the disk does not take them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from tunesmith.errors import ResourceError
+
+
+@contextmanager
+def written(path: Path, *, to_do: str = "Free disk space, or choose another --out.") -> Iterator[IO[str]]:
+    """A text file that appears at `path` when the block ends well, and not at all otherwise.
+
+    Raises:
+        ResourceError: it cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        with refused(path, to_do=to_do):
+            with draft.open("w", encoding="utf-8") as file:
+                yield file
+            draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def refused(path: Path, *, to_do: str = "Free disk space and run: tunesmith resume.") -> Iterator[None]:
+    """A block that writes to `path`.
+
+    Raises:
+        ResourceError: the system does not let it: no space, no permission, no such folder.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ResourceError(
+            f"The file cannot be written: {error.strerror or error}.", where=str(path), to_do=to_do
+        ) from error

@@ -1,0 +1,64 @@
+"""Where a run may write, and what it never replaces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tunesmith import run_folder
+from tunesmith.errors import RecipeError, ResourceError
+
+
+def earlier_run(folder: Path) -> Path:
+    """A folder as a run leaves it."""
+    (folder / "artifact").mkdir(parents=True)
+    (folder / ".artifact-x1").mkdir()
+    for name in ("recipe.yaml", "log.jsonl", "metrics.json"):
+        (folder / name).write_text("old", encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["new", "one/below/another"])
+def test_a_new_folder_is_made_with_the_recipe_in_it(name: str, tmp_path: Path) -> None:
+    run_folder.vet(tmp_path / name, overwrite=False)
+    assert not (tmp_path / name).exists()
+    run_folder.begin(tmp_path / name, "task: x\n", 1)
+    assert (tmp_path / name / "recipe.yaml").read_text(encoding="utf-8") == "task: x\n"
+
+
+def test_an_earlier_run_is_replaced_only_when_that_was_asked(tmp_path: Path) -> None:
+    folder = earlier_run(tmp_path / "run")
+    with pytest.raises(RecipeError, match="not empty"):
+        run_folder.vet(folder, overwrite=False)
+    run_folder.vet(folder, overwrite=True)
+    run_folder.begin(folder, "new", 1)
+    assert {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()} == {"recipe.yaml": "new"}
+
+
+@pytest.mark.parametrize("foreign", ["thesis.docx", "src", "runs"])
+def test_what_no_run_writes_is_never_removed(foreign: str, tmp_path: Path) -> None:
+    folder = earlier_run(tmp_path / "run")
+    (folder / foreign).mkdir()
+    with pytest.raises(RecipeError, match=f"it holds '{foreign}'"):
+        run_folder.vet(folder, overwrite=True)
+
+
+def test_a_folder_without_a_recipe_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "artifact").mkdir()
+    with pytest.raises(RecipeError, match=r"it has no recipe\.yaml"):
+        run_folder.vet(tmp_path, overwrite=True)
+
+
+@pytest.mark.parametrize("below", ["taken", "taken/run"])
+def test_a_file_is_no_folder(below: str, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("mine", encoding="utf-8")
+    with pytest.raises(RecipeError, match="belongs to a file"):
+        run_folder.vet(tmp_path / below, overwrite=True)
+
+
+def test_too_small_a_disk_is_seen_before_anything_is_removed(tmp_path: Path) -> None:
+    folder = earlier_run(tmp_path / "run")
+    with pytest.raises(ResourceError, match="MB are needed"):
+        run_folder.begin(folder, "new", 1 << 60)
+    assert (folder / "recipe.yaml").read_text(encoding="utf-8") == "old"
