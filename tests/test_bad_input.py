@@ -370,6 +370,35 @@ def artifact_of_a_later_format(f: Path, run: Path, m: pytest.MonkeyPatch) -> tup
     return predict_with(folder), "format 99"
 
 
+def folder_in_the_artifact(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    folder = spoiled_artifact(f, run)
+    (folder / "more").mkdir()
+    return predict_with(folder), "'more', which is no plain file"
+
+
+def link_in_the_artifact(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    folder = spoiled_artifact(f, run)
+    (folder / "tokenizer.json").rename(f / "elsewhere.json")
+    (folder / "tokenizer.json").symlink_to(f / "elsewhere.json")
+    return predict_with(folder), "'tokenizer.json', which is no plain file"
+
+
+def artifact_that_says_too_little(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    folder = spoiled_artifact(f, run)
+    description = json.loads((folder / "artifact.json").read_text(encoding="utf-8"))
+    del description["pooling"]
+    (folder / "artifact.json").write_text(json.dumps(description), encoding="utf-8")
+    artifacts.seal(folder)
+    return predict_with(folder), "has no 'pooling'"
+
+
+def artifact_whose_model_has_no_sense(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    folder = spoiled_artifact(f, run)
+    edited_json(folder / "config.json", num_attention_heads=7)
+    artifacts.seal(folder)
+    return predict_with(folder), "configuration is not usable"
+
+
 def too_small_a_disk_for_a_run(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
     usage = shutil.disk_usage(f)._replace(free=2_000_000)
     m.setattr("shutil.disk_usage", lambda _folder: usage)
@@ -402,7 +431,8 @@ SITUATIONS: list[Situation] = [
     checkpoint_of_another_recipe, folder_that_is_no_artifact, changed_weights, pickle_in_the_artifact,
     missing_file_in_the_artifact, remote_code_in_the_artifact, relabelled_artifact, artifact_of_a_later_format,
     overwriting_a_folder_that_is_no_run, output_that_is_a_file, name_that_leads_elsewhere,
-    positive_class_that_is_none, no_disk_space, too_small_a_disk_for_a_run, tracker_that_is_not_installed,
+    positive_class_that_is_none, folder_in_the_artifact, link_in_the_artifact, artifact_that_says_too_little,
+    artifact_whose_model_has_no_sense, no_disk_space, too_small_a_disk_for_a_run, tracker_that_is_not_installed,
 ]  # fmt: skip
 
 

@@ -95,6 +95,9 @@ def predict(
         Path | None, typer.Option(help="A file of texts (CSV, JSONL, ...); answers are written as JSON lines.")
     ] = None,
     column: Annotated[str, typer.Option(help="The file's text column, if it is not found by its name.")] = "",
+    encoding: Annotated[str, typer.Option(help="The file's encoding, for example gb18030.")] = "utf-8",
+    separator: Annotated[str, typer.Option(help="What parts the file's columns, if its name does not say.")] = "",
+    header: Annotated[str, typer.Option(help="Names of the file's columns, if it has no header: text,source")] = "",
     out: Annotated[Path | None, typer.Option(help="Where to write the answers; standard output if left out.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -105,8 +108,10 @@ def predict(
         console.show_predictions(examples, predictor.predict(examples), as_json=as_json)
     if file is not None:
         tally = Tally()
-        examples_of_file = iterate(Source(path=str(file), text=column), tally)
-        console.write_lines((prediction_row(answer) for answer in predictor.stream(examples_of_file)), out)
+        names = tuple(name.strip() for name in header.split(",")) if header else ()
+        source = Source(path=str(file), text=column, encoding=encoding, separator=separator, header=names)
+        answers = predictor.stream(iterate(source, tally))
+        console.write_lines((prediction_row(answer) for answer in answers), out)
         console.warn(tally.findings())
     if not text and file is None:
         raise TunesmithError("There is nothing to answer.", where="predict", to_do="Give --text or --file.")

@@ -169,6 +169,10 @@ def show_evaluation(judgement: Judgement, *, as_json: bool) -> None:
         return
     console = _console()
     console.print(metrics_table(judgement.split))
+    for note in judgement.notes:
+        console.print(f"[yellow]note[/] {escape(note)}", highlight=False)
+    if judgement.comparisons:
+        console.print(f"Compared on {judgement.compared} examples that neither model learnt from:", highlight=False)
     for item in judgement.comparisons:
         gap = item.difference
         console.print(

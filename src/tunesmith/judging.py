@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from tunesmith.data.checks import label_names
 from tunesmith.data.dataset import Data
+from tunesmith.data.duplicates import text_key
 from tunesmith.data.records import Example
-from tunesmith.errors import ArtifactError, DataError
+from tunesmith.data.splits import fingerprint
+from tunesmith.errors import ArtifactError, DataError, TunesmithError
 from tunesmith.evaluation.intervals import Comparison, compare
 from tunesmith.evaluation.report import SplitReport, evaluate_split
 from tunesmith.experiment import Experiment
+from tunesmith.inference.artifact import read_description
 from tunesmith.inference.predictor import Predictor
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """The result on a split, and the paired comparison with another artifact (empty without one)."""
+    """The result on a split, the paired comparison with another artifact (empty without one), and what to know of both.
+
+    `compared` is the number of examples of the comparison: those that neither model learnt from.
+    """
 
     split: SplitReport
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[Comparison, ...] = ()
+    compared: int = 0
+    notes: tuple[str, ...] = ()
 
     def plain(self) -> dict[str, object]:
         """The judgement as plain values."""
@@ -29,52 +38,158 @@ class Judgement:
             "examples": self.split.size,
             "metrics": {name: asdict(estimate) for name, estimate in self.split.metrics.items()},
             "comparisons": [asdict(comparison) for comparison in self.comparisons],
+            "compared": self.compared,
+            "notes": list(self.notes),
         }
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An artifact with the recipe and the fingerprints of the data that it was made from."""
+
+    folder: Path
+    predictor: Predictor
+    experiment: Experiment
+    fingerprints: Mapping[str, str]
+
+    @classmethod
+    def load(cls, folder: Path) -> Candidate:
+        """Load an artifact.
+
+        Raises:
+            ArtifactError: it cannot be loaded.
+        """
+        predictor = Predictor.load(folder)
+        experiment = Experiment.from_yaml(folder / "recipe.yaml")
+        fingerprints = read_description(folder)["data_fingerprints"]
+        assert isinstance(fingerprints, Mapping)
+        return cls(folder, predictor, experiment, fingerprints)
+
+    def learnt(self) -> frozenset[int] | None:
+        """The keys of the texts that it was trained on or chosen by; None where these cannot be read any more."""
+        try:
+            splits = self.experiment.data.load(self.predictor.task.label_kind, self.experiment.seed).splits.named()
+        except TunesmithError:
+            return None
+        used = {name: splits.get(name, ()) for name in ("train", "validation") if name in self.fingerprints}
+        if any(fingerprint(examples) != self.fingerprints[name] for name, examples in used.items()):
+            return None
+        return frozenset(text_key(example.text) for examples in used.values() for example in examples)
 
 
 def judge_artifact(folder: Path, data: str, against: Path | None) -> Judgement:
     """Measure an artifact on `data` (a file, or the recipe's test split if empty), and against another artifact.
 
+    The comparison leaves out the examples that one of the two learnt from; it says how many.
+
     Raises:
         ArtifactError: an artifact cannot be loaded, or the two have different labels.
-        DataError: there is no labelled example to judge by.
+        DataError: there is no labelled example to judge by, or the recipe's test split is not what it was.
     """
-    predictor = Predictor.load(folder)
-    experiment = Experiment.from_yaml(folder / "recipe.yaml")
-    name, examples = examples_to_judge(experiment, data)
-    predictions = predictor.predict(examples)
+    ours = Candidate.load(folder)
+    theirs = None if against is None else Candidate.load(against)
+    if theirs is not None:
+        see_same_labels(ours, theirs)
+    name, examples = examples_to_judge(ours, data)
+    notes = unknown_labels(ours.predictor.task.labels, examples)
+    predictions = ours.predictor.predict(examples)
     split = evaluate_split(
-        name, predictor.task, examples, predictions, seed=experiment.seed, resamples=experiment.evaluation.resamples
+        name,
+        ours.predictor.task,
+        examples,
+        predictions,
+        seed=ours.experiment.seed,
+        resamples=ours.experiment.evaluation.resamples,
     )
-    if against is None:
-        return Judgement(split, ())
-    other = Predictor.load(against)
-    if set(other.task.labels) != set(predictor.task.labels) or other.task.label_kind != predictor.task.label_kind:
+    if theirs is None:
+        # The recipe's own test split was compared with its training split before the run.
+        found = overlaps([ours], examples)[1] if data else []
+        return Judgement(split, notes=(*notes, *found))
+    fresh, found = overlaps([ours, theirs], examples)
+    if not fresh:
+        raise DataError(
+            "Every example was learnt from by one of the two models, so there is nothing fair to compare them on.",
+            where=name,
+            to_do="Give --data FILE with examples that are new to both.",
+        )
+    judged = [examples[place] for place in fresh]
+    one = ours.predictor.task.measures(judged, [predictions[place] for place in fresh])
+    other = {m.name: m for m in ours.predictor.task.measures(judged, theirs.predictor.predict(judged))}
+    comparisons = tuple(
+        compare(measure, other[measure.name], seed=ours.experiment.seed) for measure in one if measure.name in other
+    )
+    return Judgement(split, comparisons, len(fresh), (*notes, *found))
+
+
+def see_same_labels(ours: Candidate, theirs: Candidate) -> None:
+    """See that the answers of two artifacts mean the same.
+
+    Raises:
+        ArtifactError: they do not.
+    """
+    one, other = ours.predictor.task, theirs.predictor.task
+    if set(one.labels) != set(other.labels) or one.label_kind != other.label_kind:
         raise ArtifactError(
             "The two artifacts have different labels, so their answers cannot be compared.",
-            where=f"{folder} and {against}",
+            where=f"{ours.folder} and {theirs.folder}",
             to_do="Compare models of the same task.",
         )
-    theirs = {measure.name: measure for measure in predictor.task.measures(examples, other.predict(examples))}
-    ours = predictor.task.measures(examples, predictions)
-    return Judgement(
-        split,
-        tuple(
-            compare(measure, theirs[measure.name], seed=experiment.seed) for measure in ours if measure.name in theirs
-        ),
-    )
 
 
-def examples_to_judge(experiment: Experiment, data: str) -> tuple[str, Sequence[Example]]:
+def examples_to_judge(candidate: Candidate, data: str) -> tuple[str, Sequence[Example]]:
     """The examples of a file, or of the recipe's test (or else validation) split.
 
     The file is read as the recipe reads its own, except for its format.
     """
+    experiment, kind = candidate.experiment, candidate.predictor.task.label_kind
     if data:
-        chosen: Data = replace(experiment.data, name="", train="", validation="", test=data, format="auto")
-        return Path(data).name, chosen.load_split("test", experiment.task.label_kind).examples
-    splits = experiment.data.load(experiment.task.label_kind, experiment.seed).splits
+        chosen: Data = replace(experiment.data.resolved(), name="", train="", validation="", test=data, format="auto")
+        return Path(data).name, chosen.load_split("test", kind).examples
+    splits = experiment.data.load(kind, experiment.seed).splits
     for name, examples in (("test", splits.test), ("validation", splits.validation)):
         if len(examples):
+            if fingerprint(examples) != candidate.fingerprints.get(name):
+                raise DataError(
+                    f"The {name} examples are not those that the artifact was judged on: a file has changed since.",
+                    where=f"data.{name}",
+                    to_do="Put the file back as it was, or judge on the new one with --data FILE.",
+                )
             return name, examples
     raise DataError("The recipe has no test or validation split.", where="data", to_do="Give --data FILE.")
+
+
+def unknown_labels(known: Sequence[str], examples: Sequence[Example]) -> list[str]:
+    """A sentence on examples with labels that the model cannot answer; nothing where there are none.
+
+    Raises:
+        DataError: no example has only labels that the model knows.
+    """
+    strange = [example for example in examples if known and set(label_names(example)) - set(known)]
+    if not strange:
+        return []
+    labels = sorted({label for example in strange for label in label_names(example)} - set(known))
+    shown = ", ".join(f"'{label}'" for label in labels[:3]) + (" ..." if len(labels) > 3 else "")
+    if len(strange) == len(examples):
+        raise DataError(
+            f"The model knows none of these labels: {shown}.",
+            where=strange[0].origin or strange[0].id,
+            to_do=f"Its labels are {', '.join(known[:8])}. Map the file's labels to these.",
+        )
+    return [f"{len(strange)} examples have labels that the model does not know ({shown}): no answer can be right."]
+
+
+def overlaps(candidates: Sequence[Candidate], examples: Sequence[Example]) -> tuple[list[int], list[str]]:
+    """The places of the examples that are new to all candidates, and a sentence on each candidate that knows some."""
+    keys = [text_key(example.text) for example in examples]
+    old: set[int] = set()
+    said = []
+    for candidate in candidates:
+        learnt = candidate.learnt()
+        if learnt is None:
+            said.append(f"Whether {candidate.folder} learnt from these examples is not known: its data cannot be read.")
+            continue
+        places = {place for place, key in enumerate(keys) if key in learnt}
+        if places:
+            said.append(f"{candidate.folder} was trained on or chosen by {len(places)} of the {len(examples)} texts.")
+        old |= places
+    return [place for place in range(len(examples)) if place not in old], said

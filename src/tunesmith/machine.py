@@ -6,10 +6,14 @@ import os
 import platform
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+
+from tunesmith.errors import ResourceError
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,21 @@ def peak_memory_bytes() -> int:
         return torch.cuda.max_memory_allocated()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+@contextmanager
+def enough_memory(to_do: str) -> Iterator[None]:
+    """A block whose tensors may not fit.
+
+    Raises:
+        ResourceError: they do not; `to_do` says what would help.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
+            raise ResourceError("There is not enough memory.", where=error.__class__.__name__, to_do=to_do) from error
+        raise
 
 
 class EnergyMeter:

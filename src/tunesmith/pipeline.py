@@ -20,7 +20,8 @@ from tunesmith.inference.artifact import Origin, save_artifact
 from tunesmith.inference.parity import prove_reload
 from tunesmith.inference.predictor import Predictor, best_device
 from tunesmith.machine import EnergyMeter, has_bf16, peak_memory_bytes
-from tunesmith.models.backbone import enable_gradient_checkpointing, load
+from tunesmith.models.anatomy import enable_gradient_checkpointing
+from tunesmith.models.backbone import load
 from tunesmith.models.catalogue import locate
 from tunesmith.models.model import Model
 from tunesmith.preparation import Prepared, prepare, stop_at_errors

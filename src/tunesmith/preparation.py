@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tunesmith.data.checks import check
+from tunesmith.data.checks import check, label_names
 from tunesmith.data.encoding_checks import TokenCount, check_encoding
-from tunesmith.data.records import Finding, Splits
+from tunesmith.data.records import Example, Finding, Splits
 from tunesmith.data.splits import fingerprint
 from tunesmith.errors import DataError, RecipeError
 from tunesmith.experiment import Experiment
@@ -63,16 +63,37 @@ def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Fi
     task = experiment.task.prepared(splits.train, backbone.tokenizer)
     encoder = TextEncoder.of(backbone.tokenizer, window(task, backbone), backbone.prefix)
     found = list(findings)
-    # Labels that training lacks have no number; the finding names them and stops the run.
-    unseen = bool(task.labels) and any(finding.code == "unseen_labels" for finding in findings)
     encoded: dict[str, list[Encoded]] = {}
     for name, examples in splits.named().items():
-        if unseen and name != "train":
-            continue
-        encoded[name] = [task.encode(example, encoder) for example in examples]
+        encoded[name] = [encode(task, example, encoder, is_train=name == "train") for example in examples]
         counts = [count_of(item, task) for item in encoded[name]]
         found += check_encoding(examples, counts, max_length=encoder.max_length, split=name)
+    found += too_long(splits.train, encoded["train"], experiment.training.max_tokens)
     return Prepared(splits, tuple(found), backbone, task, encoder, encoded)
+
+
+def encode(task: Task, example: Example, encoder: TextEncoder, *, is_train: bool) -> Encoded:
+    """The example as pieces, without a target where it is not for training and has a label that the task lacks.
+
+    Such a label is a finding; where the recipe accepts it, no answer to its example can be right.
+    """
+    is_foreign = not is_train and task.labels and not set(label_names(example)) <= set(task.labels)
+    return task.encode(replace(example, label=None) if is_foreign else example, encoder)
+
+
+def too_long(examples: Sequence[Example], encoded: Sequence[Encoded], max_tokens: int) -> list[Finding]:
+    """A warning about training texts that alone are more than a micro-batch should be."""
+    long = [place for place, item in enumerate(encoded) if len(item.pieces) * item.longest > max_tokens]
+    if not long:
+        return []
+    shown = tuple(
+        f"{encoded[place].tokens:,} tokens ({examples[place].origin or examples[place].id})" for place in long[:3]
+    )
+    message = (
+        f"{len(long):,} training texts have more than training.max_tokens ({max_tokens:,}) tokens; each is learnt from "
+        "whole and alone, which takes as much more memory."
+    )
+    return [Finding("beyond_max_tokens", "warning", message, len(long), shown)]
 
 
 def window(task: Task, backbone: Backbone) -> int:
@@ -98,7 +119,7 @@ def window(task: Task, backbone: Backbone) -> int:
 
 def count_of(item: Encoded, task: Task) -> TokenCount:
     """What the checks need to know of an encoded example."""
-    trainable = 0 if item.target is None else len(item.units) if task.label_kind == "spans" else 1
+    trainable = len(item.units) if task.label_kind == "spans" else 1
     return TokenCount(tokens=item.tokens, unknown=item.unknown, trainable=trainable, lost_spans=item.lost)
 
 

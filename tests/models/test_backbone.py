@@ -31,19 +31,16 @@ from transformers import (
 
 from tests.conftest import SIZES, build_tokenizer, save_tiny
 from tunesmith.errors import ModelError, RecipeError
-from tunesmith.models.backbone import (
-    Backbone,
+from tunesmith.models.anatomy import (
     attention_projections,
     body_dropout,
     enable_gradient_checkpointing,
     extend_token_types,
     layer_index,
-    load,
-    load_saved,
     number_of_layers,
-    save_tokenizer,
     set_dropout,
 )
+from tunesmith.models.backbone import Backbone, load, load_saved, save_tokenizer
 from tunesmith.models.catalogue import locate
 
 VOCABULARY = len(build_tokenizer())

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from tests.builders import TASK_CASES, build_learner, build_material, build_model, run_steps
-from tunesmith.errors import TrainingError
+from tunesmith.errors import ResourceError, TrainingError
 from tunesmith.models.model import Model
 from tunesmith.tasks import Task
-from tunesmith.tasks.encoding import TextEncoder
-from tunesmith.training.objectives import FGM
+from tunesmith.tasks.encoding import Batch, TextEncoder
+from tunesmith.training.objectives import FGM, Loss
 from tunesmith.training.optimizer import SGD
 
 
@@ -101,3 +101,18 @@ def test_bf16_trains_to_nearly_the_same_loss_and_keeps_fp32_weights(tiny_model_f
         learner.weights.finish()
         assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
+
+
+def test_too_little_memory_says_what_would_help(tiny_model_folder: Path) -> None:
+    class Hungry:
+        def __call__(self, model: Model, batch: Batch, loss: Loss) -> torch.Tensor:
+            return torch.empty(1 << 50)
+
+        def check(self, model: Model) -> None:
+            pass
+
+    examples = TASK_CASES["single_label"][1]
+    model, task, encoder = fresh(tiny_model_folder, "single_label")
+    with pytest.raises(ResourceError, match="not enough memory") as error:
+        run_steps(build_learner(model, Hungry()), build_material(task, encoder, examples), steps=1, rate=1e-3)
+    assert "4 windows of" in error.value.to_do

@@ -24,6 +24,7 @@ FORMAT = 1
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "artifact.json"
 MANIFEST = "manifest.json"
+_KEYS = ("task", "schema_sha256", "pooling", "prefix", "max_length", "data_fingerprints")
 _CODE = {".py", ".pkl", ".pickle", ".pt", ".pth", ".bin", ".so", ".joblib", ".npy"}
 
 
@@ -153,6 +154,12 @@ def verify(folder: Path) -> Mapping[str, object]:
     manifest = _read_json(folder / MANIFEST)
     present = {path.name for path in folder.iterdir()} - {MANIFEST}
     for name in sorted(present):
+        if (folder / name).is_symlink() or not (folder / name).is_file():
+            raise ArtifactError(
+                f"The artifact holds '{name}', which is no plain file.",
+                where=str(folder),
+                to_do="Copy the artifact again from where it was made.",
+            )
         if Path(name).suffix in _CODE:
             raise ArtifactError(
                 f"The artifact holds '{name}', which could run code when loaded.",
@@ -173,20 +180,26 @@ def verify(folder: Path) -> Mapping[str, object]:
                 where=str(folder / name),
                 to_do="Copy the artifact again from where it was made.",
             )
-    description = _read_json(folder / DESCRIPTION)
+    description = read_description(folder)
     if description.get("format") != FORMAT:
         raise ArtifactError(
             f"The artifact has format {description.get('format')}; this version reads {FORMAT}.",
             where=str(folder),
             to_do="Load it with the version of Tunesmith that wrote it.",
         )
-    if "auto_map" in _read_json(folder / "config.json"):
+    lacking = [key for key in _KEYS if key not in description]
+    if lacking:
         raise ArtifactError(
-            "The model's configuration asks for code of its own.",
-            where=str(folder / "config.json"),
-            to_do="Do not load it; Tunesmith runs no remote code.",
+            f"The artifact's description has no '{lacking[0]}'.",
+            where=str(folder / DESCRIPTION),
+            to_do="Copy the artifact again from where it was made.",
         )
     return description
+
+
+def read_description(folder: Path) -> dict[str, object]:
+    """What an artifact says of itself: task, labels, base model, fingerprints of its data, versions."""
+    return _read_json(folder / DESCRIPTION)
 
 
 def _task(description: Mapping[str, object], folder: Path) -> Task:

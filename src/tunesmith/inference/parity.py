@@ -17,6 +17,7 @@ from torch import Tensor
 from tunesmith.data.records import Example
 from tunesmith.errors import ArtifactError
 from tunesmith.inference.predictor import Predictor
+from tunesmith.writing import refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +34,8 @@ def prove_reload(predictor: Predictor, artifact: Path, examples: Sequence[Exampl
     Raises:
         ArtifactError: the process failed, or a logit differs.
     """
-    encoded = [predictor.task.encode(example, predictor.encoder) for example in examples]
-    expected = predictor.logits(encoded)
-    with tempfile.TemporaryDirectory() as folder:
+    expected = predictor.logits(predictor.encode(examples))
+    with refused(Path(tempfile.gettempdir())), tempfile.TemporaryDirectory() as folder:
         texts = Path(folder) / "texts.json"
         texts.write_text(json.dumps([{"text": e.text, "words": e.words} for e in examples]), encoding="utf-8")
         found_at = Path(folder) / "logits.safetensors"
@@ -83,7 +83,7 @@ def main(artifact: str, texts: str, result: str, device: str, threads: str) -> N
         Example(str(n), row["text"], words=None if row["words"] is None else tuple(map(tuple, row["words"])))
         for n, row in enumerate(rows)
     ]
-    logits = predictor.logits([predictor.task.encode(example, predictor.encoder) for example in examples])
+    logits = predictor.logits(predictor.encode(examples))
     save_file({str(number): row.contiguous() for number, row in enumerate(logits)}, result)
 
 

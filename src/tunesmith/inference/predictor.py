@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -11,10 +12,14 @@ from torch import Tensor
 
 from tunesmith.data.records import Example, Prediction
 from tunesmith.inference.artifact import Loaded, load_artifact
+from tunesmith.machine import enough_memory
 from tunesmith.models.model import Model
 from tunesmith.tasks import Task
 from tunesmith.tasks.batches import by_length, cut
 from tunesmith.tasks.encoding import Encoded, TextEncoder
+
+CHUNK = 4096
+"""Examples whose logits are held at once: enough for batches of like length, few enough for any machine's memory."""
 
 
 class Predictor:
@@ -49,18 +54,26 @@ class Predictor:
         return cls(loaded.model.eval(), loaded.task, loaded.encoder)
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
-        """Answer each example, in the order given."""
-        encoded = [self.task.encode(example, self.encoder) for example in examples]
-        return self.decode(examples, encoded, self.logits(encoded))
+        """Answer each example, in the order given; labels are not looked at."""
+        answers: list[Prediction] = []
+        for start in range(0, len(examples), CHUNK):
+            part = examples[start : start + CHUNK]
+            encoded = self.encode(part)
+            answers += self.decode(part, encoded, self.logits(encoded))
+        return answers
+
+    def encode(self, examples: Iterable[Example]) -> list[Encoded]:
+        """The examples' texts as pieces, without targets."""
+        return [self.task.encode(replace(example, label=None), self.encoder) for example in examples]
 
     def predict_texts(self, texts: Sequence[str]) -> list[Prediction]:
         """Answer each text; the ids are the texts' numbers, from 1."""
         return self.predict([Example(str(number), text) for number, text in enumerate(texts, 1)])
 
-    def stream(self, examples: Iterable[Example], chunk: int = 2048) -> Iterator[Prediction]:
-        """Answer examples as they come, holding at most `chunk` of them."""
+    def stream(self, examples: Iterable[Example]) -> Iterator[Prediction]:
+        """Answer examples as they come, holding a few thousand of them at most."""
         waiting = iter(examples)
-        while held := list(islice(waiting, chunk)):
+        while held := list(islice(waiting, CHUNK)):
             yield from self.predict(held)
 
     def logits(self, encoded: Sequence[Encoded]) -> list[Tensor]:
@@ -72,7 +85,9 @@ class Predictor:
         with torch.inference_mode():
             for numbers in cut(by_length(encoded), encoded, max_examples=512, max_tokens=self._batch_tokens):
                 batch = self.task.collate([encoded[number] for number in numbers], pad_id).to(self.model.device)
-                for number, row in zip(numbers, self.task.infer(self.model(batch), batch), strict=True):
+                with enough_memory("Shorten the longest texts, or use a machine with more memory."):
+                    rows = self.task.infer(self.model(batch), batch)
+                for number, row in zip(numbers, rows, strict=True):
                     found[number] = row
         self.model.train(was_training)
         return [row for row in found if row is not None]

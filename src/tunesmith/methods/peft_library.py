@@ -10,7 +10,7 @@ from torch import nn
 
 from tunesmith.errors import RecipeError
 from tunesmith.methods.selective import learn_only
-from tunesmith.models.backbone import attention_projections
+from tunesmith.models.anatomy import attention_projections
 from tunesmith.models.model import Model
 
 

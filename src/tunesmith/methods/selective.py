@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tunesmith.errors import RecipeError
-from tunesmith.models.backbone import layer_index, number_of_layers
+from tunesmith.models.anatomy import layer_index, number_of_layers
 from tunesmith.models.model import Model
 
 

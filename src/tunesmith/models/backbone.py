@@ -1,4 +1,4 @@
-"""Pre-trained bodies with their tokenizers: the only file that knows how transformers names things."""
+"""Pre-trained bodies with their tokenizers: found, vetted and loaded."""
 
 from __future__ import annotations
 
@@ -25,20 +25,11 @@ from transformers import (
 from transformers.models.auto import modeling_auto as kinds
 from transformers.utils import logging as transformers_logging
 
-from tunesmith.errors import ModelError, RecipeError, import_extra
+from tunesmith.errors import ModelError, import_extra
+from tunesmith.models.anatomy import set_dropout
 from tunesmith.models.catalogue import ModelFolder
 from tunesmith.models.packages import check_weights, config_kind
 
-# Of BERT and its kin; DistilBERT; Llama and its kin (attention alone); ModernBERT; GPT-2.
-_DROPOUT_FIELDS = (
-    *("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"),
-    *("embedding_dropout", "mlp_dropout", "embd_pdrop", "attn_pdrop", "resid_pdrop"),
-)
-_LAYER_LISTS = ("encoder.layer", "transformer.layer", "encoder.layers", "layers", "layer", "h")
-_ATTENTION_PAIRS = (
-    *(("query", "value"), ("q_lin", "v_lin"), ("query_proj", "value_proj")),
-    *(("q_proj", "v_proj"), ("attn.q", "attn.v"), ("Wqkv",)),
-)
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 _LOADING_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, StrictDataclassError)
 _AGAIN = "Download the model again."
@@ -107,7 +98,12 @@ def load_saved(folder: Path, *, pooling: str) -> Backbone:
     """
     config = read_config(folder)
     options: dict[str, Any] = {"dtype": torch.float32, **_without_pooler(_body_class(config, folder))}
-    module: PreTrainedModel = AutoModel.from_config(config, **options)  # type: ignore[no-untyped-call]
+    try:
+        with _quietly():
+            module: PreTrainedModel = AutoModel.from_config(config, **options)  # type: ignore[no-untyped-call]
+    except _LOADING_ERRORS as error:
+        what = f"The model's configuration is not usable: {_reason(error)}"
+        raise _refusal(what, folder / "config.json", _AGAIN) from error
     tokenizer = load_tokenizer(folder)
     length = usable_length(module, tokenizer)
     return Backbone(module, tokenizer, frozenset(), int(config.hidden_size), length, pooling, "", str(folder))
@@ -132,6 +128,8 @@ def read_config(folder: Path, gguf: str = "") -> PretrainedConfig:
             config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options)
     except _LOADING_ERRORS as error:
         raise _refusal(f"The model's configuration is not usable: {_reason(error)}", path, _AGAIN) from error
+    # A configuration can name attention that transformers would download and run; the choice is made here.
+    config._attn_implementation = None
     return cast(PretrainedConfig, config)
 
 
@@ -237,103 +235,6 @@ def _natural_pooling(config: PretrainedConfig) -> str:
     is_causal = type(config) in kinds.MODEL_FOR_CAUSAL_LM_MAPPING
     is_decoder = is_causal and type(config) not in kinds.MODEL_FOR_MASKED_LM_MAPPING
     return "last" if is_decoder else "cls"
-
-
-def set_dropout(config: PretrainedConfig, value: float) -> None:
-    """Set every dropout that the model has.
-
-    Raises:
-        RecipeError: it has none.
-    """
-    names = [name for name in _DROPOUT_FIELDS if name in config.to_dict()]
-    if not names:
-        what = f"A model of type '{config.model_type}' has no dropout in its layers."
-        raise RecipeError(what, where="model.dropout", to_do="Leave model.dropout out.")
-    for name in names:
-        setattr(config, name, value)
-
-
-def body_dropout(module: PreTrainedModel) -> float:
-    """The dropout that the body was trained with; the head takes the same."""
-    settings = module.config.to_dict()
-    return next((float(settings[name]) for name in _DROPOUT_FIELDS if isinstance(settings.get(name), float)), 0.0)
-
-
-def enable_gradient_checkpointing(module: PreTrainedModel) -> None:
-    """Compute activations again in the backward pass instead of keeping them.
-
-    Raises:
-        RecipeError: this kind of model cannot.
-    """
-    # Renamed within transformers 5, where the old name warns.
-    enable = getattr(module, "activation_checkpointing_enable", None) or module.gradient_checkpointing_enable
-    try:
-        enable({"use_reentrant": False})
-    except ValueError as error:
-        what, where = f"A {type(module).__name__} cannot compute activations again.", "training.gradient_checkpointing"
-        raise RecipeError(what, where=where, to_do="Leave it out, or choose another model.") from error
-
-
-def embedding_block(module: nn.Module) -> nn.Module | None:
-    """The module that turns ids into normalised embeddings, where the body has such a one."""
-    return dict(module.named_children()).get("embeddings")
-
-
-def _layer_list(module: nn.Module) -> tuple[str, nn.ModuleList]:
-    named = dict(module.named_modules())
-    for name in _LAYER_LISTS:
-        if isinstance(found := named.get(name), nn.ModuleList):
-            return name, found
-    what = f"The layers of a {type(module).__name__} are not known to Tunesmith."
-    raise ModelError(what, where="model", to_do="Use method: full without layer_decay.")
-
-
-def number_of_layers(module: nn.Module) -> int:
-    """How many layers the body has."""
-    return len(_layer_list(module)[1])
-
-
-def layer_index(parameter: str, module: nn.Module) -> int:
-    """0 for embeddings (of words, places, distances), 1 to L for the layers from below, L + 1 for anything else."""
-    name, layers = _layer_list(module)
-    if parameter.startswith(f"{name}."):
-        return int(parameter.removeprefix(f"{name}.").split(".")[0]) + 1
-    owner = parameter.rpartition(".")[0]
-    # DeBERTa normalises its embeddings of distances, which every layer reads, under this name.
-    is_below = "embed" in parameter or owner == "encoder.LayerNorm"
-    return 0 if is_below or isinstance(dict(module.named_modules()).get(owner), nn.Embedding) else len(layers) + 1
-
-
-def attention_projections(module: nn.Module) -> tuple[str, ...]:
-    """The endings of the names of the query and value projections.
-
-    Raises:
-        RecipeError: they have no name that is known.
-    """
-    linear = {name for name, part in module.named_modules() if isinstance(part, nn.Linear)}
-    for pair in _ATTENTION_PAIRS:
-        if all(any(name.endswith(f".{end}") for name in linear) for end in pair):
-            return pair
-    what = f"The attention projections of a {type(module).__name__} are not known."
-    raise RecipeError(what, where="method.targets", to_do="Name the layers to update in method.targets.")
-
-
-def extend_token_types(module: PreTrainedModel, count: int) -> int | None:
-    """Add `count` rows to the body's token-type embeddings and return the first new row's number.
-
-    New rows start as row 0, so that the body computes what it did. None where the body tells no token types apart.
-    """
-    block = embedding_block(module)
-    table = dict(block.named_children()).get("token_type_embeddings") if block is not None else None
-    if not isinstance(table, nn.Embedding) or table.num_embeddings < 2 or block is None:
-        return None
-    old = table.weight.detach()
-    wider = nn.Embedding(len(old) + count, table.embedding_dim, device=old.device, dtype=old.dtype)
-    with torch.no_grad():
-        wider.weight.copy_(torch.cat([old, old[:1].expand(count, -1)]))
-    block.register_module("token_type_embeddings", wider)
-    module.config.type_vocab_size = wider.num_embeddings
-    return len(old)
 
 
 def _reason(error: Exception) -> str:

@@ -7,7 +7,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from tunesmith.models.backbone import Backbone, body_dropout, embedding_block, extend_token_types
+from tunesmith.models.anatomy import body_dropout, embedding_block, extend_token_types
+from tunesmith.models.backbone import Backbone
 from tunesmith.tasks import Task
 from tunesmith.tasks.encoding import Batch
 

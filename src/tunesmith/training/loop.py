@@ -12,6 +12,7 @@ from accelerate import Accelerator
 
 from tunesmith.data.records import Example
 from tunesmith.errors import TrainingError
+from tunesmith.machine import enough_memory
 from tunesmith.models.model import Model
 from tunesmith.tasks import Task
 from tunesmith.tasks.encoding import Batch, Encoded
@@ -19,6 +20,8 @@ from tunesmith.training.batching import PlannedStep
 from tunesmith.training.objectives import Loss, Objective
 from tunesmith.training.optimizer import Optimizer, Schedule
 from tunesmith.training.precision import MasterWeights
+
+_SMALLER = "A micro-batch had {0} windows of {1} tokens: lower training.max_tokens, or cut the longest texts."
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +117,9 @@ def train(
         units = sum(batch.units for batch in batches)
         total = 0.0
         for batch, numbers in zip(batches, planned.micro_batches, strict=True):
-            loss = _backward(
-                learner, material.loss, batch.to(accelerator.device), batch.units / max(units, 1.0), accelerator
-            )
+            share = batch.units / max(units, 1.0)
+            with enough_memory(_SMALLER.format(*batch.input_ids.shape)):
+                loss = _backward(learner, material.loss, batch.to(accelerator.device), share, accelerator)
             if not math.isfinite(loss):
                 raise _not_a_number("loss", planned, [material.examples[number] for number in numbers])
             total += loss

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tunesmith.errors import RecipeError, TrainingError
-from tunesmith.models.backbone import layer_index, number_of_layers
+from tunesmith.models.anatomy import layer_index, number_of_layers
 from tunesmith.models.model import Model
 
 

@@ -1,0 +1,117 @@
+"""How transformers names the parts of a body: layers, embeddings, attention, dropout."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from transformers import PretrainedConfig, PreTrainedModel
+
+from tunesmith.errors import ModelError, RecipeError
+
+# Of BERT and its kin; DistilBERT; Llama and its kin (attention alone); ModernBERT; GPT-2.
+_DROPOUT_FIELDS = (
+    *("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"),
+    *("embedding_dropout", "mlp_dropout", "embd_pdrop", "attn_pdrop", "resid_pdrop"),
+)
+_LAYER_LISTS = ("encoder.layer", "transformer.layer", "encoder.layers", "layers", "layer", "h")
+_ATTENTION_PAIRS = (
+    *(("query", "value"), ("q_lin", "v_lin"), ("query_proj", "value_proj")),
+    *(("q_proj", "v_proj"), ("attn.q", "attn.v"), ("Wqkv",)),
+)
+
+
+def set_dropout(config: PretrainedConfig, value: float) -> None:
+    """Set every dropout that the model has.
+
+    Raises:
+        RecipeError: it has none.
+    """
+    names = [name for name in _DROPOUT_FIELDS if name in config.to_dict()]
+    if not names:
+        what = f"A model of type '{config.model_type}' has no dropout in its layers."
+        raise RecipeError(what, where="model.dropout", to_do="Leave model.dropout out.")
+    for name in names:
+        setattr(config, name, value)
+
+
+def body_dropout(module: PreTrainedModel) -> float:
+    """The dropout that the body was trained with; the head takes the same."""
+    settings = module.config.to_dict()
+    return next((float(settings[name]) for name in _DROPOUT_FIELDS if isinstance(settings.get(name), float)), 0.0)
+
+
+def enable_gradient_checkpointing(module: PreTrainedModel) -> None:
+    """Compute activations again in the backward pass instead of keeping them.
+
+    Raises:
+        RecipeError: this kind of model cannot.
+    """
+    # Renamed within transformers 5, where the old name warns.
+    enable = getattr(module, "activation_checkpointing_enable", None) or module.gradient_checkpointing_enable
+    try:
+        enable({"use_reentrant": False})
+    except ValueError as error:
+        what, where = f"A {type(module).__name__} cannot compute activations again.", "training.gradient_checkpointing"
+        raise RecipeError(what, where=where, to_do="Leave it out, or choose another model.") from error
+
+
+def embedding_block(module: nn.Module) -> nn.Module | None:
+    """The module that turns ids into normalised embeddings, where the body has such a one."""
+    return dict(module.named_children()).get("embeddings")
+
+
+def _layer_list(module: nn.Module) -> tuple[str, nn.ModuleList]:
+    named = dict(module.named_modules())
+    for name in _LAYER_LISTS:
+        if isinstance(found := named.get(name), nn.ModuleList):
+            return name, found
+    what = f"The layers of a {type(module).__name__} are not known to Tunesmith."
+    raise ModelError(what, where="model", to_do="Use method: full without layer_decay.")
+
+
+def number_of_layers(module: nn.Module) -> int:
+    """How many layers the body has."""
+    return len(_layer_list(module)[1])
+
+
+def layer_index(parameter: str, module: nn.Module) -> int:
+    """0 for embeddings (of words, places, distances), 1 to L for the layers from below, L + 1 for anything else."""
+    name, layers = _layer_list(module)
+    if parameter.startswith(f"{name}."):
+        return int(parameter.removeprefix(f"{name}.").split(".")[0]) + 1
+    owner = parameter.rpartition(".")[0]
+    # DeBERTa normalises its embeddings of distances, which every layer reads, under this name.
+    is_below = "embed" in parameter or owner == "encoder.LayerNorm"
+    return 0 if is_below or isinstance(dict(module.named_modules()).get(owner), nn.Embedding) else len(layers) + 1
+
+
+def attention_projections(module: nn.Module) -> tuple[str, ...]:
+    """The endings of the names of the query and value projections.
+
+    Raises:
+        RecipeError: they have no name that is known.
+    """
+    linear = {name for name, part in module.named_modules() if isinstance(part, nn.Linear)}
+    for pair in _ATTENTION_PAIRS:
+        if all(any(name.endswith(f".{end}") for name in linear) for end in pair):
+            return pair
+    what = f"The attention projections of a {type(module).__name__} are not known."
+    raise RecipeError(what, where="method.targets", to_do="Name the layers to update in method.targets.")
+
+
+def extend_token_types(module: PreTrainedModel, count: int) -> int | None:
+    """Add `count` rows to the body's token-type embeddings and return the first new row's number.
+
+    New rows start as row 0, so that the body computes what it did. None where the body tells no token types apart.
+    """
+    block = embedding_block(module)
+    table = dict(block.named_children()).get("token_type_embeddings") if block is not None else None
+    if not isinstance(table, nn.Embedding) or table.num_embeddings < 2 or block is None:
+        return None
+    old = table.weight.detach()
+    wider = nn.Embedding(len(old) + count, table.embedding_dim, device=old.device, dtype=old.dtype)
+    with torch.no_grad():
+        wider.weight.copy_(torch.cat([old, old[:1].expand(count, -1)]))
+    block.register_module("token_type_embeddings", wider)
+    module.config.type_vocab_size = wider.num_embeddings
+    return len(old)
