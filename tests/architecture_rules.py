@@ -18,7 +18,7 @@ EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "manager"
 ROOTS_OF_INHERITANCE = {"Sequence", "nn.Module", "torch.autograd.Function", "Protocol", "Exception"}
 WITHOUT_TORCH = ("data/", "scoring/")
 MAY_READ_ENVIRONMENT = {"data/catalogue.py", "models/catalogue.py", "cli.py"}
-MAY_ADAPT_FOREIGN_OBJECTS = {"models/backbone.py", "data/hub.py"}
+MAY_ADAPT_FOREIGN_OBJECTS = {"models/anatomy.py", "models/backbone.py", "data/hub.py"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

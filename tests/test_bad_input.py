@@ -160,6 +160,12 @@ def nothing_to_predict(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[
     return ["predict", str(run / "artifact")], "nothing to answer"
 
 
+def setting_that_says_nothing_of_a_file(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    (f / "new.csv").write_text("text\ngood\n", encoding="utf-8")
+    arguments = ["predict", str(run / "artifact"), "--file", str(f / "new.csv"), "--set", "training.epochs=1"]
+    return arguments, "'training' says nothing of a file"
+
+
 def new_over_an_old_recipe(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
     (f / "mine.yaml").write_text("mine", encoding="utf-8")
     return ["new", "token_classification", "--out", str(f / "mine.yaml")], "exists already"
@@ -423,16 +429,17 @@ SITUATIONS: list[Situation] = [
     crf_with_label_smoothing, layer_that_is_not_there, unknown_verb, unknown_option, output_folder_in_use,
     nothing_to_predict, new_over_an_old_recipe, new_for_an_unknown_task, new_into_a_folder_that_is_not_there,
     bad_row_after_good_ones, missing_file, folder_for_a_file, unknown_data_set, missing_column,
-    columns_without_usual_names, label_only_in_test, empty_file, header_without_rows, binary_file,
-    broken_archive, label_that_is_nan, wrong_encoding, unknown_encoding, ragged_row, unclosed_quote,
-    broken_json_line, broken_parquet, numbers_that_are_words, three_classes_for_a_binary_task,
-    span_outside_of_its_text, tags_for_a_task_of_texts, text_that_the_tokenizer_does_not_know, missing_model,
-    model_with_a_pickle_only, model_that_asks_for_its_own_code, resume_without_a_run, truncated_checkpoint,
-    checkpoint_of_another_recipe, folder_that_is_no_artifact, changed_weights, pickle_in_the_artifact,
-    missing_file_in_the_artifact, remote_code_in_the_artifact, relabelled_artifact, artifact_of_a_later_format,
+    columns_without_usual_names, label_only_in_test, empty_file, header_without_rows, binary_file, broken_archive,
+    label_that_is_nan, wrong_encoding, unknown_encoding, ragged_row, unclosed_quote, broken_json_line,
+    broken_parquet, numbers_that_are_words, three_classes_for_a_binary_task, span_outside_of_its_text,
+    tags_for_a_task_of_texts, text_that_the_tokenizer_does_not_know, missing_model, model_with_a_pickle_only,
+    model_that_asks_for_its_own_code, resume_without_a_run, truncated_checkpoint, checkpoint_of_another_recipe,
+    folder_that_is_no_artifact, changed_weights, pickle_in_the_artifact, missing_file_in_the_artifact,
+    remote_code_in_the_artifact, relabelled_artifact, artifact_of_a_later_format,
     overwriting_a_folder_that_is_no_run, output_that_is_a_file, name_that_leads_elsewhere,
-    positive_class_that_is_none, folder_in_the_artifact, link_in_the_artifact, artifact_that_says_too_little,
-    artifact_whose_model_has_no_sense, no_disk_space, too_small_a_disk_for_a_run, tracker_that_is_not_installed,
+    positive_class_that_is_none, setting_that_says_nothing_of_a_file, folder_in_the_artifact, link_in_the_artifact,
+    artifact_that_says_too_little, artifact_whose_model_has_no_sense, no_disk_space, too_small_a_disk_for_a_run,
+    tracker_that_is_not_installed,
 ]  # fmt: skip
 
 

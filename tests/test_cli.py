@@ -84,6 +84,19 @@ def test_predict_answers_a_file_line_by_line(
     assert sorted(path.name for path in place.iterdir()) == ["answers.jsonl", "model", "new.csv"]
 
 
+def test_predict_reads_a_file_as_it_is_told(
+    place: Path, finished_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "new.csv").write_text("x;好 good film\ny;bad\n", encoding="gb18030")
+    reading = ["data.encoding=gb18030", "data.separator=;", "data.header=[id, text]"]
+    changes = [part for change in reading for part in ("--set", change)]
+    out = place / "answers.jsonl"
+    call(
+        capsys, "predict", str(finished_run / "artifact"), "--file", str(place / "new.csv"), "--out", str(out), *changes
+    )
+    assert [json.loads(line)["id"] for line in out.read_text(encoding="utf-8").splitlines()] == ["x", "y"]
+
+
 def test_evaluate_against_itself_shows_no_difference(finished_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     artifact = str(finished_run / "artifact")
     judged = json.loads(call(capsys, "evaluate", artifact, "--against", artifact, "--json"))

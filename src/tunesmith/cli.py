@@ -17,7 +17,7 @@ from tunesmith.data.sources import Source, iterate
 from tunesmith.data.tally import Tally
 from tunesmith.errors import ResourceError, TunesmithError
 from tunesmith.evaluation.results import prediction_row
-from tunesmith.experiment import Experiment
+from tunesmith.experiment import Experiment, reading
 from tunesmith.inference.predictor import Predictor
 from tunesmith.judging import judge_artifact
 from tunesmith.machine import inspect_machine
@@ -95,10 +95,11 @@ def predict(
         Path | None, typer.Option(help="A file of texts (CSV, JSONL, ...); answers are written as JSON lines.")
     ] = None,
     column: Annotated[str, typer.Option(help="The file's text column, if it is not found by its name.")] = "",
-    encoding: Annotated[str, typer.Option(help="The file's encoding, for example gb18030.")] = "utf-8",
-    separator: Annotated[str, typer.Option(help="What parts the file's columns, if its name does not say.")] = "",
-    header: Annotated[str, typer.Option(help="Names of the file's columns, if it has no header: text,source")] = "",
     out: Annotated[Path | None, typer.Option(help="Where to write the answers; standard output if left out.")] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="How the file is written, such as data.encoding=gb18030."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Answer texts with a trained model."""
@@ -108,8 +109,16 @@ def predict(
         console.show_predictions(examples, predictor.predict(examples), as_json=as_json)
     if file is not None:
         tally = Tally()
-        names = tuple(name.strip() for name in header.split(",")) if header else ()
-        source = Source(path=str(file), text=column, encoding=encoding, separator=separator, header=names)
+        data = reading(changes or ())
+        source = Source(
+            str(file),
+            data.format,
+            column or data.text,
+            id=data.id,
+            header=data.header,
+            separator=data.separator,
+            encoding=data.encoding,
+        )
         answers = predictor.stream(iterate(source, tally))
         console.write_lines((prediction_row(answer) for answer in answers), out)
         console.warn(tally.findings())

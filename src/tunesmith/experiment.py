@@ -299,6 +299,19 @@ def with_changes(recipe: Mapping[str, object], changes: Sequence[str]) -> dict[s
     return changed
 
 
+def reading(changes: Sequence[str]) -> Data:
+    """How a file is written, from changes such as "data.encoding=gb18030".
+
+    Raises:
+        RecipeError: a key is unknown or not one of `data`, or a value is wrong.
+    """
+    changed = with_changes({"data": {}}, changes)
+    for key in changed:
+        if key != "data":
+            raise RecipeError(f"'{key}' says nothing of a file.", where="--set", to_do="Write --set data.KEY=VALUE.")
+    return from_settings(Data, _mapping("data", changed["data"]), "data")
+
+
 def _mapping(key: str, given: object) -> Mapping[str, object]:
     if not isinstance(given, Mapping):
         raise RecipeError(
