@@ -255,7 +255,7 @@ def tunesmith(
     material = Material(prepared.task, examples, prepared.encoded["train"], prepared.encoder.tokenizer.pad_token_id)
     rate = Scheduled(RATE, Schedule("linear", 0.0), plan.total)
     began = time.perf_counter()
-    steps = list(train(learner, material, plan.steps(), rate, make_accelerator((), Path(), "bench")))
+    steps = list(train(learner, material, plan.steps(), rate, make_accelerator((), Path(), "bench", {})))
     seconds = time.perf_counter() - began
     learner.weights.finish()
     real, padding = sum(step.tokens for step in steps), sum(step.padding for step in steps)

@@ -185,7 +185,7 @@ def fit(
 ) -> tuple[Fitted, RangeTest | None]:
     """Train the model and leave the best weights in it."""
     settings = experiment.training
-    accelerator = make_accelerator(experiment.trackers, folder, experiment.name)
+    accelerator = make_accelerator(experiment.trackers, folder, experiment.name, experiment.to_mapping())
     model.to(accelerator.device)
     pad_id = prepared.encoder.tokenizer.pad_token_id or 0
     material = Material(prepared.task, prepared.splits.train, prepared.encoded["train"], pad_id)
@@ -239,7 +239,7 @@ def remembered_range_test(
         return RangeTest(tuple((rate, loss) for rate, loss in values["points"]), values["suggestion"])
     backbone = load(locate(experiment.model.name), dropout=experiment.model.dropout)
     throwaway = Prepared(prepared.splits, (), backbone, prepared.task, prepared.encoder, prepared.encoded)
-    accelerator = make_accelerator((), folder, experiment.name)
+    accelerator = make_accelerator((), folder, experiment.name, {})
     model = make_model(experiment, throwaway).to(accelerator.device)
     found = range_test(make_learner(experiment, model), material, plan, accelerator)
     with written(kept) as file:

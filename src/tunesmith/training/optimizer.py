@@ -158,9 +158,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if not 0 <= self.warmup < 1:
-            raise RecipeError(
-                "warmup is a share of the steps, at least 0 and below 1.", where="training.warmup"
-            )
+            raise RecipeError("warmup is a share of the steps, at least 0 and below 1.", where="training.warmup")
 
     def factor(self, step: int, total: int) -> float:
         """What the peak learning rate is multiplied by at `step` (from 0) of `total`."""

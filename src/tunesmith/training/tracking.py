@@ -28,16 +28,32 @@ def check_trackers(trackers: Sequence[Tracker]) -> None:
         import_extra(_PACKAGES[tracker], "tracking")
 
 
-def make_accelerator(trackers: Sequence[Tracker], folder: Path, name: str) -> Accelerator:
-    """An accelerator that logs to the trackers asked for, in the run's folder."""
+def make_accelerator(
+    trackers: Sequence[Tracker], folder: Path, name: str, settings: Mapping[str, object]
+) -> Accelerator:
+    """An accelerator that logs to the trackers asked for: the recipe's settings now, and numbers later.
+
+    TensorBoard and W&B write into the run's folder; MLflow where its own settings say.
+    """
     check_trackers(trackers)
     where = ProjectConfiguration(project_dir=str(folder), logging_dir=str(folder / "trackers"))
     accelerator = Accelerator(log_with=list(trackers) or None, project_config=where)
     if trackers:
         accelerator.init_trackers(
-            name, init_kwargs={"wandb": {"dir": str(folder), "name": folder.name}} if "wandb" in trackers else {}
+            name,
+            config=dict(flat(settings)),
+            init_kwargs={"wandb": {"dir": str(folder), "name": folder.name}, "mlflow": {"run_name": folder.name}},
         )
     return accelerator
+
+
+def flat(settings: Mapping[str, object], start: str = "") -> Iterator[tuple[str, str | int | float]]:
+    """Nested settings as pairs such as ("training.epochs", 3)."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{start}{key}.")
+        else:
+            yield f"{start}{key}", value if isinstance(value, int | float) else str(value)[:250]
 
 
 def announce(lines: Sequence[str]) -> None:
