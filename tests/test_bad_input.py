@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -279,6 +280,42 @@ def tags_for_a_task_of_texts(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple
     return data(f, "a.conll", "Anna B-PER\nmet O\n"), "needs a label per text"
 
 
+def separator_of_two_characters(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return data(f, "a.csv", GOOD, separator="||"), "must be one character"
+
+
+def archive_with_a_password(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    with zipfile.ZipFile(f / "plain.zip", "w") as archive:
+        archive.writestr("a.csv", GOOD)
+    content = bytearray((f / "plain.zip").read_bytes())
+    content[6] |= 1  # the flag of encryption, in the member's own header and in the directory at the end
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    return data(f, "a.zip", bytes(content)), "without a password"
+
+
+def archive_packed_in_an_unknown_way(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    with zipfile.ZipFile(f / "plain.zip", "w") as archive:
+        archive.writestr("a.csv", GOOD)
+    content = bytearray((f / "plain.zip").read_bytes())
+    content[8] = content[content.index(b"PK\x01\x02") + 10] = 9
+    return data(f, "a.zip", bytes(content)), "as a plain zip"
+
+
+def encoding_that_is_none_of_text(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return data(f, "a.csv", GOOD, encoding="hex"), "Unknown encoding 'hex'"
+
+
+def empty_word(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    row = json.dumps({"tokens": ["Anna", ""], "ner_tags": ["B-PER", "O"]})
+    (f / "a.jsonl").write_text(row, encoding="utf-8")
+    return recipe(f, task="token_classification", data={"train": str(f / "a.jsonl")}), "Word 2 of 2 is empty"
+
+
+def column_for_a_format_without_columns(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    (f / "a.conll").write_text("Anna B-PER\nmet O\n", encoding="utf-8")
+    return recipe(f, task="token_classification", data={"train": str(f / "a.conll"), "group": "x"}), "Remove data.group"
+
+
 def text_that_the_tokenizer_does_not_know(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
     return data(
         f, "a.csv", GOOD + "".join(f"ประเทศ ไทย {n} ครับ,bad\n" for n in range(60))
@@ -437,7 +474,9 @@ SITUATIONS: list[Situation] = [
     folder_that_is_no_artifact, changed_weights, pickle_in_the_artifact, missing_file_in_the_artifact,
     remote_code_in_the_artifact, relabelled_artifact, artifact_of_a_later_format,
     overwriting_a_folder_that_is_no_run, output_that_is_a_file, name_that_leads_elsewhere,
-    positive_class_that_is_none, setting_that_says_nothing_of_a_file, folder_in_the_artifact, link_in_the_artifact,
+    separator_of_two_characters, archive_with_a_password, archive_packed_in_an_unknown_way,
+    encoding_that_is_none_of_text, empty_word, column_for_a_format_without_columns, positive_class_that_is_none,
+    setting_that_says_nothing_of_a_file, folder_in_the_artifact, link_in_the_artifact,
     artifact_that_says_too_little, artifact_whose_model_has_no_sense, no_disk_space, too_small_a_disk_for_a_run,
     tracker_that_is_not_installed,
 ]  # fmt: skip

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tunesmith.data.checks import label_names
-from tunesmith.data.dataset import Data
 from tunesmith.data.duplicates import text_key
 from tunesmith.data.records import Example
+from tunesmith.data.sources import read, usable
 from tunesmith.data.splits import fingerprint
 from tunesmith.errors import ArtifactError, DataError, TunesmithError
 from tunesmith.evaluation.intervals import Comparison, compare
@@ -139,12 +139,12 @@ def see_same_labels(ours: Candidate, theirs: Candidate) -> None:
 def examples_to_judge(candidate: Candidate, data: str) -> tuple[str, Sequence[Example]]:
     """The examples of a file, or of the recipe's test (or else validation) split.
 
-    The file is read as the recipe reads its own, except for its format.
+    The file is read as the recipe reads its own, as far as its format knows what the recipe says.
     """
     experiment, kind = candidate.experiment, candidate.predictor.task.label_kind
     if data:
-        chosen: Data = replace(experiment.data.resolved(), name="", train="", validation="", test=data, format="auto")
-        return Path(data).name, chosen.load_split("test", kind).examples
+        source = replace(experiment.data.source(data, kind), format="auto")
+        return Path(data).name, read(usable(source)).examples
     splits = experiment.data.load(kind, experiment.seed).splits
     for name, examples in (("test", splits.test), ("validation", splits.validation)):
         if len(examples):

@@ -45,6 +45,19 @@ def test_near_duplicates_are_found_across_splits_with_both_texts() -> None:
     assert pair.count == 1
 
 
+def test_beyond_the_limit_the_test_split_is_compared_first_and_the_rest_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tunesmith.data.checks.COMPARED", 40)
+    base = "the parcel was sent to the wrong address and came back to the shop on monday"
+    splits = Splits(made([base, *distinct(50)]), (), made([*distinct(30, "z"), base.replace("monday", "sunday")]))
+    findings = check(splits, label_kind="class")
+    (pair,) = found(findings, "near_duplicates")
+    assert "between train and test" in pair.message
+    (part,) = found(findings, "near_duplicates_part")
+    assert "among 9 of 51 texts of train" in part.message
+
+
 def test_minhash_finds_similar_pairs_as_comparing_all_would() -> None:
     generator = np.random.default_rng(3)
     letters = list("abcdefghij 北京上海")

@@ -66,6 +66,20 @@ def test_joining_keeps_every_word_in_its_place(words: list[str]) -> None:
     assert [text[start:end] for start, end in ranges] == words
 
 
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["他", "说", "“", "好", "”", "。"], "他说“好”。"),
+        (["阿", "·", "李", "——", "他"], "阿·李——他"),
+        (["𠮷", "野", "家", "……", "好"], "𠮷野家……好"),
+        (["He", "said", "“", "yes", "”", "—", "Anna", "’s"], "He said “ yes ”— Anna ’s"),
+        (["买", "iPhone", "15", "了"], "买 iPhone 15 了"),
+    ],
+)
+def test_no_blank_is_put_between_chinese_signs(words: list[str], text: str) -> None:
+    assert join_words(words)[0] == text
+
+
 def test_a_line_with_other_columns_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.conll"
     path.write_text("a X O\nb X O\nc O\n", encoding="utf-8")

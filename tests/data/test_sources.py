@@ -5,19 +5,23 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+import sys
 import tracemalloc
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pyarrow
 import pyarrow.parquet
 import pytest
 
+from tunesmith.data.hub import read_hub
 from tunesmith.data.records import Example, Span
-from tunesmith.data.sources import Source, iterate, read
+from tunesmith.data.sources import Source, iterate, read, usable
 from tunesmith.data.stored import StoredExamples, keep
 from tunesmith.data.tally import Tally
-from tunesmith.errors import DataError, LabelError
+from tunesmith.errors import DataError, LabelError, ResourceError
 
 ROWS = [("good film", "good"), ("差评，不好看", "bad"), ('he said "no", twice', "bad")]
 
@@ -197,6 +201,9 @@ def test_spans_are_read_in_every_usual_form(row: dict[str, object], tmp_path: Pa
         ([{"start": 0, "label": "X"}], "A span has no 'end'"),
         ([["a", 2, "X"]], "whole numbers"),
         ("0-2 X", "not a list of spans"),
+        ({"X": {"abc": [[0, "b"]]}}, "not two whole numbers"),
+        ({"X": {"abc": [[0]]}}, "not two whole numbers"),
+        ({"X": {"abc": 3}}, "not two whole numbers"),
     ],
 )
 def test_wrong_spans_are_refused_with_their_row(spans: object, said: str, tmp_path: Path) -> None:
@@ -254,3 +261,88 @@ def test_a_million_rows_are_read_with_flat_memory(tmp_path: Path) -> None:
     assert examples[999_999].text.startswith("row 999999 ")
     # The first hundred thousand are held for a moment; a tenth of the file.
     assert peak < 120e6 < path.stat().st_size * 1.5
+
+
+def found(path: str, **settings: object) -> tuple[list[tuple[str, object]], dict[str, tuple[int, str]]]:
+    """Texts and labels of a file, and the count and first example of each finding."""
+    reading = read(Source(path, label_kind="class", **settings))  # type: ignore[arg-type]
+    findings = {finding.code: (finding.count, "".join(finding.examples[:1])) for finding in reading.findings}
+    return [(example.text, example.label) for example in reading.examples], findings
+
+
+def test_quotes_that_do_not_close_swallow_no_row_of_a_tsv_file(tmp_path: Path) -> None:
+    rows = ['"oh no', "fine", 'he said "no"', 'closed "here"', '"whole"', '"a" and "b"', '"last']
+    path = write(tmp_path, "a.tsv", "text\tlabel\n" + "".join(f"{text}\tx\n" for text in rows))
+    read_rows, findings = found(path)
+    assert [text for text, _ in read_rows] == [row if row != '"whole"' else "whole" for row in rows]
+    assert findings["stray_quotes"][0] >= 3
+
+
+def test_a_quoted_field_over_several_lines_is_one_field_and_counted(tmp_path: Path) -> None:
+    for name, mark in (("a.csv", ","), ("a.tsv", "\t")):
+        path = write(tmp_path, name, f'text{mark}label\nbefore{mark}x\n"dear\ncustomer"{mark}y\nafter{mark}x\n')
+        read_rows, findings = found(path)
+        assert read_rows == [("before", "x"), ("dear\ncustomer", "y"), ("after", "x")]
+        assert findings["fields_over_lines"] == (1, "lines 3 to 4")
+
+
+def test_halves_of_characters_are_replaced_and_counted(tmp_path: Path) -> None:
+    line = '{"text": "smile \\ud83d and \\ud83d\\ude00", "label": "x"}'
+    for name, content in (("a.jsonl", line), ("a.json", f"[{line}]")):
+        read_rows, findings = found(write(tmp_path, name, content))
+        assert read_rows == [("smile \ufffd and \U0001f600", "x")]
+        assert findings["halved_characters"][0] == 1
+
+
+def test_null_and_missing_values_of_other_columns_are_empty(tmp_path: Path) -> None:
+    lines = ['{"text": "a", "label": "x", "who": "Anna", "src": "web"}', '{"text": "b", "label": "x", "who": null}']
+    path = write(tmp_path, "a.jsonl", "\n".join([*lines, '{"text": "c", "label": "x", "id": null}']))
+    examples = read(Source(path, group="who", keep=("src",), label_kind="class")).examples
+    assert [example.group for example in examples] == ["Anna", "", ""]
+    assert [example.attributes["src"] for example in examples] == ["web", "", ""]
+
+
+@pytest.mark.parametrize("setting", [{"text": "t"}, {"keep": ("a",)}, {"group": "g"}, {"header": ("a", "b")}])
+@pytest.mark.parametrize(("name", "content"), [("a.conll", "Anna B-PER\nmet O\n"), ("a.txt", "Anna met\tx\n")])
+def test_a_setting_that_the_format_has_no_use_for_is_refused(
+    name: str, content: str, setting: dict[str, object], tmp_path: Path
+) -> None:
+    source = Source(write(tmp_path, name, content), label_kind="spans" if name == "a.conll" else "class", **setting)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="has no meaning for a file of format"):
+        read(source)
+    assert len(read(usable(source)).examples) == 1
+
+
+@pytest.mark.parametrize("value", [["a", "b"], {"a": 1}])
+def test_a_text_that_is_none_is_refused(value: object, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="not a text"):
+        found(write(tmp_path, "a.jsonl", json.dumps({"text": value, "label": "x"})))
+
+
+def test_a_nan_is_no_text(tmp_path: Path) -> None:
+    table = pyarrow.table({"text": ["a", None], "label": ["x", "y"], "id": [1.0, float("nan")]})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    reading = read(Source(str(tmp_path / "a.parquet"), label_kind="class"))
+    assert [example.text for example in reading.examples] == ["a"]
+    assert any(finding.code == "empty_texts" for finding in reading.findings)
+
+
+def test_hidden_labels_of_the_hub_are_missing_not_the_last_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Names:
+        names = ("bad", "good")
+
+    class Rows(list[dict[str, object]]):
+        features: ClassVar[dict[str, object]] = {"text": object(), "label": Names()}
+
+    rows = Rows([{"text": "a", "label": 1}, {"text": "b", "label": -1}])
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=lambda *_names, split: rows))
+    assert [row["label"] for _, row in read_hub("hub:x/y!train")] == ["good", None]
+
+
+def test_a_full_disk_for_stored_examples_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_arguments: object, **_options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    with pytest.raises(ResourceError, match="No space left"):
+        keep((Example(str(number), "a") for number in range(5)), in_memory=3)

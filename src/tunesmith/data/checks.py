@@ -94,16 +94,17 @@ def _leakage(splits: Splits, keys: dict[str, Keys]) -> Iterator[Finding]:
 
 
 def _near(splits: Splits) -> Iterator[Finding]:
-    places = [(name, index) for name, examples in splits.named().items() for index in range(len(examples))]
-    if len(places) > COMPARED:
-        yield Finding(
-            "near_duplicates_part",
-            "note",
-            f"Near duplicates were looked for among the first {COMPARED:,} of {len(places):,} texts.",
-            COMPARED,
-        )
-        places = places[:COMPARED]
     named = splits.named()
+    # What a model is judged by comes first: a copy of it in training is the worst that can be overlooked.
+    left, taken = COMPARED, {}
+    for name in sorted(named, key=["test", "validation", "train"].index):
+        taken[name] = min(left, len(named[name]))
+        left -= taken[name]
+    places = [(name, index) for name in named for index in range(taken[name])]
+    for name in named:
+        if taken[name] < len(named[name]):
+            message = f"Near duplicates were looked for among {taken[name]:,} of {len(named[name]):,} texts of {name}."
+            yield Finding("near_duplicates_part", "note", message, len(named[name]) - taken[name])
     texts = [named[name][index].text for name, index in places]
     counts: dict[tuple[str, str], list[str]] = defaultdict(list)
     for first, later in near_duplicates(texts):

@@ -12,8 +12,11 @@ from tunesmith.data.tally import Tally
 from tunesmith.errors import DataError, LabelError
 
 _TAG = re.compile(r"O|[BIESM]-\S+")
-_UNSPACED = re.compile("[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef]")
-"""Kana, Han and full-width signs, between which no blank is written."""
+_UNSPACED = re.compile(
+    "[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
+    "\u00b7\u2014\u2018\u2019\u201c\u201d\u2026]"
+)
+"""Kana, Han, full-width signs, and the dots, dashes and quotes of Chinese, between which no blank is written."""
 
 _Row = tuple[int, list[str]]
 

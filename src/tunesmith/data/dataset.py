@@ -114,8 +114,12 @@ class Data:
         path = self.located().get(name)
         if not path:
             raise DataError(f"There is no {name} file.", where=f"data.{name}", to_do="Name it.")
+        return read(self.source(path, label_kind))
+
+    def source(self, path: str, label_kind: str) -> Source:
+        """A file that is written as these settings say."""
         settings = {key: value for key, value in self.resolved().__dict__.items() if key in _READING}
-        return read(Source(path=path, label_kind=label_kind, **settings))
+        return Source(path=path, label_kind=label_kind, **settings)
 
     def located(self) -> dict[str, str]:
         """The path of each split that is there."""

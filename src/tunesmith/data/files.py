@@ -93,6 +93,12 @@ def read_lines(place: Place, encoding: str) -> Iterator[str]:
             where=str(place),
             to_do="Copy it again from where it came.",
         ) from error
+    except (RuntimeError, NotImplementedError) as error:  # so zipfile says what it cannot do
+        raise DataError(
+            f"The archive cannot be read: {error}.",
+            where=str(place),
+            to_do="Pack it again without a password, as a plain zip.",
+        ) from error
     except OSError as error:
         raise DataError(
             f"The file cannot be read: {error.strerror or error}.", where=str(place), to_do="Check its permissions."
@@ -106,6 +112,7 @@ def known_encoding(name: str) -> str:
         DataError: Python knows no such encoding.
     """
     try:
+        b"text".decode(name, "replace")  # codecs that turn bytes into bytes, such as hex, are refused here
         return codecs.lookup(name).name
     except LookupError as error:
         raise DataError(

@@ -48,6 +48,9 @@ def _names(feature: Any) -> list[str]:
 
 
 def _named(value: Any, names: list[str]) -> Any:
+    """The names that numbers stand for; a hidden label, which the hub writes as -1, is no label."""
     if not names:
         return value
-    return [names[item] for item in value] if isinstance(value, list) else names[value]
+    if isinstance(value, list):
+        return [_named(item, names) for item in value]
+    return None if value is None or value < 0 else names[value]

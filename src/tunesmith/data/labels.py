@@ -147,6 +147,11 @@ def tagged_words(
         raise LabelError(
             "The row does not have one tag per word.", where=where, to_do="Give two lists of the same length."
         )
+    empty = [number for number, word in enumerate(words, 1) if word is None or not str(word).strip()]
+    if empty:
+        raise LabelError(
+            f"Word {empty[0]} of {len(words)} is empty.", where=where, to_do="Remove it together with its tag."
+        )
     if any(isinstance(tag, int) for tag in tags) and not names:
         raise LabelError("The tags are numbers without names.", where=where, to_do="Write tags such as B-PER.")
     written = [names[tag] if isinstance(tag, int) else str(tag) for tag in tags]
@@ -168,8 +173,14 @@ def _by_type(value: Mapping[str, Any], text: str, where: str) -> Iterator[Span]:
                 to_do='Give {"type": {"text": [[first, last]]}}.',
             )
         for own, places in mentions.items():
-            for first, last in places:
-                yield checked(first, last + 1, kind, own, text, where)
+            for place in places if isinstance(places, list) else [places]:
+                if not (isinstance(place, list) and len(place) == 2 and all(isinstance(item, int) for item in place)):
+                    raise LabelError(
+                        f"The place {_short(place)} of {_short(own)} is not two whole numbers.",
+                        where=where,
+                        to_do='Give {"type": {"text": [[first, last]]}}, the last character included.',
+                    )
+                yield checked(place[0], place[1] + 1, kind, own, text, where)
 
 
 def _pick(item: Mapping[str, Any], names: Sequence[str], where: str) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any, Literal
 
@@ -25,6 +26,11 @@ _SUFFIXES: Mapping[str, Format] = {
     ".conll": "conll", ".iob": "conll", ".iob2": "conll", ".bio": "conll", ".bioes": "conll", ".bmes": "conll",
 }  # fmt: skip
 _FASTTEXT = "__label__"
+_IDLE: Mapping[Format, tuple[str, ...]] = {
+    "conll": ("text", "label", "id", "group", "keep", "header", "separator", "label_first"),
+    "lines": ("text", "label", "id", "group", "keep", "header"),
+}
+"""What these formats have no use for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,12 @@ def iterate(source: Source, tally: Tally) -> Iterator[Example]:
 def _examples(source: Source, tally: Tally) -> Iterator[Example]:
     place = Place(source.path, "") if source.path.startswith(HUB) else Place.of(source.path)  # type: ignore[arg-type]
     form = format_of(source, place)
+    if idle := idle_settings(source, form):
+        raise DataError(
+            f"'{idle[0]}' has no meaning for a file of format {form}.",
+            where=source.path,
+            to_do=f"Remove data.{idle[0]}, or name another format in data.format.",
+        )
     if form == "conll":
         if source.label_kind not in ("spans", ""):
             raise DataError(
@@ -122,12 +134,25 @@ def format_of(source: Source, place: Place) -> Format:
     )
 
 
+def idle_settings(source: Source, form: Format) -> list[str]:
+    """The settings that are set and that a format has no use for."""
+    usual = Source(source.path)
+    return [name for name in _IDLE.get(form, ()) if asdict(source)[name] != asdict(usual)[name]]
+
+
+def usable(source: Source) -> Source:
+    """The source without what its format has no use for, for a file that is not the one the settings were made for."""
+    place = Place(source.path, "") if source.path.startswith(HUB) else Place.of(source.path)  # type: ignore[arg-type]
+    usual = asdict(Source(source.path))
+    return replace(source, **{name: usual[name] for name in idle_settings(source, format_of(source, place))})
+
+
 def _rows(form: Format, source: Source, place: Place, tally: Tally) -> Iterator[Row]:
     readers: Mapping[str, Callable[[], Iterator[Row]]] = {
         "csv": lambda: read_csv(place, source.encoding, source.separator, source.header, tally),
         "tsv": lambda: read_csv(place, source.encoding, source.separator or "\t", source.header, tally),
         "jsonl": lambda: read_jsonl(place, source.encoding, source.header, tally),
-        "json": lambda: read_json(place, source.encoding, source.header),
+        "json": lambda: read_json(place, source.encoding, source.header, tally),
         "parquet": lambda: read_parquet(place),
         "hub": lambda: read_hub(source.path),
     }
@@ -197,19 +222,30 @@ def _columns(source: Source, there: Sequence[str]) -> Columns:
 def _example(source: Source, columns: Columns, row: Mapping[str, Any], number: int, place: Place) -> Example:
     where = f"{source.path}:{number}"
     own = row.get(columns.id) if columns.id else None
-    name = f"{place.file.name}-{number}" if own is None or own == "" else str(own)
-    group = str(row[source.group]) if source.group else ""
-    attributes = {column: str(row[column]) for column in source.keep}
+    name = f"{place.file.name}-{number}" if is_missing(own) else str(own)
+    group = _plain(row.get(source.group)) if source.group else ""
+    attributes = {column: _plain(row.get(column)) for column in source.keep}
     if columns.words:
         tags = row[columns.label] if columns.label else ["O"] * len(row[columns.words])
         text, ranges, spans = tagged_words(row[columns.words], tags, (), where)
         return Example(name, text, spans if columns.label else None, ranges, group, where, attributes)
     value = row[columns.text]
-    text = "" if value is None else str(value)
+    if isinstance(value, list | dict):
+        raise DataError(
+            f"'{columns.text}' holds {'a list' if isinstance(value, list) else 'an object'}, not a text.",
+            where=where,
+            to_do="Name the column of texts in data.text.",
+        )
+    text = _plain(value)
     label: Label | None = None
     if columns.label and text.strip():
         label = read_label(row[columns.label], source.label_kind, text, source.label_separator, where)
     return Example(name, text, label, None, group, where, attributes)
+
+
+def _plain(value: object) -> str:
+    """A value as text; null and NaN are empty."""
+    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else str(value)
 
 
 def _from_lines(source: Source, place: Place, tally: Tally) -> Iterator[Example]:

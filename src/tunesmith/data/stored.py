@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import weakref
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
+from pathlib import Path
 from typing import IO, overload
 
 from tunesmith.data.records import Example, Label, Span
+from tunesmith.writing import refused
 
 IN_MEMORY = 100_000
 """So many examples are kept in memory; more go to a temporary file."""
@@ -20,13 +24,17 @@ class StoredExamples(Sequence[Example]):
     """Examples in an unnamed temporary file, which the system removes with the process."""
 
     def __init__(self, examples: Iterable[Example]) -> None:
-        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="tunesmith-")  # noqa: SIM115 - it lives as long as this object
         self._starts = array("Q", [0])
+        with _room():
+            self._file: IO[bytes] = tempfile.TemporaryFile(prefix="tunesmith-")  # noqa: SIM115 - it lives as long as this object
+        weakref.finalize(self, self._file.close)
         for example in examples:
             line = json.dumps(_plain(example), ensure_ascii=False).encode()
-            self._file.write(line)
+            with _room():
+                self._file.write(line)
             self._starts.append(self._starts[-1] + len(line))
-        self._file.flush()
+        with _room():
+            self._file.flush()
 
     def __len__(self) -> int:
         return len(self._starts) - 1
@@ -47,8 +55,9 @@ class StoredExamples(Sequence[Example]):
     def __iter__(self) -> Iterator[Example]:
         return (self[index] for index in range(len(self)))
 
-    def __del__(self) -> None:
-        self._file.close()
+
+def _room() -> AbstractContextManager[None]:
+    return refused(Path(tempfile.gettempdir()), to_do="Free disk space there, or set TMPDIR to another folder.")
 
 
 class Chosen(Sequence[Example]):

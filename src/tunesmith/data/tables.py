@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tunesmith.data.files import Place, read_lines
@@ -15,6 +17,7 @@ Row = tuple[int, Mapping[str, Any]]
 """The line (or number) of a row, and its values by column."""
 
 _LONGEST_FIELD = 1 << 26
+_HALF = re.compile("[\ud800-\udfff]")
 _SEPARATORS = ",\t;|"
 
 
@@ -26,36 +29,113 @@ def read_csv(place: Place, encoding: str, separator: str, header: Sequence[str],
     Raises:
         DataError: a row has more or fewer fields than there are columns, or its quotes are not closed.
     """
+    if len(separator) > 1:
+        raise DataError(
+            f"The separator of columns must be one character, not {separator!r}.",
+            where="data.separator",
+            to_do='Write separator: ";" or, for a tab, separator: "\\t" in double quotes.',
+        )
     csv.field_size_limit(_LONGEST_FIELD)
     lines = read_lines(place, encoding)
     first = next(lines, "")
     mark = separator or ("\t" if place.suffix == ".tsv" else max(_SEPARATORS, key=first.count))
     if not separator and mark != ("\t" if place.suffix == ".tsv" else ","):
         tally.add("separator", "note", f"The fields are separated by {mark!r}, of which the first line has most.")
-    rows = csv.reader(_chain(first, lines), delimiter=mark, strict=True)
     columns = list(header)
-    line = 1
-    try:
-        for fields in rows:
-            start, line = line, rows.line_num + 1
+    for record in _records(_chain(first, lines), mark):
+        rows = _whole_lines(record, mark, len(columns), tally) if mark == "\t" and columns else []
+        rows = rows or [(record.line, _closed(record, place, tally))]
+        for line, fields in rows:
             if not any(field.strip() for field in fields):
-                tally.add("empty_lines", "note", "{count} empty lines were passed over.", f"line {start}")
+                tally.add("empty_lines", "note", "{count} empty lines were passed over.", f"line {line}")
             elif not columns:
                 columns = _named([field.strip() for field in fields], place)
             elif len(fields) != len(columns):
                 raise DataError(
-                    f"Line {start} has {len(fields)} fields; there are {len(columns)} columns.",
-                    where=f"{place}:{start}",
+                    f"Line {line} has {len(fields)} fields; there are {len(columns)} columns.",
+                    where=f"{place}:{line}",
                     to_do=f"Quote fields that hold {mark!r}, or set data.separator.",
                 )
             else:
-                yield start, dict(zip(columns, fields, strict=True))
-    except csv.Error as error:
+                yield line, dict(zip(columns, fields, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """A row as the csv module reads it: its first line's number, its fields or what is wrong, and its lines."""
+
+    line: int
+    fields: list[str]
+    problem: str
+    raw: list[str]
+
+
+def _records(lines: Iterator[str], mark: str) -> Iterator[_Record]:
+    raw: list[str] = []
+
+    def watched() -> Iterator[str]:
+        for line in lines:
+            raw.append(line)
+            yield line
+
+    rows = csv.reader(watched(), delimiter=mark, strict=True)
+    number = 1
+    while True:
+        fields, problem = [], ""
+        try:
+            fields = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            problem = str(error)
+        yield _Record(number, fields, problem, list(raw))
+        number += len(raw)
+        raw.clear()
+
+
+def _whole_lines(record: _Record, mark: str, width: int, tally: Tally) -> list[tuple[int, list[str]]]:
+    """The record's lines as rows of their own, if a quote that is part of a text made the csv module join them.
+
+    Many TSV files quote nothing, so that a text may begin with a quote that never closes, or close in a later row.
+    """
+    if len(record.raw) == 1 and not record.problem:
+        return []
+    rows = [line.rstrip("\r\n").split(mark) for line in record.raw]
+    if any(len(fields) != width for fields in rows):
+        return []
+    for number, fields in enumerate(rows, record.line):
+        if any(field.startswith('"') and _unquoted(field) == field for field in fields):
+            tally.add(
+                "stray_quotes",
+                "warning",
+                "{count} lines have a quote that does not close in its field; it was read as part of the text.",
+                f"line {number}",
+            )
+    return [(number, [_unquoted(field) for field in fields]) for number, fields in enumerate(rows, record.line)]
+
+
+def _unquoted(field: str) -> str:
+    inner = field[1:-1].replace('""', "")
+    is_quoted = len(field) > 1 and field.startswith('"') and field.endswith('"') and '"' not in inner
+    return field[1:-1].replace('""', '"') if is_quoted else field
+
+
+def _closed(record: _Record, place: Place, tally: Tally) -> list[str]:
+    """The record's fields, if its quotes are closed; a field over several lines is counted."""
+    if record.problem:
         raise DataError(
-            f"The row that begins in line {line} is not valid CSV: {error}.",
-            where=f"{place}:{line}",
+            f"The row that begins in line {record.line} is not valid CSV: {record.problem}.",
+            where=f"{place}:{record.line}",
             to_do="Close its quotes, or double a quote inside a field.",
-        ) from error
+        )
+    if len(record.raw) > 1:
+        tally.add(
+            "fields_over_lines",
+            "note",
+            "{count} rows have a quoted field that goes over several lines.",
+            f"lines {record.line} to {record.line + len(record.raw) - 1}",
+        )
+    return record.fields
 
 
 def read_jsonl(place: Place, encoding: str, header: Sequence[str], tally: Tally) -> Iterator[Row]:
@@ -76,30 +156,34 @@ def read_jsonl(place: Place, encoding: str, header: Sequence[str], tally: Tally)
                 where=f"{place}:{number}",
                 to_do="Write one JSON object per line.",
             ) from error
+        if "\\u" in line:
+            value = _sound(value, tally, f"line {number}")
         yield number, _as_row(value, header, f"{place}:{number}")
 
 
-def read_json(place: Place, encoding: str, header: Sequence[str]) -> Iterator[Row]:
+def read_json(place: Place, encoding: str, header: Sequence[str], tally: Tally) -> Iterator[Row]:
     """Yield the rows of a JSON file: a list of objects, or an object whose keys hold such lists.
 
     Raises:
         DataError: the file is not valid JSON, or holds no list of rows where it should.
     """
+    text = "".join(read_lines(place, encoding))
     try:
-        value = json.loads("".join(read_lines(place, encoding)))
+        value = json.loads(text)
     except ValueError as error:
         raise DataError(
             f"The file is not valid JSON: {error}.",
             where=str(place),
             to_do="Give a list of objects, or one JSON object per line (.jsonl).",
         ) from error
-    number = 0
+    number, has_escapes = 0, "\\u" in text
     for rows in _lists(value, place):
         if not isinstance(rows, list):
             raise DataError("There is no list of rows.", where=str(place), to_do="Give a JSON list of objects.")
         for item in rows:
             number += 1
-            yield number, _as_row(item, header, f"{place}:{number}")
+            row = _sound(item, tally, f"row {number}") if has_escapes else item
+            yield number, _as_row(row, header, f"{place}:{number}")
 
 
 def read_parquet(place: Place) -> Iterator[Row]:
@@ -167,6 +251,18 @@ def _lists(value: object, place: Place) -> list[object]:
             to_do=f"Write '{place.file.name}!key'; keys: {found}.",
         )
     return [value[key] for key in keys]
+
+
+def _sound(value: Any, tally: Tally, where: str) -> Any:
+    """The value with U+FFFD for halves of characters, which JSON can write as escapes and no encoding can hold."""
+    if isinstance(value, dict):
+        return {_sound(key, tally, where): _sound(item, tally, where) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_sound(item, tally, where) for item in value]
+    if not isinstance(value, str) or not _HALF.search(value):
+        return value
+    tally.add("halved_characters", "warning", "{count} values held half a character, replaced by U+FFFD.", where)
+    return _HALF.sub("\ufffd", value)
 
 
 def _as_row(value: object, header: Sequence[str], where: str) -> Mapping[str, Any]:
