@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -35,8 +36,16 @@ def say(text: str) -> None:
 
 
 def say_json(value: object) -> None:
-    """Print a value as JSON."""
-    say(json.dumps(value, ensure_ascii=False, indent=2))
+    """Print a value as JSON; a number that is none becomes null."""
+    say(json.dumps(_defined(value), ensure_ascii=False, indent=2))
+
+
+def _defined(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _defined(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_defined(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def complain(error: TunesmithError) -> None:
@@ -103,7 +112,10 @@ def metrics_table(split: SplitReport) -> Table:
     for column in ("metric", "value", "95 % interval"):
         table.add_column(column, justify="left" if column == "metric" else "right")
     for name, estimate in split.metrics.items():
-        table.add_row(name, f"{estimate.value:.4f}", f"{estimate.low:.4f} to {estimate.high:.4f}")
+        has_interval = not math.isnan(estimate.low)
+        table.add_row(
+            name, f"{estimate.value:.4f}", f"{estimate.low:.4f} to {estimate.high:.4f}" if has_interval else "–"
+        )
     return table
 
 

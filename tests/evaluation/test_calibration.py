@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tunesmith.errors import DataError, RecipeError, TrainingError
-from tunesmith.evaluation.calibration import fit_temperature, reliability
+from tunesmith.evaluation.calibration import calibration_measure, fit_temperature, reliability
 from tunesmith.scoring.calibration import HIGHEST, LOWEST, negative_log_likelihood
 
 
@@ -100,3 +100,8 @@ def test_what_is_no_probability_is_refused():
         reliability([0.1, 0.2], [True])
     with pytest.raises(RecipeError):
         reliability([0.1], [True], bins=0)
+
+
+def test_a_confidence_a_hair_above_one_counts_as_one():
+    judged = [[(1.0000002, True)], [(1.0, True)], [(0.5, False)]]
+    assert calibration_measure(judged).value() == pytest.approx(0.5 / 3, abs=1e-6)

@@ -186,3 +186,12 @@ def test_different_metrics_or_examples_cannot_be_compared():
 def test_settings_without_sense_are_refused(resamples, level):
     with pytest.raises(RecipeError):
         estimate([accuracy([1, 0])], seed=0, resamples=resamples, level=level)
+
+
+def test_answers_that_are_all_right_are_no_proof_of_perfection():
+    """With 6 of 6 right, an accuracy of 0.55 would still be no surprise (Clopper and Pearson's exact interval)."""
+    found = estimate([accuracy(np.ones(6)), accuracy(np.ones(6), "word_accuracy")], seed=0)
+    assert (round(found["accuracy"].low, 4), found["accuracy"].high) == (0.5407, 1.0)
+    assert math.isnan(found["word_accuracy"].low)
+    none = estimate([accuracy(np.zeros(6))], seed=0)["accuracy"]
+    assert (none.low, round(none.high, 4)) == (0.0, 0.4593)

@@ -340,3 +340,10 @@ def test_segments_join_to_the_text_and_carry_the_types_of_each_character():
 @pytest.mark.parametrize("label", ["a", ("a", "b"), (), 2.5])
 def test_labels_that_are_no_spans_have_no_segments(label):
     assert page.segments(Mistake("1", "text", label, label, 0.5, 1.0)) == []
+
+
+def test_neighbours_that_were_answered_as_one_are_not_shown_as_right():
+    gold = (Span(0, 2, "X"), Span(2, 4, "X"), Span(5, 6, "X"))
+    answer = (Span(0, 4, "X"), Span(5, 6, "X"))
+    found = page.segments(Mistake("1", "aabb c", gold, answer, 0.5, 1.0))
+    assert [(one.text, one.is_right) for one in found if one.gold] == [("aa", False), ("bb", False), ("c", True)]

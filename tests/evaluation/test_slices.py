@@ -143,3 +143,15 @@ def test_a_slice_whose_metric_is_not_defined_is_kept_without_a_number():
     assert (constant.value, rising.value) == ("x", "y")
     assert math.isnan(constant.result.value)
     assert rising.result.value == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("name", ["length", "label", "file"])
+def test_a_column_that_is_named_like_a_kind_of_slice_stands_beside_it(name):
+    examples = numbered(
+        texts(6, attributes={name: "x"}, origin="a.csv:1"),
+        [replace(one, text="t" * 99) for one in texts(6, label="b", origin="b.csv:1")],
+    )
+    found = sliced(examples)
+    assert found[f"column {name}", "x"] == 6
+    assert found[f"column {name}", "(empty)"] == 6
+    assert any(kind == name for kind, _ in found)

@@ -104,9 +104,23 @@ def calibration_measure(judged: Sequence[Judged], bins: int = 15) -> SummedMeasu
     for row, answers in zip(sums, judged, strict=True):
         for sure, right in answers:
             if not np.isnan(sure):
-                place = max(0, int(np.ceil(sure * bins)) - 1)
+                place = min(max(0, int(np.ceil(sure * bins)) - 1), bins - 1)
                 row[place] += sure - right
                 row[-1] += 1
     return SummedMeasure(
         "ece", sums, lambda total: divide(np.abs(total[:, :bins]).sum(1), total[:, -1]), higher_is_better=False
     )
+
+
+def error_by_chance(judged: Sequence[Judged], *, seed: int, bins: int = 15, level: float = 0.95) -> float:
+    """The calibration error that perfectly calibrated answers stay below with probability `level`.
+
+    Each answer is right with the probability that its confidence says, so that a bin's sum of gaps is nearly normal
+    with variance sum p (1 - p) (the consistency resampling of Broecker and Smith 2007, sec. 3, with a normal limit).
+    """
+    sure = np.array([one for answers in judged for one, _ in answers if not np.isnan(one)])
+    place = np.clip(np.ceil(sure * bins).astype(np.int64) - 1, 0, bins - 1)
+    chances = np.clip(sure, 0.0, 1.0)
+    spread = np.sqrt(np.bincount(place, chances * (1 - chances), minlength=bins))
+    drawn = np.abs(np.random.default_rng(seed).normal(size=(2000, bins)) * spread).sum(1) / max(1, len(sure))
+    return float(np.quantile(drawn, level))

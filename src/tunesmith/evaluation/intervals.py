@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +17,10 @@ Verdict = Literal["better", "worse", "no difference shown"]
 
 _DEFINED = 0.95
 """An interval needs a defined value in this share of the resamples; what is left out would bend it otherwise."""
+
+
+_SHARES = {"accuracy", "exact_match"}
+"""Metrics that are the share of the examples that were answered rightly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +45,24 @@ class Comparison:
 
 
 def estimate(
-    measures: Sequence[Measure], *, seed: int, resamples: int = 1000, level: float = 0.95
+    measures: Sequence[Measure],
+    *,
+    seed: int,
+    resamples: int = 1000,
+    level: float = 0.95,
+    reflected: Collection[str] = (),
 ) -> dict[str, Estimate]:
     """Each measure with its percentile bootstrap interval over examples (Efron and Tibshirani 1993, ch. 13).
 
     All measures see the same resamples, and a seed always gives the same interval. A metric that is nan gets no
     interval, nor does one that is undefined in over 5 % of the resamples, nor any over fewer than two examples.
+
+    Where every resample gives the same value (all answers are right), resampling cannot say what further examples would
+    show: a share of the examples then has its exact interval (Clopper and Pearson 1934), another metric none.
+
+    `reflected` names errors that are drawn too high by resampling, as they are by sampling (a calibration error counts
+    each bin's noise): their interval is the basic one, 2 value - quantiles (Davison and Hinkley 1997, sec. 5.2), which
+    takes that bias off; it ends at 0 below, and reaches up to the value at least.
 
     Raises:
         DataError: the measures are of different numbers of examples.
@@ -59,10 +75,15 @@ def estimate(
     for indices in _draws(size, resamples, level, seed):
         for values, measure in zip(drawn, measures, strict=True):
             values.append(measure.resampled(indices))
-    return {
-        measure.name: _interval(measure.value(), np.concatenate(values), level)
-        for measure, values in zip(measures, drawn, strict=True)
-    }
+    found = {}
+    for measure, values in zip(measures, drawn, strict=True):
+        one = _interval(measure.value(), np.concatenate(values), level)
+        if measure.name in reflected:
+            one = Estimate(one.value, max(0.0, 2 * one.value - one.high), max(one.value, 2 * one.value - one.low))
+        elif one.low == one.high:
+            one = _without_spread(measure.name, one.value, size, level)
+        found[measure.name] = one
+    return found
 
 
 def compare(a: Measure, b: Measure, *, seed: int, resamples: int = 10_000, level: float = 0.95) -> Comparison:
@@ -90,6 +111,14 @@ def compare(a: Measure, b: Measure, *, seed: int, resamples: int = 10_000, level
     rarer = min(np.count_nonzero(gaps <= 0), np.count_nonzero(gaps >= 0))
     p_value = min(1.0, 2 * (rarer + 1) / (len(gaps) + 1))
     return Comparison(a.name, *values, difference, p_value, _verdict(difference, a.higher_is_better))
+
+
+def _without_spread(name: str, value: float, size: int, level: float) -> Estimate:
+    """The interval of a metric that is the same in every resample."""
+    tail = (1 - level) / 2
+    if name not in _SHARES or value not in (0.0, 1.0):
+        return Estimate(value, math.nan, math.nan)
+    return Estimate(value, tail ** (1 / size), 1.0) if value else Estimate(value, 0.0, 1 - tail ** (1 / size))
 
 
 def _verdict(difference: Estimate, higher_is_better: bool) -> Verdict:

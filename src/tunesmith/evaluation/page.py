@@ -29,11 +29,15 @@ _NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of a text with the same gold and predicted entity types (empty for none)."""
+    """A stretch of a text with the same gold and predicted entity types (empty for none).
+
+    `is_right` says that both are of one span with the same borders and type.
+    """
 
     text: str
     gold: str
     answer: str
+    is_right: bool = False
 
 
 def render(report: RunReport) -> str:
@@ -142,10 +146,12 @@ def segments(mistake: Mistake) -> list[Segment]:
     if not gold and not answer:
         return []
     borders = sorted({0, len(mistake.text), *(place for span in (*gold, *answer) for place in (span.start, span.end))})
-    return [
-        Segment(mistake.text[start:end], covering(gold, start), covering(answer, start))
-        for start, end in pairwise(borders)
-    ]
+    found = []
+    for start, end in pairwise(borders):
+        one, other = covering(gold, start), covering(answer, start)
+        types = one.label if one else "", other.label if other else ""
+        found.append(Segment(mistake.text[start:end], *types, is_right=one is not None and one == other))
+    return found
 
 
 def spans_of(label: Label) -> tuple[Span, ...]:
@@ -153,9 +159,9 @@ def spans_of(label: Label) -> tuple[Span, ...]:
     return tuple(item for item in label if isinstance(item, Span)) if isinstance(label, tuple) else ()
 
 
-def covering(spans: Sequence[Span], place: int) -> str:
-    """The type of the span over a character; empty for none."""
-    return next((span.label for span in spans if span.start <= place < span.end), "")
+def covering(spans: Sequence[Span], place: int) -> Span | None:
+    """The span over a character."""
+    return next((span for span in spans if span.start <= place < span.end), None)
 
 
 def most_confused(matrix: Confusion, most: int = 30) -> tuple[tuple[str, str, int], ...]:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tunesmith.data.records import Example, Finding, Label, Prediction
-from tunesmith.evaluation.calibration import Calibration, calibration_measure, judged_confidences, reliability
+from tunesmith.evaluation.calibration import (
+    Calibration,
+    calibration_measure,
+    error_by_chance,
+    judged_confidences,
+    reliability,
+)
 from tunesmith.evaluation.intervals import Estimate, estimate
 from tunesmith.evaluation.slices import Slice, slices_of
 from tunesmith.scoring.answers import spans_of
@@ -113,9 +119,13 @@ def evaluate_split(
     """
     measures = task.measures(examples, predictions)
     judged = judged_confidences(task, examples, predictions)
-    sure = [pair for pairs in judged for pair in pairs if not math.isnan(pair[0])]
-    if sure:
+    pairs = [pair for answers in judged for pair in answers]
+    has_confidence = not all(math.isnan(sure) for sure, _ in pairs)
+    if has_confidence:
         measures = [*measures, calibration_measure(judged)]
+    metrics = estimate(measures, seed=seed, resamples=resamples, reflected=("ece",))
+    if has_confidence and metrics["ece"].value <= error_by_chance(judged, seed=seed):
+        metrics["ece"] = replace(metrics["ece"], low=0.0)  # no larger than chance alone would make it
     wrong = [
         (example, prediction)
         for example, prediction in zip(examples, predictions, strict=True)
@@ -126,10 +136,10 @@ def evaluate_split(
         name=name,
         size=len(examples),
         units=units_of(task, examples),
-        metrics=estimate(measures, seed=seed, resamples=resamples),
+        metrics=metrics,
         tables=task.tables(examples, predictions),
         confusion=task.confusion(examples, predictions),
-        calibration=reliability([one for one, _ in sure], [right for _, right in sure]) if sure else None,
+        calibration=reliability([one for one, _ in pairs], [right for _, right in pairs]) if has_confidence else None,
         slices=slices_of(task, examples, predictions, seed=seed, resamples=resamples),
         wrong=len(wrong),
         mistakes=tuple(worst[:WORST]),
@@ -164,7 +174,7 @@ def badness(gold: Label, prediction: Prediction) -> float:
         return sum(gaps) if not isinstance(gold, str) else 1 - prediction.scores.get(gold, 0.0)
     if isinstance(gold, tuple) and isinstance(answer, tuple):
         wrong = [score for span, score in zip(answer, prediction.span_scores, strict=False) if span not in gold]
-        return len(set(gold) - set(answer)) + sum(wrong)
+        return len(set(gold) - set(answer)) + sum(wrong) if prediction.span_scores else len(set(gold) ^ set(answer))
     return 1.0
 
 

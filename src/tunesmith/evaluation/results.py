@@ -14,11 +14,11 @@ from tunesmith.data.records import Example, Label, Prediction, Span
 def prediction_row(prediction: Prediction) -> dict[str, object]:
     """A prediction as plain values, ready for JSON (no number becomes null)."""
     row: dict[str, object] = {"id": prediction.id, "label": plain_label(prediction.label)}
-    row["confidence"] = None if math.isnan(prediction.confidence) else prediction.confidence
+    row["confidence"] = plain_number(prediction.confidence)
     if prediction.scores:
-        row["scores"] = dict(prediction.scores)
+        row["scores"] = {label: plain_number(score) for label, score in prediction.scores.items()}
     if prediction.span_scores:
-        row["span_scores"] = list(prediction.span_scores)
+        row["span_scores"] = [plain_number(score) for score in prediction.span_scores]
     return row
 
 
@@ -26,7 +26,12 @@ def plain_label(label: Label | None) -> object:
     """A label as plain values."""
     if isinstance(label, tuple):
         return [asdict(item) if isinstance(item, Span) else item for item in label]
-    return label
+    return plain_number(label) if isinstance(label, float) else label
+
+
+def plain_number(value: float) -> float | None:
+    """A number, or None for one that is none, which JSON has no word for."""
+    return None if math.isnan(value) else value
 
 
 def write_predictions(

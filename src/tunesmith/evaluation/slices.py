@@ -61,7 +61,8 @@ def slicings(examples: Sequence[Example]) -> dict[str, Callable[[Example], tuple
         kinds["label"] = label_values
     kinds["file"] = lambda example: (example.origin.rpartition(":")[0],) if ":" in example.origin else ()
     for column in sorted({name for example in examples for name in example.attributes}):
-        kinds[column] = lambda example, column=column: (example.attributes.get(column, ""),)  # type: ignore[misc]
+        kind = f"column {column}" if column in kinds else column
+        kinds[kind] = lambda example, column=column: (example.attributes.get(column) or "(empty)",)  # type: ignore[misc]
     return kinds
 
 
