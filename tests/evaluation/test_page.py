@@ -174,7 +174,7 @@ def test_every_metric_is_shown_with_its_interval():
     rows = read(report).rows
     for split in report.splits:
         for name, one in split.metrics.items():
-            interval = f"{page.number(one.low)} to {page.number(one.high)}"
+            interval = "–" if math.isnan(one.low) else f"{page.number(one.low)} to {page.number(one.high)}"
             assert [page.metric_name(name), page.number(one.value), interval, ""] in rows
 
 
@@ -211,7 +211,7 @@ def test_mistakes_in_spans_are_marked_in_the_text():
     html = page_of(run(replace(spans(), mistakes=(mistake, clash), wrong=2), metric="f1"))
     marked = (
         '<mark class="gold">张三<small>PER</small></mark>在<mark>北京<small>LOC</small></mark>见'
-        '<mark class="wrong">Rome<small>LOC</small></mark>'
+        '<mark class="wrong">Rome<small>→ LOC</small></mark>'
     )
     assert marked in html
     assert '<mark class="clash">张三<small>PER → ORG</small></mark>在北京' in html
@@ -265,7 +265,7 @@ BARE = SplitReport("test", 0, {}, {}, (), None, None, (), 0, ())
         (lambda: run(replace(classes(), calibration=None)), "Which class was taken for which", 1),
         (lambda: run(numbers(), metric="spearman"), "confidence –", 0),
         (lambda: run(spans(), metric="f1"), "examples (18 words, 12 entities)", 1),
-        (lambda: run(classes(size=1)), "– to –", 2),
+        (lambda: run(classes(size=1)), "too few examples for an interval", 2),
         (lambda: run(replace(classes(), wrong=0, mistakes=())), "No answer was wrong.", 2),
         (lambda: run(BARE), "No answer was wrong.", 0),
         (lambda: run(), "Nothing.", 0),
@@ -346,4 +346,8 @@ def test_neighbours_that_were_answered_as_one_are_not_shown_as_right():
     gold = (Span(0, 2, "X"), Span(2, 4, "X"), Span(5, 6, "X"))
     answer = (Span(0, 4, "X"), Span(5, 6, "X"))
     found = page.segments(Mistake("1", "aabb c", gold, answer, 0.5, 1.0))
-    assert [(one.text, one.is_right) for one in found if one.gold] == [("aa", False), ("bb", False), ("c", True)]
+    assert [(one.text, one.is_right, one.note) for one in found if one.gold] == [
+        ("aa", False, "X"),
+        ("bb", False, "X, other borders"),
+        ("c", True, "X"),
+    ]

@@ -62,7 +62,9 @@ def learning_rates(history: Sequence[HistoryPoint]) -> str:
     rates = [point.learning_rate for point in shown]
     figure.add_scatter(x=[point.step for point in shown], y=rates, mode="lines", line={"color": GREY, "width": 2})
     figure.update_xaxes(title="step")
-    figure.update_yaxes(title="learning rate", rangemode="tozero", exponentformat="e")
+    figure.update_yaxes(
+        title={"text": "learning rate", "standoff": 12}, rangemode="tozero", exponentformat="e", nticks=4
+    )
     return fragment(figure, height=220)
 
 
@@ -133,7 +135,7 @@ def fragment(figure: Any, height: int = 340) -> str:
     """A figure as a piece of HTML without Plotly's script, transparent and without fixed colours of paper."""
     layout: Mapping[str, Any] = {
         "height": height,
-        "margin": {"l": 60, "r": 30, "t": 20, "b": 50},
+        "margin": {"l": 70, "r": 30, "t": 20, "b": 50},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"color": GREY, "size": 13},

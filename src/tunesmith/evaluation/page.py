@@ -31,13 +31,14 @@ _NAMES = {
 class Segment:
     """A stretch of a text with the same gold and predicted entity types (empty for none).
 
-    `is_right` says that both are of one span with the same borders and type.
+    `is_right` says that both are of one span with the same borders and type; `note` names what ends here.
     """
 
     text: str
     gold: str
     answer: str
     is_right: bool = False
+    note: str = ""
 
 
 def render(report: RunReport) -> str:
@@ -150,8 +151,21 @@ def segments(mistake: Mistake) -> list[Segment]:
     for start, end in pairwise(borders):
         one, other = covering(gold, start), covering(answer, start)
         types = one.label if one else "", other.label if other else ""
-        found.append(Segment(mistake.text[start:end], *types, is_right=one is not None and one == other))
+        is_right = one is not None and one == other
+        note = ending(one, other, end)
+        found.append(Segment(mistake.text[start:end], *types, is_right=is_right, note=note))
     return found
+
+
+def ending(gold: Span | None, answer: Span | None, place: int) -> str:
+    """The types of the gold and the predicted span that end at a place, and how they differ if both do."""
+    one = gold.label if gold is not None and gold.end == place else ""
+    other = answer.label if answer is not None and answer.end == place else ""
+    if not one or not other:
+        return one or (f"→ {other}" if other else "")
+    if one != other:
+        return f"{one} → {other}"
+    return one if gold == answer else f"{one}, other borders"
 
 
 def spans_of(label: Label) -> tuple[Span, ...]:
