@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,11 +11,12 @@ from numpy.typing import NDArray
 
 from tunesmith.data.records import Example, Prediction
 from tunesmith.errors import DataError, RecipeError
-from tunesmith.scoring import SummedMeasure, divide
+from tunesmith.evaluation.intervals import Estimate, draws, quantile
+from tunesmith.scoring import divide, times_drawn
 from tunesmith.scoring.calibration import fit_temperature
 from tunesmith.tasks import Task
 
-__all__ = ["Bin", "Calibration", "calibration_measure", "fit_temperature", "judged_confidences", "reliability"]
+__all__ = ["Bin", "Calibration", "calibration_error", "fit_temperature", "judged_confidences", "reliability"]
 
 Judged = Sequence[tuple[float, bool]]
 """The answers given to one example: how sure each was, and whether it was right."""
@@ -65,10 +67,8 @@ def reliability(
         raise DataError(
             f"The confidence {outside[0]:g} is not a probability.", to_do="Give confidences between 0 and 1."
         )
-    edges = np.linspace(0, 1, bins + 1)
-    # The border belongs to the lower bin, so that a confidence of 1 falls into the last.
-    place = np.clip(np.searchsorted(edges, sure, side="left") - 1, 0, bins - 1)
-    inside = [place == number for number in range(bins)]
+    edges, places = np.linspace(0, 1, bins + 1), _places(sure, bins)
+    inside = [places == number for number in range(bins)]
     found = tuple(_bin(edges[n], edges[n + 1], sure[here], right[here]) for n, here in enumerate(inside))
     gaps = [one.count * abs(one.confidence - one.accuracy) for one in found if one.count]
     error = float(sum(gaps) / len(sure)) if len(sure) else float("nan")
@@ -95,32 +95,64 @@ def judged_confidences(task: Task, examples: Sequence[Example], predictions: Seq
     return judged
 
 
-def calibration_measure(judged: Sequence[Judged], bins: int = 15) -> SummedMeasure:
-    """The expected calibration error as a measure, so that it gets an interval over examples.
+def calibration_error(
+    judged: Sequence[Judged], *, seed: int, resamples: int = 1000, level: float = 0.95, bins: int = 15
+) -> Estimate:
+    """The expected calibration error with an interval over examples; it covers at least as often as `level` says.
 
-    Per bin the error needs only the sum of confidences and of right answers, and so can be resampled by sums.
+    The error adds up the sizes of the bins' gaps, noise and all, so it is measured too high, and resampling adds the
+    noise once more: the percentiles of resampled errors may leave out the value itself, and do leave out the true error
+    where bins are calibrated (Fang and Santos 2019: the bootstrap is valid only for differentiable functions). The gaps
+    are sums, so their noise can be resampled. By the triangle inequality the true error lies below the value by at most
+    the sizes of that noise, summed; above it by at most the noise of the gaps summed with their signs.
+
+    The interval ends at 0 below. There is none for fewer than two examples, or where too many resamples have no answer.
     """
-    sums = np.zeros((len(judged), bins + 1))
-    for row, answers in zip(sums, judged, strict=True):
-        for sure, right in answers:
-            if not np.isnan(sure):
-                place = min(max(0, int(np.ceil(sure * bins)) - 1), bins - 1)
-                row[place] += sure - right
-                row[-1] += 1
-    return SummedMeasure(
-        "ece", sums, lambda total: divide(np.abs(total[:, :bins]).sum(1), total[:, -1]), higher_is_better=False
-    )
+    sums = _gap_sums(judged, bins)
+    gaps = _gaps(sums.sum(axis=0, keepdims=True))[0]
+    value = float(np.abs(gaps).sum())
+    if len(judged) < 2 or math.isnan(value):
+        return Estimate(value, math.nan, math.nan)
+    drawn = [_gaps(times_drawn(indices, len(judged)) @ sums) for indices in draws(len(judged), resamples, level, seed)]
+    noise = np.concatenate(drawn) - gaps
+    tail = (1 + level) / 2
+    down, up = quantile(np.abs(noise).sum(axis=1), tail), quantile(-noise @ np.sign(gaps), tail)
+    if math.isnan(down):
+        return Estimate(value, math.nan, math.nan)
+    down = max(down, error_by_chance(judged, seed=seed, level=tail, bins=bins))
+    return Estimate(value, max(0.0, value - down), value + max(0.0, up))
 
 
-def error_by_chance(judged: Sequence[Judged], *, seed: int, bins: int = 15, level: float = 0.95) -> float:
+def error_by_chance(judged: Sequence[Judged], *, seed: int, level: float = 0.95, bins: int = 15) -> float:
     """The calibration error that perfectly calibrated answers stay below with probability `level`.
 
     Each answer is right with the probability that its confidence says, so that a bin's sum of gaps is nearly normal
     with variance sum p (1 - p) (the consistency resampling of Broecker and Smith 2007, sec. 3, with a normal limit).
+    Unlike resamples of the answers, this knows that answers which are all right could have been wrong.
     """
-    sure = np.array([one for answers in judged for one, _ in answers if not np.isnan(one)])
-    place = np.clip(np.ceil(sure * bins).astype(np.int64) - 1, 0, bins - 1)
+    sure = np.array([one for answers in judged for one, _ in answers if not math.isnan(one)])
     chances = np.clip(sure, 0.0, 1.0)
-    spread = np.sqrt(np.bincount(place, chances * (1 - chances), minlength=bins))
-    drawn = np.abs(np.random.default_rng(seed).normal(size=(2000, bins)) * spread).sum(1) / max(1, len(sure))
+    spread = np.sqrt(np.bincount(_places(sure, bins), chances * (1 - chances), minlength=bins))
+    drawn = np.abs(np.random.default_rng(seed).normal(size=(2000, bins)) * spread).sum(axis=1) / max(1, len(sure))
     return float(np.quantile(drawn, level))
+
+
+def _gap_sums(judged: Sequence[Judged], bins: int) -> NDArray[np.float64]:
+    """What each example adds: confidence minus right answers per bin, and the number of its answers -> [N, bins + 1]."""
+    sums = np.zeros((len(judged), bins + 1))
+    for row, answers in zip(sums, judged, strict=True):
+        given = [(sure, right) for sure, right in answers if not math.isnan(sure)]
+        places = _places(np.array([sure for sure, _ in given]), bins)
+        np.add.at(row, places, [sure - right for sure, right in given])
+        row[-1] += len(given)
+    return sums
+
+
+def _gaps(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each bin's gap between confidence and accuracy times its share of the answers: [B, bins + 1] -> [B, bins]."""
+    return divide(sums[:, :-1], sums[:, -1:])
+
+
+def _places(sure: NDArray[np.float64], bins: int) -> NDArray[np.int64]:
+    """The bin of each confidence; a border belongs to the lower bin, so that a confidence of 1 falls into the last."""
+    return np.clip(np.searchsorted(np.linspace(0, 1, bins + 1), sure, side="left") - 1, 0, bins - 1)

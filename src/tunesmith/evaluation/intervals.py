@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,10 +17,6 @@ Verdict = Literal["better", "worse", "no difference shown"]
 
 _DEFINED = 0.95
 """An interval needs a defined value in this share of the resamples; what is left out would bend it otherwise."""
-
-
-_SHARES = {"accuracy", "exact_match"}
-"""Metrics that are the share of the examples that were answered rightly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +46,15 @@ def estimate(
     seed: int,
     resamples: int = 1000,
     level: float = 0.95,
-    reflected: Collection[str] = (),
 ) -> dict[str, Estimate]:
     """Each measure with its percentile bootstrap interval over examples (Efron and Tibshirani 1993, ch. 13).
 
     All measures see the same resamples, and a seed always gives the same interval. A metric that is nan gets no
     interval, nor does one that is undefined in over 5 % of the resamples, nor any over fewer than two examples.
 
-    Where every resample gives the same value (all answers are right), resampling cannot say what further examples would
-    show: a share of the examples then has its exact interval (Clopper and Pearson 1934), another metric none.
-
-    `reflected` names errors that are drawn too high by resampling, as they are by sampling (a calibration error counts
-    each bin's noise): their interval is the basic one, 2 value - quantiles (Davison and Hinkley 1997, sec. 5.2), which
-    takes that bias off; it ends at 0 below, and reaches up to the value at least.
+    Where every resample gives the same 1 or 0 (all answers are right, or none), resampling cannot say what further
+    examples would show. The interval is then that of a share of the examples (Clopper and Pearson 1934), which is exact
+    for an accuracy and near for the other scores; an error has none.
 
     Raises:
         DataError: the measures are of different numbers of examples.
@@ -72,16 +64,14 @@ def estimate(
     if size < 2:
         return {measure.name: Estimate(measure.value(), math.nan, math.nan) for measure in measures}
     drawn: list[list[NDArray[np.float64]]] = [[] for _ in measures]
-    for indices in _draws(size, resamples, level, seed):
+    for indices in draws(size, resamples, level, seed):
         for values, measure in zip(drawn, measures, strict=True):
             values.append(measure.resampled(indices))
     found = {}
     for measure, values in zip(measures, drawn, strict=True):
         one = _interval(measure.value(), np.concatenate(values), level)
-        if measure.name in reflected:
-            one = Estimate(one.value, max(0.0, 2 * one.value - one.high), max(one.value, 2 * one.value - one.low))
-        elif one.low == one.high:
-            one = _without_spread(measure.name, one.value, size, level)
+        if one.low == one.high:
+            one = _without_spread(one.value, size, level) if measure.higher_is_better else _unknown(one.value)
         found[measure.name] = one
     return found
 
@@ -101,8 +91,8 @@ def compare(a: Measure, b: Measure, *, seed: int, resamples: int = 10_000, level
         raise DataError(f"'{a.name}' cannot be compared with '{b.name}'.", to_do="Compare the same metric of both.")
     size = _common_size((a, b))
     values = a.value(), b.value()
-    draws = _draws(size, resamples, level, seed)
-    parts = [a.resampled(indices) - b.resampled(indices) for indices in draws] if size > 1 else [np.zeros(0)]
+    blocks = draws(size, resamples, level, seed)
+    parts = [a.resampled(indices) - b.resampled(indices) for indices in blocks] if size > 1 else [np.zeros(0)]
     gaps = np.concatenate(parts)
     difference = _interval(values[0] - values[1], gaps, level)
     if math.isnan(difference.low):
@@ -113,12 +103,16 @@ def compare(a: Measure, b: Measure, *, seed: int, resamples: int = 10_000, level
     return Comparison(a.name, *values, difference, p_value, _verdict(difference, a.higher_is_better))
 
 
-def _without_spread(name: str, value: float, size: int, level: float) -> Estimate:
-    """The interval of a metric that is the same in every resample."""
-    tail = (1 - level) / 2
-    if name not in _SHARES or value not in (0.0, 1.0):
-        return Estimate(value, math.nan, math.nan)
-    return Estimate(value, tail ** (1 / size), 1.0) if value else Estimate(value, 0.0, 1 - tail ** (1 / size))
+def _without_spread(value: float, size: int, level: float) -> Estimate:
+    """The interval of a score that is the same in every resample."""
+    seldom = 1 - ((1 - level) / 2) ** (1 / size)
+    if value == 1:
+        return Estimate(value, 1 - seldom, 1.0)
+    return Estimate(value, 0.0, seldom) if value == 0 else _unknown(value)
+
+
+def _unknown(value: float) -> Estimate:
+    return Estimate(value, math.nan, math.nan)
 
 
 def _verdict(difference: Estimate, higher_is_better: bool) -> Verdict:
@@ -128,14 +122,20 @@ def _verdict(difference: Estimate, higher_is_better: bool) -> Verdict:
 
 
 def _interval(value: float, drawn: NDArray[np.float64], level: float) -> Estimate:
-    defined = drawn[~np.isnan(drawn)]
-    if math.isnan(value) or len(defined) == 0 or len(defined) < _DEFINED * len(drawn):
+    if math.isnan(value):
         return Estimate(value, math.nan, math.nan)
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(value, float(low), float(high))
+    return Estimate(value, quantile(drawn, (1 - level) / 2), quantile(drawn, (1 + level) / 2))
 
 
-def _draws(size: int, resamples: int, level: float, seed: int) -> Iterator[NDArray[np.intp]]:
+def quantile(drawn: NDArray[np.float64], share: float) -> float:
+    """The quantile of what was drawn; nan if over 5 % of it is not defined, for what is left out would bend it."""
+    defined = drawn[~np.isnan(drawn)]
+    if len(defined) == 0 or len(defined) < _DEFINED * len(drawn):
+        return math.nan
+    return float(np.quantile(defined, share))
+
+
+def draws(size: int, resamples: int, level: float, seed: int) -> Iterator[NDArray[np.intp]]:
     """Indices of resampled examples in blocks [b, N] that fit into memory."""
     if resamples < 1 or not 0 < level < 1:
         raise RecipeError(

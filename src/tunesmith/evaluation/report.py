@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tunesmith.data.records import Example, Finding, Label, Prediction
-from tunesmith.evaluation.calibration import (
-    Calibration,
-    calibration_measure,
-    error_by_chance,
-    judged_confidences,
-    reliability,
-)
+from tunesmith.evaluation.calibration import Calibration, calibration_error, judged_confidences, reliability
 from tunesmith.evaluation.intervals import Estimate, estimate
 from tunesmith.evaluation.slices import Slice, slices_of
 from tunesmith.scoring.answers import spans_of
@@ -117,15 +111,12 @@ def evaluate_split(
         DataError: predictions and examples do not match.
         LabelError: an example has no label.
     """
-    measures = task.measures(examples, predictions)
     judged = judged_confidences(task, examples, predictions)
     pairs = [pair for answers in judged for pair in answers]
     has_confidence = not all(math.isnan(sure) for sure, _ in pairs)
+    metrics = estimate(task.measures(examples, predictions), seed=seed, resamples=resamples)
     if has_confidence:
-        measures = [*measures, calibration_measure(judged)]
-    metrics = estimate(measures, seed=seed, resamples=resamples, reflected=("ece",))
-    if has_confidence and metrics["ece"].value <= error_by_chance(judged, seed=seed):
-        metrics["ece"] = replace(metrics["ece"], low=0.0)  # no larger than chance alone would make it
+        metrics["ece"] = calibration_error(judged, seed=seed, resamples=resamples)
     wrong = [
         (example, prediction)
         for example, prediction in zip(examples, predictions, strict=True)

@@ -64,10 +64,7 @@ class SummedMeasure:
         rows = rows_at_once(self.size)
         for start in range(0, len(indices), rows):
             part = indices[start : start + rows]
-            counts = np.empty(part.shape)
-            for number, row in enumerate(part):
-                counts[number] = np.bincount(row, minlength=self.size)
-            values[start : start + rows] = self.finish(np.asarray(counts @ self.statistics))
+            values[start : start + rows] = self.finish(np.asarray(times_drawn(part, self.size) @ self.statistics))
         return values
 
 
@@ -101,6 +98,14 @@ def mean_measure(name: str, values: NDArray[np.float64], *, higher_is_better: bo
     """The mean of one number per example [N]."""
     statistics = np.column_stack([values, np.ones(len(values))])
     return SummedMeasure(name, statistics, lambda sums: divide(sums[:, 0], sums[:, 1]), higher_is_better)
+
+
+def times_drawn(indices: NDArray[np.intp], size: int) -> NDArray[np.float64]:
+    """How often each of `size` examples is in each resample: [B, N] indices -> [B, size]."""
+    counts = np.empty((len(indices), size))
+    for number, row in enumerate(indices):
+        counts[number] = np.bincount(row, minlength=size)
+    return counts
 
 
 def divide(above: NDArray[np.float64], below: NDArray[np.float64], otherwise: float = np.nan) -> NDArray[np.float64]:
