@@ -45,7 +45,7 @@ def _defined(value: Any) -> Any:
         return {key: _defined(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_defined(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def complain(error: TunesmithError) -> None:

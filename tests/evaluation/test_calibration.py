@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tunesmith.errors import DataError, RecipeError, TrainingError
-from tunesmith.evaluation.calibration import calibration_measure, fit_temperature, reliability
+from tunesmith.evaluation.calibration import calibration_error, fit_temperature, reliability
 from tunesmith.scoring.calibration import HIGHEST, LOWEST, negative_log_likelihood
 
 
@@ -104,4 +104,73 @@ def test_what_is_no_probability_is_refused():
 
 def test_a_confidence_a_hair_above_one_counts_as_one():
     judged = [[(1.0000002, True)], [(1.0, True)], [(0.5, False)]]
-    assert calibration_measure(judged).value() == pytest.approx(0.5 / 3, abs=1e-6)
+    assert calibration_error(judged, seed=0, resamples=10).value == pytest.approx(0.5 / 3, abs=1e-6)
+
+
+SURE = {
+    "spread": lambda generator, size: generator.uniform(0.35, 0.95, size),
+    "sharp": lambda generator, size: 1 - 0.6 * generator.beta(0.5, 8, size),
+}
+
+
+def answered(generator, sure, chances):
+    return [[(float(p), bool(hit))] for p, hit in zip(sure, generator.random(len(sure)) < chances, strict=True)]
+
+
+@pytest.mark.parametrize("size", [60, 300])
+@pytest.mark.parametrize("boast", [0.0, 0.01, 0.05, 0.2])
+@pytest.mark.parametrize("kind", SURE)
+def test_the_interval_holds_the_measured_error_always_and_the_true_error_95_times_in_100(kind, boast, size):
+    generator, covered = np.random.default_rng(5), 0
+    for seed in range(100):
+        sure = SURE[kind](generator, size)
+        found = calibration_error(answered(generator, sure, sure - boast), seed=seed, resamples=200)
+        assert 0 <= found.low <= found.value <= found.high
+        covered += found.low <= boast <= found.high
+    assert covered >= 93
+
+
+def test_the_true_error_is_covered_where_some_bins_boast_and_others_are_modest():
+    generator, covered = np.random.default_rng(6), 0
+    sure = generator.uniform(0.3, 1, 200)
+    chances = np.clip(sure + 0.15 * np.sin(9 * sure), 0, 1)
+    truth = calibration_error([[(p, q)] for p, q in zip(sure, chances, strict=True)], seed=0).value
+    for seed in range(100):
+        found = calibration_error(answered(generator, sure, chances), seed=seed, resamples=200)
+        covered += found.low <= truth <= found.high
+    assert covered >= 93
+
+
+def test_the_interval_says_whether_the_error_is_more_than_chance():
+    generator = np.random.default_rng(7)
+    sure = generator.uniform(0.35, 0.95, 2000)
+    assert calibration_error(answered(generator, sure, sure), seed=0).low == 0
+    assert calibration_error(answered(generator, sure, sure - 0.1), seed=0).low > 0.03
+
+
+def test_answers_that_are_all_right_can_be_well_calibrated():
+    assert calibration_error([[(0.97, True)]] * 20, seed=0).low == 0
+
+
+def test_more_examples_narrow_the_interval_of_the_calibration_error():
+    def width(size):
+        generator = np.random.default_rng(8)
+        sure = generator.uniform(0.35, 0.95, size)
+        found = calibration_error(answered(generator, sure, sure - 0.2), seed=0)
+        return found.high - found.low
+
+    assert width(6400) == pytest.approx(width(400) / 4, rel=0.25)
+
+
+@pytest.mark.parametrize("judged", [[], [[], []], [[(0.5, True)]], [[(0.5, True)], [], [], []]])
+def test_without_answers_or_with_one_example_there_is_no_interval(judged):
+    found = calibration_error(judged, seed=0, resamples=100)
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+
+
+def test_the_error_of_many_answers_per_example_is_that_of_their_bins():
+    judged = [[(0.9, True), (0.7, False)], [(0.3, False)], []]
+    flat = [pair for answers in judged for pair in answers]
+    bins = reliability([sure for sure, _ in flat], [right for _, right in flat])
+    assert calibration_error(judged, seed=0, resamples=10).value == pytest.approx(bins.ece)

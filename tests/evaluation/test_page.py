@@ -2,102 +2,21 @@ import math
 import re
 from dataclasses import replace
 from functools import cache
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
-from tests.scoring.makers import LABELS, class_answers, number_answers, span_answers
-from tunesmith.data.records import Example, Finding, Prediction, Span
+from tests.evaluation.pages import CHINESE, classes, history, judged, numbers, page_of, read, run, spans, square
+from tests.scoring.makers import class_answers
+from tunesmith.data.records import Finding
 from tunesmith.evaluation import figures, page
 from tunesmith.evaluation.intervals import Estimate
-from tunesmith.evaluation.report import Cost, HistoryPoint, Mistake, RunReport, SplitReport, evaluate_split
+from tunesmith.evaluation.report import Cost, SplitReport
+from tunesmith.evaluation.slices import MOST, Slice
 from tunesmith.scoring.tables import Confusion
-from tunesmith.tasks import SequenceClassification, TokenClassification
+from tunesmith.tasks import SequenceClassification
 
 HOSTILE = "\"'></pre></style><script>alert(1)</script><img src=x>&amp;<!--"
-CHINESE = "张三在北京"
-PER, LOC = Span(0, 2, "PER"), Span(3, 5, "LOC")
-
-
-class Reader(HTMLParser):
-    """A page as a browser takes it: tags with attributes, the text to be read, table rows, scripts and styles."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.rows, self.text, self.script, self.style = [], [], "", "", ""
-        self.inside = ""
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        self.inside = tag if tag in ("script", "style", "td", "th") else self.inside
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-
-    def handle_endtag(self, tag):
-        self.tags.append((f"/{tag}", {}))
-        self.inside = "" if tag in ("script", "style", "td", "th") else self.inside
-
-    def handle_data(self, data):
-        if self.inside == "script":
-            self.script += data
-        elif self.inside == "style":
-            self.style += data
-        else:
-            self.text += data
-        if self.inside in ("td", "th"):
-            self.rows[-1][-1] += data.strip("\n")
-
-
-def page_of(report):
-    """The page without Plotly's own script, which stands in it once."""
-    whole, script = page.render(report), figures.script()
-    assert whole.count(script) == 1
-    return whole.replace(script, "")
-
-
-def read(report):
-    return Reader(page_of(report))
-
-
-def judged(task, examples, predictions, name="test"):
-    return evaluate_split(name, task, examples, predictions, seed=0, resamples=50)
-
-
-def classes(name="test", size=60, labels=LABELS):
-    examples, predictions, _ = class_answers(size, labels)
-    return judged(SequenceClassification(labels=labels), examples, predictions, name)
-
-
-def spans(text=CHINESE, label="PER", name="test"):
-    first, second = Span(0, 2, label), Span(3, 5, f"{label}2")
-    examples = [Example(f"{n}{label}", text, (first, second), ((0, 2), (2, 3), (3, 5))) for n in range(6)]
-    predictions = [Prediction(example.id, (second,), 0.5, span_scores=(0.5,)) for example in examples]
-    return judged(TokenClassification(labels=(label, f"{label}2")), examples, predictions, name)
-
-
-def numbers():
-    examples, predictions, _ = number_answers(30)
-    return judged(SequenceClassification(problem="regression"), examples, predictions)
-
-
-def square(size, word="c"):
-    counts = np.random.default_rng(0).permutation(size * size).reshape(size, size)
-    return Confusion(tuple(f"{word}{n}" for n in range(size)), counts)
-
-
-def history(size):
-    return tuple(HistoryPoint(n, n / size, 1 / (n + 1), 1e-3, 0.5 if n % 7 == 6 else None) for n in range(size))
-
-
-def run(*splits, metric="accuracy", **changes):
-    cost = Cost(95.0, 200.0, 1.5, 12_000_000, 7_000, 3_000_000_000, 41.0)
-    known = RunReport("run", "now", "task", metric, splits, (), (), cost, "", {}, 0, "model", {}, {}, "")
-    return replace(known, **changes)
 
 
 def full(word):
@@ -185,7 +104,8 @@ def test_the_result_on_top_is_the_main_metric_of_the_test_split():
     top = reader.text.partition("Results on")[0]
     assert "Accuracy on test" in top
     assert page.sentence(test, "accuracy") in top
-    assert f"95 % interval {page.number(result.low)} to {page.number(result.high)}" in top
+    assert top.index(page.number(result.value)) < top.index(f"{page.number(result.low)} to {page.number(result.high)}")
+    assert "95\u00a0% interval" in top
     assert re.findall(r"Results on (\w+)", reader.text) == ["test", "validation", "more"]
     assert "Accuracy on more" in read(run(other)).text
 
@@ -205,18 +125,6 @@ def test_tables_slices_and_mistakes_are_shown():
     assert shown == [(one.gold, one.answer, page.number(one.confidence), one.id) for one in split.mistakes]
 
 
-def test_mistakes_in_spans_are_marked_in_the_text():
-    mistake = Mistake("7", "张三在北京见Rome", (PER, LOC), (LOC, Span(6, 10, "LOC")), 0.5, 1.5)
-    clash = Mistake("8", CHINESE, (PER,), (replace(PER, label="ORG"),), 0.5, 1.5)
-    html = page_of(run(replace(spans(), mistakes=(mistake, clash), wrong=2), metric="f1"))
-    marked = (
-        '<mark class="gold">张三<small>PER</small></mark>在<mark>北京<small>LOC</small></mark>见'
-        '<mark class="wrong">Rome<small>→ LOC</small></mark>'
-    )
-    assert marked in html
-    assert '<mark class="clash">张三<small>PER → ORG</small></mark>在北京' in html
-
-
 def test_few_classes_are_drawn_as_a_matrix_and_many_listed_by_their_confusions():
     few = read(run(replace(classes(), confusion=square(page.MATRIX))))
     many = read(run(replace(classes(), confusion=square(page.MATRIX + 1))))
@@ -227,6 +135,82 @@ def test_few_classes_are_drawn_as_a_matrix_and_many_listed_by_their_confusions()
     assert '"heatmap"' not in many.script
     for gold, answer, count in page.most_confused(square(page.MATRIX + 1)):
         assert [gold, answer, str(count)] in many.rows
+
+
+def test_a_long_table_begins_with_its_averages_and_its_weakest_classes():
+    split = classes(size=400, labels=tuple(f"c{n:02}" for n in range(page.MATRIX + 1)))
+    rows = page.in_order(split.tables[0])
+    assert [row.label for row in rows[:3]] == ["micro avg", "macro avg", "weighted avg"]
+    assert [row.f1 for row in rows[3:]] == sorted(row.f1 for row in rows[3:])
+    assert sorted(row.label for row in rows) == sorted(row.label for row in split.tables[0].rows)
+    assert "the weakest first" in read(run(split)).text
+    assert page.in_order(classes().tables[0]) == classes().tables[0].rows
+    assert "the weakest first" not in read(run(classes())).text
+
+
+def test_slices_that_may_not_be_all_say_so():
+    many = replace(classes(), slices=tuple(Slice("label", f"{n}", 9, Estimate(0.5, 0.4, 0.6)) for n in range(MOST)))
+    assert f"the {MOST} largest" in read(run(many)).text
+    assert f"the {MOST} largest" not in read(run(replace(many, slices=many.slices[1:]))).text
+
+
+def test_answers_that_the_calibration_leaves_out_are_counted():
+    split = classes()
+    some = replace(split, calibration=replace(split.calibration, left_out=1234))
+    assert "1,234 answers have no confidence and are left out" in read(run(some)).text
+    assert "left out" not in read(run(split)).text
+
+
+def test_a_value_outside_zero_and_one_is_not_drawn_between_them():
+    def scales(value):
+        split = replace(BARE, metrics={"mae": Estimate(value, value, value)})
+        return sum(given.get("class") == "scale" for _, given in read(run(split, metric="mae")).tags)
+
+    assert (scales(0.5), scales(7.0), scales(-0.5)) == (2, 0, 0)
+
+
+def contrast(one, other):
+    """The contrast of two colours [3] of 0 to 255 (WCAG 2.2, relative luminance)."""
+
+    def luminance(colour):
+        parts = np.asarray(colour) / 255
+        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_texts_can_be_read_on_paper_of_either_kind_and_in_figures(theme):
+    style = full_page(HOSTILE).style
+    themes = re.findall(r":root \{(.*?)\}", style, re.S)
+    colour = {
+        name: np.array([int(value[place : place + 2], 16) for place in (0, 2, 4)])
+        for name, value in re.findall(r"--(\w+): #(\w{6})", themes[theme])
+    }
+    for part in ("infolayer", "xtick", "ytick", "y2tick"):
+        assert re.search(rf"\.{part} text[^{{}}]*\{{ fill: var\(--quiet\) !important", style)
+    assert ".heatmap-label text { fill: var(--ink) !important" in style
+    assert all(
+        contrast(colour["ink"], colour[paper]) > 7 for paper in ("paper", "card", "gold", "wrong", "both", "code")
+    )
+    quiet = ("quiet", "bad", "warn")
+    assert all(contrast(colour[name], colour[paper]) > 4.5 for name in quiet for paper in ("paper", "card"))
+    for _, shade in figures.SHADES:
+        *blue, strength = map(float, re.findall(r"[\d.]+", shade))
+        assert contrast(colour["ink"], strength * np.array(blue) + (1 - strength) * colour["card"]) > 4.5
+
+
+def test_many_classes_get_a_matrix_of_their_own_width_with_short_names():
+    few, many = (read(run(replace(classes(), confusion=square(size, "a_very_long_class_name_")))) for size in (8, 9))
+    assert [given["class"] for _, given in few.tags if given.get("class") in ("two", "one", "broad")] == ["two"]
+    assert [given["class"] for _, given in many.tags if given.get("class") in ("two", "one", "broad")] == [
+        "one",
+        "broad",
+    ]
+    assert "a_very_long_cla\\u2026" in many.script
+    assert "a_very_long_class_name_8" in many.script
 
 
 def test_the_most_frequent_confusions_are_those_off_the_diagonal():
@@ -244,7 +228,7 @@ def test_each_colour_has_a_light_and_a_dark_form():
     style = hostile.style
     light, dark = (dict(re.findall(r"--(\w+): (#\w+)", part)) for part in re.findall(r":root \{(.*?)\}", style, re.S))
     assert style.index("prefers-color-scheme: dark") > style.index(":root")
-    assert set(light) == set(dark) >= set(re.findall(r"var\(--(\w+)\)", style))
+    assert set(light) == set(dark) == set(re.findall(r"var\(--(\w+)\)", style))
     assert all(light[name] != dark[name] for name in light)
     assert ("meta", {"name": "color-scheme", "content": "light dark"}) in hostile.tags
     plots = hostile.script.count("newPlot")
@@ -263,7 +247,7 @@ BARE = SplitReport("test", 0, {}, {}, (), None, None, (), 0, ())
         (lambda: run(classes(), history=history(1)), "Learning rate", 4),
         (lambda: run(replace(classes(), confusion=None)), "Can its confidence be believed?", 1),
         (lambda: run(replace(classes(), calibration=None)), "Which class was taken for which", 1),
-        (lambda: run(numbers(), metric="spearman"), "confidence –", 0),
+        (lambda: run(numbers(), metric="spearman"), "The worst first.", 0),
         (lambda: run(spans(), metric="f1"), "examples (18 words, 12 entities)", 1),
         (lambda: run(classes(size=1)), "too few examples for an interval", 2),
         (lambda: run(replace(classes(), wrong=0, mistakes=())), "No answer was wrong.", 2),
@@ -285,10 +269,13 @@ def test_the_result_is_told_in_a_sentence():
     split = replace(BARE, size=1234, units={"words": 46435}, metrics={"f1": Estimate(0.91234, 0.9, 0.92)})
     assert page.sentence(split, "f1") == (
         "On 1,234 test examples (46,435 words) the F1 is 0.9123. "
-        "Its 95 % interval, from drawing these examples again and again, is 0.9000 to 0.9200."
+        "The interval says how far this number depends on which examples were drawn."
     )
     alone = replace(split, units={}, metrics={"my_score": Estimate(0.5, math.nan, math.nan)})
-    assert page.sentence(alone, "my_score") == "On 1,234 test examples the My score is 0.5000."
+    assert page.sentence(alone, "my_score") == "On 1,234 test examples the my score is 0.5000."
+    assert page.sentence(replace(alone, metrics={"mcc": Estimate(0.5, math.nan, math.nan)}), "mcc") == (
+        "On 1,234 test examples the Matthews correlation (MCC) is 0.5000."
+    )
     assert page.sentence(split, "accuracy") == ""
 
 
@@ -298,6 +285,8 @@ def test_the_result_is_told_in_a_sentence():
         (page.number, math.nan, "–"),
         (page.number, 0.91236, "0.9124"),
         (page.number, -12345.6, "-12,346"),
+        (page.count, 22_713_216, "22.7 M"),
+        (page.count, 7_000, "7,000"),
         (page.percent, math.nan, "0%"),
         (page.percent, 0.12345, "12.35%"),
         (page.percent, 7.0, "100.00%"),
@@ -313,41 +302,3 @@ def test_the_result_is_told_in_a_sentence():
 )
 def test_values_are_written_for_people(show, value, expected):
     assert show(value) == expected
-
-
-def test_a_text_is_cut_where_a_span_begins_or_ends():
-    mistake = Mistake("1", "abcdefgh", (Span(1, 4, "X"), Span(6, 8, "Y")), (Span(2, 4, "Z"),), 0.5, 1.0)
-    found = [(one.text, one.gold, one.answer) for one in page.segments(mistake)]
-    assert found == [("a", "", ""), ("b", "X", ""), ("cd", "X", "Z"), ("ef", "", ""), ("gh", "Y", "")]
-
-
-def test_segments_join_to_the_text_and_carry_the_types_of_each_character():
-    def types(label, size):
-        return [next((span.label for span in label if span.start <= n < span.end), "") for n in range(size)]
-
-    examples, predictions, _ = span_answers(50)
-    for example, prediction in zip(examples, predictions, strict=True):
-        text, gold, answer = example.text, example.label, prediction.label
-        found = page.segments(Mistake("1", text, gold, answer, 0.5, 1.0))
-        whole = bool(gold or answer)
-        assert "".join(one.text for one in found) == text * whole
-        assert [one.gold for one in found for _ in one.text] == types(gold, len(text)) * whole
-        assert [one.answer for one in found for _ in one.text] == types(answer, len(text)) * whole
-        borders = {0, len(text)} | {place for span in (*gold, *answer) for place in (span.start, span.end)}
-        assert len(found) == (len(borders) - 1) * whole
-
-
-@pytest.mark.parametrize("label", ["a", ("a", "b"), (), 2.5])
-def test_labels_that_are_no_spans_have_no_segments(label):
-    assert page.segments(Mistake("1", "text", label, label, 0.5, 1.0)) == []
-
-
-def test_neighbours_that_were_answered_as_one_are_not_shown_as_right():
-    gold = (Span(0, 2, "X"), Span(2, 4, "X"), Span(5, 6, "X"))
-    answer = (Span(0, 4, "X"), Span(5, 6, "X"))
-    found = page.segments(Mistake("1", "aabb c", gold, answer, 0.5, 1.0))
-    assert [(one.text, one.is_right, one.note) for one in found if one.gold] == [
-        ("aa", False, "X"),
-        ("bb", False, "X, other borders"),
-        ("c", True, "X"),
-    ]

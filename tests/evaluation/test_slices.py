@@ -155,3 +155,10 @@ def test_a_column_that_is_named_like_a_kind_of_slice_stands_beside_it(name):
     assert found[f"column {name}", "x"] == 6
     assert found[f"column {name}", "(empty)"] == 6
     assert any(kind == name for kind, _ in found)
+
+
+def test_no_column_hides_another():
+    columns = {"length": "x", "column length": "y", "column column length": "z"}
+    examples = numbered(texts(6, attributes=columns), texts(6, attributes=dict.fromkeys(columns, "other")))
+    found = [value for _, value in sliced(examples)]
+    assert all(value in found for value in columns.values())

@@ -98,7 +98,7 @@ def judged_confidences(task: Task, examples: Sequence[Example], predictions: Seq
 def calibration_error(
     judged: Sequence[Judged], *, seed: int, resamples: int = 1000, level: float = 0.95, bins: int = 15
 ) -> Estimate:
-    """The expected calibration error with an interval over examples; it covers at least as often as `level` says.
+    """The expected calibration error with an interval over examples, of coverage `level` or somewhat more.
 
     The error adds up the sizes of the bins' gaps, noise and all, so it is measured too high, and resampling adds the
     noise once more: the percentiles of resampled errors may leave out the value itself, and do leave out the true error
@@ -119,15 +119,15 @@ def calibration_error(
     down, up = quantile(np.abs(noise).sum(axis=1), tail), quantile(-noise @ np.sign(gaps), tail)
     if math.isnan(down):
         return Estimate(value, math.nan, math.nan)
-    down = max(down, error_by_chance(judged, seed=seed, level=tail, bins=bins))
+    down = max(down, _error_by_chance(judged, seed=seed, level=tail, bins=bins))
     return Estimate(value, max(0.0, value - down), value + max(0.0, up))
 
 
-def error_by_chance(judged: Sequence[Judged], *, seed: int, level: float = 0.95, bins: int = 15) -> float:
+def _error_by_chance(judged: Sequence[Judged], *, seed: int, level: float = 0.95, bins: int = 15) -> float:
     """The calibration error that perfectly calibrated answers stay below with probability `level`.
 
     Each answer is right with the probability that its confidence says, so that a bin's sum of gaps is nearly normal
-    with variance sum p (1 - p) (the consistency resampling of Broecker and Smith 2007, sec. 3, with a normal limit).
+    with variance sum p (1 - p) (the consistency resampling of Broecker and Smith 2007, with a normal limit).
     Unlike resamples of the answers, this knows that answers which are all right could have been wrong.
     """
     sure = np.array([one for answers in judged for one, _ in answers if not math.isnan(one)])
@@ -138,7 +138,7 @@ def error_by_chance(judged: Sequence[Judged], *, seed: int, level: float = 0.95,
 
 
 def _gap_sums(judged: Sequence[Judged], bins: int) -> NDArray[np.float64]:
-    """What each example adds: confidence minus right answers per bin, and the number of its answers -> [N, bins + 1]."""
+    """What each example adds: per bin confidence minus right answers, and the count of its answers -> [N, bins + 1]."""
     sums = np.zeros((len(judged), bins + 1))
     for row, answers in zip(sums, judged, strict=True):
         given = [(sure, right) for sure, right in answers if not math.isnan(sure)]

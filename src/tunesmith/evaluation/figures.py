@@ -16,8 +16,14 @@ from tunesmith.evaluation.report import HistoryPoint
 from tunesmith.scoring.tables import Confusion
 
 BLUE, ORANGE, GREY = "#4c78d0", "#e08a3c", "#8b93a1"
-_FAINT = "rgba(76,120,208,0.28)"
+_FAINT = "rgba(92,136,224,0.42)"
 _GRID = "rgba(128,136,150,0.22)"
+SHADES = ((0.0, "rgba(76,120,208,0.04)"), (0.2, "rgba(76,120,208,0.30)"), (1.0, "rgba(76,120,208,0.75)"))
+"""Of a confusion matrix; faint enough for the page's ink, which its counts are written in (by the page's style)."""
+
+_TICK = 16
+"""Class names of more characters are cut at the axes of the confusion matrix; pointing at a cell shows them whole."""
+
 _POINTS = 1000
 """A curve of more points is thinned to about so many; no screen shows more."""
 
@@ -50,7 +56,7 @@ def learning_curve(history: Sequence[HistoryPoint], metric: str) -> str:
     )
     figure.update_xaxes(title="step")
     figure.update_yaxes(title="loss", rangemode="tozero", secondary_y=False)
-    figure.update_yaxes(title=f"validation {metric}", showgrid=False, tickformat=".3f", secondary_y=True)
+    figure.update_yaxes(title=f"validation {metric}", showgrid=False, zeroline=False, tickmode="auto", secondary_y=True)
     return fragment(figure)
 
 
@@ -90,19 +96,23 @@ def confusion(matrix: Confusion) -> str:
         text=counts,
         texttemplate="%{text}" if len(matrix.labels) <= 16 else "",
         hovertemplate="gold %{y}, answer %{x}: %{text}<extra></extra>",
-        colorscale=[[0, "rgba(76,120,208,0.04)"], [1, "rgba(76,120,208,0.95)"]],
+        colorscale=SHADES,
         showscale=False,
         xgap=1,
         ygap=1,
     )
-    figure.update_xaxes(title="answer", type="category", showgrid=False)
-    figure.update_yaxes(title="gold", type="category", autorange="reversed", showgrid=False)
-    return fragment(figure, height=min(900, 200 + 26 * len(matrix.labels)))
+    names = [label if len(label) <= _TICK else f"{label[: _TICK - 1]}…" for label in matrix.labels]
+    for update in (figure.update_xaxes, figure.update_yaxes):
+        update(type="category", tickvals=list(matrix.labels), ticktext=names, showgrid=False)
+    figure.update_xaxes(tickangle=-90 if len(names) * max(map(len, names), default=0) > 48 else 0)
+    figure.update_yaxes(autorange="reversed")
+    return fragment(figure, height=200 + 26 * len(matrix.labels))
 
 
 def reliability(calibration: Calibration) -> str:
-    """Accuracy against confidence in bins, with the number of answers in each; the diagonal is honest."""
+    """Accuracy against confidence in bins; larger points and bars are more answers, and the diagonal is honest."""
     filled = [one for one in calibration.bins if one.count]
+    most = max((one.count for one in filled), default=1)
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.75, 0.25], vertical_spacing=0.06)
     line = {"color": GREY, "dash": "dot", "width": 1}
     figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line=line, name="honest", row=1, col=1)
@@ -111,6 +121,7 @@ def reliability(calibration: Calibration) -> str:
         y=[one.accuracy for one in filled],
         mode="lines+markers",
         line={"color": BLUE, "width": 2},
+        marker={"size": [5 + 9 * math.sqrt(one.count / most) for one in filled], "opacity": 1, "line": {"width": 0}},
         name="this model",
         row=1,
         col=1,
@@ -139,12 +150,14 @@ def fragment(figure: Any, height: int = 340) -> str:
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"color": GREY, "size": 13},
-        "legend": {"orientation": "h", "y": 1.12, "x": 0},
+        "legend": {"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0},
         "template": None,
     }
     figure.update_layout(**layout)
-    figure.update_xaxes(gridcolor=_GRID, zerolinecolor=_GRID, linecolor=_GRID)
-    figure.update_yaxes(gridcolor=_GRID, zerolinecolor=_GRID, linecolor=_GRID)
+    for update in (figure.update_xaxes, figure.update_yaxes):
+        update(
+            gridcolor=_GRID, zerolinecolor=_GRID, linecolor=_GRID, tickcolor=_GRID, title_font_size=13, automargin=True
+        )
     settings = {"displayModeBar": False, "responsive": True}
     return str(figure.to_html(full_html=False, include_plotlyjs=False, config=settings))
 

@@ -14,16 +14,19 @@ import numpy as np
 from tunesmith.data.records import Label, Span
 from tunesmith.evaluation import figures
 from tunesmith.evaluation.report import Mistake, RunReport, SplitReport
-from tunesmith.scoring.tables import Confusion
+from tunesmith.evaluation.slices import MOST
+from tunesmith.scoring.tables import ClassRow, Confusion, Table
 
 MATRIX = 30
-"""Up to so many classes the confusion matrix is drawn; beyond, the most frequent confusions are listed."""
+"""Up to so many classes the confusion matrix is drawn; beyond, the most frequent confusions are listed.
+
+A table of more rows begins with the averages and the weakest classes."""
 
 _NAMES = {
-    "f1": "F1", "precision": "Precision", "recall": "Recall", "accuracy": "Accuracy", "word_accuracy": "Word accuracy",
-    "macro_f1": "Macro F1", "micro_f1": "Micro F1", "weighted_f1": "Weighted F1", "mcc": "Matthews correlation (MCC)",
-    "roc_auc": "Area under the ROC curve", "ece": "Calibration error (ECE)", "mae": "Mean absolute error",
-    "rmse": "Root mean squared error", "r2": "R²", "pearson": "Pearson correlation", "spearman": "Spearman correlation",
+    "f1": "F1", "macro_f1": "macro F1", "micro_f1": "micro F1", "weighted_f1": "weighted F1",
+    "mcc": "Matthews correlation (MCC)", "roc_auc": "area under the ROC curve", "ece": "calibration error (ECE)",
+    "mae": "mean absolute error", "rmse": "root mean squared error", "r2": "R²", "pearson": "Pearson correlation",
+    "spearman": "Spearman correlation",
 }  # fmt: skip
 
 
@@ -47,7 +50,15 @@ def render(report: RunReport) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(
-        number=number, percent=percent, name=metric_name, seconds=seconds, label=show_label, segments=segments
+        number=number,
+        percent=percent,
+        name=metric_name,
+        words=metric_words,
+        seconds=seconds,
+        label=show_label,
+        segments=segments,
+        in_order=in_order,
+        count=count,
     )
     source = (files("tunesmith.evaluation") / "report.html.jinja").read_text(encoding="utf-8")
     order = sorted(
@@ -64,12 +75,14 @@ def render(report: RunReport) -> str:
         severities=[
             (kind, [one for one in report.findings if one.severity == kind]) for kind in ("error", "warning", "note")
         ],
-        curve=figures.learning_curve(report.history, metric_name(report.main_metric)) if report.history else "",
+        curve=figures.learning_curve(report.history, metric_words(report.main_metric)) if report.history else "",
         rates=figures.learning_rates(report.history) if report.history else "",
         range_test=figures.range_test(report.learning_rate_test)
         if figures.is_drawable(report.learning_rate_test)
         else "",
         script=figures.script(),
+        most_slices=MOST,
+        many=MATRIX,
     )
 
 
@@ -103,23 +116,42 @@ def sentence(split: SplitReport, metric: str) -> str:
     result = split.metrics.get(metric)
     if result is None:
         return ""
-    units = ", ".join(f"{count:,} {unit}" for unit, count in split.units.items())
+    units = ", ".join(f"{size:,} {unit}" for unit, size in split.units.items())
     counted = f"{split.size:,} {split.name} examples" + (f" ({units})" if units else "")
-    said = f"On {counted} the {metric_name(metric)} is {number(result.value)}."
+    said = f"On {counted} the {metric_words(metric)} is {number(result.value)}."
     if math.isnan(result.low):
         return said
-    between = f"{number(result.low)} to {number(result.high)}"
-    return f"{said} Its 95 % interval, from drawing these examples again and again, is {between}."
+    return f"{said} The interval says how far this number depends on which examples were drawn."
+
+
+def metric_words(metric: str) -> str:
+    """A metric's name for people, within a sentence."""
+    return _NAMES.get(metric, metric.replace("_", " "))
 
 
 def metric_name(metric: str) -> str:
-    """A metric's name for people."""
-    return _NAMES.get(metric, metric.replace("_", " ").capitalize())
+    """A metric's name for people, at the beginning of a line."""
+    words = metric_words(metric)
+    return words[:1].upper() + words[1:]
+
+
+def in_order(table: Table) -> tuple[ClassRow, ...]:
+    """The rows of a table; where they are too many to see at once, the averages first and then the weakest classes."""
+    if len(table.rows) <= MATRIX:
+        return table.rows
+    averages = [row for row in table.rows if row.label.endswith(" avg")]
+    classes = [row for row in table.rows if not row.label.endswith(" avg")]
+    return (*averages, *sorted(classes, key=lambda row: row.f1))
 
 
 def number(value: float) -> str:
     """A number with four digits; a dash where there is none."""
     return "–" if math.isnan(value) else f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def count(value: int) -> str:
+    """A number of parameters, in millions where there are so many."""
+    return f"{value / 1e6:.1f} M" if value >= 1_000_000 else f"{value:,}"
 
 
 def percent(value: float) -> str:
@@ -158,14 +190,12 @@ def segments(mistake: Mistake) -> list[Segment]:
 
 
 def ending(gold: Span | None, answer: Span | None, place: int) -> str:
-    """The types of the gold and the predicted span that end at a place, and how they differ if both do."""
+    """The types of the gold and the predicted span that end at a place, as gold → answer, and how they differ."""
     one = gold.label if gold is not None and gold.end == place else ""
     other = answer.label if answer is not None and answer.end == place else ""
-    if not one or not other:
-        return one or (f"→ {other}" if other else "")
     if one != other:
-        return f"{one} → {other}"
-    return one if gold == answer else f"{one}, other borders"
+        return f"{one} → {other}".strip()
+    return one if not one or gold == answer else f"{one}, other borders"
 
 
 def spans_of(label: Label) -> tuple[Span, ...]:

@@ -111,10 +111,10 @@ def evaluate_split(
         DataError: predictions and examples do not match.
         LabelError: an example has no label.
     """
+    metrics = estimate(task.measures(examples, predictions), seed=seed, resamples=resamples)
     judged = judged_confidences(task, examples, predictions)
     pairs = [pair for answers in judged for pair in answers]
     has_confidence = not all(math.isnan(sure) for sure, _ in pairs)
-    metrics = estimate(task.measures(examples, predictions), seed=seed, resamples=resamples)
     if has_confidence:
         metrics["ece"] = calibration_error(judged, seed=seed, resamples=resamples)
     wrong = [

@@ -30,8 +30,8 @@ def plain_label(label: Label | None) -> object:
 
 
 def plain_number(value: float) -> float | None:
-    """A number, or None for one that is none, which JSON has no word for."""
-    return None if math.isnan(value) else value
+    """A number, or None where it is none or has no end, which JSON has no word for."""
+    return value if math.isfinite(value) else None
 
 
 def write_predictions(

@@ -61,7 +61,9 @@ def slicings(examples: Sequence[Example]) -> dict[str, Callable[[Example], tuple
         kinds["label"] = label_values
     kinds["file"] = lambda example: (example.origin.rpartition(":")[0],) if ":" in example.origin else ()
     for column in sorted({name for example in examples for name in example.attributes}):
-        kind = f"column {column}" if column in kinds else column
+        kind = column
+        while kind in kinds:
+            kind = f"column {kind}"
         kinds[kind] = lambda example, column=column: (example.attributes.get(column) or "(empty)",)  # type: ignore[misc]
     return kinds
 
