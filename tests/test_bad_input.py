@@ -305,6 +305,27 @@ def encoding_that_is_none_of_text(f: Path, run: Path, m: pytest.MonkeyPatch) -> 
     return data(f, "a.csv", GOOD, encoding="hex"), "Unknown encoding 'hex'"
 
 
+def utf16_without_its_mark(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return data(f, "a.csv", GOOD.encode("utf-16-le"), encoding="utf-16"), "not utf-16 text"
+
+
+def lines_that_end_with_a_carriage_return(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return data(f, "a.csv", GOOD.replace("\n", "\r")), "carriage return"
+
+
+def json_nested_beyond_reason(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return data(f, "a.json", "[" * 100_000), "not valid JSON"
+
+
+def two_columns_of_one_name_in_the_header(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return data(f, "a.csv", GOOD, header=["text", "text"]), "The header names 'text' twice"
+
+
+def keys_of_a_file_without_keys(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    (f / "a.csv").write_text(GOOD, encoding="utf-8")
+    return recipe(f, data={"train": f"{f / 'a.csv'}!train"}), "has no keys, such as 'train'"
+
+
 def empty_word(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
     row = json.dumps({"tokens": ["Anna", ""], "ner_tags": ["B-PER", "O"]})
     (f / "a.jsonl").write_text(row, encoding="utf-8")
@@ -475,7 +496,9 @@ SITUATIONS: list[Situation] = [
     remote_code_in_the_artifact, relabelled_artifact, artifact_of_a_later_format,
     overwriting_a_folder_that_is_no_run, output_that_is_a_file, name_that_leads_elsewhere,
     separator_of_two_characters, archive_with_a_password, archive_packed_in_an_unknown_way,
-    encoding_that_is_none_of_text, empty_word, column_for_a_format_without_columns, positive_class_that_is_none,
+    encoding_that_is_none_of_text, utf16_without_its_mark, lines_that_end_with_a_carriage_return,
+    json_nested_beyond_reason, two_columns_of_one_name_in_the_header, keys_of_a_file_without_keys,
+    empty_word, column_for_a_format_without_columns, positive_class_that_is_none,
     setting_that_says_nothing_of_a_file, folder_in_the_artifact, link_in_the_artifact,
     artifact_that_says_too_little, artifact_whose_model_has_no_sense, no_disk_space, too_small_a_disk_for_a_run,
     tracker_that_is_not_installed,

@@ -72,12 +72,36 @@ def test_joining_keeps_every_word_in_its_place(words: list[str]) -> None:
         (["他", "说", "“", "好", "”", "。"], "他说“好”。"),
         (["阿", "·", "李", "——", "他"], "阿·李——他"),
         (["𠮷", "野", "家", "……", "好"], "𠮷野家……好"),
-        (["He", "said", "“", "yes", "”", "—", "Anna", "’s"], "He said “ yes ”— Anna ’s"),
+        (["他", "说", "“", "好", "”", "—", "—", "她"], "他说“好”——她"),
+        (["“", "‘", "好", "’", "”"], "“‘好’”"),
+        (["He", "said", "“", "yes", "”", "—", "Anna", "’s"], "He said “ yes ” — Anna ’s"),
+        (["“", "‘", "Yes", "…", "’", "”"], "“ ‘ Yes … ’ ”"),
+        (["他", "用", "“", "iPhone", "”", "—", "—", "她"], "他用“ iPhone ”——她"),
         (["买", "iPhone", "15", "了"], "买 iPhone 15 了"),
     ],
 )
 def test_no_blank_is_put_between_chinese_signs(words: list[str], text: str) -> None:
     assert join_words(words)[0] == text
+
+
+def test_only_blanks_and_tabs_part_columns(tmp_path: Path) -> None:
+    path = tmp_path / "a.conll"
+    path.write_text("10\u00a0000 O\nAnna B-PER\n", encoding="utf-8")
+    assert read(Source(str(path), label_kind="spans")).examples[0].text == "10\u00a0000 Anna"
+
+
+def test_a_document_line_ends_the_sentence_before_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.conll"
+    path.write_text("-DOCSTART-\nAnna B-PER\n-DOCSTART-\nmet O\n", encoding="utf-8")
+    examples = read(Source(str(path), label_kind="spans")).examples
+    assert [(example.text, example.group) for example in examples] == [("Anna", "document-1"), ("met", "document-2")]
+
+
+def test_a_tag_without_its_word_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.conll"
+    path.write_text("张\tO\n\u3000\tO\n", encoding="utf-8")
+    with pytest.raises(DataError, match="Line 2 has no word before its tag"):
+        read(Source(str(path), label_kind="spans"))
 
 
 def test_a_line_with_other_columns_is_refused(tmp_path: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
+from tunesmith.data.dataset import Data
 from tunesmith.data.records import Example, Label, Span
 from tunesmith.data.splits import fingerprint, split
 from tunesmith.scoring.answers import number_of, spans_of
@@ -59,6 +62,18 @@ def test_numbers_are_spread_alike() -> None:
     parts = split(examples([float(n) for n in range(1000)]), SHARES, seed=3)
     mean = sum(number_of(e) for e in parts["test"]) / len(parts["test"])
     assert mean == pytest.approx(499.5, abs=25)
+
+
+def test_few_numbers_are_held_out_too() -> None:
+    parts = split(examples([float(n) for n in range(30)]), SHARES, seed=3)
+    assert {name: len(part) for name, part in parts.items()} == {"train": 24, "validation": 3, "test": 3}
+
+
+def test_groups_are_said_to_stay_whole_though_the_first_example_has_none(tmp_path: Path) -> None:
+    rows = [{"text": f"text {n}", "label": "xy"[n % 2], "who": n // 4 or None} for n in range(40)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    loaded = Data(train=str(tmp_path / "a.jsonl"), group="who").load("class", seed=1)
+    assert "whole groups" in loaded.findings[-1].message
 
 
 def test_groups_and_equal_texts_are_not_parted() -> None:

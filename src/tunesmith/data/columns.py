@@ -47,25 +47,29 @@ class Columns:
         return ", ".join(f"{role} from '{name}'" for role, name in parts if name)
 
 
-def find_columns(there: Sequence[str], *, text: str, label: str, id_column: str, kind: str, where: str) -> Columns:
+def find_columns(
+    there: Sequence[str], later: Sequence[str], *, named: Columns, further: Sequence[str], kind: str, where: str
+) -> Columns:
     """Take the columns that the recipe names, and look for the others by the names that are usual for them.
 
     Args:
-        there: the columns of the file.
-        text: the recipe's name of the text column; empty means "look".
-        label: likewise for the label.
-        id_column: likewise for the id.
+        there: the columns of the first row; text and label are looked for among them.
+        later: the columns that begin in a later row; the id may be one of them.
+        named: the recipe's names of the text, the label and the id; an empty one means "look".
+        further: names of columns that must be there too.
         kind: "class", "classes", "number" or "spans"; empty when no label is read.
         where: the file, for messages.
 
     Raises:
         DataError: a named column is not there, or none of the usual names is.
     """
-    for name in (text, label, id_column):
-        if name and name not in there:
+    every = (*there, *later)
+    for name in (named.text, named.label, named.id, *further):
+        if name and name not in every:
             raise DataError(
-                f"There is no column '{name}'.{nearest(name, there)}", where=where, to_do=f"Columns: {_list(there)}."
+                f"There is no column '{name}'.{nearest(name, every)}", where=where, to_do=f"Columns: {_list(every)}."
             )
+    text = named.text
     words = text if text in _matching(there, "words") else "" if text else _first(there, "words")
     found_text = "" if words else text or _first(there, "text")
     if words and not text and kind != "spans":
@@ -76,8 +80,8 @@ def find_columns(there: Sequence[str], *, text: str, label: str, id_column: str,
             where=where,
             to_do=f"Set data.text to one of: {_list(there)}.",
         )
-    found_label = label
-    if kind and not label:
+    found_label = named.label
+    if kind and not found_label:
         role = "tags" if words else {"spans": "spans", "number": "number"}.get(kind, "label")
         found_label = _first([name for name in there if name != found_text], role)
         if not found_label:
@@ -86,7 +90,7 @@ def find_columns(there: Sequence[str], *, text: str, label: str, id_column: str,
                 where=where,
                 to_do=f"Set data.label to one of: {_list(there)}.",
             )
-    return Columns(found_text, found_label if kind else "", id_column or _first(there, "id"), words)
+    return Columns(found_text, found_label if kind else "", named.id or _first(every, "id"), words)
 
 
 def missing_columns(columns: Columns, row: Iterable[str]) -> list[str]:

@@ -12,18 +12,18 @@ from tunesmith.data.tally import Tally
 from tunesmith.errors import DataError, LabelError
 
 _TAG = re.compile(r"O|[BIESM]-\S+")
-_UNSPACED = re.compile(
-    "[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
-    "\u00b7\u2014\u2018\u2019\u201c\u201d\u2026]"
-)
-"""Kana, Han, full-width signs, and the dots, dashes and quotes of Chinese, between which no blank is written."""
+_UNSPACED = re.compile("[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
+"""Kana, Han and full-width signs, between which no blank is written."""
+_SHARED = "\u00b7\u2014\u2018\u2019\u201c\u201d\u2026"
+"""Dots, dashes and quotes that Chinese shares with other scripts: they belong to the script beside them."""
+_DOCUMENT = "-DOCSTART-"
 
 _Row = tuple[int, list[str]]
 
 
 def looks_like_conll(lines: Sequence[str]) -> bool:
     """Whether every line that is not empty ends in a column with a tag."""
-    rows = [line.split() for line in lines if line.strip() and not line.startswith("-DOCSTART-")]
+    rows = [_columns(line) for line in lines if line.strip() and not line.startswith(_DOCUMENT)]
     return len(rows) > 1 and all(len(row) > 1 and _TAG.fullmatch(row[-1]) for row in rows)
 
 
@@ -40,7 +40,7 @@ def read_conll(place: Place, encoding: str, tally: Tally, *, labelled: bool) -> 
     document = 0
     for rows in _sentences(place, encoding):
         line = rows[0][0]
-        if rows[0][1][0] == "-DOCSTART-":
+        if rows[0][1][0] == _DOCUMENT:
             document += 1
             tally.add(
                 "document_lines", "note", "{count} document lines (-DOCSTART-) mark the documents of the sentences."
@@ -66,27 +66,48 @@ def join_words(words: Sequence[str]) -> tuple[str, tuple[tuple[int, int], ...]]:
     """Join words into a text and say which characters each covers; Chinese and Japanese signs get no blank."""
     text = ""
     ranges = []
-    for word in words:
-        if text and not (_UNSPACED.match(text[-1]) and _UNSPACED.match(word[0])):
+    for place, word in enumerate(words):
+        if text and not _is_unspaced(text, words, place):
             text += " "
         ranges.append((len(text), len(text) + len(word)))
         text += word
     return text, tuple(ranges)
 
 
+def _is_unspaced(before: str, words: Sequence[str], place: int) -> bool:
+    """Whether no blank is written between a text and the word at a place, which follows it."""
+    left, right = before[-1], words[place][0]
+    if left in _SHARED and right in _SHARED:
+        # Neither tells the script; the nearest other characters do.
+        nearest = before.rstrip(_SHARED + " ")[-1:], "".join(words[place:]).lstrip(_SHARED)[:1]
+        return any(_UNSPACED.match(sign) for sign in nearest)
+    return all(sign in _SHARED or _UNSPACED.match(sign) for sign in (left, right))
+
+
+def _columns(line: str) -> list[str]:
+    """The fields of a line, parted by tabs or else by blanks; a no-break space is part of a word."""
+    parts = line.split("\t") if "\t" in line else re.split(" +", line.strip(" \r\n"))
+    return [part.strip() for part in parts]
+
+
 def _sentences(place: Place, encoding: str) -> Iterator[list[_Row]]:
     rows: list[_Row] = []
     width = 0
     for number, line in enumerate(read_lines(place, encoding), 1):
-        columns = line.split("\t") if "\t" in line else line.split()
-        columns = [column.strip() for column in columns]
-        if not any(columns):
+        columns = _columns(line)
+        if columns[0] == _DOCUMENT or not any(columns):
             if rows:
                 yield rows
-            rows = []
+            rows = [(number, columns)] if any(columns) else []
             continue
         width = width or len(columns)
-        if len(columns) != width or width < 2 or not columns[0]:
+        if not columns[0]:
+            raise DataError(
+                f"Line {number} has no word before its tag.",
+                where=f"{place}:{number}",
+                to_do="Remove the line, or write its word.",
+            )
+        if len(columns) != width or width < 2:
             raise DataError(
                 f"Line {number} has {len(columns)} columns, the first line has {width}; a word and a tag are needed.",
                 where=f"{place}:{number}",

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from tunesmith.data.catalogue import find
 from tunesmith.data.records import Example, Finding, Splits
-from tunesmith.data.sources import Format, Reading, Source, read
+from tunesmith.data.sources import Format, Reading, Source, idle_settings, read, usable
 from tunesmith.data.splits import split
 from tunesmith.errors import DataError, RecipeError
 
@@ -60,6 +60,10 @@ class Data:
             raise RecipeError(
                 "The shares must not be negative, and must leave something to train on.", where="data.validation_share"
             )
+        if twice := [name for name in self.header if self.header.count(name) > 1]:
+            raise RecipeError(
+                f"The header names '{twice[0]}' twice.", where="data.header", to_do="Name each column once."
+            )
         if not self.label_separator:
             raise RecipeError("label_separator must not be empty.", where="data.label_separator")
 
@@ -76,9 +80,7 @@ class Data:
                 where="data.train",
                 to_do="Give data.train, or a data set that has a training split in data.name.",
             )
-        readings = {
-            name: self.load_split(name, label_kind) for name in ("train", "validation", "test") if paths.get(name)
-        }
+        readings = _read_all({name: self.source(paths[name], label_kind) for name in _SPLITS if paths.get(name)})
         findings = [_of_split(name, finding) for name, reading in readings.items() for finding in reading.findings]
         parts = {name: reading.examples for name, reading in readings.items()}
         held = {
@@ -89,11 +91,12 @@ class Data:
         if held:
             parts |= split(parts["train"], {"train": 1 - sum(held.values()), **held}, seed=seed)
             said = " and ".join(f"{len(parts[name]):,} for {name}" for name in held)
+            manner = self._manner(parts["train"], label_kind)
             findings.append(
                 Finding(
                     "held_out",
                     "note",
-                    f"Of the training file {said} were held out ({_manner(parts['train'], label_kind)}, seed {seed}).",
+                    f"Of the training file {said} were held out ({manner}, seed {seed}).",
                 )
             )
             for name in held:
@@ -104,17 +107,6 @@ class Data:
                         to_do=f"Give data.{name}, or set data.{name}_share: 0.",
                     )
         return Loaded(Splits(parts["train"], parts.get("validation", ()), parts.get("test", ())), tuple(findings))
-
-    def load_split(self, name: str, label_kind: str) -> Reading:
-        """Read one split's file.
-
-        Raises:
-            DataError: there is no such file, or it cannot be read.
-        """
-        path = self.located().get(name)
-        if not path:
-            raise DataError(f"There is no {name} file.", where=f"data.{name}", to_do="Name it.")
-        return read(self.source(path, label_kind))
 
     def source(self, path: str, label_kind: str) -> Source:
         """A file that is written as these settings say."""
@@ -137,6 +129,13 @@ class Data:
             self, **{key: value for key, value in reading.items() if self.__dict__[key] == usual.__dict__[key]}
         )
 
+    def _manner(self, examples: Sequence[Example], label_kind: str) -> str:
+        if self.group or any(example.group for example in examples[:1]):
+            return "whole groups"
+        return {"class": "stratified by label", "number": "stratified by size"}.get(
+            label_kind, "stratified by sets of labels"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -146,6 +145,7 @@ class Loaded:
     findings: tuple[Finding, ...]
 
 
+_SPLITS = ("train", "validation", "test")
 _READING = {
     "format",
     "text",
@@ -161,13 +161,20 @@ _READING = {
 }
 
 
+def _read_all(sources: Mapping[str, Source]) -> dict[str, Reading]:
+    """Read each file; a setting that only some of them have a use for is left out for the others, which is noted."""
+    idle = {name: idle_settings(source) for name, source in sources.items()}
+    if set.intersection(*map(set, idle.values())):
+        return {name: read(source) for name, source in sources.items()}
+    readings = {}
+    for name, source in sources.items():
+        readings[name] = read(usable(source))
+        if idle[name]:
+            message = f"The file's format has no use for {', '.join(idle[name])}."
+            noted = Finding("settings_left_out", "note", message, len(idle[name]))
+            readings[name] = replace(readings[name], findings=(noted, *readings[name].findings))
+    return readings
+
+
 def _of_split(name: str, finding: Finding) -> Finding:
     return replace(finding, message=f"{name}: {finding.message}")
-
-
-def _manner(examples: Sequence[Example], label_kind: str) -> str:
-    if any(example.group for example in examples[:1]):
-        return "whole groups"
-    return {"class": "stratified by label", "number": "stratified by size"}.get(
-        label_kind, "stratified by sets of labels"
-    )

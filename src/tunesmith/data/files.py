@@ -18,6 +18,8 @@ from tunesmith.errors import DataError, nearest
 
 _COMPRESSED = {".xz", ".gz", ".zip"}
 _HEAD = 8192
+_NOT_OF_FILES = {"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "utf-7"}
+"""Encodings of names and of program text, which can hold what is no character."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,13 @@ class Place:
         """
         name, _, inside = path.partition("!")
         file = Path(name)
-        if not file.exists():
+        try:
+            is_there = file.exists()
+        except OSError as error:
+            raise DataError(
+                f"The path cannot be followed: {error.strerror or error}.", where=name[:200], to_do="Correct the path."
+            ) from error
+        if not is_there:
             beside = [other.name for other in file.parent.iterdir()] if file.parent.is_dir() else []
             raise DataError(
                 f"The file does not exist.{nearest(file.name, beside)}",
@@ -47,12 +55,22 @@ class Place:
             raise DataError("This is a folder, not a file.", where=name, to_do="Name the file inside it.")
         if file.stat().st_size == 0:
             raise DataError("The file is empty.", where=name, to_do="Give a file with at least one example.")
-        return cls(file, inside or (_only_member(file) if file.suffix == ".zip" else ""))
+        place = cls(file, inside)
+        return cls(file, _only_member(file)) if place._is_zip and not inside else place
+
+    @property
+    def _is_zip(self) -> bool:
+        return self.file.suffix.lower() == ".zip"
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether the file is an archive, or compressed as a whole."""
+        return self.file.suffix.lower() in _COMPRESSED
 
     @property
     def suffix(self) -> str:
         """The suffix that tells the format, such as ".csv" for "a.csv.xz"."""
-        if self.file.suffix == ".zip":
+        if self._is_zip:
             return PurePosixPath(self.inside.partition("!")[0]).suffix.lower()
         kept = [suffix for suffix in self.file.suffixes if suffix.lower() not in _COMPRESSED]
         return kept[-1].lower() if kept else ""
@@ -60,7 +78,7 @@ class Place:
     @property
     def keys(self) -> tuple[str, ...]:
         """The keys of a JSON object whose rows are meant, as in "file!train+oos_train"; none for all."""
-        inside = self.inside.partition("!")[2] if self.file.suffix == ".zip" else self.inside
+        inside = self.inside.partition("!")[2] if self._is_zip else self.inside
         return tuple(inside.split("+")) if inside else ()
 
     def __str__(self) -> str:
@@ -87,6 +105,12 @@ def read_lines(place: Place, encoding: str) -> Iterator[str]:
             where=f"{place}:{number + 1}",
             to_do=f"{_guess(error.object)}Or save the file as UTF-8.",
         ) from error
+    except UnicodeError as error:  # so the codecs with a byte-order mark say that it is not there
+        raise DataError(
+            f"The file is not {encoding} text: {error}.",
+            where=str(place),
+            to_do=f"Set data.encoding to {encoding}-le or {encoding}-be, or to the encoding that the file has.",
+        ) from error
     except (lzma.LZMAError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise DataError(
             f"The compressed file is damaged after line {number}: {error}.",
@@ -109,12 +133,15 @@ def known_encoding(name: str) -> str:
     """The codec's own name.
 
     Raises:
-        DataError: Python knows no such encoding.
+        DataError: Python knows no such encoding, or it is none of files.
     """
     try:
-        b"text".decode(name, "replace")  # codecs that turn bytes into bytes, such as hex, are refused here
-        return codecs.lookup(name).name
-    except LookupError as error:
+        codec = codecs.lookup(name).name
+        if codec in _NOT_OF_FILES:
+            raise LookupError(name)
+        b"text".decode(codec, "replace")  # codecs that turn bytes into bytes, such as hex, are refused here
+        return codec
+    except (LookupError, ValueError) as error:
         raise DataError(
             f"Unknown encoding '{name}'.",
             where="data.encoding",
@@ -155,9 +182,9 @@ def _only_member(file: Path) -> str:
     try:
         with zipfile.ZipFile(file) as archive:
             members = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, OSError) as error:
         raise DataError(
-            f"The archive is damaged: {error}.", where=str(file), to_do="Copy it again from where it came."
+            f"The archive cannot be read: {error}.", where=str(file), to_do="Copy it again, or pack it as a plain zip."
         ) from error
     if len(members) != 1:
         raise DataError(
@@ -178,6 +205,12 @@ def _refuse_binary(head: bytes, codec: str, place: Place) -> None:
             "The file is binary, not text.",
             where=str(place),
             to_do="Give CSV, TSV, JSON, JSONL, Parquet, CoNLL or plain text, or name the format in data.format.",
+        )
+    if b"\r" in head[:-1] and b"\n" not in head:
+        raise DataError(
+            "The lines end with a carriage return alone, as on old Macintoshes.",
+            where=str(place),
+            to_do="Save the file with the line ends of Unix or Windows.",
         )
 
 

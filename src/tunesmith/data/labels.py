@@ -8,7 +8,7 @@ from typing import Any
 
 from tunesmith.data.conll import join_words
 from tunesmith.data.records import Label, Span
-from tunesmith.data.tags import lenient_spans, parse_tag
+from tunesmith.data.tags import Tag, lenient_spans, parse_tag
 from tunesmith.errors import LabelError, RecipeError
 
 _MISSING = {"", "nan"}
@@ -51,7 +51,7 @@ def read_class(value: object, where: str) -> str:
         return str(int(value))
     if isinstance(value, list) and len(value) == 1:
         return read_class(value[0], where)
-    if isinstance(value, str | int | float):
+    if isinstance(value, str | int | float) and not is_missing(value):
         return str(value).strip()
     raise LabelError(
         f"The label {_short(value)} is not one class.",
@@ -64,7 +64,7 @@ def read_number(value: object, where: str) -> float:
     """A finite number."""
     try:
         number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise LabelError(
             f"The label {_short(value)} is not a number.",
             where=where,
@@ -79,9 +79,9 @@ def read_number(value: object, where: str) -> float:
 
 def read_classes(value: object, separator: str, where: str) -> tuple[str, ...]:
     """Several classes, from a list or from a text with a separator; none is a valid answer."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if is_missing(value):
         return ()
-    parts = value if isinstance(value, list) else str(value).split(separator)
+    parts = value if isinstance(value, list) else value.split(separator) if isinstance(value, str) else [value]
     return tuple(sorted({read_class(part, where) for part in parts if str(part).strip()}))
 
 
@@ -117,9 +117,10 @@ def read_spans(value: object, text: str, where: str) -> Iterator[Span]:
 
 def checked(start: Any, end: Any, kind: Any, own: Any, text: str, where: str) -> Span:
     """A span after a look at its borders and, where it is given, its text."""
-    if not isinstance(start, int) or not isinstance(end, int) or not isinstance(kind, str):
+    are_whole = all(isinstance(border, int) and not isinstance(border, bool) for border in (start, end))
+    if not are_whole or not isinstance(kind, str) or not kind.strip():
         raise LabelError(
-            f"A span needs whole numbers and a type, not {start!r}, {end!r}, {kind!r}.",
+            f"A span needs whole numbers and a type, not {_short(start)}, {_short(end)}, {_short(kind)}.",
             where=where,
             to_do="Give start, end (characters) and label.",
         )
@@ -139,29 +140,51 @@ def checked(start: Any, end: Any, kind: Any, own: Any, text: str, where: str) ->
     return Span(start, end, kind.strip())
 
 
-def tagged_words(
-    words: object, tags: object, names: Sequence[str], where: str
-) -> tuple[str, tuple[tuple[int, int], ...], tuple[Span, ...]]:
-    """Text, word ranges and spans of a row that holds words and a tag for each (numbers are looked up in `names`)."""
-    if not isinstance(words, list) or not isinstance(tags, list) or len(words) != len(tags) or not words:
+def tagged_words(words: object, tags: object, where: str) -> tuple[str, tuple[tuple[int, int], ...], tuple[Span, ...]]:
+    """Text, word ranges and spans of a row that holds words and a tag for each; without `tags` there are no spans.
+
+    Raises:
+        LabelError: the lists do not fit each other, a word is empty or no text, or a tag is none.
+    """
+    if not isinstance(words, list):
+        raise LabelError(
+            f"The words are {_short(words)}, not a list.", where=where, to_do='Give ["one", "text", "per", "word"].'
+        )
+    for number, word in enumerate(words, 1):
+        fault = "" if isinstance(word, str | int | float) else "empty" if word is None else "no text"
+        if fault or not str(word).strip():
+            raise LabelError(
+                f"Word {number} of {len(words)} is {fault or 'empty'}.",
+                where=where,
+                to_do="Remove it together with its tag.",
+            )
+    text, ranges = join_words([str(word) for word in words])
+    spans = () if tags is None else lenient_spans(_parsed(tags, len(words), where))
+    return (
+        text,
+        ranges,
+        tuple(Span(ranges[first][0], ranges[end - 1][1], kind or "entity") for first, end, kind in spans),
+    )
+
+
+def _parsed(tags: object, words: int, where: str) -> list[Tag]:
+    if not isinstance(tags, list) or len(tags) != words:
         raise LabelError(
             "The row does not have one tag per word.", where=where, to_do="Give two lists of the same length."
         )
-    empty = [number for number, word in enumerate(words, 1) if word is None or not str(word).strip()]
-    if empty:
+    missing = [number for number, tag in enumerate(tags, 1) if is_missing(tag)]
+    if missing:
         raise LabelError(
-            f"Word {empty[0]} of {len(words)} is empty.", where=where, to_do="Remove it together with its tag."
+            f"Word {missing[0]} of {words} has no tag.",
+            where=where,
+            to_do="Tag it (O for no entity), or remove the row.",
         )
-    if any(isinstance(tag, int) for tag in tags) and not names:
+    if any(isinstance(tag, int) for tag in tags):
         raise LabelError("The tags are numbers without names.", where=where, to_do="Write tags such as B-PER.")
-    written = [names[tag] if isinstance(tag, int) else str(tag) for tag in tags]
-    text, ranges = join_words([str(word) for word in words])
     try:
-        parsed = [parse_tag(tag) for tag in written]
+        return [parse_tag(str(tag)) for tag in tags]
     except LabelError as error:
         raise LabelError(error.what, where=where, to_do=error.to_do) from error
-    spans = tuple(Span(ranges[first][0], ranges[end - 1][1], kind) for first, end, kind in lenient_spans(parsed))
-    return text, ranges, spans
 
 
 def _by_type(value: Mapping[str, Any], text: str, where: str) -> Iterator[Span]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Literal
 
 from tunesmith.data.columns import Columns, find_columns, missing_columns
@@ -29,8 +29,16 @@ _FASTTEXT = "__label__"
 _IDLE: Mapping[Format, tuple[str, ...]] = {
     "conll": ("text", "label", "id", "group", "keep", "header", "separator", "label_first"),
     "lines": ("text", "label", "id", "group", "keep", "header"),
+    "csv": ("label_first",),
+    "tsv": ("label_first",),
+    "jsonl": ("separator", "label_first"),
+    "json": ("separator", "label_first"),
+    "parquet": ("header", "separator", "label_first", "encoding"),
+    "hub": ("separator", "label_first", "encoding"),
 }
-"""What these formats have no use for."""
+"""The settings that these formats have no use for."""
+_LOOKED_AT = 100
+"""Rows in which columns are looked for; JSON may leave out what is null."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +92,19 @@ def iterate(source: Source, tally: Tally) -> Iterator[Example]:
 
 
 def _examples(source: Source, tally: Tally) -> Iterator[Example]:
-    place = Place(source.path, "") if source.path.startswith(HUB) else Place.of(source.path)  # type: ignore[arg-type]
+    place = _place(source)
     form = format_of(source, place)
-    if idle := idle_settings(source, form):
+    if idle := _idle(source, form):
         raise DataError(
             f"'{idle[0]}' has no meaning for a file of format {form}.",
             where=source.path,
             to_do=f"Remove data.{idle[0]}, or name another format in data.format.",
+        )
+    if form not in ("json", "hub") and place.keys:
+        raise DataError(
+            f"A file of format {form} has no keys, such as '{place.keys[0]}'.",
+            where=source.path,
+            to_do="Remove what stands behind the '!'.",
         )
     if form == "conll":
         if source.label_kind not in ("spans", ""):
@@ -105,6 +119,10 @@ def _examples(source: Source, tally: Tally) -> Iterator[Example]:
     else:
         examples = _from_rows(source, place, _rows(form, source, place, tally), tally)
     yield from examples
+
+
+def _place(source: Source) -> Place:
+    return Place(source.path, "") if source.path.startswith(HUB) else Place.of(source.path)  # type: ignore[arg-type]
 
 
 def format_of(source: Source, place: Place) -> Format:
@@ -134,17 +152,20 @@ def format_of(source: Source, place: Place) -> Format:
     )
 
 
-def idle_settings(source: Source, form: Format) -> list[str]:
-    """The settings that are set and that a format has no use for."""
-    usual = Source(source.path)
-    return [name for name in _IDLE.get(form, ()) if asdict(source)[name] != asdict(usual)[name]]
+def idle_settings(source: Source) -> list[str]:
+    """The settings that are set and that the source's format has no use for."""
+    return _idle(source, format_of(source, _place(source)))
 
 
 def usable(source: Source) -> Source:
     """The source without what its format has no use for, for a file that is not the one the settings were made for."""
-    place = Place(source.path, "") if source.path.startswith(HUB) else Place.of(source.path)  # type: ignore[arg-type]
     usual = asdict(Source(source.path))
-    return replace(source, **{name: usual[name] for name in idle_settings(source, format_of(source, place))})
+    return replace(source, **{name: usual[name] for name in idle_settings(source)})
+
+
+def _idle(source: Source, form: Format) -> list[str]:
+    given, usual = asdict(source), asdict(Source(source.path))
+    return [name for name in _IDLE[form] if given[name] != usual[name]]
 
 
 def _rows(form: Format, source: Source, place: Place, tally: Tally) -> Iterator[Row]:
@@ -153,21 +174,23 @@ def _rows(form: Format, source: Source, place: Place, tally: Tally) -> Iterator[
         "tsv": lambda: read_csv(place, source.encoding, source.separator or "\t", source.header, tally),
         "jsonl": lambda: read_jsonl(place, source.encoding, source.header, tally),
         "json": lambda: read_json(place, source.encoding, source.header, tally),
-        "parquet": lambda: read_parquet(place),
+        "parquet": lambda: read_parquet(place, lambda there: _wanted(source, there)),
         "hub": lambda: read_hub(source.path),
     }
     return readers[form]()
 
 
 def _from_rows(source: Source, place: Place, rows: Iterator[Row], tally: Tally) -> Iterator[Example]:
-    columns: Columns | None = None
+    head = list(islice(rows, _LOOKED_AT))
+    if not head:
+        return
+    first = head[0][1]
+    columns = _columns(source, list(first), list({name: 0 for _, row in head for name in row if name not in first}))
+    tally.add("columns", "note", f"Columns: {columns}.")
     unlabelled: list[str] = []
     seen: set[int] = set()
-    for number, row in rows:
+    for number, row in chain(head, rows):
         where = f"{source.path}:{number}"
-        if columns is None:
-            columns = _columns(source, list(row))
-            tally.add("columns", "note", f"Columns: {columns}.")
         if missing := missing_columns(columns, row):
             raise DataError(
                 f"The row has no '{missing[0]}'.",
@@ -182,22 +205,24 @@ def _from_rows(source: Source, place: Place, rows: Iterator[Row], tally: Tally) 
         if not example.text.strip():
             tally.add("empty_texts", "warning", "{count} rows without text were left out.", f"line {number}")
             continue
-        if isinstance(label, str) and label != label.strip() and source.label_kind == "class":
-            tally.add(
-                "label_blanks",
-                "warning",
-                "{count} labels had blanks around them, which were taken off.",
-                f"line {number}: {label!r}",
-            )
+        _note_blanks(label, source, number, tally)
         yield _distinct(example, seen, number, tally) if columns.id else example
     _refuse_unlabelled(unlabelled, source)
 
 
+def _note_blanks(label: object, source: Source, line: int, tally: Tally) -> None:
+    if isinstance(label, str) and label != label.strip() and source.label_kind == "class":
+        message = "{count} labels had blanks around them, which were taken off."
+        tally.add("label_blanks", "warning", message, f"line {line}: {label!r}")
+
+
 def _distinct(example: Example, seen: set[int], line: int, tally: Tally) -> Example:
     """The example, with its line added to an id that was there before; hashes keep a million ids small."""
-    key = hash(example.id)
-    if key not in seen:
-        seen.add(key)
+    name = example.id
+    while hash(name) in seen:
+        name += f"#{line}"
+    seen.add(hash(name))
+    if name == example.id:
         return example
     tally.add(
         "duplicate_ids",
@@ -205,36 +230,39 @@ def _distinct(example: Example, seen: set[int], line: int, tally: Tally) -> Exam
         "{count} ids occur again; the line was added to each later one.",
         f"{example.id} (line {line})",
     )
-    return replace(example, id=f"{example.id}#{line}")
+    return replace(example, id=name)
 
 
-def _columns(source: Source, there: Sequence[str]) -> Columns:
-    for name in (source.group, *source.keep):
-        if name and name not in there:
-            raise DataError(
-                f"There is no column '{name}'.", where=source.path, to_do=f"Columns: {', '.join(there[:12])}."
-            )
-    return find_columns(
-        there, text=source.text, label=source.label, id_column=source.id, kind=source.label_kind, where=source.path
-    )
+def _columns(source: Source, there: Sequence[str], later: Sequence[str] = ()) -> Columns:
+    further = (source.group, *source.keep)
+    named = Columns(source.text, source.label, source.id)
+    return find_columns(there, later, named=named, further=further, kind=source.label_kind, where=source.path)
+
+
+def _wanted(source: Source, there: Sequence[str]) -> list[str]:
+    """The columns that will be read of those that are there."""
+    columns = _columns(source, there)
+    names = (columns.text, columns.words, columns.label, columns.id, source.group, *source.keep)
+    return list(dict.fromkeys(name for name in names if name))
 
 
 def _example(source: Source, columns: Columns, row: Mapping[str, Any], number: int, place: Place) -> Example:
     where = f"{source.path}:{number}"
-    own = row.get(columns.id) if columns.id else None
+    own, shared = (row.get(column) if column else None for column in (columns.id, source.group))
     name = f"{place.file.name}-{number}" if is_missing(own) else str(own)
-    group = _plain(row.get(source.group)) if source.group else ""
+    group = "" if is_missing(shared) else str(shared)
     attributes = {column: _plain(row.get(column)) for column in source.keep}
     if columns.words:
-        tags = row[columns.label] if columns.label else ["O"] * len(row[columns.words])
-        text, ranges, spans = tagged_words(row[columns.words], tags, (), where)
+        words, tags = row[columns.words], row[columns.label] if columns.label else None
+        if not words and not tags:
+            return Example(name, "")
+        text, ranges, spans = tagged_words(words, tags, where)
         return Example(name, text, spans if columns.label else None, ranges, group, where, attributes)
     value = row[columns.text]
-    if isinstance(value, list | dict):
+    if isinstance(value, list | dict | bytes):
+        held = {list: "a list", dict: "an object", bytes: "bytes"}[type(value)]
         raise DataError(
-            f"'{columns.text}' holds {'a list' if isinstance(value, list) else 'an object'}, not a text.",
-            where=where,
-            to_do="Name the column of texts in data.text.",
+            f"'{columns.text}' holds {held}, not a text.", where=where, to_do="Name the column of texts in data.text."
         )
     text = _plain(value)
     label: Label | None = None
@@ -263,22 +291,23 @@ def _from_lines(source: Source, place: Place, tally: Tally) -> Iterator[Example]
         if not line.strip():
             tally.add("empty_lines", "note", "{count} empty lines were passed over.", f"line {number}")
             continue
-        text, value = (
-            (line, None) if not source.label_kind else _part(line, mark, first=source.label_first, where=where)
-        )
+        text, value = line, None
+        if source.label_kind or line.startswith(_FASTTEXT):
+            text, value = _part(line, mark, first=source.label_first, where=where)
         label: Label | None = None
-        if value is not None:
+        if source.label_kind:
             tally.add(
                 "line_form",
                 "note",
                 f"Each line: the label stands {side} {mark!r}."
-                if _FASTTEXT not in raw
+                if not raw.startswith(_FASTTEXT)
                 else "Each line: fastText's __label__ and the text.",
             )
             if is_missing(value) and source.label_kind != "classes":
                 unlabelled.append(str(number))
                 continue
             label = read_label(value, source.label_kind, text, source.label_separator, where)
+            _note_blanks(value, source, number, tally)
         if not text.strip():
             tally.add("empty_texts", "warning", "{count} rows without text were left out.", f"line {number}")
             continue
@@ -286,10 +315,15 @@ def _from_lines(source: Source, place: Place, tally: Tally) -> Iterator[Example]
     _refuse_unlabelled(unlabelled, source)
 
 
-def _part(line: str, mark: str, *, first: bool, where: str) -> tuple[str, str]:
+def _part(line: str, mark: str, *, first: bool, where: str) -> tuple[str, str | list[str]]:
+    """A line's text and label; fastText's lines may begin with several."""
     if line.startswith(_FASTTEXT):
-        label, _, text = line.removeprefix(_FASTTEXT).partition(" ")
-        return text, label
+        labels = []
+        while line.startswith(_FASTTEXT):
+            label, *rest = line.split(maxsplit=1)
+            labels.append(label.removeprefix(_FASTTEXT))
+            line = "".join(rest)
+        return line, labels
     if mark not in line:
         raise DataError(
             f"The line has no {mark!r} between text and label.",

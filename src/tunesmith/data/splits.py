@@ -33,8 +33,9 @@ def fingerprint(examples: Iterable[Example]) -> str:
 def split(examples: Sequence[Example], shares: Mapping[str, float], *, seed: int) -> dict[str, Sequence[Example]]:
     """Part examples by shares (which sum to 1), each part keeping the source's order.
 
-    Examples with the same group, or the same text, stay together. Otherwise each part gets its share of each label: of
-    each class, of several classes or entity types as far as possible (Sechidis et al. 2011), of each decile of numbers.
+    Examples with the same group stay together, and without a group those with the same text. Otherwise each part gets
+    its share of each label: of each class, of several classes or entity types as far as possible (Sechidis et al.
+    2011), of each decile of numbers.
     """
     units = _units(examples)
     # A group has the labels of its members; a single example is a group of one.
@@ -61,7 +62,9 @@ def _strata(example: Example) -> set[str]:
 
 def _deciles(examples: Sequence[Example], units: Sequence[Sequence[int]]) -> list[list[str]]:
     means = np.array([np.mean([float(examples[place].label) for place in unit]) for unit in units])  # type: ignore[arg-type]
-    borders = np.quantile(means, np.linspace(0, 1, _BINS + 1)[1:-1])
+    # Each bin must be large enough to give something to every part.
+    bins = min(_BINS, max(1, len(units) // _BINS))
+    borders = np.quantile(means, np.linspace(0, 1, bins + 1)[1:-1])
     return [[str(number)] for number in np.searchsorted(borders, means)]
 
 

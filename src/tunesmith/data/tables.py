@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ Row = tuple[int, Mapping[str, Any]]
 _LONGEST_FIELD = 1 << 26
 _HALF = re.compile("[\ud800-\udfff]")
 _SEPARATORS = ",\t;|"
+_NO_SEPARATORS = {'"', "\r", "\n"}
 
 
 def read_csv(place: Place, encoding: str, separator: str, header: Sequence[str], tally: Tally) -> Iterator[Row]:
@@ -29,9 +30,9 @@ def read_csv(place: Place, encoding: str, separator: str, header: Sequence[str],
     Raises:
         DataError: a row has more or fewer fields than there are columns, or its quotes are not closed.
     """
-    if len(separator) > 1:
+    if len(separator) > 1 or separator in _NO_SEPARATORS:
         raise DataError(
-            f"The separator of columns must be one character, not {separator!r}.",
+            f"The separator of columns must be one character, no quote and no line end, not {separator!r}.",
             where="data.separator",
             to_do='Write separator: ";" or, for a tab, separator: "\\t" in double quotes.',
         )
@@ -43,13 +44,11 @@ def read_csv(place: Place, encoding: str, separator: str, header: Sequence[str],
         tally.add("separator", "note", f"The fields are separated by {mark!r}, of which the first line has most.")
     columns = list(header)
     for record in _records(_chain(first, lines), mark):
-        rows = _whole_lines(record, mark, len(columns), tally) if mark == "\t" and columns else []
-        rows = rows or [(record.line, _closed(record, place, tally))]
-        for line, fields in rows:
+        for line, fields in _rows(record, place, mark, len(columns), tally):
             if not any(field.strip() for field in fields):
                 tally.add("empty_lines", "note", "{count} empty lines were passed over.", f"line {line}")
             elif not columns:
-                columns = _named([field.strip() for field in fields], place)
+                columns = _named([field.strip() for field in fields], f"{place}:1")
             elif len(fields) != len(columns):
                 raise DataError(
                     f"Line {line} has {len(fields)} fields; there are {len(columns)} columns.",
@@ -93,17 +92,38 @@ def _records(lines: Iterator[str], mark: str) -> Iterator[_Record]:
         raw.clear()
 
 
-def _whole_lines(record: _Record, mark: str, width: int, tally: Tally) -> list[tuple[int, list[str]]]:
-    """The record's lines as rows of their own, if a quote that is part of a text made the csv module join them.
+def _rows(record: _Record, place: Place, mark: str, width: int, tally: Tally) -> Iterator[tuple[int, list[str]]]:
+    """The record as a row; or its lines as rows, if a quote that is part of a text made the csv module join them.
 
-    Many TSV files quote nothing, so that a text may begin with a quote that never closes, or close in a later row.
+    Many TSV files quote nothing, so that a text may begin with a quote that never closes, or closes in a later row.
     """
-    if len(record.raw) == 1 and not record.problem:
-        return []
-    rows = [line.rstrip("\r\n").split(mark) for line in record.raw]
-    if any(len(fields) != width for fields in rows):
-        return []
-    for number, fields in enumerate(rows, record.line):
+    is_joined = len(record.raw) > 1 or bool(record.problem)
+    look_whole = is_joined and all(len(_parted(line, mark)) == width for line in record.raw)
+    if look_whole and mark == "\t":
+        yield from _whole_lines(record, mark, tally)
+        return
+    if record.problem:
+        raise DataError(
+            f"The row that begins in line {record.line} is not valid CSV: {record.problem}.",
+            where=f"{place}:{record.line}",
+            to_do="Close its quotes, or double a quote inside a field.",
+        )
+    if is_joined:
+        lines = f"lines {record.line} to {record.line + len(record.raw) - 1}"
+        tally.add("fields_over_lines", "note", "{count} rows have a quoted field that goes over several lines.", lines)
+        if look_whole and width > 1:
+            message = "{count} quoted fields go over lines that look like rows of their own: is a quote missing there?"
+            tally.add("rows_in_a_field", "warning", message, lines)
+    yield record.line, record.fields
+
+
+def _parted(line: str, mark: str) -> list[str]:
+    return line.rstrip("\r\n").split(mark)
+
+
+def _whole_lines(record: _Record, mark: str, tally: Tally) -> Iterator[tuple[int, list[str]]]:
+    for number, line in enumerate(record.raw, record.line):
+        fields = _parted(line, mark)
         if any(field.startswith('"') and _unquoted(field) == field for field in fields):
             tally.add(
                 "stray_quotes",
@@ -111,31 +131,13 @@ def _whole_lines(record: _Record, mark: str, width: int, tally: Tally) -> list[t
                 "{count} lines have a quote that does not close in its field; it was read as part of the text.",
                 f"line {number}",
             )
-    return [(number, [_unquoted(field) for field in fields]) for number, fields in enumerate(rows, record.line)]
+        yield number, [_unquoted(field) for field in fields]
 
 
 def _unquoted(field: str) -> str:
     inner = field[1:-1].replace('""', "")
     is_quoted = len(field) > 1 and field.startswith('"') and field.endswith('"') and '"' not in inner
     return field[1:-1].replace('""', '"') if is_quoted else field
-
-
-def _closed(record: _Record, place: Place, tally: Tally) -> list[str]:
-    """The record's fields, if its quotes are closed; a field over several lines is counted."""
-    if record.problem:
-        raise DataError(
-            f"The row that begins in line {record.line} is not valid CSV: {record.problem}.",
-            where=f"{place}:{record.line}",
-            to_do="Close its quotes, or double a quote inside a field.",
-        )
-    if len(record.raw) > 1:
-        tally.add(
-            "fields_over_lines",
-            "note",
-            "{count} rows have a quoted field that goes over several lines.",
-            f"lines {record.line} to {record.line + len(record.raw) - 1}",
-        )
-    return record.fields
 
 
 def read_jsonl(place: Place, encoding: str, header: Sequence[str], tally: Tally) -> Iterator[Row]:
@@ -150,7 +152,7 @@ def read_jsonl(place: Place, encoding: str, header: Sequence[str], tally: Tally)
             continue
         try:
             value = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(
                 f"Line {number} is not valid JSON: {error}.",
                 where=f"{place}:{number}",
@@ -158,7 +160,7 @@ def read_jsonl(place: Place, encoding: str, header: Sequence[str], tally: Tally)
             ) from error
         if "\\u" in line:
             value = _sound(value, tally, f"line {number}")
-        yield number, _as_row(value, header, f"{place}:{number}")
+        yield number, _as_row(value, header, f"{place}:{number}", tally)
 
 
 def read_json(place: Place, encoding: str, header: Sequence[str], tally: Tally) -> Iterator[Row]:
@@ -170,7 +172,7 @@ def read_json(place: Place, encoding: str, header: Sequence[str], tally: Tally) 
     text = "".join(read_lines(place, encoding))
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(
             f"The file is not valid JSON: {error}.",
             where=str(place),
@@ -183,26 +185,33 @@ def read_json(place: Place, encoding: str, header: Sequence[str], tally: Tally) 
         for item in rows:
             number += 1
             row = _sound(item, tally, f"row {number}") if has_escapes else item
-            yield number, _as_row(row, header, f"{place}:{number}")
+            yield number, _as_row(row, header, f"{place}:{number}", tally)
 
 
-def read_parquet(place: Place) -> Iterator[Row]:
-    """Yield the rows of a Parquet file, read in blocks.
+def read_parquet(place: Place, choose: Callable[[list[str]], list[str]]) -> Iterator[Row]:
+    """Yield the rows of a Parquet file, read in blocks; `choose` says which of its columns are wanted.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
-        DataError: the file is not Parquet.
+        DataError: the file is not Parquet, lies in an archive, or holds what Python cannot.
     """
+    if place.is_packed:
+        raise DataError(
+            "A Parquet file cannot be read out of an archive.",
+            where=str(place),
+            to_do="Unpack it; Parquet is compressed by itself.",
+        )
     parquet = import_extra("pyarrow.parquet", "parquet")
     arrow = import_extra("pyarrow", "parquet")
     number = 0
     try:
         with parquet.ParquetFile(place.file) as table:
-            for block in table.iter_batches(batch_size=4096):
+            columns = choose(_named(table.schema_arrow.names, str(place)))
+            for block in table.iter_batches(batch_size=4096, columns=columns):
                 for item in block.to_pylist():
                     number += 1
                     yield number, item
-    except (arrow.ArrowInvalid, OSError) as error:
+    except (arrow.ArrowException, ValueError, OSError) as error:
         raise DataError(
             f"The file cannot be read as Parquet: {error}.",
             where=str(place),
@@ -221,13 +230,13 @@ def is_one_json_value(lines: Sequence[str]) -> bool:
         return True
 
 
-def _named(columns: list[str], place: Place) -> list[str]:
+def _named(columns: list[str], where: str) -> list[str]:
     twice = [name for name in columns if columns.count(name) > 1]
     if twice:
         raise DataError(
             f"Two columns are named '{twice[0]}'.",
-            where=f"{place}:1",
-            to_do="Name each column once, or give all names in data.header.",
+            where=where,
+            to_do="Name each column once, or for CSV give all names in data.header.",
         )
     return columns
 
@@ -265,8 +274,11 @@ def _sound(value: Any, tally: Tally, where: str) -> Any:
     return _HALF.sub("\ufffd", value)
 
 
-def _as_row(value: object, header: Sequence[str], where: str) -> Mapping[str, Any]:
+def _as_row(value: object, header: Sequence[str], where: str, tally: Tally) -> Mapping[str, Any]:
     if isinstance(value, dict):
+        if header:
+            message = "{count} rows have names of their own for their columns; data.header was not used for them."
+            tally.add("header_unused", "warning", message, f"row {where.rpartition(':')[2]}")
         return value
     if isinstance(value, list) and header and len(value) == len(header):
         return dict(zip(header, value, strict=True))
