@@ -35,7 +35,9 @@ def draw_attention_dropout(module: PreTrainedModel, multiplier: Multiplier) -> N
         scaling = options.get("scaling") or query.shape[-1] ** -0.5
         scores = (query * scaling) @ key.transpose(-1, -2)
         if mask is not None:
-            scores = scores + torch.zeros_like(mask, dtype=scores.dtype).masked_fill(~mask, float("-inf"))
+            scores = scores + torch.zeros_like(mask, dtype=scores.dtype).masked_fill(
+                ~mask, torch.finfo(scores.dtype).min
+            )
         shares = scores.softmax(-1)
         return ((shares * multiplier(shares, rate)) @ value).transpose(1, 2).contiguous(), None
 
