@@ -35,9 +35,8 @@ def draw_attention_dropout(module: PreTrainedModel, multiplier: Multiplier) -> N
         scaling = options.get("scaling") or query.shape[-1] ** -0.5
         scores = (query * scaling) @ key.transpose(-1, -2)
         if mask is not None:
-            scores = scores + torch.zeros_like(mask, dtype=scores.dtype).masked_fill(
-                ~mask, torch.finfo(scores.dtype).min
-            )
+            never = torch.finfo(scores.dtype).min  # minus infinity would make a row that sees nothing NaN
+            scores = scores + torch.zeros_like(mask, dtype=scores.dtype).masked_fill(~mask, never)
         shares = scores.softmax(-1)
         return ((shares * multiplier(shares, rate)) @ value).transpose(1, 2).contiguous(), None
 
