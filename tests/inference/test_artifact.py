@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.builders import TASK_CASES, build_learner, build_material, build_model, run_steps
-from tunesmith.errors import ArtifactError
+from tunesmith.errors import ArtifactError, ResourceError
 from tunesmith.inference.artifact import Origin, save_artifact
 from tunesmith.inference.parity import prove_reload
 from tunesmith.inference.predictor import Predictor
@@ -61,3 +62,14 @@ def test_the_proof_runs_in_a_fresh_process_and_sees_a_difference(tiny_model_fold
         next(predictor.model.head.parameters()).add_(1e-3)
     with pytest.raises(ArtifactError, match="differ"):
         prove_reload(predictor, tmp_path / "artifact", examples)
+
+
+def test_a_proof_that_was_stopped_from_outside_is_no_fault_of_the_artifact(
+    tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor, encoder = trained(tiny_model_folder, "single_label", "full")
+    save_artifact(tmp_path / "artifact", predictor.model, predictor.task, encoder, ORIGIN, "")
+    stopped = subprocess.CompletedProcess([], -9, "", "")
+    monkeypatch.setattr("tunesmith.inference.parity.subprocess.run", lambda *_command, **_options: stopped)
+    with pytest.raises(ResourceError, match="stopped by signal 9"):
+        prove_reload(predictor, tmp_path / "artifact", TASK_CASES["single_label"][1])

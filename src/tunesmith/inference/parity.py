@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tunesmith.data.records import Example
-from tunesmith.errors import ArtifactError
+from tunesmith.errors import ArtifactError, ResourceError
 from tunesmith.inference.predictor import Predictor
 from tunesmith.writing import refused
 
@@ -33,6 +33,7 @@ def prove_reload(predictor: Predictor, artifact: Path, examples: Sequence[Exampl
 
     Raises:
         ArtifactError: the process failed, or a logit differs.
+        ResourceError: the process was stopped from outside.
     """
     expected = predictor.logits(predictor.encode(examples))
     with refused(Path(tempfile.gettempdir())), tempfile.TemporaryDirectory() as folder:
@@ -50,6 +51,12 @@ def prove_reload(predictor: Predictor, artifact: Path, examples: Sequence[Exampl
             str(torch.get_num_threads()),
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode < 0:
+            raise ResourceError(
+                f"The process that loads the artifact again was stopped by signal {-done.returncode}.",
+                where=str(artifact),
+                to_do="If nobody stopped it, there is too little memory. Go on with: tunesmith resume.",
+            )
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise ArtifactError(
