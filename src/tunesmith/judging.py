@@ -110,7 +110,7 @@ def judge_artifact(folder: Path, data: str, against: Path | None) -> Judgement:
         raise DataError(
             "Every example was learnt from by one of the two models, so there is nothing fair to compare them on.",
             where=name,
-            to_do="Give --data FILE with new examples, or train both with the same seed, which decides what is held out.",
+            to_do="Give --data FILE with new examples, or train both with one seed: it decides what is held out.",
         )
     judged = [examples[place] for place in fresh]
     one = ours.predictor.task.measures(judged, [predictions[place] for place in fresh])
