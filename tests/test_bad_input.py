@@ -366,6 +366,13 @@ def model_that_asks_for_its_own_code(f: Path, run: Path, m: pytest.MonkeyPatch) 
     return recipe(f, model={"name": str(folder)}), "code"
 
 
+def model_with_an_adapter(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    source = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))["model"]["name"]
+    folder = shutil.copytree(source, f / "m")
+    (folder / "adapter_config.json").write_text("{}", encoding="utf-8")
+    return recipe(f, model={"name": str(folder)}), "holds an adapter"
+
+
 # Runs and artifacts
 
 
@@ -481,6 +488,7 @@ def tracker_that_is_not_installed(f: Path, run: Path, m: pytest.MonkeyPatch) -> 
 
 
 SITUATIONS: list[Situation] = [
+    model_with_an_adapter,
     misspelt_key, misspelt_section, wrong_type, value_out_of_range, rate_that_is_no_number, unknown_method,
     unknown_task, unknown_setting_of_a_method, unknown_metric, missing_recipe, recipe_that_is_no_yaml,
     recipe_without_task, recipe_that_asks_for_an_object, change_that_is_none, window_longer_than_the_model,

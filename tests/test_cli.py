@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -171,3 +172,15 @@ def test_an_interruption_says_how_to_go_on(capsys: pytest.CaptureFixture[str], m
 def test_a_text_is_printed_as_it_is(finished_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = "good :joy: [bold]film[/] \\[x] 很好"
     assert text in call(capsys, "predict", str(finished_run / "artifact"), "--text", text)
+
+
+def test_answers_can_be_written_to_a_pipe(finished_run: Path, tmp_path: Path) -> None:
+    pipe, texts = tmp_path / "pipe", tmp_path / "texts.csv"
+    texts.write_text("text\ngood\n", encoding="utf-8")
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    arguments = ["predict", str(finished_run / "artifact"), "--file", str(texts), "--out", str(pipe)]
+    assert cli.guarded(lambda: cli.app(arguments, standalone_mode=False)) == 0
+    assert json.loads(os.read(reader, 1 << 16))["id"]
+    os.close(reader)
+    assert not pipe.is_file()

@@ -74,6 +74,7 @@ def test_an_unknown_key_names_the_nearest_at_every_depth() -> None:
         ({"optimizer": {"name": "adamw", "epsilon": 0}}, "epsilon must be positive"),
         ({"optimizer": {"name": "sgd", "momentum": 1.0}}, "momentum must be"),
         ({"optimizer": {"name": "sgd", "momentum": 0.0, "nesterov": True}}, "nesterov looks ahead"),
+        ({"task": {"name": "sequence_classification", "class_weights": {"a": -1.0}}}, "class_weights must be positive"),
         ({"method": {"name": "lora", "alpha": 0}}, "alpha must be positive"),
         ({"method": {"name": "lora", "dropout": 1.0}}, "dropout must be"),
         ({"task": {"name": "sequence_classification", "max_length": -1}}, "max_length must not be negative"),
@@ -100,6 +101,14 @@ def test_a_key_that_stands_twice_is_refused_with_its_line(tmp_path: Path) -> Non
     with pytest.raises(RecipeError, match="'epochs' stands twice") as error:
         Experiment.from_yaml(path)
     assert error.value.where == f"{path}, line 4"
+
+
+@pytest.mark.parametrize("text", ["task: &a [*a]\n", "a: &a x\ndata: {train: *a}\n", "task: " + "[" * 3000])
+def test_a_recipe_that_would_not_end_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(RecipeError, match="not valid YAML"):
+        Experiment.from_yaml(path)
 
 
 def test_a_value_that_yaml_cannot_hold_is_refused() -> None:

@@ -23,7 +23,7 @@ def earlier_run(folder: Path) -> Path:
 def test_a_new_folder_is_made_with_the_recipe_in_it(name: str, tmp_path: Path) -> None:
     run_folder.vet(tmp_path / name, overwrite=False)
     assert not (tmp_path / name).exists()
-    run_folder.begin(tmp_path / name, "task: x\n", 1)
+    run_folder.begin(tmp_path / name, "task: x\n", 1, overwrite=True)
     assert (tmp_path / name / "recipe.yaml").read_text(encoding="utf-8") == "task: x\n"
 
 
@@ -32,7 +32,7 @@ def test_an_earlier_run_is_replaced_only_when_that_was_asked(tmp_path: Path) -> 
     with pytest.raises(RecipeError, match="not empty"):
         run_folder.vet(folder, overwrite=False)
     run_folder.vet(folder, overwrite=True)
-    run_folder.begin(folder, "new", 1)
+    run_folder.begin(folder, "new", 1, overwrite=True)
     assert {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()} == {"recipe.yaml": "new"}
 
 
@@ -60,5 +60,20 @@ def test_a_file_is_no_folder(below: str, tmp_path: Path) -> None:
 def test_too_small_a_disk_is_seen_before_anything_is_removed(tmp_path: Path) -> None:
     folder = earlier_run(tmp_path / "run")
     with pytest.raises(ResourceError, match="MB are needed"):
-        run_folder.begin(folder, "new", 1 << 60)
+        run_folder.begin(folder, "new", 1 << 60, overwrite=True)
     assert (folder / "recipe.yaml").read_text(encoding="utf-8") == "old"
+
+
+def test_what_appeared_since_the_first_look_is_not_removed(tmp_path: Path) -> None:
+    run_folder.vet(tmp_path / "run", overwrite=False)
+    earlier_run(tmp_path / "run")
+    with pytest.raises(RecipeError, match="not empty"):
+        run_folder.begin(tmp_path / "run", "new", 1, overwrite=False)
+
+
+def test_the_folder_one_is_in_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = earlier_run(tmp_path / "run")
+    monkeypatch.chdir(folder)
+    for place in (Path(), folder, tmp_path):
+        with pytest.raises(RecipeError, match="holds the folder you are in"):
+            run_folder.vet(place, overwrite=True)

@@ -103,12 +103,12 @@ def show_result(result: Result, *, as_json: bool) -> None:
         f"peak memory {cost.peak_memory_bytes / 1e9:.1f} GB.",
         highlight=False,
     )
-    console.print(f"Report:   {result.folder / 'report.html'}\nArtifact: {result.artifact}", highlight=False)
+    say(f"Report:   {result.folder / 'report.html'}\nArtifact: {result.artifact}")
 
 
 def metrics_table(split: SplitReport) -> Table:
     """The metrics of a split with their intervals."""
-    table = Table(title=f"{split.name}: {split.size} examples", title_justify="left")
+    table = Table(title=f"{escape(split.name)}: {split.size} examples", title_justify="left")
     for column in ("metric", "value", "95 % interval"):
         table.add_column(column, justify="left" if column == "metric" else "right")
     for name, estimate in split.metrics.items():
@@ -184,7 +184,8 @@ def show_evaluation(judgement: Judgement, *, as_json: bool) -> None:
     for note in judgement.notes:
         console.print(f"[yellow]note[/] {escape(note)}", highlight=False)
     if judgement.comparisons:
-        console.print(f"Compared on {judgement.compared} examples that neither model learnt from:", highlight=False)
+        said = f"Compared on {judgement.compared} examples that neither model is known to have learnt from:"
+        console.print(said, highlight=False)
     for item in judgement.comparisons:
         gap = item.difference
         console.print(

@@ -230,8 +230,12 @@ class _Rest:
 def _parse(text: str) -> Any:
     """The value of a YAML text; a key that stands twice is an error, since one of the two would be passed over."""
     waiting = [yaml.compose(text, yaml.SafeLoader)]
+    seen: set[int] = set()  # an alias leads to a node again
     while waiting:
         node = waiting.pop()
+        if node is not None and id(node) in seen:
+            raise yaml.MarkedYAMLError(problem="aliases are not allowed", problem_mark=node.start_mark)
+        seen.add(id(node))
         if isinstance(node, yaml.MappingNode):
             for number, (key, value) in enumerate(node.value):
                 if any(key.value == other.value for other, _ in node.value[:number]):
@@ -258,7 +262,7 @@ def read_recipe(path: Path) -> dict[str, object]:
         raise RecipeError(
             "The recipe cannot be read as text.", where=str(path), to_do="Give a YAML file in UTF-8."
         ) from error
-    except (yaml.YAMLError, ValueError) as error:  # yaml lets a date that is none through as a ValueError
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that is none is a ValueError
         mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
         line = f", line {mark.line + 1}" if mark else ""
         problem = f": {error.problem}" if isinstance(error, yaml.MarkedYAMLError) and error.problem else ""
@@ -286,7 +290,7 @@ def with_changes(recipe: Mapping[str, object], changes: Sequence[str]) -> dict[s
             )
         try:
             value = _parse(text)
-        except (yaml.YAMLError, ValueError) as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise RecipeError(
                 f"The value of '{change}' is not valid YAML.", where="--set", to_do="Put the value in quotes."
             ) from error
@@ -309,6 +313,10 @@ def reading(changes: Sequence[str]) -> Data:
     for key in changed:
         if key != "data":
             raise RecipeError(f"'{key}' says nothing of a file.", where="--set", to_do="Write --set data.KEY=VALUE.")
+    used = ("format", "text", "id", "header", "separator", "encoding")
+    for key in _mapping("data", changed["data"]):
+        if key not in used and key in {field.name for field in dataclasses.fields(Data)}:
+            raise RecipeError(f"'data.{key}' is of no use here.", where="--set", to_do=f"Use {', '.join(used)}.")
     return from_settings(Data, _mapping("data", changed["data"]), "data")
 
 

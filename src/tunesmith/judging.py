@@ -143,7 +143,9 @@ def examples_to_judge(candidate: Candidate, data: str) -> tuple[str, Sequence[Ex
     """
     experiment, kind = candidate.experiment, candidate.predictor.task.label_kind
     if data:
-        source = replace(experiment.data.source(data, kind), format="auto")
+        source = experiment.data.source(data, kind)
+        if Path(data).suffix not in {Path(path).suffix for path in experiment.data.located().values()}:
+            source = replace(source, format="auto")
         return Path(data).name, read(usable(source)).examples
     splits = experiment.data.load(kind, experiment.seed).splits
     for name, examples in (("test", splits.test), ("validation", splits.validation)):

@@ -78,6 +78,10 @@ def peak_memory_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+_FULL = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+"""How torch says that the memory of a CPU, of an Apple GPU, or of a CUDA library is full."""
+
+
 @contextmanager
 def enough_memory(to_do: str) -> Iterator[None]:
     """A block whose tensors may not fit.
@@ -88,7 +92,8 @@ def enough_memory(to_do: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
+        is_known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+        if is_known or any(sign in str(error) for sign in _FULL):
             raise ResourceError("There is not enough memory.", where=error.__class__.__name__, to_do=to_do) from error
         raise
 

@@ -65,7 +65,7 @@ def run(
     prepared = prepare(experiment)
     stop_at_errors(prepared.findings)
     model = rehearse(experiment, prepared)
-    run_folder.begin(place, experiment.to_yaml(), room_for(model))
+    run_folder.begin(place, experiment.to_yaml(), room_for(model), overwrite=overwrite)
     if not quiet:
         announce(summary(experiment, prepared, *count_parameters(model)))
     return finish(experiment, prepared, model, place, quiet=quiet)
@@ -93,6 +93,7 @@ def rehearse(experiment: Experiment, prepared: Prepared) -> Model:
 
     Raises:
         RecipeError: the method does not fit the model, or the metric is not one of this task.
+        ModelError: layers shall learn at different rates, and the model's are not known.
         MissingExtraError: a tracker is not installed.
     """
     check_trackers(experiment.trackers)
@@ -101,6 +102,9 @@ def rehearse(experiment: Experiment, prepared: Prepared) -> Model:
     answers = Predictor(model, prepared.task, prepared.encoder).predict(few)
     names = {measure.name: measure.value() for measure in prepared.task.measures(few, answers)}
     Validation((), (), experiment.training.metric, 0, 0).chosen(names, prepared.task)
+    learning = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    experiment.training.grouping().groups(model, learning)
+    experiment.objective.check(model)
     return model
 
 

@@ -17,6 +17,7 @@ from tunesmith.preparation import Prepared
 from tunesmith.tasks import Task
 from tunesmith.training.fitting import Fitted
 from tunesmith.training.run_log import read_log
+from tunesmith.writing import written
 
 
 def summary(experiment: Experiment, prepared: Prepared, parameters: int, learning: int) -> list[str]:
@@ -29,7 +30,8 @@ def summary(experiment: Experiment, prepared: Prepared, parameters: int, learnin
 
 def notes(fitted: Fitted, task: Task, splits: Splits) -> tuple[str, ...]:
     """What a reader of the figures should know beside them."""
-    said = [f"{100 * fitted.padding_share:.1f} % of the tokens computed in training were padding."]
+    trained = fitted.examples_per_second > 0  # not when a run is resumed after its last step
+    said = [f"{100 * fitted.padding_share:.1f} % of the tokens computed in training were padding."] if trained else []
     if len(splits.validation):
         chosen = [] if fitted.progress.best_step is None else [f"the checkpoint (step {fitted.progress.best_step})"]
         if task.temperature != 1:
@@ -66,8 +68,9 @@ def write_report(report: RunReport, folder: Path) -> None:
     """Write metrics.json and report.html, and put both into the artifact."""
     metrics = json.dumps(metrics_json(report), indent=2, ensure_ascii=False)
     page = render(report)
-    (folder / "metrics.json").write_text(metrics, encoding="utf-8")
-    (folder / "report.html").write_text(page, encoding="utf-8")
+    for name, content in (("metrics.json", metrics), ("report.html", page)):
+        with written(folder / name, to_do="Free disk space and run: tunesmith resume.") as file:
+            file.write(content)
     add_file(folder / "artifact", "metrics.json", metrics)
     add_file(folder / "artifact", "report.html", page)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,7 @@ _WRITTEN = {
     *(RECIPE, "artifact", "checkpoints", "log.jsonl", "learning_rate.json"),
     *("metrics.json", "predictions.jsonl", "report.html", "trackers", "wandb"),
 }
-_DRAFTS = (".artifact-", ".learning_rate.json")
+_DRAFT = re.compile(r"\.artifact-.*|\..*\.draft|\.DS_Store")
 
 
 def vet(place: Path, *, overwrite: bool) -> None:
@@ -28,6 +29,10 @@ def vet(place: Path, *, overwrite: bool) -> None:
         raise RecipeError(
             "The output folder's name belongs to a file.", where=str(above), to_do="Choose another --out."
         )
+    if Path.cwd().is_relative_to(place.absolute()):
+        raise RecipeError(
+            "The output folder holds the folder you are in.", where=str(place), to_do="Choose another --out."
+        )
     names = sorted(path.name for path in place.iterdir()) if above == place.absolute() else []
     if not names:
         return
@@ -37,7 +42,7 @@ def vet(place: Path, *, overwrite: bool) -> None:
             where=str(place),
             to_do="Use 'tunesmith resume' to go on, --overwrite to start anew, or another --out.",
         )
-    foreign = [name for name in names if name not in _WRITTEN and not name.startswith(_DRAFTS)]
+    foreign = [name for name in names if name not in _WRITTEN and not _DRAFT.fullmatch(name)]
     if foreign or RECIPE not in names:
         strange = f"it holds '{foreign[0]}', which no run writes" if foreign else f"it has no {RECIPE}"
         raise RecipeError(
@@ -47,16 +52,18 @@ def vet(place: Path, *, overwrite: bool) -> None:
         )
 
 
-def begin(place: Path, recipe: str, size: int) -> None:
-    """Empty the folder, or make it, and put the recipe into it.
+def begin(place: Path, recipe: str, size: int, *, overwrite: bool) -> None:
+    """Empty the folder, or make it, and put the recipe into it, after a second look: much time may have passed.
 
     Raises:
+        RecipeError: see `vet`.
         ResourceError: the disk has fewer than `size` bytes left, or the folder cannot be written.
     """
+    vet(place, overwrite=overwrite)
     need_space(next(path for path in (place.absolute(), *place.absolute().parents) if path.is_dir()), size)
     with refused(place, to_do="Choose another --out folder."):
         place.mkdir(parents=True, exist_ok=True)
-        for path in place.iterdir():
+        for path in sorted(place.iterdir(), key=lambda path: path.name == RECIPE):  # what makes it a run goes last
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:

@@ -14,9 +14,16 @@ from tunesmith.errors import ResourceError
 def written(path: Path, *, to_do: str = "Free disk space, or choose another --out.") -> Iterator[IO[str]]:
     """A text file that appears at `path` when the block ends well, and not at all otherwise.
 
+    A link is followed; a device or a pipe is written to as it is.
+
     Raises:
         ResourceError: it cannot be written.
     """
+    if path.exists() and not path.is_file():
+        with refused(path, to_do=to_do), path.open("w", encoding="utf-8") as file:
+            yield file
+        return
+    path = path.resolve()
     draft = path.with_name(f".{path.name}.draft")
     try:
         with refused(path, to_do=to_do):

@@ -73,3 +73,12 @@ def test_a_proof_that_was_stopped_from_outside_is_no_fault_of_the_artifact(
     monkeypatch.setattr("tunesmith.inference.parity.subprocess.run", lambda *_command, **_options: stopped)
     with pytest.raises(ResourceError, match="stopped by signal 9"):
         prove_reload(predictor, tmp_path / "artifact", TASK_CASES["single_label"][1])
+
+
+def test_logits_that_are_no_numbers_prove_nothing(tiny_model_folder: Path, tmp_path: Path) -> None:
+    predictor, encoder = trained(tiny_model_folder, "single_label", "full")
+    with torch.no_grad():
+        predictor.model.head.get_parameter("output.bias").fill_(float("nan"))
+    save_artifact(tmp_path / "artifact", predictor.model, predictor.task, encoder, ORIGIN, "")
+    with pytest.raises(ArtifactError, match="differ by up to inf"):
+        prove_reload(predictor, tmp_path / "artifact", TASK_CASES["single_label"][1])

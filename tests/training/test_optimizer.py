@@ -12,8 +12,8 @@ from transformers import AlbertConfig, AlbertModel
 
 from tests.builders import TASK_CASES, build_learner, build_material, build_model, run_steps
 from tests.conftest import SIZES, build_tokenizer, save_tiny
-from tunesmith.errors import ModelError
-from tunesmith.training.optimizer import AdamRows, AdamW, Grouping, Optimizer, Schedule
+from tunesmith.errors import CheckpointError, ModelError
+from tunesmith.training.optimizer import SGD, AdamRows, AdamW, Grouping, Optimizer, Schedule
 
 
 def test_rows_that_every_step_uses_move_exactly_as_adamw_moves_them() -> None:
@@ -75,3 +75,12 @@ def test_a_body_whose_layers_are_not_known_learns_as_long_as_its_layers_learn_al
     assert step.gradient_norm > 0
     with pytest.raises(ModelError, match="layers of a AlbertModel are not known"):
         Optimizer(model, dict(model.named_parameters()), AdamW(), Grouping(layer_decay=0.9))
+
+
+def test_averages_of_another_kind_of_device_are_refused(tiny_model_folder: Path) -> None:
+    task, examples = TASK_CASES["single_label"]
+    model, _, _ = build_model(tiny_model_folder, task, examples)
+    by_rows = build_learner(model).optimizer
+    whole = build_learner(model, optimizer=SGD()).optimizer
+    with pytest.raises(CheckpointError, match="another kind of device"):
+        whole.load_state(by_rows.state())

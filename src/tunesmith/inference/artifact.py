@@ -19,6 +19,7 @@ from tunesmith.models.backbone import load_saved, save_tokenizer
 from tunesmith.models.model import Model
 from tunesmith.tasks import TASKS, Task
 from tunesmith.tasks.encoding import TextEncoder
+from tunesmith.writing import refused
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
@@ -73,9 +74,9 @@ def save_artifact(folder: Path, model: Model, task: Task, encoder: TextEncoder, 
             (draft / "recipe.yaml").write_text(origin.recipe, encoding="utf-8")
             _write_json(draft / DESCRIPTION, _describe(model, task, encoder, origin, prefix))
             seal(draft)
-        except OSError as error:
+        except (OSError, SafetensorError) as error:
             raise ResourceError(
-                f"The artifact could not be written: {error.strerror}.",
+                f"The artifact could not be written: {error}.",
                 where=str(folder),
                 to_do="Free disk space and run: tunesmith resume.",
             ) from error
@@ -104,8 +105,9 @@ def seal(folder: Path) -> None:
 
 def add_file(folder: Path, name: str, content: str) -> None:
     """Add a text file (the report) to an artifact and seal it again."""
-    (folder / name).write_text(content, encoding="utf-8")
-    seal(folder)
+    with refused(folder / name):
+        (folder / name).write_text(content, encoding="utf-8")
+        seal(folder)
 
 
 def file_hash(path: Path) -> str:

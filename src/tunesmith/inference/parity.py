@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tunesmith.data.records import Example
-from tunesmith.errors import ArtifactError, ResourceError
+from tunesmith.errors import ArtifactError, ResourceError, TunesmithError
 from tunesmith.inference.predictor import Predictor
 from tunesmith.writing import refused
 
@@ -66,7 +67,7 @@ def prove_reload(predictor: Predictor, artifact: Path, examples: Sequence[Exampl
             )
         found = load_file(found_at)
     largest = max((_difference(row, found[str(number)]) for number, row in enumerate(expected)), default=0.0)
-    if largest > 0:
+    if largest != 0:
         raise ArtifactError(
             f"The reloaded model's logits differ by up to {largest:.3g} from the trained one's.",
             where=str(artifact),
@@ -78,7 +79,8 @@ def prove_reload(predictor: Predictor, artifact: Path, examples: Sequence[Exampl
 def _difference(one: Tensor, other: Tensor) -> float:
     if one.shape != other.shape:
         return float("inf")
-    return float((one - other).abs().max()) if one.numel() else 0.0
+    gap = float((one - other).abs().max()) if one.numel() else 0.0
+    return gap if math.isfinite(gap) else float("inf")
 
 
 def main(artifact: str, texts: str, result: str, device: str, threads: str) -> None:
@@ -95,4 +97,7 @@ def main(artifact: str, texts: str, result: str, device: str, threads: str) -> N
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except TunesmithError as error:
+        sys.exit(f"{error.what} ({error.where})")

@@ -93,6 +93,9 @@ def check_weights(folder: Path) -> None:
     Raises:
         ModelError: there are none, there are only pickles, or a file is cut short or no safetensors at all.
     """
+    if (folder / "adapter_config.json").is_file():
+        what, to_do = "The folder holds an adapter.", "Merge it into the model, and name the folder of the whole."
+        raise ModelError(what, where=str(folder), to_do=to_do)
     files = sorted(folder.glob("*.safetensors"))
     pickles = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES)
     if not files and pickles:

@@ -87,6 +87,8 @@ class SequenceClassification:
             raise RecipeError("focal_gamma must not be negative.", where="task.focal_gamma")
         if not 0 < self.threshold < 1:
             raise RecipeError("threshold must lie between 0 and 1.", where="task.threshold")
+        if isinstance(self.class_weights, dict) and not all(0 < w < math.inf for w in self.class_weights.values()):
+            raise RecipeError("class_weights must be positive numbers.", where="task.class_weights")
         idle = [
             name
             for name, is_set, problems in (

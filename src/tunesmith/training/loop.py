@@ -130,7 +130,8 @@ def train(
                 "gradient", planned, [material.examples[n] for numbers in planned.micro_batches for n in numbers]
             )
         learning_rate = rate.at(planned.number)
-        learner.optimizer.step(learning_rate)
+        with enough_memory("Choose a method that learns fewer weights, such as lora, or a smaller model."):
+            learner.optimizer.step(learning_rate)
         learner.weights.publish()
         tokens = sum(int(batch.attention_mask.sum()) for batch in batches)
         slots = sum(batch.input_ids.numel() for batch in batches)

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from tunesmith.errors import RecipeError, TrainingError
+from tunesmith.errors import CheckpointError, RecipeError, TrainingError
 from tunesmith.models.anatomy import layer_index, number_of_layers
 from tunesmith.models.model import Model
 
@@ -275,7 +275,16 @@ class Optimizer:
         return kept
 
     def load_state(self, kept: Mapping[str, Tensor]) -> None:
-        """Take up the averages that `state` returned."""
+        """Take up the averages that `state` returned.
+
+        Raises:
+            CheckpointError: they are of another form, since a CPU updates embeddings by rows and a GPU does not.
+        """
+        if any("/rows/" in key for key in kept) != (self._rows is not None):
+            raise CheckpointError(
+                "The checkpoint is from another kind of device: its averages of embeddings have another form.",
+                to_do="Resume on the kind of device where the run began, or start anew.",
+            )
         if self._dense is not None:
             for group in self._groups:
                 for tensor in group.tensors:
