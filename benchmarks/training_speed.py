@@ -249,9 +249,9 @@ def tunesmith(
     """The steps of `tunesmith run`, without checkpoints and reports."""
     prepared = preparation.prepare_splits(experiment, Splits(examples, (), ()))
     model = pipeline.make_model(experiment, prepared)
-    learner = pipeline.make_learner(experiment, model)
     settings = experiment.training
     plan = StepPlan(prepared.encoded["train"], settings.epochs, settings.batch_size, 1, settings.max_tokens, SEED)
+    learner = pipeline.make_learner(experiment, model, plan.total)
     material = Material(prepared.task, examples, prepared.encoded["train"], prepared.encoder.tokenizer.pad_token_id)
     rate = Scheduled(RATE, Schedule("linear", 0.0), plan.total)
     began = time.perf_counter()

@@ -13,7 +13,8 @@ from typer.exceptions import TyperException
 
 from tunesmith import console, documentation, pipeline, preparation
 from tunesmith.data.records import Example
-from tunesmith.data.sources import Source, iterate
+from tunesmith.data.source import Source
+from tunesmith.data.sources import iterate
 from tunesmith.data.tally import Tally
 from tunesmith.errors import ResourceError, TunesmithError
 from tunesmith.evaluation.results import prediction_row
@@ -118,6 +119,8 @@ def predict(
             header=data.header,
             separator=data.separator,
             encoding=data.encoding,
+            second=data.second,
+            inputs=predictor.task.inputs,
         )
         answers = predictor.stream(iterate(source, tally))
         console.write_lines((prediction_row(answer) for answer in answers), out)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tunesmith.data.checks import label_names
 from tunesmith.data.duplicates import text_key
-from tunesmith.data.records import Example
+from tunesmith.data.records import Example, Splits
 from tunesmith.data.sources import read, usable
 from tunesmith.data.splits import fingerprint
 from tunesmith.errors import ArtifactError, DataError, TunesmithError
@@ -68,13 +68,13 @@ class Candidate:
     def learnt(self) -> frozenset[int] | None:
         """The keys of the texts that it was trained on or chosen by; None where these cannot be read any more."""
         try:
-            splits = self.experiment.data.load(self.predictor.task.label_kind, self.experiment.seed).splits.named()
+            splits = load_splits(self).named()
         except TunesmithError:
             return None
         used = {name: splits.get(name, ()) for name in ("train", "validation") if name in self.fingerprints}
         if any(fingerprint(examples) != self.fingerprints[name] for name, examples in used.items()):
             return None
-        return frozenset(text_key(example.text) for examples in used.values() for example in examples)
+        return frozenset(text_key(example.content) for examples in used.values() for example in examples)
 
 
 def judge_artifact(folder: Path, data: str, against: Path | None) -> Judgement:
@@ -121,6 +121,12 @@ def judge_artifact(folder: Path, data: str, against: Path | None) -> Judgement:
     return Judgement(split, comparisons, len(fresh), (*notes, *found))
 
 
+def load_splits(candidate: Candidate) -> Splits:
+    """The splits of an artifact's recipe, read again."""
+    task, experiment = candidate.predictor.task, candidate.experiment
+    return experiment.data.load(task.label_kind, experiment.seed, task.inputs).splits
+
+
 def see_same_labels(ours: Candidate, theirs: Candidate) -> None:
     """See that the answers of two artifacts mean the same.
 
@@ -141,13 +147,13 @@ def examples_to_judge(candidate: Candidate, data: str) -> tuple[str, Sequence[Ex
 
     The file is read as the recipe reads its own, as far as its format knows what the recipe says.
     """
-    experiment, kind = candidate.experiment, candidate.predictor.task.label_kind
+    experiment, task = candidate.experiment, candidate.predictor.task
     if data:
-        source = experiment.data.source(data, kind)
+        source = experiment.data.source(data, task.label_kind, task.inputs)
         if Path(data).suffix not in {Path(path).suffix for path in experiment.data.located().values()}:
             source = replace(source, format="auto")
         return Path(data).name, read(usable(source)).examples
-    splits = experiment.data.load(kind, experiment.seed).splits
+    splits = load_splits(candidate)
     for name, examples in (("test", splits.test), ("validation", splits.validation)):
         if len(examples):
             if fingerprint(examples) != candidate.fingerprints.get(name):
@@ -182,7 +188,7 @@ def unknown_labels(known: Sequence[str], examples: Sequence[Example]) -> list[st
 
 def overlaps(candidates: Sequence[Candidate], examples: Sequence[Example]) -> tuple[list[int], list[str]]:
     """The places of the examples that are new to all candidates, and a sentence on each candidate that knows some."""
-    keys = [text_key(example.text) for example in examples]
+    keys = [text_key(example.content) for example in examples]
     old: set[int] = set()
     said = []
     for candidate in candidates:

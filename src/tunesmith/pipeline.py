@@ -6,14 +6,15 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import torch
 
 from tunesmith import run_folder
 from tunesmith.data.records import Example
-from tunesmith.errors import CheckpointError
+from tunesmith.errors import CheckpointError, DataError
 from tunesmith.evaluation.report import Cost, RunReport
 from tunesmith.experiment import Experiment
 from tunesmith.inference.artifact import Origin, save_artifact
@@ -27,6 +28,7 @@ from tunesmith.models.model import Model
 from tunesmith.preparation import Prepared, prepare, stop_at_errors
 from tunesmith.reporting import describe, history, judge, notes, summary, write_report
 from tunesmith.training.batching import StepPlan
+from tunesmith.training.checkpoint import Progress
 from tunesmith.training.dropout import use_bit_dropout
 from tunesmith.training.fitting import Fitted, Fitting, Folders, Validation
 from tunesmith.training.loop import Learner, Material, Scheduled
@@ -93,17 +95,26 @@ def rehearse(experiment: Experiment, prepared: Prepared) -> Model:
 
     Raises:
         RecipeError: the method does not fit the model, or the metric is not one of this task.
+        DataError: weights shall learn, and there is nothing to learn from.
         ModelError: layers shall learn at different rates, and the model's are not known.
         MissingExtraError: a tracker is not installed.
     """
     check_trackers(experiment.trackers)
     model = make_model(experiment, prepared)
-    few = spread(prepared.splits.validation or prepared.splits.train, 4)
+    learns = any(parameter.requires_grad for parameter in model.parameters())
+    if learns and not len(prepared.splits.train):
+        raise DataError(
+            "There are no training examples.",
+            where="data.train",
+            to_do="Give data.train, or choose a method and a task that need none.",
+        )
+    few = spread(prepared.splits.validation or prepared.splits.train or prepared.splits.test, 4)
     answers = Predictor(model, prepared.task, prepared.encoder).predict(few)
     names = {measure.name: measure.value() for measure in prepared.task.measures(few, answers)}
     Validation((), (), experiment.training.metric, 0, 0).chosen(names, prepared.task)
     learning = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    experiment.training.grouping().groups(model, learning)
+    if learning:
+        experiment.training.grouping().groups(model, learning)
     experiment.objective.check(model)
     return model
 
@@ -134,7 +145,12 @@ def finish(experiment: Experiment, prepared: Prepared, model: Model, folder: Pat
         Predictor(model, prepared.task, prepared.encoder), prepared, enabled=experiment.evaluation.calibrate
     )
     origin = Origin(
-        experiment.to_yaml(), prepared.fingerprints, prepared.backbone.identity, versions(), experiment.seed
+        experiment.to_yaml(),
+        prepared.fingerprints,
+        prepared.backbone.identity,
+        versions(),
+        experiment.seed,
+        cast("dict[str, object]", experiment.to_mapping()["method"]),
     )
     save_artifact(folder / "artifact", model, predictor.task, prepared.encoder, origin, prepared.backbone.prefix)
     proof = prove_reload(
@@ -180,7 +196,7 @@ def make_model(experiment: Experiment, prepared: Prepared) -> Model:
     model = Model(prepared.backbone, prepared.task, experiment.model.dropout)
     if experiment.training.gradient_checkpointing:
         enable_gradient_checkpointing(model.body)
-    experiment.method.apply(model)
+    model.rule = experiment.method.apply(model)
     return model
 
 
@@ -192,9 +208,14 @@ def fit(
     accelerator = make_accelerator(experiment.trackers, folder, experiment.name, experiment.to_mapping())
     model.to(accelerator.device)
     pad_id = prepared.encoder.tokenizer.pad_token_id or 0
-    material = Material(prepared.task, prepared.splits.train, prepared.encoded["train"], pad_id)
+    material = Material(
+        prepared.task, prepared.learning, prepared.encoded_learning, pad_id, prepared.encoded.get("train", ())
+    )
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        material.settle(model)
+        return Fitted(Progress(finished=True), 0.0, 0.0), None
     plan = StepPlan(
-        prepared.encoded["train"],
+        prepared.encoded_learning,
         settings.epochs,
         settings.batch_size,
         settings.accumulate,
@@ -206,7 +227,7 @@ def fit(
     if peak == "auto":
         tested = remembered_range_test(experiment, prepared, material, plan, folder)
         peak = tested.suggestion
-    learner = make_learner(experiment, model)
+    learner = make_learner(experiment, model, plan.total)
     validation = Validation(
         prepared.splits.validation,
         prepared.encoded.get("validation", []),
@@ -222,7 +243,7 @@ def fit(
     return fitted, tested
 
 
-def make_learner(experiment: Experiment, model: Model) -> Learner:
+def make_learner(experiment: Experiment, model: Model, total: int) -> Learner:
     """The optimiser over the model's learning weights, in the precision that the recipe or the machine says."""
     settings = experiment.training
     if model.device.type == "cpu":
@@ -230,7 +251,7 @@ def make_learner(experiment: Experiment, model: Model) -> Learner:
     low = settings.precision == "bf16" or (settings.precision == "auto" and has_bf16(best_device()))
     weights = MasterWeights(model, enabled=low)
     optimizer = Optimizer(model, weights.learning(), experiment.optimizer, settings.grouping())
-    return Learner(model, weights, optimizer, experiment.objective, settings.clip, experiment.seed)
+    return Learner(model, weights, optimizer, experiment.objective, settings.clip, experiment.seed, total)
 
 
 def remembered_range_test(
@@ -241,11 +262,11 @@ def remembered_range_test(
     if kept.is_file():
         values = json.loads(kept.read_text(encoding="utf-8"))
         return RangeTest(tuple((rate, loss) for rate, loss in values["points"]), values["suggestion"])
-    backbone = load(locate(experiment.model.name), dropout=experiment.model.dropout)
-    throwaway = Prepared(prepared.splits, (), backbone, prepared.task, prepared.encoder, prepared.encoded)
+    backbone = load(locate(experiment.model.name), dropout=experiment.model.dropout, kind=prepared.task.body)
+    throwaway = replace(prepared, findings=(), backbone=backbone)
     accelerator = make_accelerator((), folder, experiment.name, {})
     model = make_model(experiment, throwaway).to(accelerator.device)
-    found = range_test(make_learner(experiment, model), material, plan, accelerator)
+    found = range_test(make_learner(experiment, model, plan.total), material, plan, accelerator)
     with written(kept) as file:
         json.dump({"points": found.points, "suggestion": found.suggestion}, file)
     return found

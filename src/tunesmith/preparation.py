@@ -22,7 +22,10 @@ SHORTEST = 16
 
 @dataclass(frozen=True)
 class Prepared:
-    """All that is known before training: examples, the task with its labels, encoded texts, and findings."""
+    """All that is known before training: examples, the task with its labels, encoded texts, and findings.
+
+    `learning` holds the training examples as the loop learns from them; for some tasks these are pairs of those read.
+    """
 
     splits: Splits
     findings: tuple[Finding, ...]
@@ -30,6 +33,8 @@ class Prepared:
     task: Task
     encoder: TextEncoder
     encoded: dict[str, list[Encoded]]
+    learning: Sequence[Example]
+    encoded_learning: list[Encoded]
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -44,7 +49,7 @@ def prepare(experiment: Experiment) -> Prepared:
         DataError: the data cannot be read.
         ModelError: the model cannot be found or read.
     """
-    loaded = experiment.data.load(experiment.task.label_kind, experiment.seed)
+    loaded = experiment.data.load(experiment.task.label_kind, experiment.seed, experiment.task.inputs)
     found = [*loaded.findings, *check(loaded.splits, label_kind=experiment.task.label_kind)]
     prepared = prepare_splits(experiment, loaded.splits, found)
     return replace(prepared, findings=tuple(accepted(finding, experiment.data.accept) for finding in prepared.findings))
@@ -57,9 +62,7 @@ def accepted(finding: Finding, codes: Sequence[str]) -> Finding:
 
 def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Finding] = ()) -> Prepared:
     """Load the model, learn the labels and encode every text of these splits."""
-    if not len(splits.train):
-        raise DataError("There is no training example.", where="data.train", to_do="Check the file and its format.")
-    backbone = load(locate(experiment.model.name), dropout=experiment.model.dropout)
+    backbone = load(locate(experiment.model.name), dropout=experiment.model.dropout, kind=experiment.task.body)
     task = experiment.task.prepared(splits.train, backbone.tokenizer)
     encoder = TextEncoder.of(backbone.tokenizer, window(task, backbone), backbone.prefix)
     found = list(findings)
@@ -68,8 +71,14 @@ def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Fi
         encoded[name] = [encode(task, example, encoder, is_train=name == "train") for example in examples]
         counts = [count_of(item, task) for item in encoded[name]]
         found += check_encoding(examples, counts, max_length=encoder.max_length, split=name)
-    found += too_long(splits.train, encoded["train"], experiment.training.max_tokens)
-    return Prepared(splits, tuple(found), backbone, task, encoder, encoded)
+    learning = task.arranged(splits.train, experiment.seed)
+    encoded_learning = encoded.get("train", [])
+    if learning is not splits.train:
+        encoded_learning = [task.encode(example, encoder) for example in learning]
+        message = f"The {len(splits.train):,} training examples are learnt from in {len(learning):,} arrangements."
+        found.append(Finding("arranged", "note", message, len(learning)))
+    found += too_long(learning, encoded_learning, experiment.training.max_tokens)
+    return Prepared(splits, tuple(found), backbone, task, encoder, encoded, learning, encoded_learning)
 
 
 def encode(task: Task, example: Example, encoder: TextEncoder, *, is_train: bool) -> Encoded:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tunesmith.data.conll import join_words
 from tunesmith.data.records import Span
-from tunesmith.data.sources import Source, read
+from tunesmith.data.source import Source
+from tunesmith.data.sources import read
 from tunesmith.errors import DataError, LabelError
 from tunesmith.scoring.answers import spans_of
 

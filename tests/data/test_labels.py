@@ -10,7 +10,8 @@ import pytest
 from tunesmith.data.dataset import Data
 from tunesmith.data.labels import read_label
 from tunesmith.data.records import Example, Label, Span
-from tunesmith.data.sources import Source, read
+from tunesmith.data.source import Source
+from tunesmith.data.sources import read
 from tunesmith.errors import DataError, LabelError
 
 

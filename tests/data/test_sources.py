@@ -18,7 +18,8 @@ import pytest
 
 from tunesmith.data.hub import read_hub
 from tunesmith.data.records import Example, Span
-from tunesmith.data.sources import Source, iterate, read, usable
+from tunesmith.data.source import Source
+from tunesmith.data.sources import iterate, read, usable
 from tunesmith.data.stored import StoredExamples, keep
 from tunesmith.data.tally import Tally
 from tunesmith.errors import DataError, LabelError, ResourceError

@@ -12,7 +12,8 @@ import pytest
 
 from tunesmith.data.dataset import Data
 from tunesmith.data.records import Finding
-from tunesmith.data.sources import Source, read
+from tunesmith.data.source import Source
+from tunesmith.data.sources import read
 from tunesmith.errors import DataError, RecipeError
 
 

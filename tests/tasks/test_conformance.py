@@ -31,7 +31,7 @@ def test_perfect_logits_decode_to_the_label(case: str, tiny_model_folder: Path) 
     task, examples = TASK_CASES[case]
     model, task, encoder = build_model(tiny_model_folder, task, examples)
     encoded = [task.encode(example, encoder) for example in examples]
-    answers = task.decode(model.head, examples, encoded, [perfect_logits(task, item) for item in encoded])
+    answers = task.decode(model, encoder, examples, encoded, [perfect_logits(task, item) for item in encoded])
     for example, answer in zip(examples, answers, strict=True):
         if task.label_kind == "number":
             assert answer.label == pytest.approx(example.label, rel=1e-5)
@@ -51,7 +51,7 @@ def test_entities_beyond_the_first_window_come_back(crf: bool, tiny_model_folder
     encoded = task.encode(example, encoder)
     assert len(encoded.pieces) > 3
     assert len(encoded.units) == len(text.split())
-    (answer,) = task.decode(model.head, [example], [encoded], [perfect_logits(task, encoded)])
+    (answer,) = task.decode(model, encoder, [example], [encoded], [perfect_logits(task, encoded)])
     assert answer.label == example.label
 
 
@@ -89,12 +89,12 @@ def test_padding_changes_neither_loss_nor_logits(case: str, tiny_model_folder: P
     model.eval()
     encoded = [task.encode(example, encoder) for example in examples]
     together = task.collate(encoded, 0)
-    rows = task.infer(model(together), together)
+    rows = task.infer(model, together)
     total = 0.0
     for item, row in zip(encoded, rows, strict=True):
         alone = task.collate([item], 0)
         logits = model(alone)
-        torch.testing.assert_close(task.infer(logits, alone)[0], row, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(task.infer(model, alone)[0], row, atol=1e-5, rtol=1e-4)
         total += float(task.loss(model.head, logits, alone).detach()) * alone.units
     assert float(task.loss(model.head, model(together), together).detach()) == pytest.approx(
         total / together.units, rel=1e-4

@@ -28,25 +28,30 @@ SMALL_TEST = 200
 COMPARED = 200_000
 """Near duplicates are looked for among so many texts."""
 
+_FIXED = ("class", "classes", "number", "spans")
+"""The kinds of label of which an example has only one that is right, from a set that training knows."""
+
 
 def check(splits: Splits, *, label_kind: str) -> list[Finding]:
     """Look for duplicates, leakage, contradictions, imbalance and labels that training lacks.
 
     Args:
         splits: labelled examples.
-        label_kind: "class", "classes", "number" or "spans".
+        label_kind: one of `LABEL_KINDS`.
     """
     keys = {
-        name: np.array([text_key(example.text) for example in examples], dtype=np.int64)
+        name: np.array([text_key(example.content) for example in examples], dtype=np.int64)
         for name, examples in splits.named().items()
     }
     found = [
         finding for name, examples in splits.named().items() for finding in _duplicates(name, examples, keys[name])
     ]
     found += _leakage(splits, keys)
-    found += _near(splits)
-    found += _conflicts(splits, keys)
-    if label_kind != "number":
+    if label_kind != "answers":  # questions about one passage share nearly all their text
+        found += _near(splits)
+    if label_kind in _FIXED:
+        found += _conflicts(splits, keys)
+    if label_kind in _FIXED and label_kind != "number":
         found += _imbalance(splits.train, label_kind)
         found += _unseen(splits)
     for name in ("validation", "test"):
@@ -105,7 +110,7 @@ def _near(splits: Splits) -> Iterator[Finding]:
         if taken[name] < len(named[name]):
             message = f"Near duplicates were looked for among {taken[name]:,} of {len(named[name]):,} texts of {name}."
             yield Finding("near_duplicates_part", "note", message, len(named[name]) - taken[name])
-    texts = [named[name][index].text for name, index in places]
+    texts = [named[name][index].content for name, index in places]
     counts: dict[tuple[str, str], list[str]] = defaultdict(list)
     for first, later in near_duplicates(texts):
         counts[places[first][0], places[later][0]].append(f"{shorten(texts[first], 60)} | {shorten(texts[later], 60)}")
@@ -178,6 +183,8 @@ def _imbalance(examples: Sequence[Example], label_kind: str) -> Iterator[Finding
 
 
 def _unseen(splits: Splits) -> Iterator[Finding]:
+    if not len(splits.train):
+        return
     known = {label for example in splits.train for label in label_names(example)}
     for name, examples in splits.named().items():
         if name == "train":

@@ -11,6 +11,13 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "text": (
         "text",
         "sentence",
+        "text1",
+        "text_a",
+        "sentence1",
+        "sentence_1",
+        "premise",
+        "question1",
+        "source",
         "content",
         "review",
         "utterance",
@@ -22,6 +29,22 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         "句子",
         "评论",
         "标题",
+    ),
+    "second": (
+        *("second", "text2", "text_b", "sentence2", "sentence_2", "hypothesis", "question2", "passage", "document"),
+        *("question", "第二句", "假设"),
+    ),
+    "written": (
+        "target",
+        "output",
+        "answer",
+        "summary",
+        "translation",
+        "response",
+        "completion",
+        "摘要",
+        "译文",
+        "回答",
     ),
     "words": ("words", "tokens"),
     "label": ("label", "labels", "class", "category", "intent", "sentiment", "target", "标签", "类别", "情感", "意图"),
@@ -41,9 +64,16 @@ class Columns:
     label: str
     id: str
     words: str = ""
+    second: str = ""
 
     def __str__(self) -> str:
-        parts = [("text", self.text), ("words", self.words), ("label", self.label), ("id", self.id)]
+        parts = [
+            ("text", self.text),
+            ("second text", self.second),
+            ("words", self.words),
+            ("label", self.label),
+            ("id", self.id),
+        ]
         return ", ".join(f"{role} from '{name}'" for role, name in parts if name)
 
 
@@ -64,7 +94,7 @@ def find_columns(
         DataError: a named column is not there, or none of the usual names is.
     """
     every = (*there, *later)
-    for name in (named.text, named.label, named.id, *further):
+    for name in (named.text, named.label, named.id, named.second, *further):
         if name and name not in every:
             raise DataError(
                 f"There is no column '{name}'.{nearest(name, every)}", where=where, to_do=f"Columns: {_list(every)}."
@@ -82,7 +112,8 @@ def find_columns(
         )
     found_label = named.label
     if kind and not found_label:
-        role = "tags" if words else {"spans": "spans", "number": "number"}.get(kind, "label")
+        roles = {"spans": "spans", "number": "number", "text": "written"}
+        role = "tags" if words else roles.get(kind, "label")
         found_label = _first([name for name in there if name != found_text], role)
         if not found_label:
             raise DataError(
@@ -93,10 +124,27 @@ def find_columns(
     return Columns(found_text, found_label if kind else "", named.id or _first(every, "id"), words)
 
 
+def find_second(there: Sequence[str], found: Columns, named: str, where: str) -> str:
+    """The column of the second text of a pair: the named one, or the first of the usual names that is not taken.
+
+    Raises:
+        DataError: there is none.
+    """
+    free = [name for name in there if name not in (found.text, found.label, found.id)]
+    second = named or _first(free, "second")
+    if not second:
+        raise DataError(
+            f"No column is named as second texts usually are ({', '.join(NAMES['second'][:7])}).",
+            where=where,
+            to_do=f"Set data.second to one of: {_list(free)}.",
+        )
+    return second
+
+
 def missing_columns(columns: Columns, row: Iterable[str]) -> list[str]:
     """The columns that a later row lacks."""
     there = set(row)
-    return [name for name in (columns.text, columns.words, columns.label) if name and name not in there]
+    return [name for name in (columns.text, columns.second, columns.words, columns.label) if name and name not in there]
 
 
 def _first(there: Sequence[str], role: str) -> str:

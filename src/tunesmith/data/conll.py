@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from tunesmith.data.files import Place, read_lines
+from tunesmith.data.files import Place, keyless, read_lines
 from tunesmith.data.records import Example, Span
+from tunesmith.data.source import Source
 from tunesmith.data.tags import SchemeWatch, lenient_spans, parse_tag
 from tunesmith.data.tally import Tally
 from tunesmith.errors import DataError, LabelError
@@ -25,6 +26,22 @@ def looks_like_conll(lines: Sequence[str]) -> bool:
     """Whether every line that is not empty ends in a column with a tag."""
     rows = [_columns(line) for line in lines if line.strip() and not line.startswith(_DOCUMENT)]
     return len(rows) > 1 and all(len(row) > 1 and _TAG.fullmatch(row[-1]) for row in rows)
+
+
+def conll_examples(source: Source, tally: Tally) -> Iterator[Example]:
+    """The sentences of a source.
+
+    Raises:
+        DataError: the task needs no spans, or the file is not as `read_conll` wants it.
+    """
+    place = keyless(source.path, "conll")
+    if source.label_kind not in ("spans", ""):
+        raise DataError(
+            "The file has a tag per word, but the task needs a label per text.",
+            where=str(place),
+            to_do="Use task token_classification, or give another file.",
+        )
+    return read_conll(place, source.encoding, tally, labelled=bool(source.label_kind))
 
 
 def read_conll(place: Place, encoding: str, tally: Tally, *, labelled: bool) -> Iterator[Example]:

@@ -8,7 +8,8 @@ from typing import Any, Self
 
 from tunesmith.data.catalogue import find
 from tunesmith.data.records import Example, Finding, Splits
-from tunesmith.data.sources import Format, Reading, Source, idle_settings, read, usable
+from tunesmith.data.source import Format, Source
+from tunesmith.data.sources import Reading, idle_settings, read, usable
 from tunesmith.data.splits import split
 from tunesmith.errors import DataError, RecipeError
 
@@ -24,7 +25,7 @@ class Data:
         name: a data set of the catalogue; the paths below override its own.
         train, validation, test: files to learn from, to choose by, to judge by.
         format: how the files are written; "auto" goes by the suffix, then by the first lines, and says so.
-        text, label, id: names of columns; empty means the usual names, and the report says which were taken.
+        text, second, label, id: names of columns; empty means the usual names, and the report says which were taken.
         group: a column whose equal values are never split apart (a customer, a document).
         keep: further columns by which results are sliced.
         header: names of the columns, for files without them.
@@ -42,6 +43,7 @@ class Data:
     test: str = ""
     format: Format = "auto"
     text: str = ""
+    second: str = ""
     label: str = ""
     id: str = ""
     group: str = ""
@@ -67,29 +69,33 @@ class Data:
         if not self.label_separator:
             raise RecipeError("label_separator must not be empty.", where="data.label_separator")
 
-    def load(self, label_kind: str, seed: int) -> Loaded:
+    def load(self, label_kind: str, seed: int, inputs: tuple[str, ...] = ("text",)) -> Loaded:
         """Read all splits, and hold out of the training examples what is not given.
 
+        Without a training split nothing is held out, and what needs one will say so.
+
         Raises:
-            DataError: a file cannot be read, or there is nothing to train on.
+            DataError: a file cannot be read, or none is named.
         """
         paths = self.located()
-        if not paths.get("train"):
+        if not paths:
             raise DataError(
-                "There are no training examples.",
-                where="data.train",
-                to_do="Give data.train, or a data set that has a training split in data.name.",
+                "No data is named.", where="data", to_do="Give data.train, or the name of a data set in data.name."
             )
-        readings = _read_all({name: self.source(paths[name], label_kind) for name in _SPLITS if paths.get(name)})
+        readings = _read_all(
+            {split: self.source(paths[split], label_kind, inputs) for split in _SPLITS if split in paths}
+        )
         findings = [_of_split(name, finding) for name, reading in readings.items() for finding in reading.findings]
         parts = {name: reading.examples for name, reading in readings.items()}
         held = {
             name: share
             for name, share in (("validation", self.validation_share), ("test", self.test_share))
-            if name not in parts and share
+            if name not in parts and share and "train" in parts
         }
         if held:
-            parts |= split(parts["train"], {"train": 1 - sum(held.values()), **held}, seed=seed)
+            parts |= split(
+                parts["train"], {"train": 1 - sum(held.values()), **held}, seed=seed, by_label=label_kind in _STRATA
+            )
             said = " and ".join(f"{len(parts[name]):,} for {name}" for name in held)
             manner = self._manner(parts["train"], label_kind)
             findings.append(
@@ -106,18 +112,21 @@ class Data:
                         where="data.train",
                         to_do=f"Give data.{name}, or set data.{name}_share: 0.",
                     )
-        return Loaded(Splits(parts["train"], parts.get("validation", ()), parts.get("test", ())), tuple(findings))
+        return Loaded(
+            Splits(parts.get("train", ()), parts.get("validation", ()), parts.get("test", ())), tuple(findings)
+        )
 
-    def source(self, path: str, label_kind: str) -> Source:
+    def source(self, path: str, label_kind: str, inputs: tuple[str, ...] = ("text",)) -> Source:
         """A file that is written as these settings say."""
         settings = {key: value for key, value in self.resolved().__dict__.items() if key in _READING}
-        return Source(path=path, label_kind=label_kind, **settings)
+        return Source(path=path, label_kind=label_kind, inputs=inputs, **settings)
 
     def located(self) -> dict[str, str]:
         """The path of each split that is there."""
         own = {"train": self.train, "validation": self.validation, "test": self.test}
         known = find(self.name)[1] if self.name else {}
-        return known | {name: path for name, path in own.items() if path}
+        both = {split: own[split] or known.get(split, "") for split in own}
+        return {split: path for split, path in both.items() if path}
 
     def resolved(self) -> Self:
         """These settings, with the form of the data set from the catalogue where the recipe is silent."""
@@ -132,9 +141,7 @@ class Data:
     def _manner(self, examples: Sequence[Example], label_kind: str) -> str:
         if self.group or any(example.group for example in examples[:1]):
             return "whole groups"
-        return {"class": "stratified by label", "number": "stratified by size"}.get(
-            label_kind, "stratified by sets of labels"
-        )
+        return _STRATA.get(label_kind, "by chance")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +153,17 @@ class Loaded:
 
 
 _SPLITS = ("train", "validation", "test")
+_STRATA = {
+    "class": "stratified by label",
+    "number": "stratified by size",
+    "classes": "stratified by sets of labels",
+    "spans": "stratified by sets of labels",
+}
+"""How examples are held out where their labels are few enough that each part can have its share of them."""
 _READING = {
     "format",
     "text",
+    "second",
     "label",
     "id",
     "group",

@@ -85,6 +85,22 @@ class Place:
         return f"{self.file}!{self.inside}" if self.inside else str(self.file)
 
 
+def keyless(source_path: str, form: str) -> Place:
+    """The place of a file whose format has no keys.
+
+    Raises:
+        DataError: it names some behind a '!', or there is no such file.
+    """
+    place = Place.of(source_path)
+    if place.keys:
+        raise DataError(
+            f"A file of format {form} has no keys, such as '{place.keys[0]}'.",
+            where=source_path,
+            to_do="Remove what stands behind the '!'.",
+        )
+    return place
+
+
 def read_lines(place: Place, encoding: str) -> Iterator[str]:
     """Yield the lines of a text file, line ends kept; a byte-order mark is taken off.
 

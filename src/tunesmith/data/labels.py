@@ -27,20 +27,22 @@ def is_missing(value: object) -> bool:
 
 
 def read_label(value: object, kind: str, text: str, separator: str, where: str) -> Label:
-    """Turn a value into a label of a kind: "class", "number", "classes" or "spans".
+    """Turn a value into a label of a kind: "class", "number", "classes", "spans", "text" or "item".
 
     Raises:
         LabelError: the value cannot be read as that kind.
     """
-    if kind == "class":
+    if kind in ("class", "item"):
         return read_class(value, where)
+    if kind == "text":
+        return read_text(value, where)
     if kind == "number":
         return read_number(value, where)
     if kind == "classes":
         return read_classes(value, separator, where)
     if kind == "spans":
         return tuple(sorted(set(read_spans(value, text, where))))
-    raise RecipeError(f"Unknown kind of label '{kind}'.", to_do="Use class, number, classes or spans.")
+    raise RecipeError(f"Unknown kind of label '{kind}'.", to_do="Use class, number, classes, spans, text or item.")
 
 
 def read_class(value: object, where: str) -> str:
@@ -57,6 +59,15 @@ def read_class(value: object, where: str) -> str:
         f"The label {_short(value)} is not one class.",
         where=where,
         to_do="Give one label per text, or use problem: multi_label.",
+    )
+
+
+def read_text(value: object, where: str) -> str:
+    """A written answer, as it stands."""
+    if isinstance(value, str | int | float) and not is_missing(value):
+        return str(value)
+    raise LabelError(
+        f"The answer {_short(value)} is not a text.", where=where, to_do="Give one written answer per text."
     )
 
 

@@ -15,17 +15,42 @@ class Span:
     label: str
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One message of a dialogue; `role` is "system", "user", "assistant" or "tool"."""
+
+    role: str
+    text: str
+
+
 Label = str | float | tuple[str, ...] | tuple[Span, ...]
-"""One class; a number; several classes (sorted, maybe none); or entity spans (sorted, maybe none)."""
+"""One class or a written answer; a number; several classes (sorted, maybe none); or spans (sorted, maybe none)."""
+
+LABEL_KINDS = ("class", "number", "classes", "spans", "text", "answers", "item", "")
+"""The forms of a label. "text" is a written answer, "answers" are the places in the text where the answer to a question
+stands (any of them is right, none means that there is no answer), "item" is the id of what a user takes next; an empty
+kind is for texts without labels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
     """One text with an id and maybe a label.
 
-    `words` holds the character range of each given word, for data that comes in words; None for running text.
-    `origin` says where the example was read, as "file:row"; `group` keeps examples together when splitting;
-    `attributes` are further columns of the row (by which results can be sliced).
+    Attributes:
+        id: unique in its split.
+        text: what is read; of a dialogue the last message before the answer.
+        label: the right answer, in the form that the task's `label_kind` says; None without one.
+        words: the character range of each given word, for data that comes in words; None for running text.
+        group: keeps examples together when splitting.
+        origin: where the example was read, as "file:row".
+        attributes: further columns of the row, by which results can be sliced.
+        second: the other text of a pair: a hypothesis, a second sentence, the question about `text`.
+        marks: spans of `text` that are given and not asked for, such as the two entities of a relation; sorted by role,
+            which is the span's label.
+        turns: the messages of a dialogue before the answer, the last one (`text`) included.
+        history: ids of the items that a user had, the oldest first.
+        rejected: an answer that was found worse than the label.
+        media: the file of each further modality, such as {"image": "photos/1.png"}; a modality may be missing.
     """
 
     id: str
@@ -35,6 +60,20 @@ class Example:
     group: str = ""
     origin: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
+    second: str = ""
+    marks: tuple[Span, ...] = ()
+    turns: tuple[Turn, ...] = ()
+    history: tuple[str, ...] = ()
+    rejected: str = ""
+    media: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def content(self) -> str:
+        """All that tells this example from others, as one text: what copies are looked for by."""
+        before = [turn.text for turn in self.turns[:-1]]
+        marks = [f"{mark.label} {mark.start} {mark.end}" for mark in self.marks]
+        parts = [*before, self.text, self.second, *marks, *self.history, *self.media.values()]
+        return "\n".join(part for part in parts if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +82,9 @@ class Prediction:
 
     `label` has the form of the example's label. `confidence` is the probability of the answer in [0, 1]
     (for spans the lowest over the spans, or over all words when there is none); nan where there is no probability
-    (regression). `scores` gives the probability of each class for single-label, binary and multi-label tasks;
-    empty otherwise. `span_scores` gives the probability of each span, in the order of `label`.
+    (regression). `scores` gives the probability of each class for single-label, binary and multi-label tasks, of the
+    best answers (question answering, as texts) and of the best items (recommendation); empty otherwise. `span_scores`
+    gives the probability of each span, in the order of `label`. `vector` is the text's embedding, if it has one.
     """
 
     id: str
@@ -52,6 +92,7 @@ class Prediction:
     confidence: float
     scores: Mapping[str, float] = field(default_factory=dict)
     span_scores: tuple[float, ...] = ()
+    vector: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

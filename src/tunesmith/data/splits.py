@@ -18,7 +18,7 @@ _BINS = 10
 
 
 def fingerprint(examples: Iterable[Example]) -> str:
-    """The sha256 over all texts, words and labels, in order."""
+    """The sha256 over all that is read of the examples and their labels, in order."""
     digest = hashlib.sha256()
     for example in examples:
         label = (
@@ -26,21 +26,26 @@ def fingerprint(examples: Iterable[Example]) -> str:
             if isinstance(example.label, tuple)
             else example.label
         )
-        digest.update(json.dumps([example.text, label, example.words], ensure_ascii=False).encode() + b"\n")
+        parts: list[object] = [example.text, label, example.words]
+        if example.content != example.text or example.rejected:
+            parts += [example.content, example.rejected]
+        digest.update(json.dumps(parts, ensure_ascii=False).encode() + b"\n")
     return digest.hexdigest()
 
 
-def split(examples: Sequence[Example], shares: Mapping[str, float], *, seed: int) -> dict[str, Sequence[Example]]:
+def split(
+    examples: Sequence[Example], shares: Mapping[str, float], *, seed: int, by_label: bool = True
+) -> dict[str, Sequence[Example]]:
     """Part examples by shares (which sum to 1), each part keeping the source's order.
 
     Examples with the same group stay together, and without a group those with the same text. Otherwise each part gets
     its share of each label: of each class, of several classes or entity types as far as possible (Sechidis et al.
-    2011), of each decile of numbers.
+    2011), of each decile of numbers. With `by_label` false, as for labels that are all different, chance alone decides.
     """
     units = _units(examples)
     # A group has the labels of its members; a single example is a group of one.
-    labels = [sorted({label for place in unit for label in _strata(examples[place])}) for unit in units]
-    if examples and isinstance(examples[0].label, int | float):
+    labels = [sorted({label for place in unit for label in _strata(examples[place], by_label)}) for unit in units]
+    if by_label and examples and isinstance(examples[0].label, int | float):
         labels = _deciles(examples, units)
     parts = _iterative(units, labels, shares, random.Random(seed))
     return {name: Chosen(examples, sorted(places)) for name, places in parts.items()}
@@ -50,11 +55,13 @@ def _units(examples: Sequence[Example]) -> list[list[int]]:
     groups: dict[str, list[int]] = defaultdict(list)
     for place, example in enumerate(examples):
         # The same text on both sides of a split would be learnt by heart.
-        groups[f"group {example.group}" if example.group else f"text {text_key(example.text)}"].append(place)
+        groups[f"group {example.group}" if example.group else f"text {text_key(example.content)}"].append(place)
     return list(groups.values())
 
 
-def _strata(example: Example) -> set[str]:
+def _strata(example: Example, by_label: bool) -> set[str]:
+    if not by_label:
+        return {"(any)"}
     if isinstance(example.label, tuple):
         return {item.label if isinstance(item, Span) else item for item in example.label} or {"(none)"}
     return {str(example.label)}

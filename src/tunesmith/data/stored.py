@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, overload
+from typing import IO, Any, overload
 
-from tunesmith.data.records import Example, Label, Span
+from tunesmith.data.records import Example, Span, Turn
 from tunesmith.writing import refused
 
 IN_MEMORY = 100_000
@@ -29,7 +29,7 @@ class StoredExamples(Sequence[Example]):
             self._file: IO[bytes] = tempfile.TemporaryFile(prefix="tunesmith-")  # noqa: SIM115 - it lives as long as this object
         weakref.finalize(self, self._file.close)
         for example in examples:
-            line = json.dumps(_plain(example), ensure_ascii=False).encode()
+            line = json.dumps(to_plain(example), ensure_ascii=False).encode()
             with _room():
                 self._file.write(line)
             self._starts.append(self._starts[-1] + len(line))
@@ -50,7 +50,7 @@ class StoredExamples(Sequence[Example]):
             return Chosen(self, range(len(self))[index])
         place = range(len(self))[index]
         start, end = self._starts[place], self._starts[place + 1]
-        return _read(os.pread(self._file.fileno(), end - start, start))
+        return from_plain(json.loads(os.pread(self._file.fileno(), end - start, start)))
 
     def __iter__(self) -> Iterator[Example]:
         return (self[index] for index in range(len(self)))
@@ -99,28 +99,24 @@ def _joined(first: list[Example], rest: Iterator[Example]) -> Iterator[Example]:
     yield from rest
 
 
-def _plain(example: Example) -> list[object]:
-    label: object = example.label
-    kind = ""
+def to_plain(example: Example) -> dict[str, object]:
+    """An example's fields that hold something, as plain values; which form its label has is said beside it."""
+    label = example.label
+    plain = {
+        name: value for name, value in asdict(example).items() if value not in ("", (), {}, None) or name == "label"
+    }
     if isinstance(label, tuple):
-        kind = "spans" if any(isinstance(item, Span) for item in label) else "classes"
-        label = [list(asdict(item).values()) if isinstance(item, Span) else item for item in label]
-    return [
-        example.id,
-        example.text,
-        kind,
-        label,
-        example.words,
-        example.group,
-        example.origin,
-        dict(example.attributes),
-    ]
+        plain["kind"] = "spans" if any(isinstance(item, Span) for item in label) else "classes"
+    return plain
 
 
-def _read(line: bytes) -> Example:
-    name, text, kind, label, words, group, origin, attributes = json.loads(line)
-    value: Label | None = label
+def from_plain(plain: dict[str, Any]) -> Example:
+    """The example of which these are the plain values."""
+    kind = plain.pop("kind", "")
     if kind:
-        value = tuple(Span(*item) for item in label) if kind == "spans" else tuple(label)
-    ranges = None if words is None else tuple((start, end) for start, end in words)
-    return Example(name, text, value, ranges, group, origin, attributes)
+        plain["label"] = tuple(Span(**item) for item in plain["label"]) if kind == "spans" else tuple(plain["label"])
+    if "words" in plain:
+        plain["words"] = tuple((start, end) for start, end in plain["words"])
+    for name, record in (("marks", Span), ("turns", Turn)):
+        plain[name] = tuple(record(**item) for item in plain.get(name, ()))
+    return Example(**{**plain, "history": tuple(plain.get("history", ()))})

@@ -7,14 +7,17 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from tunesmith.components import build, name_of, settings_of
 from tunesmith.errors import ArtifactError, ResourceError, TunesmithError
+from tunesmith.methods import METHODS
 from tunesmith.models.backbone import load_saved, save_tokenizer
 from tunesmith.models.model import Model
 from tunesmith.tasks import TASKS, Task
@@ -48,6 +51,7 @@ class Origin:
     base_model: str
     versions: Mapping[str, str]
     seed: int
+    method: Mapping[str, object] = field(default_factory=dict)
 
 
 def schema_hash(task: Task) -> str:
@@ -68,7 +72,7 @@ def save_artifact(folder: Path, model: Model, task: Task, encoder: TextEncoder, 
         draft = Path(temporary) / "artifact"
         draft.mkdir()
         try:
-            save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, draft / WEIGHTS)
+            save_file(without_shared(model), draft / WEIGHTS)
             model.config.save_pretrained(draft)
             save_tokenizer(encoder.tokenizer, draft)
             (draft / "recipe.yaml").write_text(origin.recipe, encoding="utf-8")
@@ -83,6 +87,27 @@ def save_artifact(folder: Path, model: Model, task: Task, encoder: TextEncoder, 
         if folder.exists():
             shutil.rmtree(folder)
         draft.replace(folder)
+
+
+def without_shared(model: Model) -> dict[str, Tensor]:
+    """The model's tensors by name, each once: an output layer may share the word embeddings' weights."""
+    kept: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            kept[name] = tensor.detach().contiguous()
+    return kept
+
+
+def with_shared(weights: Mapping[str, Tensor], model: Model) -> dict[str, Tensor]:
+    """The tensors with those that `without_shared` left out, under each name that the model has for them."""
+    full = dict(weights)
+    known = {id(tensor): name for name, tensor in model.state_dict(keep_vars=True).items() if name in weights}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if name not in full and id(tensor) in known:
+            full[name] = weights[known[id(tensor)]]
+    return full
 
 
 def need_space(folder: Path, size: int) -> None:
@@ -127,10 +152,12 @@ def load_artifact(folder: Path, *, labels: tuple[str, ...] = ()) -> Loaded:
             where=str(folder),
             to_do=f"Its labels are {', '.join(task.labels[:8])}. Map your labels to these, or train anew.",
         )
-    backbone = load_saved(folder, pooling=str(description["pooling"]))
+    backbone = load_saved(folder, pooling=str(description["pooling"]), kind=task.body)
     model = Model(backbone, task)
+    if method := description.get("method"):
+        build(METHODS, cast("dict[str, object]", method), "method").apply(model)
     try:
-        model.load_state_dict(load_file(folder / WEIGHTS))
+        model.load_state_dict(with_shared(load_file(folder / WEIGHTS), model))
     except (RuntimeError, SafetensorError) as error:
         raise ArtifactError(
             "The weights do not fit the model they stand for.",
@@ -238,6 +265,8 @@ def _describe(model: Model, task: Task, encoder: TextEncoder, origin: Origin, pr
         "data_fingerprints": dict(origin.fingerprints),
         "versions": dict(origin.versions),
         "seed": origin.seed,
+        # What the method added must be there before its weights can be read; merged, it left nothing behind.
+        "method": dict(origin.method) if set(model.state_dict()) != model.plain else {},
     }
 
 

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tunesmith.data.records import Example
+from tunesmith.data.stored import from_plain, to_plain
 from tunesmith.errors import ArtifactError, ResourceError, TunesmithError
 from tunesmith.inference.predictor import Predictor
 from tunesmith.writing import refused
@@ -39,7 +40,7 @@ def prove_reload(predictor: Predictor, artifact: Path, examples: Sequence[Exampl
     expected = predictor.logits(predictor.encode(examples))
     with refused(Path(tempfile.gettempdir())), tempfile.TemporaryDirectory() as folder:
         texts = Path(folder) / "texts.json"
-        texts.write_text(json.dumps([{"text": e.text, "words": e.words} for e in examples]), encoding="utf-8")
+        texts.write_text(json.dumps([to_plain(example) for example in examples]), encoding="utf-8")
         found_at = Path(folder) / "logits.safetensors"
         command = [
             sys.executable,
@@ -87,11 +88,7 @@ def main(artifact: str, texts: str, result: str, device: str, threads: str) -> N
     """Load an artifact, compute the logits of the texts in a JSON file and write them as safetensors."""
     torch.set_num_threads(int(threads))
     predictor = Predictor.load(artifact, device=device)
-    rows = json.loads(Path(texts).read_text(encoding="utf-8"))
-    examples = [
-        Example(str(n), row["text"], words=None if row["words"] is None else tuple(map(tuple, row["words"])))
-        for n, row in enumerate(rows)
-    ]
+    examples = [from_plain(row) for row in json.loads(Path(texts).read_text(encoding="utf-8"))]
     logits = predictor.logits(predictor.encode(examples))
     save_file({str(number): row.contiguous() for number, row in enumerate(logits)}, result)
 

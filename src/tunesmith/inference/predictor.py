@@ -63,8 +63,9 @@ class Predictor:
         return answers
 
     def encode(self, examples: Iterable[Example]) -> list[Encoded]:
-        """The examples' texts as pieces, without targets."""
-        return [self.task.encode(replace(example, label=None), self.encoder) for example in examples]
+        """The examples' texts as pieces; labels are left out unless an answer is to say how likely they are."""
+        kept = examples if self.task.reads_labels else (replace(example, label=None) for example in examples)
+        return [self.task.encode(example, self.encoder) for example in kept]
 
     def predict_texts(self, texts: Sequence[str]) -> list[Prediction]:
         """Answer each text; the ids are the texts' numbers, from 1."""
@@ -86,7 +87,7 @@ class Predictor:
             for numbers in cut(by_length(encoded), encoded, max_examples=512, max_tokens=self._batch_tokens):
                 batch = self.task.collate([encoded[number] for number in numbers], pad_id).to(self.model.device)
                 with enough_memory("Shorten the longest texts, or use a machine with more memory."):
-                    rows = self.task.infer(self.model(batch), batch)
+                    rows = self.task.infer(self.model, batch)
                 for number, row in zip(numbers, rows, strict=True):
                     found[number] = row
         self.model.train(was_training)
@@ -102,7 +103,11 @@ class Predictor:
             for start in range(0, len(order), 256):
                 part = order[start : start + 256]
                 found = self.task.decode(
-                    self.model.head, [examples[i] for i in part], [encoded[i] for i in part], [logits[i] for i in part]
+                    self.model,
+                    self.encoder,
+                    [examples[i] for i in part],
+                    [encoded[i] for i in part],
+                    [logits[i] for i in part],
                 )
                 answers.update(zip(part, found, strict=True))
         return [answers[index] for index in range(len(examples))]

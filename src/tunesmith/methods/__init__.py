@@ -7,20 +7,28 @@ from typing import Protocol
 from tunesmith.methods.peft_library import LoRA
 from tunesmith.methods.selective import BitFit, Full, HeadOnly, TopLayers
 from tunesmith.models.model import Model
+from tunesmith.models.step_rule import StepRule
 
 
 class Method(Protocol):
-    """A choice of learning weights. What the checkpoint lacked (`model.lacking`) learns under every method."""
+    """A choice of learning weights. What the checkpoint lacked (`model.lacking`) learns under every method.
+
+    A method whose weights are still there after `merge` is applied again before an artifact's weights are read.
+    """
 
     @property
     def learning_rate(self) -> float:
         """The peak learning rate to use when the recipe names none."""
 
-    def apply(self, model: Model) -> None:
-        """Set `requires_grad` of every parameter, and add parameters where the method has its own."""
+    def apply(self, model: Model) -> StepRule | None:
+        """Set `requires_grad` of every parameter, and add parameters where the method has its own.
+
+        Returns:
+            what the method does between steps, or None.
+        """
 
     def merge(self, model: Model) -> None:
-        """Fold added parameters into the pre-trained ones, so that the model has its original form."""
+        """Fold added parameters into the pre-trained ones, where the model's answers stay exactly the same."""
 
 
 METHODS: dict[str, type[Method]] = {
@@ -31,4 +39,4 @@ METHODS: dict[str, type[Method]] = {
     "lora": LoRA,
 }
 
-__all__ = ["METHODS", "BitFit", "Full", "HeadOnly", "LoRA", "Method", "TopLayers"]
+__all__ = ["METHODS", "BitFit", "Full", "HeadOnly", "LoRA", "Method", "StepRule", "TopLayers"]

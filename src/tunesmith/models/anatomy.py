@@ -55,16 +55,31 @@ def enable_gradient_checkpointing(module: PreTrainedModel) -> None:
         raise RecipeError(what, where=where, to_do="Leave it out, or choose another model.") from error
 
 
+def core(module: nn.Module) -> nn.Module:
+    """The body without its output layer over the vocabulary; a bare body is its own core."""
+    return module.base_model if isinstance(module, PreTrainedModel) else module
+
+
+def is_tied(module: PreTrainedModel) -> bool:
+    """Whether the word embeddings are the output layer's weights too."""
+    output: object = module.get_output_embeddings()  # type: ignore[no-untyped-call]
+    table = module.get_input_embeddings()
+    return isinstance(output, nn.Linear) and isinstance(table, nn.Embedding) and output.weight is table.weight
+
+
 def embedding_block(module: nn.Module) -> nn.Module | None:
     """The module that turns ids into normalised embeddings, where the body has such a one."""
-    return dict(module.named_children()).get("embeddings")
+    return dict(core(module).named_children()).get("embeddings")
 
 
 def _layer_list(module: nn.Module) -> tuple[str, nn.ModuleList]:
-    named = dict(module.named_modules())
-    for name in _LAYER_LISTS:
+    inner = core(module)
+    start = next((f"{name}." for name, part in module.named_modules() if part is inner and name), "")
+    named = dict(inner.named_modules())
+    is_pair = isinstance(module, PreTrainedModel) and module.config.is_encoder_decoder
+    for name in _LAYER_LISTS if not is_pair else ():
         if isinstance(found := named.get(name), nn.ModuleList):
-            return name, found
+            return f"{start}{name}", found
     what = f"The layers of a {type(module).__name__} are not known to Tunesmith."
     raise ModelError(what, where="model", to_do="Use method: full without layer_decay.")
 
@@ -81,7 +96,7 @@ def layer_index(parameter: str, module: nn.Module) -> int:
         return int(parameter.removeprefix(f"{name}.").split(".")[0]) + 1
     owner = parameter.rpartition(".")[0]
     # DeBERTa normalises its embeddings of distances, which every layer reads, under this name.
-    is_below = "embed" in parameter or owner == "encoder.LayerNorm"
+    is_below = "embed" in parameter or owner.endswith("encoder.LayerNorm")
     return 0 if is_below or isinstance(dict(module.named_modules()).get(owner), nn.Embedding) else len(layers) + 1
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from torch import nn
+from safetensors.torch import load_file
+from torch import Tensor, nn
 from transformers import (
     CONFIG_MAPPING,
     AutoConfig,
-    AutoModel,
     AutoTokenizer,
     PretrainedConfig,
     PreTrainedModel,
@@ -29,9 +29,33 @@ from tunesmith.errors import ModelError, import_extra
 from tunesmith.models.anatomy import set_dropout
 from tunesmith.models.catalogue import ModelFolder
 from tunesmith.models.packages import check_weights, config_kind
+from tunesmith.tasks.encoding import BodyKind
 
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 _LOADING_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, StrictDataclassError)
+_FORMS: Mapping[BodyKind, tuple[Any, str, str]] = {
+    "encoder": (
+        kinds.MODEL_MAPPING,
+        "text body that a head can be put on",
+        "Choose a text encoder (such as BERT) or decoder (such as Llama).",
+    ),
+    "masked_lm": (
+        kinds.MODEL_FOR_MASKED_LM_MAPPING,
+        "form that fills in masked words",
+        "Choose an encoder such as BERT or RoBERTa.",
+    ),
+    "causal_lm": (
+        kinds.MODEL_FOR_CAUSAL_LM_MAPPING,
+        "form that writes text from left to right",
+        "Choose a decoder such as Llama, Qwen or SmolLM.",
+    ),
+    "seq2seq": (
+        kinds.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
+        "form that reads one text and writes another",
+        "Choose an encoder-decoder such as T5, BART or Marian.",
+    ),
+}
+"""For each kind of body: its classes, what a model of other kinds lacks, and what to choose instead."""
 _AGAIN = "Download the model again."
 _TOKENIZER_ADVICE = "Put the model's tokenizer.json beside its weights."
 
@@ -49,6 +73,8 @@ class Backbone:
         pooling: how it was trained to turn token states into one: "mean", "cls" or "last".
         prefix: what it expects before every text.
         identity: name, source and checksum, for reports.
+        kind: a bare body, or one with its output layer over the vocabulary.
+        head: the weights of the head of the artifact that the body was taken from; empty for other models.
     """
 
     module: PreTrainedModel
@@ -59,21 +85,23 @@ class Backbone:
     pooling: str
     prefix: str
     identity: str
+    kind: BodyKind = "encoder"
+    head: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-def load(folder: ModelFolder, *, dropout: float | None) -> Backbone:
-    """Load a pre-trained body and its tokenizer from a folder.
+def load(folder: ModelFolder, *, dropout: float | None, kind: BodyKind = "encoder") -> Backbone:
+    """Load a pre-trained body and its tokenizer from a folder, which may be an artifact of an earlier run.
 
     Raises:
         ModelError: the folder holds no model or tokenizer, only pickles, remote code, or damaged weights.
         RecipeError: dropout is asked of a model that has none.
     """
     config = read_config(folder.path, folder.gguf)
-    kind = _body_class(config, folder.path)
+    form = _body_class(config, folder.path, kind)
     if dropout is not None:
         set_dropout(config, dropout)
     tokenizer = load_tokenizer(folder.path, folder.gguf)
-    module, missing = _load_module(folder, config, kind)
+    module, missing, head = _load_module(folder, config, form)
     rows = cast(nn.Embedding, module.get_input_embeddings()).num_embeddings
     if len(tokenizer) > rows:
         what = f"The tokenizer knows {len(tokenizer)} pieces and the model only {rows}."
@@ -87,26 +115,29 @@ def load(folder: ModelFolder, *, dropout: float | None) -> Backbone:
         pooling=folder.pooling or _natural_pooling(config),
         prefix=folder.prefix,
         identity=folder.identity,
+        kind=kind,
+        head=head,
     )
 
 
-def load_saved(folder: Path, *, pooling: str) -> Backbone:
+def load_saved(folder: Path, *, pooling: str, kind: BodyKind = "encoder") -> Backbone:
     """A body of the form that `folder`'s configuration says, with weights still to be filled in, and its tokenizer.
 
     Raises:
         ModelError: the configuration or the tokenizer cannot be read.
     """
     config = read_config(folder)
-    options: dict[str, Any] = {"dtype": torch.float32, **_without_pooler(_body_class(config, folder))}
+    form = _body_class(config, folder, kind)
+    options: dict[str, Any] = {"dtype": torch.float32, **_without_pooler(form)}
     try:
         with _quietly():
-            module: PreTrainedModel = AutoModel.from_config(config, **options)  # type: ignore[no-untyped-call]
+            module: PreTrainedModel = form._from_config(config, **options)  # type: ignore[no-untyped-call]
     except _LOADING_ERRORS as error:
         what = f"The model's configuration is not usable: {_reason(error)}"
         raise _refusal(what, folder / "config.json", _AGAIN) from error
     tokenizer = load_tokenizer(folder)
     length = usable_length(module, tokenizer)
-    return Backbone(module, tokenizer, frozenset(), int(config.hidden_size), length, pooling, "", str(folder))
+    return Backbone(module, tokenizer, frozenset(), int(config.hidden_size), length, pooling, "", str(folder), kind)
 
 
 def read_config(folder: Path, gguf: str = "") -> PretrainedConfig:
@@ -133,29 +164,37 @@ def read_config(folder: Path, gguf: str = "") -> PretrainedConfig:
     return cast(PretrainedConfig, config)
 
 
-def _body_class(config: PretrainedConfig, folder: Path) -> type[PreTrainedModel]:
-    """The class of a body that reads token ids and gives one state per token."""
-    found = kinds.MODEL_MAPPING.get(type(config), None)
-    kind = cast("type[PreTrainedModel] | None", found[0] if isinstance(found, tuple) else found)
-    is_body = kind is not None and "input_ids" in inspect.signature(kind.forward).parameters
-    if kind is None or not is_body or config.is_encoder_decoder or not hasattr(config, "hidden_size"):
-        what = f"A model of type '{config.model_type}' has no text body that a head can be put on."
-        raise _refusal(what, folder, "Choose a text encoder (such as BERT) or decoder (such as Llama).")
-    return kind
+def _body_class(config: PretrainedConfig, folder: Path, kind: BodyKind) -> type[PreTrainedModel]:
+    """The class of a body of a kind, which reads token ids."""
+    mapping, wanted, advice = _FORMS[kind]
+    found = mapping.get(type(config), None)
+    form = cast("type[PreTrainedModel] | None", found[0] if isinstance(found, tuple) else found)
+    is_body = form is not None and "input_ids" in inspect.signature(form.forward).parameters
+    fits = bool(config.is_encoder_decoder) == (kind == "seq2seq") and hasattr(config, "hidden_size")
+    # Kinds of model that could be both, such as BERT, were trained to fill in and not to go on.
+    fits = fits and not (kind == "causal_lm" and type(config) in kinds.MODEL_FOR_MASKED_LM_MAPPING)
+    if form is None or not is_body or not fits:
+        raise _refusal(f"A model of type '{config.model_type}' has no {wanted}.", folder, advice)
+    return form
 
 
 def _load_module(
-    folder: ModelFolder, config: PretrainedConfig, kind: type[PreTrainedModel]
-) -> tuple[PreTrainedModel, frozenset[str]]:
+    folder: ModelFolder, config: PretrainedConfig, form: type[PreTrainedModel]
+) -> tuple[PreTrainedModel, frozenset[str], dict[str, Tensor]]:
     options: dict[str, Any] = {"gguf_file": folder.gguf} if folder.gguf else {"use_safetensors": True}
     if not folder.gguf:
         check_weights(folder.path)
     options |= {"config": config, "dtype": torch.float32, "local_files_only": True, "output_loading_info": True}
-    options |= _without_pooler(kind)
+    options |= _without_pooler(form)
+    place: Path | None = folder.path
+    head: dict[str, Tensor] = {}
     try:
+        if (folder.path / "artifact.json").is_file():
+            options["state_dict"], head = _parts_of_artifact(folder.path)
+            place = None
         with _quietly():
             # transformers takes scaled_dot_product_attention by itself wherever the kind of model supports it.
-            loaded: Any = kind.from_pretrained(folder.path, **options)
+            loaded: Any = form.from_pretrained(place, **options)
     except (*_LOADING_ERRORS, SafetensorError) as error:
         raise _refusal(f"The model's weights cannot be loaded: {_reason(error)}", folder.path, _AGAIN) from error
     module, report = cast("tuple[PreTrainedModel, Mapping[str, set[str]]]", loaded)
@@ -164,7 +203,15 @@ def _load_module(
     if missing == names:
         what = f"The weights' file holds none of the weights of a {type(module).__name__}."
         raise _refusal(what, folder.path, "Put the weights and the config.json of one model together.")
-    return module, missing
+    return module, missing, head
+
+
+def _parts_of_artifact(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The weights of an artifact's body, and those of its head."""
+    weights = load_file(folder / "model.safetensors")
+    body = {name.removeprefix("body."): tensor for name, tensor in weights.items() if name.startswith("body.")}
+    head = {name.removeprefix("head."): tensor for name, tensor in weights.items() if name.startswith("head.")}
+    return body, head
 
 
 def _without_pooler(kind: type[PreTrainedModel]) -> dict[str, bool]:

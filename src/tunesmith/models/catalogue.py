@@ -236,6 +236,12 @@ def _reading_of(path: Path) -> tuple[str, str]:
     entry = MODELS.get(path.resolve().name)
     if entry is not None:
         return entry.pooling, entry.prefix
+    if (path / "artifact.json").is_file():
+        try:
+            said = json.loads((path / "artifact.json").read_text(encoding="utf-8"))
+            return str(said["pooling"]), str(said["prefix"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return "", ""
     try:
         pooling = json.loads((path / "1_Pooling" / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):  # not a model of that kind

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from tunesmith.models.anatomy import body_dropout, embedding_block, extend_token_types
+from tunesmith.models.anatomy import body_dropout, core, embedding_block, extend_token_types
 from tunesmith.models.backbone import Backbone
+from tunesmith.models.generation import written_tokens
+from tunesmith.models.packing import packed_inputs
+from tunesmith.models.step_rule import StepRule
 from tunesmith.tasks import Task
-from tunesmith.tasks.encoding import Batch
+from tunesmith.tasks.encoding import Batch, Generation
+from tunesmith.tasks.heads import BodyShape
 
 INFERENCE_TOKENS = 16384
 """The most tokens that pass through the body at once when nothing is learnt: one text may have hundreds of windows."""
@@ -40,6 +46,8 @@ class Model(nn.Module):
         config: the body's configuration before token kinds were added, from which it is built again.
         pooling: how the backbone was trained to turn token states into one ("mean", "cls" or "last").
         lacking: names of the parameters that the pre-trained checkpoint did not hold; they always learn.
+        plain: names of all that the model consists of before a method adds anything.
+        rule: what the method does between steps, or None.
     """
 
     def __init__(self, backbone: Backbone, task: Task, dropout: float | None = None) -> None:
@@ -47,8 +55,10 @@ class Model(nn.Module):
         self.config = copy.deepcopy(backbone.module.config)
         self.pooling = backbone.pooling
         self.body = backbone.module
+        self._kind = backbone.kind
         rate = dropout if dropout is not None else body_dropout(backbone.module)
-        self.head = task.build_head(backbone.hidden_size, backbone.pooling, rate)
+        words = cast(nn.Embedding, backbone.module.get_input_embeddings()).num_embeddings
+        self.head = task.build_head(BodyShape(backbone.hidden_size, backbone.pooling, rate, words))
         self._first_kind = extend_token_types(backbone.module, task.token_types) if task.token_types else None
         added = bool(task.token_types) and self._first_kind is None
         self.kinds = TokenKinds(task.token_types, backbone.hidden_size) if added else None
@@ -56,37 +66,78 @@ class Model(nn.Module):
             f"body.{name}" for name in backbone.missing
         }
         self.lacking = frozenset(name for name, _ in self.named_parameters() if name not in pretrained)
+        self.plain = frozenset(self.state_dict())
+        self.rule: StepRule | None = None
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits of the batch, in the form that the task's head gives them (fp32)."""
-        logits: Tensor = self.head(self.hidden(batch).float(), batch)
+        body = self.hidden if self._kind == "encoder" else self.vocabulary_logits
+        logits: Tensor = self.head(body(batch).float(), batch)
         return logits
 
     def hidden(self, batch: Batch) -> Tensor:
         """The last hidden state of every token, [P, T, H]."""
+        return self._in_parts(batch, lambda part: self._run(part, core(self.body)).last_hidden_state)
+
+    def vocabulary_logits(self, batch: Batch) -> Tensor:
+        """The body's own logits over its vocabulary: at the batch's `unit_positions` [P, U, V], or at its targets.
+
+        The output layer sees only the places that are asked for: over all of them its logits would be the largest
+        tensor of the run. An encoder-decoder has its logits where its targets stand.
+        """
+        if self._kind == "seq2seq":
+            return self._in_parts(batch, lambda part: self._run(part, self.body).logits)
+
+        return self._in_parts(batch, self._logits_at_units)
+
+    def generate(self, batch: Batch, how: Generation) -> list[Tensor]:
+        """The tokens that the body writes after each piece (or, for an encoder-decoder, from it).
+
+        The end token and what follows it are left out.
+        """
+        return written_tokens(self.body, batch, how)
+
+    def _logits_at_units(self, batch: Batch) -> Tensor:
+        def gather(_module: nn.Module, _inputs: object, output: Any) -> Any:
+            states = output.last_hidden_state
+            index = batch.unit_positions[:, :, None].expand(-1, -1, states.shape[-1])
+            output.last_hidden_state = states.gather(1, index)
+            return output
+
+        hook = core(self.body).register_forward_hook(gather)
+        try:
+            logits: Tensor = self._run(batch, self.body).logits
+            return logits
+        finally:
+            hook.remove()
+
+    def _in_parts(self, batch: Batch, ask: Callable[[Batch], Tensor]) -> Tensor:
         rows = max(1, INFERENCE_TOKENS // max(1, batch.input_ids.shape[1]))
         if self.training or len(batch.input_ids) <= rows:
-            return self._hidden(batch)
+            return ask(batch)
         starts = range(0, len(batch.input_ids), rows)
-        return torch.cat([self._hidden(batch.rows(start, start + rows)) for start in starts])
+        return torch.cat([ask(batch.rows(start, start + rows)) for start in starts])
 
-    def _hidden(self, batch: Batch) -> Tensor:
-        inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+    def _run(self, batch: Batch, body: nn.Module) -> Any:
+        inputs: dict[str, Tensor] = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+        if self._kind == "seq2seq":
+            assert batch.targets is not None, "an encoder-decoder reads the answer as it is written"
+            return body(**inputs, labels=batch.targets)
+        if batch.blocks is not None:
+            inputs |= packed_inputs(batch.blocks, causal=self._kind == "causal_lm")
+        if batch.segments is not None:
+            inputs["token_type_ids"] = batch.segments
         kinds = torch.zeros_like(batch.input_ids) if batch.token_kinds is None else batch.token_kinds
         if self._first_kind is not None:
             inputs["token_type_ids"] = torch.where(kinds > 0, kinds - 1 + self._first_kind, 0)
         if self.kinds is None:
-            return self._states(inputs)
+            return body(**inputs)
         table = self.kinds
         hook = self.word_embeddings.register_forward_hook(lambda _module, _inputs, output: table(output, kinds))
         try:
-            return self._states(inputs)
+            return body(**inputs)
         finally:
             hook.remove()
-
-    def _states(self, inputs: dict[str, Tensor]) -> Tensor:
-        states: Tensor = self.body(**inputs).last_hidden_state
-        return states
 
     @property
     def word_embeddings(self) -> nn.Module:

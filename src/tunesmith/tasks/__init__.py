@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol, Self
 
 from torch import Tensor, nn
@@ -11,7 +11,8 @@ from transformers import PreTrainedTokenizerBase
 from tunesmith.data.records import Example, Prediction
 from tunesmith.scoring import Measure
 from tunesmith.scoring.tables import Confusion, Table
-from tunesmith.tasks.encoding import Batch, Encoded, TextEncoder
+from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEncoder
+from tunesmith.tasks.heads import BodyShape
 from tunesmith.tasks.sequence_classification import SequenceClassification
 from tunesmith.tasks.token_classification import TokenClassification
 
@@ -33,7 +34,19 @@ class Task(Protocol):
 
     @property
     def label_kind(self) -> str:
-        """The form of the labels: "class", "number", "classes" or "spans"."""
+        """The form of the labels, one of `LABEL_KINDS`."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What an example must have, by the fields of `Example`: "text", and for example "second"."""
+
+    @property
+    def body(self) -> BodyKind:
+        """Which form of a pre-trained network the task builds on."""
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether an answer also says how likely the given label is, so that it must be read before answering."""
 
     @property
     def temperature(self) -> float:
@@ -50,25 +63,39 @@ class Task(Protocol):
     def prepared(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> Self:
         """Return a copy with labels and statistics learnt from the training examples."""
 
+    def arranged(self, examples: Sequence[Example], seed: int) -> Sequence[Example]:
+        """The training examples as the loss wants them: as they are, or for example in pairs."""
+
+    def for_choosing(self) -> Self:
+        """The task as it is asked while training, when only the metric that chooses a checkpoint matters."""
+
     def encode(self, example: Example, encoder: TextEncoder) -> Encoded:
         """Turn a text into pieces that fit the encoder's window, with its label as target if it has one."""
 
     def collate(self, encoded: Sequence[Encoded], pad_id: int) -> Batch:
         """Join encoded examples into tensors."""
 
-    def build_head(self, hidden_size: int, pooling: str, dropout: float) -> nn.Module:
-        """The task's layer: hidden states [P, T, H] and the batch -> logits."""
+    def build_head(self, shape: BodyShape) -> nn.Module:
+        """The task's layer: what the body gives (states [P, T, H], or its own logits) and the batch -> logits."""
 
     def loss(self, head: nn.Module, logits: Tensor, batch: Batch) -> Tensor:
         """The mean loss over the batch's `units`."""
 
-    def infer(self, logits: Tensor, batch: Batch) -> list[Tensor]:
-        """Part the logits of a batch by example."""
+    def settle(self, network: Network, batches: Iterable[Batch]) -> None:
+        """Fit what is not learnt by gradients (a closed form, a memory of examples) on the training batches."""
+
+    def infer(self, network: Network, batch: Batch) -> list[Tensor]:
+        """Ask the network, and part what it gives (logits, or tokens that it wrote) by example, on the CPU."""
 
     def decode(
-        self, head: nn.Module, examples: Sequence[Example], encoded: Sequence[Encoded], logits: Sequence[Tensor]
+        self,
+        network: Network,
+        encoder: TextEncoder,
+        examples: Sequence[Example],
+        encoded: Sequence[Encoded],
+        outputs: Sequence[Tensor],
     ) -> list[Prediction]:
-        """Turn each example's logits into an answer on its original text."""
+        """Turn what `infer` gave for each example into an answer on its original text."""
 
     def measures(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Measure]:
         """The metrics of these answers."""
@@ -91,4 +118,4 @@ TASKS: dict[str, type[Task]] = {
     "token_classification": TokenClassification,
 }
 
-__all__ = ["TASKS", "Batch", "Encoded", "SequenceClassification", "Task", "TokenClassification"]
+__all__ = ["TASKS", "Batch", "BodyShape", "Encoded", "Network", "SequenceClassification", "Task", "TokenClassification"]

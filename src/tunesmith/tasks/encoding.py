@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100
 """The target of a unit that has no label."""
+
+BodyKind = Literal["encoder", "masked_lm", "causal_lm", "seq2seq"]
+"""The form of network that a task builds on: a bare body, or one with its output layer over the vocabulary."""
 
 Integers = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One window of an example: token ids [T], each token's kind [T], and where its units' first tokens are [U]."""
+    """One window of an example.
+
+    Attributes:
+        input_ids: the tokens [T].
+        token_kinds: each token's kind [T], 0 for none (word shapes).
+        unit_positions: where its units' first tokens are, or the places that the head reads [U].
+        segments: for backbones that tell two texts apart, to which of them each token belongs [T]; None for one text.
+        part: which of an example's texts this is, for tasks that encode several of them apart.
+        blocks: for several samples packed into one piece, the number of each token's sample, from 1 [T]; None for one.
+    """
 
     input_ids: Integers
     token_kinds: Integers
     unit_positions: Integers
+    segments: Integers | None = None
+    part: int = 0
+    blocks: Integers | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +74,18 @@ class Encoded:
 class Batch:
     """Padded pieces and the examples that they came from.
 
-    `input_ids`, `attention_mask` [P, T]; `token_kinds` [P, T] or None; `unit_positions` [P, U] (first tokens of the
-    units, padded with 0) with `unit_mask` [P, U]; `example_of` [P] says to which of the `size` examples a piece
-    belongs; `targets` [E] or [E, C] for whole texts, [P, U] for units; `units` is the number of labels that the loss
-    averages over.
+    Attributes:
+        input_ids, attention_mask: [P, T].
+        token_kinds: [P, T] or None.
+        unit_positions, unit_mask: first tokens of the units, padded with 0, and which are real [P, U].
+        example_of: to which of the `size` examples each piece belongs [P].
+        targets: [E] or [E, C] for whole texts, [P, U] for units, in a form that the task defines; None without labels.
+        size: the number of examples E.
+        units: the number of labels that the loss averages over.
+        segments: to which of two texts each token belongs [P, T] or None.
+        part_of: which of its example's texts each piece is [P] or None.
+        blocks: which packed sample each token belongs to, 0 for padding [P, T] or None.
+        media: further inputs by modality, such as images [E, 3, H, W]; with "image_mask" [E] where some lack them.
     """
 
     input_ids: Tensor
@@ -73,28 +97,71 @@ class Batch:
     targets: Tensor | None
     size: int
     units: float
+    segments: Tensor | None = None
+    part_of: Tensor | None = None
+    blocks: Tensor | None = None
+    media: Mapping[str, Tensor] = field(default_factory=dict)
 
     def rows(self, start: int, end: int) -> Batch:
         """The batch with the body's inputs of some pieces only."""
-        part = slice(start, end)
-        kinds = None if self.token_kinds is None else self.token_kinds[part]
-        return replace(
-            self, input_ids=self.input_ids[part], attention_mask=self.attention_mask[part], token_kinds=kinds
-        )
+        inputs = ("input_ids", "attention_mask", "token_kinds", "unit_positions", "unit_mask", "segments", "blocks")
+        given = {name: value for name, value in self._tensors().items() if name in inputs}
+        return replace(self, **{name: value[start:end] for name, value in given.items()})
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
-        return Batch(
-            input_ids=self.input_ids.to(device),
-            attention_mask=self.attention_mask.to(device),
-            token_kinds=None if self.token_kinds is None else self.token_kinds.to(device),
-            unit_positions=self.unit_positions.to(device),
-            unit_mask=self.unit_mask.to(device),
-            example_of=self.example_of.to(device),
-            targets=None if self.targets is None else self.targets.to(device),
-            size=self.size,
-            units=self.units,
-        )
+        moved = {name: value.to(device) for name, value in self._tensors().items()}
+        return replace(self, **moved, media={name: value.to(device) for name, value in self.media.items()})
+
+    def _tensors(self) -> dict[str, Any]:
+        values = {item.name: self.__getattribute__(item.name) for item in fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, Tensor)}
+
+
+@dataclass(frozen=True)
+class Generation:
+    """How an answer is written, token by token.
+
+    Attributes:
+        max_new_tokens: the most tokens that are written.
+        beams: hypotheses that are kept side by side; 1 takes the likeliest token each time.
+        length_penalty: exponent of the length that divides a hypothesis' log-likelihood (Wu et al. 2016, sec. 7).
+        repetition_penalty: what the scores of tokens that stand already are divided by (Keskar et al. 2019, sec. 4.1).
+        no_repeat_ngram: no sequence of so many tokens occurs twice; 0 for no limit.
+        forced_first: the token that an answer must begin with, such as the target language's; -1 for none.
+        temperature, top_p: draw each token from the distribution divided by `temperature`, its likeliest tokens up to
+            the probability `top_p` only; a temperature of 0 draws nothing.
+    """
+
+    max_new_tokens: int = 128
+    beams: int = 1
+    length_penalty: float = 1.0
+    repetition_penalty: float = 1.0
+    no_repeat_ngram: int = 0
+    forced_first: int = -1
+    temperature: float = 0.0
+    top_p: float = 1.0
+
+
+class Network(Protocol):
+    """What a task needs of a model."""
+
+    @property
+    def head(self) -> nn.Module:
+        """The task's layer."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """The head's logits."""
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """The last hidden state of every token [P, T, H]."""
+
+    def generate(self, batch: Batch, how: Generation) -> list[Tensor]:
+        """The tokens that are written after (or from) each piece, special tokens included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +202,33 @@ class TextEncoder:
         ids = list(encoding.ids)
         unknown = self.tokenizer.unk_token_id
         return Tokens(ids, list(encoding.offsets), sum(i == unknown for i in ids) if unknown is not None else 0)
+
+    @cached_property
+    def between(self) -> tuple[int, ...]:
+        """The tokens that stand between two texts of one piece, as the tokenizer joins a pair."""
+        one = list(self.tokenizer("a", add_special_tokens=False)["input_ids"])
+        joined = list(self.tokenizer("a", "a", add_special_tokens=True)["input_ids"])
+        alone = list(self.tokenizer("a", add_special_tokens=True)["input_ids"])
+        opening = len(alone) - len(one) - len(self.after)
+        return tuple(joined[opening + len(one) : len(joined) - len(self.after) - len(one)])
+
+    @cached_property
+    def tells_segments(self) -> bool:
+        """Whether the tokenizer numbers the two texts of a pair, as BERT's does."""
+        return any(self.tokenizer("a", "a", return_token_type_ids=True).get("token_type_ids", ()))
+
+    @property
+    def room_for_pair(self) -> int:
+        """How many tokens of both texts together fit into one window."""
+        return self.room - len(self.between)
+
+    def join(self, first: Sequence[int], second: Sequence[int], positions: Sequence[int] = ()) -> Piece:
+        """Two texts as one piece, with the places that the head shall read."""
+        head = [*self.before, *first, *self.between]
+        tail = [*second, *self.after]
+        piece = plain_piece([*head, *tail], positions)
+        segments = np.array([0] * len(head) + [1] * len(tail), dtype=np.int32)
+        return replace(piece, segments=segments) if self.tells_segments else piece
 
     def wrap(self, ids: Sequence[int]) -> Integers:
         """Put the surrounding tokens around a window's ids."""
@@ -209,6 +303,7 @@ def collate_pieces(encoded: Sequence[Encoded], pad_id: int, targets: Tensor | No
     pieces = [piece for item in encoded for piece in item.pieces]
     owner = [number for number, item in enumerate(encoded) for _ in item.pieces]
     kinds = pad([piece.token_kinds for piece in pieces], 0)
+    parts = torch.tensor([piece.part for piece in pieces], dtype=torch.long)
     return Batch(
         input_ids=pad([piece.input_ids for piece in pieces], pad_id),
         attention_mask=pad([np.ones_like(piece.input_ids) for piece in pieces], 0),
@@ -219,4 +314,20 @@ def collate_pieces(encoded: Sequence[Encoded], pad_id: int, targets: Tensor | No
         targets=targets,
         size=len(encoded),
         units=units,
+        segments=_padded([piece.segments for piece in pieces], pieces),
+        part_of=parts if bool(parts.any()) else None,
+        blocks=_padded([piece.blocks for piece in pieces], pieces),
     )
+
+
+def _padded(rows: Sequence[Integers | None], pieces: Sequence[Piece]) -> Tensor | None:
+    """Rows that not every piece has, zero where it has none; None where no piece has one."""
+    if all(row is None for row in rows):
+        return None
+    return pad([np.zeros_like(p.input_ids) if row is None else row for row, p in zip(rows, pieces, strict=True)], 0)
+
+
+def plain_piece(ids: Sequence[int] | Integers, positions: Sequence[int] = (), part: int = 0) -> Piece:
+    """A piece of one text's tokens, with the places that the head shall read."""
+    tokens = np.asarray(ids, dtype=np.int32)
+    return Piece(tokens, np.zeros(len(tokens), np.uint8), np.asarray(positions, dtype=np.int32), part=part)

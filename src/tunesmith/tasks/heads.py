@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
 from tunesmith.tasks.crf import LinearChainCRF
 from tunesmith.tasks.encoding import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class BodyShape:
+    """What a head must know of the body below it.
+
+    Attributes:
+        hidden_size: H, the width of a token's state.
+        pooling: how the body was trained to turn token states into one: "mean", "cls" or "last".
+        dropout: the dropout before the head.
+        vocabulary: the number of tokens that the body knows.
+    """
+
+    hidden_size: int
+    pooling: str
+    dropout: float
+    vocabulary: int
+
+
+class NoHead(nn.Module):
+    """For bodies that come with an output layer over their vocabulary: what they give is the answer already."""
+
+    def forward(self, logits: Tensor, batch: Batch) -> Tensor:
+        """The body's logits as they are."""
+        return logits
 
 
 class SequenceHead(nn.Module):

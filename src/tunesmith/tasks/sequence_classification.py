@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
@@ -27,8 +27,18 @@ from tunesmith.scoring.classification import (
 )
 from tunesmith.scoring.numbers import measure_numbers
 from tunesmith.scoring.tables import Confusion, Table
-from tunesmith.tasks.encoding import Batch, Encoded, Piece, TextEncoder, collate_pieces, windows
-from tunesmith.tasks.heads import SequenceHead
+from tunesmith.tasks.encoding import (
+    Batch,
+    BodyKind,
+    Encoded,
+    Network,
+    Piece,
+    TextEncoder,
+    collate_pieces,
+    windows,
+)
+from tunesmith.tasks.gold import labels_of, number_of
+from tunesmith.tasks.heads import BodyShape, SequenceHead
 from tunesmith.tasks.losses import binary_loss, class_loss
 from tunesmith.tasks.ranges import check_labels, check_numbers
 
@@ -123,6 +133,21 @@ class SequenceClassification:
         return _KINDS[self.problem]
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """One text."""
+        return ("text",)
+
+    @property
+    def body(self) -> BodyKind:
+        """A bare body."""
+        return "encoder"
+
+    @property
+    def reads_labels(self) -> bool:
+        """An answer depends on the text alone."""
+        return False
+
+    @property
     def token_types(self) -> int:
         """Sequence classification tells no kinds of token apart."""
         return 0
@@ -163,6 +188,14 @@ class SequenceClassification:
                     where="task.class_weights",
                 )
         return {label: self.class_weights.get(label, 1.0) for label in labels}
+
+    def arranged(self, examples: Sequence[Example], seed: int) -> Sequence[Example]:
+        """The training examples as they are."""
+        return examples
+
+    def for_choosing(self) -> Self:
+        """The same task."""
+        return self
 
     def encode(self, example: Example, encoder: TextEncoder) -> Encoded:
         """Turn a text into windows, with its label as target if it has one."""
@@ -210,12 +243,11 @@ class SequenceClassification:
             targets = stacked.long() if self.problem == "single_label" else stacked.float()
         return collate_pieces(encoded, pad_id, targets, float(len(encoded)))
 
-    def build_head(self, hidden_size: int, pooling: str, dropout: float) -> nn.Module:
+    def build_head(self, shape: BodyShape) -> nn.Module:
         """Pooling, dropout and one linear layer."""
         outputs = len(self.labels) if self.problem in ("single_label", "multi_label") else 1
-        return SequenceHead(
-            hidden_size, outputs, pooling if self.pooling == "auto" else self.pooling, self.window_pooling, dropout
-        )
+        pooling = shape.pooling if self.pooling == "auto" else self.pooling
+        return SequenceHead(shape.hidden_size, outputs, pooling, self.window_pooling, shape.dropout)
 
     def loss(self, head: nn.Module, logits: Tensor, batch: Batch) -> Tensor:
         """The mean loss over the examples."""
@@ -232,15 +264,23 @@ class SequenceClassification:
             weights = weights[positive : positive + 1] / weights[1 - positive]
         return binary_loss(logits, batch.targets, weights, self.label_smoothing, self.focal_gamma)
 
-    def infer(self, logits: Tensor, batch: Batch) -> list[Tensor]:
+    def settle(self, network: Network, batches: Iterable[Batch]) -> None:
+        """All is learnt by gradients."""
+
+    def infer(self, network: Network, batch: Batch) -> list[Tensor]:
         """One row of logits per example."""
-        return list(logits.float().cpu())
+        return list(network(batch).float().cpu())
 
     def decode(
-        self, head: nn.Module, examples: Sequence[Example], encoded: Sequence[Encoded], logits: Sequence[Tensor]
+        self,
+        network: Network,
+        encoder: TextEncoder,
+        examples: Sequence[Example],
+        encoded: Sequence[Encoded],
+        outputs: Sequence[Tensor],
     ) -> list[Prediction]:
         """Turn each example's logits into an answer."""
-        return [self._answer(example, row) for example, row in zip(examples, logits, strict=True)]
+        return [self._answer(example, row) for example, row in zip(examples, outputs, strict=True)]
 
     def _answer(self, example: Example, row: Tensor) -> Prediction:
         if self.problem == "regression":
@@ -295,27 +335,3 @@ class SequenceClassification:
         rows = torch.stack([row for _, row in pairs]).numpy().astype(np.float64)
         targets = np.stack([target for target, _ in pairs]).astype(np.int64)
         return replace(self, temperature=fit_temperature(rows, targets))
-
-
-def labels_of(example: Example) -> tuple[str, ...]:
-    """The classes of an example, one or several."""
-    if isinstance(example.label, str):
-        return (example.label,)
-    if isinstance(example.label, tuple) and all(isinstance(label, str) for label in example.label):
-        return example.label  # type: ignore[return-value]
-    raise LabelError(
-        f"The label {example.label!r} is not a class.",
-        where=example.origin or example.id,
-        to_do="Check task.problem and data.label.",
-    )
-
-
-def number_of(example: Example) -> float:
-    """The number that labels an example."""
-    if isinstance(example.label, float | int):
-        return float(example.label)
-    raise LabelError(
-        f"The label {example.label!r} is not a number.",
-        where=example.origin or example.id,
-        to_do="Use numbers, or another problem.",
-    )

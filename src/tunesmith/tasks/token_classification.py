@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
@@ -23,7 +23,9 @@ from tunesmith.tasks.crf import bio_viterbi
 from tunesmith.tasks.encoding import (
     IGNORED,
     Batch,
+    BodyKind,
     Encoded,
+    Network,
     Piece,
     TextEncoder,
     collate_pieces,
@@ -32,7 +34,8 @@ from tunesmith.tasks.encoding import (
     split_across,
     windows,
 )
-from tunesmith.tasks.heads import TokenHead
+from tunesmith.tasks.gold import spans_of
+from tunesmith.tasks.heads import BodyShape, TokenHead
 from tunesmith.tasks.losses import class_loss
 from tunesmith.tasks.ranges import check_labels, check_numbers
 from tunesmith.tasks.word_shapes import SHAPES, is_uncased, word_shape
@@ -88,6 +91,21 @@ class TokenClassification:
         return "spans"
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """One text."""
+        return ("text",)
+
+    @property
+    def body(self) -> BodyKind:
+        """A bare body."""
+        return "encoder"
+
+    @property
+    def reads_labels(self) -> bool:
+        """An answer depends on the text alone."""
+        return False
+
+    @property
     def token_types(self) -> int:
         """One kind of token per word shape when `casing` is on."""
         return len(SHAPES) if self.casing is True else 0
@@ -107,6 +125,14 @@ class TokenClassification:
                 to_do="Check the label column and its format.",
             )
         return replace(self, labels=labels, casing=is_uncased(tokenizer) if self.casing == "auto" else self.casing)
+
+    def arranged(self, examples: Sequence[Example], seed: int) -> Sequence[Example]:
+        """The training examples as they are."""
+        return examples
+
+    def for_choosing(self) -> Self:
+        """The same task."""
+        return self
 
     def encode(self, example: Example, encoder: TextEncoder) -> Encoded:
         """Turn a text into windows over its words, with a tag number per word as target if it has a label."""
@@ -183,9 +209,9 @@ class TokenClassification:
             targets = pad(rows, IGNORED)
         return collate_pieces(encoded, pad_id, targets, float(labelled))
 
-    def build_head(self, hidden_size: int, pooling: str, dropout: float) -> nn.Module:
+    def build_head(self, shape: BodyShape) -> nn.Module:
         """Dropout, one linear layer over tags, and the CRF if asked for."""
-        return TokenHead(hidden_size, self.tags, dropout, crf=self.crf)
+        return TokenHead(shape.hidden_size, self.tags, shape.dropout, crf=self.crf)
 
     def loss(self, head: nn.Module, logits: Tensor, batch: Batch) -> Tensor:
         """The mean loss over the tagged words: cross-entropy, or the CRF's negative log-likelihood per word."""
@@ -196,9 +222,12 @@ class TokenClassification:
         likelihood = head.crf.log_likelihood(logits, batch.targets.clamp(min=0), batch.unit_mask)
         return -likelihood.sum() / max(batch.units, 1.0)
 
-    def infer(self, logits: Tensor, batch: Batch) -> list[Tensor]:
+    def settle(self, network: Network, batches: Iterable[Batch]) -> None:
+        """All is learnt by gradients."""
+
+    def infer(self, network: Network, batch: Batch) -> list[Tensor]:
         """Tag scores [U, K] of each example, its windows put together again."""
-        rows = logits.float().cpu()
+        rows = network(batch).float().cpu()
         counts = batch.unit_mask.sum(1).tolist()
         parts: list[list[Tensor]] = [[] for _ in range(batch.size)]
         for row, count, example in zip(rows, counts, batch.example_of.tolist(), strict=True):
@@ -206,16 +235,22 @@ class TokenClassification:
         return [torch.cat(part) for part in parts]
 
     def decode(
-        self, head: nn.Module, examples: Sequence[Example], encoded: Sequence[Encoded], logits: Sequence[Tensor]
+        self,
+        network: Network,
+        encoder: TextEncoder,
+        examples: Sequence[Example],
+        encoded: Sequence[Encoded],
+        outputs: Sequence[Tensor],
     ) -> list[Prediction]:
         """The best tag sequence that BIO allows, as spans on the original text."""
+        head = network.head
         assert isinstance(head, TokenHead)
-        width = max((len(row) for row in logits), default=0)
+        width = max((len(row) for row in outputs), default=0)
         if width == 0:
             return [Prediction(example.id, (), math.nan) for example in examples]
-        scores = torch.zeros(len(logits), width, len(self.tags))
-        mask = torch.zeros(len(logits), width, dtype=torch.bool)
-        for index, row in enumerate(logits):
+        scores = torch.zeros(len(outputs), width, len(self.tags))
+        mask = torch.zeros(len(outputs), width, dtype=torch.bool)
+        for index, row in enumerate(outputs):
             scores[index, : len(row)] = row
             mask[index, : len(row)] = True
         if head.crf is not None:
@@ -274,17 +309,6 @@ class TokenClassification:
         rows = torch.cat([row for _, row in pairs if len(row)]).numpy().astype(np.float64)
         targets = np.concatenate([target for target, _ in pairs]).astype(np.int64)
         return replace(self, temperature=fit_temperature(rows, targets))
-
-
-def spans_of(example: Example) -> tuple[Span, ...]:
-    """The spans that label an example."""
-    if isinstance(example.label, tuple) and all(isinstance(span, Span) for span in example.label):
-        return example.label  # type: ignore[return-value]
-    raise LabelError(
-        f"The label {example.label!r} is not a list of spans.",
-        where=example.origin or example.id,
-        to_do="Check data.label and the file's format.",
-    )
 
 
 def owning_windows(positions: Sequence[int], spans: Sequence[tuple[int, int]]) -> list[int]:

@@ -50,9 +50,11 @@ class Validation:
     every: int
     patience: int
 
-    def evaluate(self, learner: Learner, task: Task, encoder: TextEncoder) -> dict[str, float]:
+    def evaluate(self, learner: Learner, material: Material, encoder: TextEncoder) -> dict[str, float]:
         """The metrics of the model as it stands, in the precision in which it will be saved."""
+        task = material.task.for_choosing()
         with learner.weights.full_precision() as model:
+            material.settle(model)
             predictor = Predictor(model, task, encoder)
             predictions = predictor.decode(self.examples, self.encoded, predictor.logits(self.encoded))
         return {measure.name: measure.value() for measure in task.measures(self.examples, predictions)}
@@ -145,6 +147,7 @@ class Fitting:
         if progress.best_step is not None:
             put_weights(read_tensors(folders.best), learning, folders.best)
         self._learner.weights.finish()
+        self._material.settle(self._learner.model)
         return Fitted(progress, seen / seconds, padding / max(1, tokens + padding))
 
     def _resume(self, folders: Folders) -> Progress:
@@ -174,7 +177,7 @@ class Fitting:
     ) -> Progress:
         """Measure, and keep the weights if they are the best so far."""
         task = self._material.task
-        metrics = self._validation.evaluate(self._learner, task, self._encoder)
+        metrics = self._validation.evaluate(self._learner, self._material, self._encoder)
         value = self._validation.chosen(metrics, task)
         log.validation(progress.step, metrics)
         name = self._validation.metric or task.metric

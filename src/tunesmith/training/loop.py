@@ -15,6 +15,7 @@ from tunesmith.errors import TrainingError
 from tunesmith.machine import enough_memory
 from tunesmith.models.model import Model
 from tunesmith.tasks import Task
+from tunesmith.tasks.batches import cut
 from tunesmith.tasks.encoding import Batch, Encoded
 from tunesmith.training.batching import PlannedStep
 from tunesmith.training.objectives import Loss, Objective
@@ -49,12 +50,16 @@ class Step:
 
 @dataclass(frozen=True)
 class Material:
-    """What there is to learn from: examples and their encoded form, in the same order, and how to make batches."""
+    """What there is to learn from: examples and their encoded form, in the same order, and how to make batches.
+
+    `memory` holds what the task settles by after the steps, where that is not what the steps learn from.
+    """
 
     task: Task
     examples: Sequence[Example]
     encoded: Sequence[Encoded]
     pad_id: int
+    memory: Sequence[Encoded] = ()
 
     def batch(self, numbers: Sequence[int]) -> Batch:
         """The batch of these examples."""
@@ -63,6 +68,17 @@ class Material:
     def loss(self, model: Model, batch: Batch) -> torch.Tensor:
         """The task's mean loss."""
         return self.task.loss(model.head, model(batch), batch)
+
+    def settle(self, model: Model) -> None:
+        """Let the task fit what it does not learn by gradients."""
+        was_training = model.training
+        model.eval()
+        known = self.memory or self.encoded
+        cuts = cut(range(len(known)), known, max_examples=64, max_tokens=8192)
+        self.task.settle(
+            model, (self.task.collate([known[n] for n in part], self.pad_id).to(model.device) for part in cuts)
+        )
+        model.train(was_training)
 
 
 class Rate(Protocol):
@@ -87,7 +103,7 @@ class Scheduled:
 
 @dataclass(frozen=True)
 class Learner:
-    """What moves: the model, its float32 weights, and the optimiser over them."""
+    """What moves: the model, its float32 weights, and the optimiser over them; `total` is the number of all steps."""
 
     model: Model
     weights: MasterWeights
@@ -95,6 +111,7 @@ class Learner:
     objective: Objective
     clip: float
     seed: int
+    total: int = 0
 
 
 def train(
@@ -111,6 +128,9 @@ def train(
     learner.objective.check(learner.model)
     learner.model.train()
     for planned in plan:
+        rule = learner.model.rule
+        if rule is not None:
+            rule.before(planned.number, learner.total)
         # Dropout is a function of the seed and the step, so that a resumed run repeats it.
         torch.manual_seed(learner.seed * 1_000_003 + planned.number)
         batches = [material.batch(numbers) for numbers in planned.micro_batches]
@@ -132,6 +152,8 @@ def train(
         learning_rate = rate.at(planned.number)
         with enough_memory("Choose a method that learns fewer weights, such as lora, or a smaller model."):
             learner.optimizer.step(learning_rate)
+        if rule is not None:
+            rule.after(planned.number, learner.total)
         learner.weights.publish()
         tokens = sum(int(batch.attention_mask.sum()) for batch in batches)
         slots = sum(batch.input_ids.numel() for batch in batches)
@@ -141,7 +163,10 @@ def train(
 
 def _backward(learner: Learner, loss: Loss, batch: Batch, share: float, accelerator: Accelerator) -> float:
     """Add the micro-batch's part to the gradients and return its part of the loss."""
-    part = learner.objective(learner.model, batch, loss) * share
+    whole = learner.objective(learner.model, batch, loss)
+    rule = learner.model.rule
+    penalty = None if rule is None else rule.penalty()
+    part = (whole if penalty is None else whole + penalty) * share
     if torch.isfinite(part):
         accelerator.backward(part)
     return float(part.detach())

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tunesmith.errors import CheckpointError, RecipeError, TrainingError
-from tunesmith.models.anatomy import layer_index, number_of_layers
+from tunesmith.models.anatomy import is_tied, layer_index, number_of_layers
 from tunesmith.models.model import Model
 
 
@@ -303,7 +303,7 @@ class Optimizer:
 
 def _sparse_table(model: Model, learning: Mapping[str, Tensor]) -> tuple[Tensor | None, str]:
     """The word embeddings, if they learn, are not tied, and live on a CPU, where touching the table is dear."""
-    for name, tensor in learning.items():
+    for name, tensor in learning.items() if not is_tied(model.body) else ():
         if tensor is model.word_embeddings.weight and tensor.device.type == "cpu":
             return tensor, name
     return None, ""

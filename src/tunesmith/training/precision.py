@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from tunesmith.models.anatomy import is_tied
 from tunesmith.models.model import Model
 
 
@@ -83,8 +84,8 @@ class MasterWeights:
 
 
 def _layers(model: Model) -> list[nn.Parameter]:
-    """The floating-point parameters of the body outside its embeddings."""
-    block = model.embedding_block
+    """The floating-point parameters of the body outside its embeddings, unless its output layer shares these."""
+    block = None if is_tied(model.body) else model.embedding_block
     kept = {id(parameter) for parameter in block.parameters()} if block is not None else set()
     return [
         parameter

@@ -1,0 +1,134 @@
+"""Rows with columns -> examples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain, islice
+from typing import Any
+
+from tunesmith.data.columns import Columns, find_columns, find_second, missing_columns
+from tunesmith.data.files import Place
+from tunesmith.data.labels import is_missing, read_label, tagged_words
+from tunesmith.data.records import Example, Label
+from tunesmith.data.source import Source
+from tunesmith.data.tables import Row
+from tunesmith.data.tally import Tally
+from tunesmith.errors import DataError
+
+_LOOKED_AT = 100
+"""Rows in which columns are looked for; JSON may leave out what is null."""
+
+
+def examples_of_rows(source: Source, place: Place, rows: Iterator[Row], tally: Tally) -> Iterator[Example]:
+    """The examples of a table's rows, by the columns that the source or their usual names tell."""
+    head = list(islice(rows, _LOOKED_AT))
+    if not head:
+        return
+    first = head[0][1]
+    columns = _columns(source, list(first), list({name: 0 for _, row in head for name in row if name not in first}))
+    tally.add("columns", "note", f"Columns: {columns}.")
+    unlabelled: list[str] = []
+    seen: set[int] = set()
+    for number, row in chain(head, rows):
+        where = f"{source.path}:{number}"
+        if missing := missing_columns(columns, row):
+            raise DataError(
+                f"The row has no '{missing[0]}'.",
+                where=where,
+                to_do=f"Give each row the same columns; this one has {', '.join(map(str, row))[:80]}.",
+            )
+        label = row.get(columns.label)
+        if columns.label and is_missing(label) and source.label_kind != "classes":
+            unlabelled.append(str(number))
+            continue
+        example = _example(source, columns, row, number, place)
+        if not example.text.strip() or (columns.second and not example.second.strip()):
+            tally.add("empty_texts", "warning", "{count} rows without text were left out.", f"line {number}")
+            continue
+        note_blanks(label, source, number, tally)
+        yield _distinct(example, seen, number, tally) if columns.id else example
+    refuse_unlabelled(unlabelled, source)
+
+
+def _distinct(example: Example, seen: set[int], line: int, tally: Tally) -> Example:
+    """The example, with its line added to an id that was there before; hashes keep a million ids small."""
+    name = example.id
+    while hash(name) in seen:
+        name += f"#{line}"
+    seen.add(hash(name))
+    if name == example.id:
+        return example
+    tally.add(
+        "duplicate_ids",
+        "warning",
+        "{count} ids occur again; the line was added to each later one.",
+        f"{example.id} (line {line})",
+    )
+    return replace(example, id=name)
+
+
+def _columns(source: Source, there: Sequence[str], later: Sequence[str] = ()) -> Columns:
+    further = (source.group, *source.keep)
+    named = Columns(source.text, source.label, source.id, second=source.second)
+    found = find_columns(there, later, named=named, further=further, kind=source.label_kind, where=source.path)
+    if "second" not in source.inputs:
+        return found
+    return replace(found, second=find_second(there, found, source.second, source.path))
+
+
+def wanted_columns(source: Source, there: Sequence[str]) -> list[str]:
+    """The columns that will be read of those that are there."""
+    columns = _columns(source, there)
+    names = (columns.text, columns.second, columns.words, columns.label, columns.id, source.group, *source.keep)
+    return list(dict.fromkeys(name for name in names if name))
+
+
+def _example(source: Source, columns: Columns, row: Mapping[str, Any], number: int, place: Place) -> Example:
+    where = f"{source.path}:{number}"
+    own, shared = (row.get(column) if column else None for column in (columns.id, source.group))
+    name = f"{place.file.name}-{number}" if is_missing(own) else str(own)
+    group = "" if is_missing(shared) else str(shared)
+    attributes = {column: _plain(row.get(column)) for column in source.keep}
+    if columns.words:
+        words, tags = row[columns.words], row[columns.label] if columns.label else None
+        if not words and not tags:
+            return Example(name, "")
+        text, ranges, spans = tagged_words(words, tags, where)
+        return Example(name, text, spans if columns.label else None, ranges, group, where, attributes)
+    value = row[columns.text]
+    if isinstance(value, list | dict | bytes):
+        held = {list: "a list", dict: "an object", bytes: "bytes"}[type(value)]
+        raise DataError(
+            f"'{columns.text}' holds {held}, not a text.", where=where, to_do="Name the column of texts in data.text."
+        )
+    text = _plain(value)
+    label: Label | None = None
+    if columns.label and text.strip():
+        label = read_label(row[columns.label], source.label_kind, text, source.label_separator, where)
+    second = _plain(row.get(columns.second)) if columns.second else ""
+    return Example(name, text, label, None, group, where, attributes, second)
+
+
+def _plain(value: object) -> str:
+    """A value as text; null and NaN are empty."""
+    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else str(value)
+
+
+def note_blanks(label: object, source: Source, line: int, tally: Tally) -> None:
+    """Count a class that has blanks around it."""
+    if isinstance(label, str) and label != label.strip() and source.label_kind == "class":
+        message = "{count} labels had blanks around them, which were taken off."
+        tally.add("label_blanks", "warning", message, f"line {line}: {label!r}")
+
+
+def refuse_unlabelled(lines: Sequence[str], source: Source) -> None:
+    """Raise a DataError that names the rows without a label."""
+    if lines:
+        shown = ", ".join(lines[:3]) + (" ..." if len(lines) > 3 else "")
+        raise DataError(
+            f"{len(lines)} rows have no label (empty or NaN): rows {shown}.",
+            where=source.path,
+            to_do="Label these rows or remove them.",
+        )

@@ -1,0 +1,36 @@
+"""One file (or hub data set), and how it is to be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Format = Literal[
+    "auto", "csv", "tsv", "jsonl", "json", "parquet", "conll", "lines", "hub",
+]  # fmt: skip
+"""How a file is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One file (or hub data set) and how it is to be read; see `Data` for what each setting means.
+
+    `label_kind` is one of `LABEL_KINDS`; the empty one reads texts without labels. `inputs` names what an example
+    consists of, by the fields of `Example`: "text" alone, or for example "text" and "second".
+    """
+
+    path: str
+    format: Format = "auto"
+    text: str = ""
+    label: str = ""
+    id: str = ""
+    group: str = ""
+    keep: tuple[str, ...] = ()
+    header: tuple[str, ...] = ()
+    separator: str = ""
+    label_first: bool = False
+    label_separator: str = "|"
+    encoding: str = "utf-8"
+    label_kind: str = ""
+    second: str = ""
+    inputs: tuple[str, ...] = ("text",)

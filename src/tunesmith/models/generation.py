@@ -1,0 +1,69 @@
+"""Answers that a body writes token by token."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, PreTrainedModel
+
+from tunesmith.tasks.encoding import Batch, Generation
+
+
+def written_tokens(body: PreTrainedModel, batch: Batch, how: Generation) -> list[Tensor]:
+    """The tokens that `body` writes after each piece (or from it), without the end token and what follows it.
+
+    The same settings always give the same tokens: what is drawn is drawn by the seed that is in force.
+    """
+    is_decoder = not body.config.is_encoder_decoder
+    ids, mask = batch.input_ids, batch.attention_mask
+    if is_decoder:
+        ids, mask = left_padded(ids, mask)
+    made: Any = body.generate(input_ids=ids, attention_mask=mask, generation_config=settings(body, how))  # type: ignore[operator]
+    written = made[:, ids.shape[1] :] if is_decoder else made[:, 1:]
+    return [_until_end(row, body) for row in written.cpu()]
+
+
+def settings(body: PreTrainedModel, how: Generation) -> GenerationConfig:
+    """The settings as transformers names them; the body's own ending and padding are kept, its habits are not."""
+    known = known_tokens(body)
+    options: dict[str, Any] = {
+        "max_new_tokens": how.max_new_tokens,
+        "num_beams": how.beams,
+        "do_sample": how.temperature > 0,
+        "repetition_penalty": how.repetition_penalty,
+        "no_repeat_ngram_size": how.no_repeat_ngram,
+        "forced_bos_token_id": how.forced_first if how.forced_first >= 0 else None,
+    }
+    if how.beams > 1:
+        options |= {"length_penalty": how.length_penalty, "early_stopping": False}
+    if how.temperature > 0:
+        options |= {"temperature": how.temperature, "top_p": how.top_p}
+    for name in ("pad_token_id", "eos_token_id", "bos_token_id", "decoder_start_token_id"):
+        options[name] = known.get(name)
+    if options["pad_token_id"] is None:
+        end = options["eos_token_id"]
+        options["pad_token_id"] = end[0] if isinstance(end, list) else end
+    return GenerationConfig(**options)  # type: ignore[no-untyped-call]
+
+
+def known_tokens(body: PreTrainedModel) -> dict[str, Any]:
+    """The special tokens that the body's settings for writing, or else its configuration, name."""
+    own: dict[str, Any] = body.generation_config.to_dict() if body.can_generate() else {}
+    return body.config.to_dict() | {name: value for name, value in own.items() if value is not None}
+
+
+def left_padded(ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows whose padding stands before the text, as a decoder must have it to go on from the last token [P, T]."""
+    length = ids.shape[1]
+    shift = length - mask.sum(1, keepdim=True)
+    index = (torch.arange(length, device=ids.device)[None] - shift) % length
+    return ids.gather(1, index), mask.gather(1, index)
+
+
+def _until_end(row: Tensor, body: PreTrainedModel) -> Tensor:
+    end = known_tokens(body).get("eos_token_id")
+    ends = set(end) if isinstance(end, list) else {end}
+    places = [place for place, token in enumerate(row.tolist()) if token in ends]
+    return row[: places[0]] if places else row
