@@ -62,7 +62,7 @@ def build_model(
     backbone = load(locate(str(folder)), dropout=None)
     prepared = task.prepared(examples, backbone.tokenizer)
     model = Model(backbone, prepared)
-    (method or Full()).apply(model)
+    model.rule = (method or Full()).apply(model)
     return model, prepared, TextEncoder.of(backbone.tokenizer, max_length or backbone.max_length, backbone.prefix)
 
 
@@ -77,7 +77,7 @@ def build_learner(
     """An optimiser over a model's learning weights."""
     weights = MasterWeights(model, enabled=low)
     moved = Optimizer(model, weights.learning(), optimizer or AdamW(), Grouping())
-    return Learner(model, weights, moved, objective or TaskLoss(), clip, seed=1)
+    return Learner(model, weights, moved, objective or TaskLoss(), clip, seed=1, total=20)
 
 
 def build_material(task: Task, encoder: TextEncoder, examples: Sequence[Example]) -> Material:

@@ -12,6 +12,10 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import (
     BertConfig,
     BertModel,
+    DistilBertConfig,
+    DistilBertModel,
+    LlamaConfig,
+    LlamaForCausalLM,
     MPNetConfig,
     MPNetModel,
     PreTrainedModel,
@@ -139,3 +143,43 @@ def tiny_roberta_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     size = len(build_tokenizer())
     config = RobertaConfig(vocab_size=size, max_position_embeddings=66, pad_token_id=0, type_vocab_size=1, **SIZES)
     return save_tiny(tmp_path_factory.mktemp("tiny") / "roberta", RobertaModel(config, add_pooling_layer=False))
+
+
+@pytest.fixture(scope="session")
+def tiny_llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama of two layers, with its output layer: a decoder whose query heads share keys."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(build_tokenizer()), max_position_embeddings=64, num_key_value_heads=2, pad_token_id=0,
+        bos_token_id=2, eos_token_id=3, tie_word_embeddings=True, **SIZES,
+    )  # fmt: skip
+    return save_tiny(tmp_path_factory.mktemp("tiny") / "llama", LlamaForCausalLM(config))
+
+
+@pytest.fixture(scope="session")
+def tiny_distilbert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random DistilBERT of two layers."""
+    torch.manual_seed(0)
+    config = DistilBertConfig(
+        vocab_size=len(build_tokenizer()), max_position_embeddings=64, pad_token_id=0, dim=32, n_layers=2, n_heads=4,
+        hidden_dim=48, initializer_range=0.1,
+    )  # fmt: skip
+    return save_tiny(tmp_path_factory.mktemp("tiny") / "distilbert", DistilBertModel(config))
+
+
+@pytest.fixture(scope="session")
+def tiny_backbones(
+    tiny_model_folder: Path,
+    tiny_roberta_folder: Path,
+    tiny_mpnet_folder: Path,
+    tiny_distilbert_folder: Path,
+    tiny_llama_folder: Path,
+) -> dict[str, Path]:
+    """A tiny model of each of five kinds."""
+    return {
+        "bert": tiny_model_folder,
+        "roberta": tiny_roberta_folder,
+        "mpnet": tiny_mpnet_folder,
+        "distilbert": tiny_distilbert_folder,
+        "llama": tiny_llama_folder,
+    }

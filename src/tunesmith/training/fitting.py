@@ -19,6 +19,7 @@ from tunesmith.tasks.encoding import Encoded, TextEncoder
 from tunesmith.training.batching import StepPlan
 from tunesmith.training.checkpoint import (
     Progress,
+    Stateful,
     newest,
     put_weights,
     read_tensors,
@@ -112,6 +113,9 @@ class Fitting:
         self._plan = plan
         self._validation = validation
         self._encoder = encoder
+        # Taken before the first step, since a method may close and open weights between steps.
+        self._learning = learner.weights.learning()
+        self._states = Stateful(learner.optimizer, learner.model.rule)
 
     def run(
         self, rate: Rate, folders: Folders, accelerator: Accelerator, *, checkpoint_every: int, quiet: bool
@@ -119,7 +123,7 @@ class Fitting:
         """Train, and leave the best weights in the model."""
         progress = self._resume(folders)
         log = RunLog(folders.log, progress.step)
-        learning = self._learner.weights.learning()
+        learning = self._learning
         began, earlier = time.monotonic(), progress.seconds
         saved = began
         seen = tokens = padding = 0
@@ -139,7 +143,7 @@ class Fitting:
                 progress = replace(progress, finished=stops)
                 is_due = (checkpoint_every and step.number % checkpoint_every == 0) or validates or stops
                 if is_due or time.monotonic() - saved > SAVE_AFTER:
-                    save_checkpoint(folders.checkpoints, learning, self._learner.optimizer, progress)
+                    save_checkpoint(folders.checkpoints, learning, self._states, progress)
                     saved = time.monotonic()
                 if stops:
                     break
@@ -155,7 +159,7 @@ class Fitting:
         if found is None:
             return Progress(run_id=folders.run_id)
         place, progress = found
-        restore(place, self._learner.weights.learning(), self._learner.optimizer)
+        restore(place, self._learning, self._states)
         self._learner.weights.publish()
         return progress
 
@@ -185,6 +189,6 @@ class Fitting:
         log_metrics(accelerator, {f"validation/{name}": number for name, number in metrics.items()}, progress.step)
         if not math.isnan(value) and (progress.best_value is None or value > progress.best_value):
             folders.checkpoints.mkdir(parents=True, exist_ok=True)
-            write_tensors(folders.best, self._learner.weights.learning())
+            write_tensors(folders.best, self._learning)
             return replace(progress, best_step=progress.step, best_value=value, waited=0)
         return replace(progress, waited=progress.waited + 1)
