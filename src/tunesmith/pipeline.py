@@ -17,6 +17,7 @@ from tunesmith.data.records import Example
 from tunesmith.errors import CheckpointError, DataError
 from tunesmith.evaluation.report import Cost, RunReport
 from tunesmith.experiment import Experiment
+from tunesmith.inference.adapters import learnt_weights
 from tunesmith.inference.artifact import Origin, save_artifact
 from tunesmith.inference.parity import prove_reload
 from tunesmith.inference.predictor import Predictor, best_device
@@ -139,6 +140,7 @@ def finish(experiment: Experiment, prepared: Prepared, model: Model, folder: Pat
     began, energy = time.monotonic(), EnergyMeter()
     parameters = count_parameters(model)
     fitted, tested = fit(experiment, prepared, model, folder, quiet=quiet)
+    adapter = learnt_weights(model)
     experiment.method.merge(model)
     model.eval()
     predictor = calibrated(
@@ -151,6 +153,8 @@ def finish(experiment: Experiment, prepared: Prepared, model: Model, folder: Pat
         versions(),
         experiment.seed,
         cast("dict[str, object]", experiment.to_mapping()["method"]),
+        experiment.model.name,
+        adapter,
     )
     save_artifact(folder / "artifact", model, predictor.task, prepared.encoder, origin, prepared.backbone.prefix)
     proof = prove_reload(
