@@ -38,9 +38,9 @@ class TokenCount:
 
 
 CHANGES: Mapping[str, str] = {
-    "cut_question": "{count} questions of {split} take more than half of a window; the rest of them is not read.",
-    "widened_answer": "{count} answers of {split} begin or end inside a token; they are learnt as the whole tokens.",
-    "long_answer": "{count} answers of {split} have more tokens than task.max_answer: they cannot be given whole.",
+    "cut_question": "{count} questions of {split} take more than half of a window: their ends are not read.",
+    "widened_answer": "{count} questions of {split} have an answer that begins or ends inside a token: the whole token is learnt.",
+    "long_answer": "{count} questions of {split} have only answers of more than task.max_answer tokens, which are not given whole.",
 }
 """What a task may have to change in an example, by code."""
 
@@ -126,7 +126,7 @@ def _lost(examples: Sequence[Example], counts: Sequence[TokenCount], split: str)
         hit = [place for place, count in enumerate(counts) if count.lost_spans]
         message = (
             f"{sum(by_label.values()):,} gold spans of {split} cannot be expressed by whole tokens or words, "
-            f"or overlap another: {listed}."
+            f"overlap another, or fit into no window: {listed}."
         )
         yield Finding("unaligned_spans", "warning", message, sum(by_label.values()), _shown(examples, hit))
 
