@@ -13,7 +13,7 @@ from tunesmith.methods import Full, Method
 from tunesmith.models.backbone import load
 from tunesmith.models.catalogue import locate
 from tunesmith.models.model import Model
-from tunesmith.tasks import SequenceClassification, Task, TokenClassification
+from tunesmith.tasks import QuestionAnswering, SequenceClassification, Task, TokenClassification
 from tunesmith.tasks.encoding import TextEncoder
 from tunesmith.training.batching import StepPlan
 from tunesmith.training.loop import Learner, Material, Scheduled, Step, train
@@ -44,11 +44,24 @@ SPANS = [
     Example("h", "Bell", (Span(0, 4, "PER"),)),
 ]
 
+_PASSAGE = "Anna Bell went to Rome, the big city. No one met her in 2012."
+QUESTIONS = [
+    Example("a", _PASSAGE, (Span(0, 9, "answer"), Span(0, 4, "answer"), Span(0, 9, "answer")), second="who went to Rome?"),
+    Example("b", _PASSAGE, (Span(18, 22, "answer"),), second="which city was it?"),
+    Example("c", _PASSAGE, (), second="who was bad?"),
+    Example("d", "张三在北京工作，李四在上海。", (Span(3, 5, "answer"),), second="张三在哪里？"),
+    Example("e", "张三在北京工作，李四在上海。", (Span(8, 10, "answer"),), second="谁在上海？"),
+    Example("f", " ".join(["the day was good"] * 20 + ["Paris."]), (Span(340, 345, "answer"),), second="what city?"),
+    Example("g", "Rome", (Span(0, 4, "answer"),), second="what?"),
+    Example("h", "no film", (), second="is it good?"),
+]
+
 TASK_CASES: dict[str, tuple[Task, list[Example]]] = {
     "single_label": (SequenceClassification(), CLASSES),
     "binary": (SequenceClassification(problem="binary"), CLASSES),
     "multi_label": (SequenceClassification(problem="multi_label"), SETS),
     "regression": (SequenceClassification(problem="regression"), NUMBERS),
+    "questions": (QuestionAnswering(stride=16, normalization="squad"), QUESTIONS),
     "tokens": (TokenClassification(casing=False), SPANS),
     "tokens_casing": (TokenClassification(casing=True), SPANS),
     "tokens_crf": (TokenClassification(crf=True, casing=True), SPANS),

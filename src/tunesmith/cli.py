@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +16,7 @@ from tunesmith.data.records import Example
 from tunesmith.data.source import Source
 from tunesmith.data.sources import iterate
 from tunesmith.data.tally import Tally
-from tunesmith.errors import ResourceError, TunesmithError
+from tunesmith.errors import DataError, ResourceError, TunesmithError
 from tunesmith.evaluation.results import prediction_row
 from tunesmith.experiment import Experiment, reading
 from tunesmith.inference.predictor import Predictor
@@ -92,6 +92,9 @@ def resume(
 def predict(
     artifact: Annotated[Path, typer.Argument(help="The artifact's folder.")],
     text: Annotated[list[str] | None, typer.Option(help="A text to answer; may be given several times.")] = None,
+    second: Annotated[
+        list[str] | None, typer.Option(help="The other text of each --text: the question about it, or a pair's second.")
+    ] = None,
     file: Annotated[
         Path | None, typer.Option(help="A file of texts (CSV, JSONL, ...); answers are written as JSON lines.")
     ] = None,
@@ -106,7 +109,7 @@ def predict(
     """Answer texts with a trained model."""
     predictor = Predictor.load(artifact)
     if text:
-        examples = [Example(str(number), line) for number, line in enumerate(text, 1)]
+        examples = given_examples(text, second or (), predictor.task.inputs)
         console.show_predictions(examples, predictor.predict(examples), as_json=as_json)
     if file is not None:
         tally = Tally()
@@ -127,6 +130,30 @@ def predict(
         console.warn(tally.findings())
     if not text and file is None:
         raise TunesmithError("There is nothing to answer.", where="predict", to_do="Give --text or --file.")
+
+
+def given_examples(texts: Sequence[str], seconds: Sequence[str], inputs: Sequence[str]) -> list[Example]:
+    """The texts of the command line as examples.
+
+    Raises:
+        DataError: the task reads more than texts, or a second text is missing, or there is no use for it.
+    """
+    if further := [name for name in inputs if name not in ("text", "second")]:
+        raise DataError(
+            f"This task also reads {further[0]}, which the command line cannot give.",
+            where="predict --text",
+            to_do="Give --file with a file like those that the model learnt from.",
+        )
+    wanted = len(texts) if "second" in inputs else 0
+    if len(seconds) != wanted:
+        said = f"{len(texts)} texts need {wanted} second texts" if wanted else "This task reads one text at a time"
+        raise DataError(
+            f"{said}; --second is given {len(seconds)} times.",
+            where="predict --second",
+            to_do="Give --second once for each --text." if wanted else "Remove --second.",
+        )
+    pairs = zip(texts, seconds or [""] * len(texts), strict=True)
+    return [Example(str(number), one, second=other) for number, (one, other) in enumerate(pairs, 1)]
 
 
 @app.command()

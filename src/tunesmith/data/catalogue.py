@@ -116,6 +116,19 @@ DATA_SETS: Mapping[str, DataSet] = {
         "test.csv.xz",
         folder="toutiao-sample-zh",
     ),
+    "squad": DataSet(
+        "questions about Wikipedia articles, the answer in the text; SQuAD 1.1's dev split, the only one here (en)",
+        "CC BY-SA 4.0",
+        "dev-v1.1.json.zip",
+        folder="squad-dev",
+        reading={"format": "squad"},
+    ),
+    "cmrc2018": DataSet(
+        "questions about Wikipedia articles, the answer in the text; the dev split, train is not here (zh)",
+        "CC BY-SA 4.0",
+        "cmrc2018_dev.json.xz",
+        reading={"format": "squad"},
+    ),
     "cold": DataSet(
         "comments, offensive or not (zh)",
         "Apache-2.0",

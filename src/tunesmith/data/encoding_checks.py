@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from tunesmith.data.checks import shortened
 from tunesmith.data.records import Example, Finding
-from tunesmith.data.tally import SHOWN, shorten
+from tunesmith.data.tally import SHOWN
 
 WORRYING = 0.02
 """The share of unknown tokens that is worth a warning."""
@@ -26,13 +27,22 @@ class TokenCount:
     """What encoding one example gave.
 
     `tokens` over all windows, `unknown` of them; `trainable` units with a label; `lost_spans`: the labels of gold spans
-    that no run of tokens expresses.
+    that no run of tokens expresses; `changed`: codes of what else is not read as it stands.
     """
 
     tokens: int
     unknown: int
     trainable: int
     lost_spans: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+
+
+CHANGES: Mapping[str, str] = {
+    "cut_question": "{count} questions of {split} take more than half of a window: their ends are not read.",
+    "widened_answer": "{count} questions of {split} have an answer that begins or ends inside a token: the whole token is learnt.",
+    "long_answer": "{count} questions of {split} have only answers of more than task.max_answer tokens, which are not given whole.",
+}
+"""What a task may have to change in an example, by code."""
 
 
 def check_encoding(
@@ -49,8 +59,10 @@ def check_encoding(
     return [
         *_lengths(examples, counts, max_length, split),
         *_unknown(examples, counts, split),
+        *_fragmented(examples, counts, max_length, split),
         *_lost(examples, counts, split),
         *_untrainable(examples, counts, split),
+        *_changed(examples, counts, split),
     ]
 
 
@@ -90,8 +102,16 @@ def _unknown(examples: Sequence[Example], counts: Sequence[TokenCount], split: s
             unknown,
             _shown(examples, hit),
         )
-    characters = sum(len(example.text) for example in examples)
-    if tokens > FRAGMENTED * characters and characters > 20 * len(examples):
+
+
+def _fragmented(
+    examples: Sequence[Example], counts: Sequence[TokenCount], max_length: int, split: str
+) -> Iterator[Finding]:
+    # Windows overlap, so the texts that fit into one tell the tokenizer best.
+    whole = [place for place, count in enumerate(counts) if count.tokens <= max_length] or range(len(counts))
+    tokens = sum(counts[place].tokens for place in whole)
+    characters = sum(len(examples[place].text) + len(examples[place].second) for place in whole)
+    if tokens > FRAGMENTED * characters and characters > 20 * len(whole):
         message = (
             f"The texts of {split} have {tokens / characters:.1f} tokens per character: the tokenizer cuts this script "
             "into bytes. A model of this language would be better and faster."
@@ -106,9 +126,17 @@ def _lost(examples: Sequence[Example], counts: Sequence[TokenCount], split: str)
         hit = [place for place, count in enumerate(counts) if count.lost_spans]
         message = (
             f"{sum(by_label.values()):,} gold spans of {split} cannot be expressed by whole tokens or words, "
-            f"or overlap another: {listed}."
+            f"overlap another, or fit into no window: {listed}."
         )
         yield Finding("unaligned_spans", "warning", message, sum(by_label.values()), _shown(examples, hit))
+
+
+def _changed(examples: Sequence[Example], counts: Sequence[TokenCount], split: str) -> Iterator[Finding]:
+    for code, message in CHANGES.items():
+        hit = [place for place, count in enumerate(counts) if code in count.changed]
+        if hit:
+            said = message.format(count=f"{len(hit):,}", split=split)
+            yield Finding(code, "warning", said, len(hit), _shown(examples, hit))
 
 
 def _untrainable(examples: Sequence[Example], counts: Sequence[TokenCount], split: str) -> Iterator[Finding]:
@@ -125,4 +153,4 @@ def _untrainable(examples: Sequence[Example], counts: Sequence[TokenCount], spli
 
 def _shown(examples: Sequence[Example], places: Sequence[int]) -> tuple[str, ...]:
     chosen = [examples[place] for place in places[:SHOWN]]
-    return tuple(f"{shorten(example.text, 70)} ({example.origin or example.id})" for example in chosen)
+    return tuple(f"{shortened(example)} ({example.origin or example.id})" for example in chosen)

@@ -9,6 +9,7 @@ from tunesmith.data.conll import conll_examples
 from tunesmith.data.lines import examples_of_lines
 from tunesmith.data.records import Example
 from tunesmith.data.source import Source
+from tunesmith.data.squad import squad_examples
 from tunesmith.data.tally import Tally
 
 COLUMNS = ("text", "label", "id", "group", "keep", "header", "second")
@@ -26,4 +27,5 @@ class FileForm:
 READERS: Mapping[str, FileForm] = {
     "conll": FileForm(conll_examples, (*COLUMNS, "separator", "label_first")),
     "lines": FileForm(examples_of_lines, COLUMNS),
+    "squad": FileForm(squad_examples, (*COLUMNS, "separator", "label_first", "label_separator")),
 }

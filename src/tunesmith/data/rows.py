@@ -8,7 +8,9 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
 
+from tunesmith.data.answers import find_answers
 from tunesmith.data.columns import Columns, find_columns, find_second, missing_columns
+from tunesmith.data.duplicates import text_key
 from tunesmith.data.files import Place
 from tunesmith.data.labels import is_missing, read_label, tagged_words
 from tunesmith.data.records import Example, Label
@@ -44,15 +46,20 @@ def examples_of_rows(source: Source, place: Place, rows: Iterator[Row], tally: T
             unlabelled.append(str(number))
             continue
         example = _example(source, columns, row, number, place)
+        if source.label_kind == "answers":
+            answered = _answered(source, columns, row, example, tally)
+            if answered is None:
+                continue
+            example = answered
         if not example.text.strip() or (columns.second and not example.second.strip()):
             tally.add("empty_texts", "warning", "{count} rows without text were left out.", f"line {number}")
             continue
         note_blanks(label, source, number, tally)
-        yield _distinct(example, seen, number, tally) if columns.id else example
+        yield distinct(example, seen, number, tally) if columns.id else example
     refuse_unlabelled(unlabelled, source)
 
 
-def _distinct(example: Example, seen: set[int], line: int, tally: Tally) -> Example:
+def distinct(example: Example, seen: set[int], line: int, tally: Tally) -> Example:
     """The example, with its line added to an id that was there before; hashes keep a million ids small."""
     name = example.id
     while hash(name) in seen:
@@ -105,10 +112,23 @@ def _example(source: Source, columns: Columns, row: Mapping[str, Any], number: i
         )
     text = _plain(value)
     label: Label | None = None
-    if columns.label and text.strip():
+    if columns.label and text.strip() and source.label_kind != "answers":
         label = read_label(row[columns.label], source.label_kind, text, source.label_separator, where)
     second = _plain(row.get(columns.second)) if columns.second else ""
     return Example(name, text, label, None, group, where, attributes, second)
+
+
+def _answered(
+    source: Source, columns: Columns, row: Mapping[str, Any], example: Example, tally: Tally
+) -> Example | None:
+    """The question with its answers found in its passage; questions about one passage belong together.
+
+    None where none of its answers stands there, which was counted.
+    """
+    label = find_answers(row[columns.label], example.text, source.label_separator, example.origin, tally)
+    if label is None:
+        return None
+    return replace(example, label=label, group=example.group or f"passage {text_key(example.text)}")
 
 
 def _plain(value: object) -> str:

@@ -14,6 +14,7 @@ from tunesmith.data.readers import READERS
 from tunesmith.data.records import Example, Finding
 from tunesmith.data.rows import examples_of_rows, wanted_columns
 from tunesmith.data.source import Format, Source
+from tunesmith.data.squad import looks_like_squad
 from tunesmith.data.stored import keep
 from tunesmith.data.tables import Row, is_one_json_value, read_csv, read_json, read_jsonl, read_parquet
 from tunesmith.data.tally import Tally
@@ -95,6 +96,8 @@ def format_of(source: Source) -> Format:
     if place.suffix in _SUFFIXES:
         return _SUFFIXES[place.suffix]
     head = list(islice(read_lines(place, source.encoding), 200))
+    if place.suffix == ".json" and "second" in source.inputs and looks_like_squad(head):
+        return "squad"
     if place.suffix == ".json":
         return "json" if place.keys or is_one_json_value(head) else "jsonl"
     if looks_like_conll(head):

@@ -169,16 +169,8 @@ def read_json(place: Place, encoding: str, header: Sequence[str], tally: Tally) 
     Raises:
         DataError: the file is not valid JSON, or holds no list of rows where it should.
     """
-    text = "".join(read_lines(place, encoding))
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError(
-            f"The file is not valid JSON: {error}.",
-            where=str(place),
-            to_do="Give a list of objects, or one JSON object per line (.jsonl).",
-        ) from error
-    number, has_escapes = 0, "\\u" in text
+    value, has_escapes = _parsed(place, encoding)
+    number = 0
     for rows in _lists(value, place):
         if not isinstance(rows, list):
             raise DataError("There is no list of rows.", where=str(place), to_do="Give a JSON list of objects.")
@@ -186,6 +178,29 @@ def read_json(place: Place, encoding: str, header: Sequence[str], tally: Tally) 
             number += 1
             row = _sound(item, tally, f"row {number}") if has_escapes else item
             yield number, _as_row(row, header, f"{place}:{number}", tally)
+
+
+def read_document(place: Place, encoding: str, tally: Tally) -> object:
+    """The value of a JSON file whose form is its reader's business.
+
+    Raises:
+        DataError: the file is not valid JSON.
+    """
+    value, has_escapes = _parsed(place, encoding)
+    return _sound(value, tally, str(place)) if has_escapes else value
+
+
+def _parsed(place: Place, encoding: str) -> tuple[Any, bool]:
+    """The value of a JSON file, and whether characters are written as escapes in it."""
+    text = "".join(read_lines(place, encoding))
+    try:
+        return json.loads(text), "\\u" in text
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"The file is not valid JSON: {error}.",
+            where=str(place),
+            to_do="Give a list of objects, or one JSON object per line (.jsonl).",
+        ) from error
 
 
 def read_parquet(place: Place, choose: Callable[[list[str]], list[str]]) -> Iterator[Row]:

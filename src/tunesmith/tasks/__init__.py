@@ -13,6 +13,7 @@ from tunesmith.scoring import Measure
 from tunesmith.scoring.tables import Confusion, Table
 from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEncoder
 from tunesmith.tasks.heads import BodyShape
+from tunesmith.tasks.question_answering import QuestionAnswering
 from tunesmith.tasks.sequence_classification import SequenceClassification
 from tunesmith.tasks.token_classification import TokenClassification
 
@@ -114,8 +115,19 @@ class Task(Protocol):
 
 
 TASKS: dict[str, type[Task]] = {
+    "question_answering": QuestionAnswering,
     "sequence_classification": SequenceClassification,
     "token_classification": TokenClassification,
 }
 
-__all__ = ["TASKS", "Batch", "BodyShape", "Encoded", "Network", "SequenceClassification", "Task", "TokenClassification"]
+__all__ = [
+    "TASKS",
+    "Batch",
+    "BodyShape",
+    "Encoded",
+    "Network",
+    "QuestionAnswering",
+    "SequenceClassification",
+    "Task",
+    "TokenClassification",
+]

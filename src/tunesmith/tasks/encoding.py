@@ -50,7 +50,8 @@ class Encoded:
     `target` holds one number per unit (token tasks), one class, one number, or a row of zeros and ones; None without
     a label. `units` are the characters [start, end) of each unit that has a token, over all pieces (token tasks).
     `unknown` counts unknown tokens, `lost` holds the labels of gold spans whose borders lie inside a unit or that no
-    token carries.
+    token carries. `golds` are the characters of the right answers (question answering), `changed` says what else is not
+    read as it stands, by codes that the checks know.
     """
 
     pieces: tuple[Piece, ...]
@@ -58,6 +59,8 @@ class Encoded:
     units: tuple[tuple[int, int], ...] = ()
     unknown: int = 0
     lost: tuple[str, ...] = ()
+    golds: tuple[tuple[int, int], ...] = ()
+    changed: tuple[str, ...] = ()
 
     @property
     def tokens(self) -> int:
