@@ -13,7 +13,7 @@ from tunesmith.methods import Full, Method
 from tunesmith.models.backbone import load
 from tunesmith.models.catalogue import locate
 from tunesmith.models.model import Model
-from tunesmith.tasks import QuestionAnswering, SequenceClassification, Task, TokenClassification
+from tunesmith.tasks import QuestionAnswering, RelationClassification, SequenceClassification, Task, TokenClassification
 from tunesmith.tasks.encoding import TextEncoder
 from tunesmith.training.batching import StepPlan
 from tunesmith.training.loop import Learner, Material, Scheduled, Step, train
@@ -46,7 +46,9 @@ SPANS = [
 
 _PASSAGE = "Anna Bell went to Rome, the big city. No one met her in 2012."
 QUESTIONS = [
-    Example("a", _PASSAGE, (Span(0, 9, "answer"), Span(0, 4, "answer"), Span(0, 9, "answer")), second="who went to Rome?"),
+    Example(
+        "a", _PASSAGE, (Span(0, 9, "answer"), Span(0, 4, "answer"), Span(0, 9, "answer")), second="who went to Rome?"
+    ),
     Example("b", _PASSAGE, (Span(18, 22, "answer"),), second="which city was it?"),
     Example("c", _PASSAGE, (), second="who was bad?"),
     Example("d", "张三在北京工作，李四在上海。", (Span(3, 5, "answer"),), second="张三在哪里？"),
@@ -56,12 +58,28 @@ QUESTIONS = [
     Example("h", "no film", (), second="is it good?"),
 ]
 
+RELATIONS = [
+    Example(name, text, label, marks=(Span(*first, "e1"), Span(*second, "e2")))
+    for name, text, label, first, second in (
+        ("a", "Anna went to Rome", "at(e1,e2)", (0, 4), (13, 17)),
+        ("b", "in Rome we met Anna", "at(e2,e1)", (3, 7), (15, 19)),
+        ("c", "Anna and Bell", "Other", (0, 4), (9, 13)),
+        ("d", "Bell is in New York", "at(e1,e2)", (0, 4), (11, 19)),
+        ("e", "张三在北京", "at(e1,e2)", (0, 2), (3, 5)),
+        ("f", "北京和张三", "at(e2,e1)", (0, 2), (3, 5)),
+        ("g", "good Anna, bad Bell", "Other", (5, 9), (15, 19)),
+        ("h", "Paris saw Anna", "at(e2,e1)", (0, 5), (10, 14)),
+    )
+]
+
 TASK_CASES: dict[str, tuple[Task, list[Example]]] = {
     "single_label": (SequenceClassification(), CLASSES),
     "binary": (SequenceClassification(problem="binary"), CLASSES),
     "multi_label": (SequenceClassification(problem="multi_label"), SETS),
     "regression": (SequenceClassification(problem="regression"), NUMBERS),
     "questions": (QuestionAnswering(stride=16, normalization="squad"), QUESTIONS),
+    "relations": (RelationClassification(), RELATIONS),
+    "relations_mean": (RelationClassification(entity="mean"), RELATIONS),
     "tokens": (TokenClassification(casing=False), SPANS),
     "tokens_casing": (TokenClassification(casing=True), SPANS),
     "tokens_crf": (TokenClassification(crf=True, casing=True), SPANS),

@@ -64,7 +64,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     """A lower-casing WordPiece tokenizer over letters, a few words and some Chinese characters."""
     letters = "abcdefghijklmnopqrstuvwxyz0123456789"
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
-    pieces += [*".,;:!?()'\"-/$%£€", *"，。！？、：；", *WORDS.split(), *CHINESE]
+    pieces += [*".,;:!?()'\"-/$%£€#", *"，。！？、：；", *WORDS.split(), *CHINESE]
     vocabulary = {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)

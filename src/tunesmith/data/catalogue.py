@@ -138,6 +138,21 @@ DATA_SETS: Mapping[str, DataSet] = {
         folder="cold-zh",
         reading={"text": "TEXT"},
     ),
+    "semeval2010-task8": DataSet(
+        "sentences with two marked nouns, nine directed relations and others (en)",
+        "CC BY 3.0 by the task",
+        "TRAIN_FILE.TXT.xz",
+        test="TEST_FILE_FULL.TXT.xz",
+        reading={"format": "semeval"},
+    ),
+    "sciie": DataSet(
+        "sentences of scientific papers with two marked terms, seven relations (en)",
+        "no licence stated",
+        "re/train.txt.xz",
+        "re/dev.txt.xz",
+        "re/test.txt.xz",
+        reading={"format": "jsonl"},
+    ),
 }
 
 PACKAGED = "support-finance"

@@ -13,6 +13,7 @@ from tunesmith.data.columns import Columns, find_columns, find_second, missing_c
 from tunesmith.data.duplicates import text_key
 from tunesmith.data.files import Place
 from tunesmith.data.labels import is_missing, read_label, tagged_words
+from tunesmith.data.marks import ROLES, with_marks
 from tunesmith.data.records import Example, Label
 from tunesmith.data.source import Source
 from tunesmith.data.tables import Row
@@ -89,6 +90,7 @@ def wanted_columns(source: Source, there: Sequence[str]) -> list[str]:
     """The columns that will be read of those that are there."""
     columns = _columns(source, there)
     names = (columns.text, columns.second, columns.words, columns.label, columns.id, source.group, *source.keep)
+    names += tuple(role for role in ROLES if role in there and "marks" in source.inputs)
     return list(dict.fromkeys(name for name in names if name))
 
 
@@ -115,7 +117,8 @@ def _example(source: Source, columns: Columns, row: Mapping[str, Any], number: i
     if columns.label and text.strip() and source.label_kind != "answers":
         label = read_label(row[columns.label], source.label_kind, text, source.label_separator, where)
     second = _plain(row.get(columns.second)) if columns.second else ""
-    return Example(name, text, label, None, group, where, attributes, second)
+    example = Example(name, text, label, None, group, where, attributes, second)
+    return with_marks(example, row, where) if "marks" in source.inputs and text.strip() else example
 
 
 def _answered(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Format = Literal[
-    "auto", "csv", "tsv", "jsonl", "json", "parquet", "conll", "lines", "squad", "hub",
+    "auto", "csv", "tsv", "jsonl", "json", "parquet", "conll", "semeval", "lines", "squad", "hub",
 ]  # fmt: skip
 """How a file is written."""
 

@@ -14,6 +14,7 @@ from tunesmith.scoring.tables import Confusion, Table
 from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEncoder
 from tunesmith.tasks.heads import BodyShape
 from tunesmith.tasks.question_answering import QuestionAnswering
+from tunesmith.tasks.relation_classification import RelationClassification
 from tunesmith.tasks.sequence_classification import SequenceClassification
 from tunesmith.tasks.token_classification import TokenClassification
 
@@ -116,6 +117,7 @@ class Task(Protocol):
 
 TASKS: dict[str, type[Task]] = {
     "question_answering": QuestionAnswering,
+    "relation_classification": RelationClassification,
     "sequence_classification": SequenceClassification,
     "token_classification": TokenClassification,
 }
@@ -127,6 +129,7 @@ __all__ = [
     "Encoded",
     "Network",
     "QuestionAnswering",
+    "RelationClassification",
     "SequenceClassification",
     "Task",
     "TokenClassification",

@@ -97,7 +97,9 @@ def inked(text: str, place: Range) -> Range:
 
 def covering(answer: Range, tokens: Sequence[Range]) -> tuple[int, int] | None:
     """The first and the last token that an answer touches; None if it touches none."""
-    inside = [number for number, (start, end) in enumerate(tokens) if start < end and start < answer[1] and end > answer[0]]
+    inside = [
+        number for number, (start, end) in enumerate(tokens) if start < end and start < answer[1] and end > answer[0]
+    ]
     return (inside[0], inside[-1]) if inside else None
 
 

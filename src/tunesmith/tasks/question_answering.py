@@ -10,7 +10,6 @@ from typing import Literal, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
@@ -84,9 +83,7 @@ class QuestionAnswering:
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        check_numbers(
-            label_smoothing=0.0, max_length=self.max_length, stride=self.stride, temperature=self.temperature
-        )
+        check_numbers(label_smoothing=0.0, max_length=self.max_length, stride=self.stride, temperature=self.temperature)
         for name, value in (("max_answer", self.max_answer), ("n_best", self.n_best)):
             if value < 1:
                 raise RecipeError(f"{name} must be at least 1.", where=f"task.{name}")
