@@ -121,6 +121,7 @@ def predict(
             id=data.id,
             header=data.header,
             separator=data.separator,
+            quoted=data.quoted,
             encoding=data.encoding,
             second=data.second,
             inputs=predictor.task.inputs,

@@ -30,6 +30,7 @@ class Data:
         keep: further columns by which results are sliced.
         header: names of the columns, for files without them.
         separator: what parts the fields of a line; empty means by the format.
+        quoted: whether fields may stand in quotes; false where a quote is part of the text.
         label_first: for one text per line: the label stands before the separator.
         label_separator: what parts several labels in one field.
         encoding: of text files, such as utf-8, gb18030, utf-16.
@@ -50,6 +51,7 @@ class Data:
     keep: tuple[str, ...] = ()
     header: tuple[str, ...] = ()
     separator: str = ""
+    quoted: bool = True
     label_first: bool = False
     label_separator: str = "|"
     encoding: str = "utf-8"
@@ -170,6 +172,7 @@ _READING = {
     "keep",
     "header",
     "separator",
+    "quoted",
     "label_first",
     "label_separator",
     "encoding",

@@ -15,6 +15,8 @@ from tunesmith.data.tally import Tally
 
 COLUMNS = ("text", "label", "id", "group", "keep", "header", "second")
 """The settings that say which column of a table holds what."""
+TABLES = (*COLUMNS, "quoted")
+"""The settings that only tables have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,8 @@ class FileForm:
 
 
 READERS: Mapping[str, FileForm] = {
-    "conll": FileForm(conll_examples, (*COLUMNS, "separator", "label_first")),
-    "semeval": FileForm(semeval_examples, (*COLUMNS, "separator", "label_first")),
-    "lines": FileForm(examples_of_lines, COLUMNS),
-    "squad": FileForm(squad_examples, (*COLUMNS, "separator", "label_first", "label_separator")),
+    "conll": FileForm(conll_examples, (*TABLES, "separator", "label_first")),
+    "semeval": FileForm(semeval_examples, (*TABLES, "separator", "label_first")),
+    "lines": FileForm(examples_of_lines, TABLES),
+    "squad": FileForm(squad_examples, (*TABLES, "separator", "label_first", "label_separator")),
 }

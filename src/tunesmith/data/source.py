@@ -28,6 +28,7 @@ class Source:
     keep: tuple[str, ...] = ()
     header: tuple[str, ...] = ()
     separator: str = ""
+    quoted: bool = True
     label_first: bool = False
     label_separator: str = "|"
     encoding: str = "utf-8"

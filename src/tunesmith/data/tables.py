@@ -22,10 +22,13 @@ _SEPARATORS = ",\t;|"
 _NO_SEPARATORS = {'"', "\r", "\n"}
 
 
-def read_csv(place: Place, encoding: str, separator: str, header: Sequence[str], tally: Tally) -> Iterator[Row]:
+def read_csv(
+    place: Place, encoding: str, separator: str, header: Sequence[str], tally: Tally, *, quoted: bool = True
+) -> Iterator[Row]:
     """Yield the rows of a CSV or TSV file; the first line names the columns unless `header` does.
 
-    Without a `separator` it is the tab for .tsv, else the one of comma, tab, semicolon and bar that is most in line 1.
+    Where fields are not `quoted`, a quote is a character like any other and every line is a row. Without a `separator` it
+    is the tab for .tsv, else the one of comma, tab, semicolon and bar that is most in line 1.
 
     Raises:
         DataError: a row has more or fewer fields than there are columns, or its quotes are not closed.
@@ -43,7 +46,7 @@ def read_csv(place: Place, encoding: str, separator: str, header: Sequence[str],
     if not separator and mark != ("\t" if place.suffix == ".tsv" else ","):
         tally.add("separator", "note", f"The fields are separated by {mark!r}, of which the first line has most.")
     columns = list(header)
-    for record in _records(_chain(first, lines), mark):
+    for record in _records(_chain(first, lines), mark, quoted=quoted):
         for line, fields in _rows(record, place, mark, len(columns), tally):
             if not any(field.strip() for field in fields):
                 tally.add("empty_lines", "note", "{count} empty lines were passed over.", f"line {line}")
@@ -69,7 +72,7 @@ class _Record:
     raw: list[str]
 
 
-def _records(lines: Iterator[str], mark: str) -> Iterator[_Record]:
+def _records(lines: Iterator[str], mark: str, *, quoted: bool) -> Iterator[_Record]:
     raw: list[str] = []
 
     def watched() -> Iterator[str]:
@@ -77,7 +80,8 @@ def _records(lines: Iterator[str], mark: str) -> Iterator[_Record]:
             raw.append(line)
             yield line
 
-    rows = csv.reader(watched(), delimiter=mark, strict=True)
+    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    rows = csv.reader(watched(), delimiter=mark, strict=True, quoting=quoting)
     number = 1
     while True:
         fields, problem = [], ""
@@ -95,10 +99,12 @@ def _records(lines: Iterator[str], mark: str) -> Iterator[_Record]:
 def _rows(record: _Record, place: Place, mark: str, width: int, tally: Tally) -> Iterator[tuple[int, list[str]]]:
     """The record as a row; or its lines as rows, if a quote that is part of a text made the csv module join them.
 
-    Many TSV files quote nothing, so that a text may begin with a quote that never closes, or closes in a later row.
+    Many TSV files quote nothing, so that a text may begin with a quote that never closes, or closes in a later field or
+    row.
     """
     is_joined = len(record.raw) > 1 or bool(record.problem)
-    look_whole = is_joined and all(len(_parted(line, mark)) == width for line in record.raw)
+    is_short = bool(width) and len(record.fields) < width
+    look_whole = (is_joined or is_short) and all(len(_parted(line, mark)) == width for line in record.raw)
     if look_whole and mark == "\t":
         yield from _whole_lines(record, mark, tally)
         return
