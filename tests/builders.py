@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -13,7 +14,14 @@ from tunesmith.methods import Full, Method
 from tunesmith.models.backbone import load
 from tunesmith.models.catalogue import locate
 from tunesmith.models.model import Model
-from tunesmith.tasks import QuestionAnswering, RelationClassification, SequenceClassification, Task, TokenClassification
+from tunesmith.tasks import (
+    QuestionAnswering,
+    RelationClassification,
+    SentencePairs,
+    SequenceClassification,
+    Task,
+    TokenClassification,
+)
 from tunesmith.tasks.encoding import TextEncoder
 from tunesmith.training.batching import StepPlan
 from tunesmith.training.loop import Learner, Material, Scheduled, Step, train
@@ -72,6 +80,21 @@ RELATIONS = [
     )
 ]
 
+PAIRS = [
+    Example(name, text, label, second=second)
+    for name, text, second, label in (
+        ("a", "good film", "a good film", "same"),
+        ("b", "bad film", "good work", "other"),
+        ("c", "a good day", "the day was good", "same"),
+        ("d", "Anna went to Rome", "a bad bad day", "other"),
+        ("e", "张三在北京", "张三在北京", "same"),
+        ("f", "天气好", "the bank", "other"),
+        ("g", "good work", "work", "same"),
+        ("h", "we met Anna", "New York", "other"),
+    )
+]
+LIKENESS = [replace(e, label=float(number % 3), group="ab"[number % 2]) for number, e in enumerate(PAIRS)]
+
 TASK_CASES: dict[str, tuple[Task, list[Example]]] = {
     "single_label": (SequenceClassification(), CLASSES),
     "binary": (SequenceClassification(problem="binary"), CLASSES),
@@ -80,6 +103,11 @@ TASK_CASES: dict[str, tuple[Task, list[Example]]] = {
     "questions": (QuestionAnswering(stride=16, normalization="squad"), QUESTIONS),
     "relations": (RelationClassification(), RELATIONS),
     "relations_mean": (RelationClassification(entity="mean"), RELATIONS),
+    "pairs_cross": (SentencePairs(), PAIRS),
+    "pairs_bi": (SentencePairs(encoder="bi"), PAIRS),
+    "likeness_cross": (SentencePairs(problem="similarity"), LIKENESS),
+    "likeness_bi": (SentencePairs(problem="similarity", encoder="bi"), LIKENESS),
+    "ranking_cross": (SentencePairs(problem="ranking"), LIKENESS),
     "tokens": (TokenClassification(casing=False), SPANS),
     "tokens_casing": (TokenClassification(casing=True), SPANS),
     "tokens_crf": (TokenClassification(crf=True, casing=True), SPANS),

@@ -9,7 +9,14 @@ import torch
 
 from tests.builders import TASK_CASES, build_model
 from tunesmith.data.records import Example, Span
-from tunesmith.tasks import QuestionAnswering, RelationClassification, SequenceClassification, Task, TokenClassification
+from tunesmith.tasks import (
+    QuestionAnswering,
+    RelationClassification,
+    SentencePairs,
+    SequenceClassification,
+    Task,
+    TokenClassification,
+)
 from tunesmith.tasks.encoding import Encoded
 
 
@@ -20,7 +27,9 @@ def perfect_logits(task: Task, encoded: Encoded) -> torch.Tensor:
         lengths = [len(piece.unit_positions) for piece in encoded.pieces]
         rows = [torch.nn.functional.one_hot(row.long(), size).T for row, size in zip(target, lengths, strict=True)]
         return torch.cat(rows).float() * 40 - 20
-    if isinstance(task, RelationClassification):
+    if isinstance(task, SentencePairs) and task.problem != "classification":
+        return target.reshape(1).float()
+    if isinstance(task, RelationClassification | SentencePairs):
         return torch.nn.functional.one_hot(target.long(), len(task.labels)).float() * 40 - 20
     assert isinstance(task, TokenClassification | SequenceClassification)
     if isinstance(task, TokenClassification):

@@ -34,6 +34,8 @@ class DataSet:
     hub: Mapping[str, str] = field(default_factory=dict)
 
 
+_STSB = (*("index", "genre", "filename", "year", "old_index", "source1", "source2", "sentence1", "sentence2", "score"),)
+
 DATA_SETS: Mapping[str, DataSet] = {
     "support-finance": DataSet(
         "customer-service and finance messages, six entity types (en)",
@@ -151,6 +153,43 @@ DATA_SETS: Mapping[str, DataSet] = {
         "re/train.txt.xz",
         "re/dev.txt.xz",
         "re/test.txt.xz",
+        reading={"format": "jsonl"},
+    ),
+    "mrpc": DataSet(
+        "pairs of sentences from news, paraphrases or not (en)",
+        "Microsoft Research licence",
+        "MRPC/msr_paraphrase_train.txt.xz",
+        test="MRPC/msr_paraphrase_test.tsv.xz",
+        folder="glue-small",
+        reading={"format": "tsv", "text": "#1 String", "second": "#2 String", "label": "Quality"},
+    ),
+    "rte": DataSet(
+        "a text and a statement that follows from it or does not; the dev split is the test here (en)",
+        "no licence stated",
+        "RTE/train.tsv.xz",
+        test="RTE/dev.tsv",
+        folder="glue-small",
+        reading={"format": "tsv"},
+    ),
+    "stsb": DataSet(
+        "pairs of sentences with a likeness from 0 to 5; the dev split is the test here (en)",
+        "CC BY-SA",
+        "STS-B/train.tsv.xz",
+        test="STS-B/dev.tsv.xz",
+        folder="glue-small",
+        reading={"format": "tsv", "header": _STSB},
+    ),
+    "ocnli": DataSet(
+        "a premise and a hypothesis: entailment, contradiction or neither; the dev split is the test here (zh)",
+        "CC BY-NC 2.0",
+        "ocnli_public.zip!train.50k.json",
+        test="ocnli_public.zip!dev.json",
+        reading={"format": "jsonl", "leave_out": ("-",)},
+    ),
+    "afqmc": DataSet(
+        "pairs of questions on financial services, of one meaning or not; the dev split, unsplit (zh)",
+        "no licence stated",
+        "dev.json.xz",
         reading={"format": "jsonl"},
     ),
 }

@@ -33,6 +33,7 @@ class Data:
         quoted: whether fields may stand in quotes; false where a quote is part of the text.
         label_first: for one text per line: the label stands before the separator.
         label_separator: what parts several labels in one field.
+        leave_out: labels whose rows are left out, such as "-" where annotators did not agree.
         encoding: of text files, such as utf-8, gb18030, utf-16.
         validation_share, test_share: how much of `train` is held out where no file is given; 0 for none.
         accept: codes of findings that are errors, but shall not stop the run.
@@ -54,6 +55,7 @@ class Data:
     quoted: bool = True
     label_first: bool = False
     label_separator: str = "|"
+    leave_out: tuple[str, ...] = ()
     encoding: str = "utf-8"
     validation_share: float = 0.1
     test_share: float = 0.1
@@ -175,6 +177,7 @@ _READING = {
     "quoted",
     "label_first",
     "label_separator",
+    "leave_out",
     "encoding",
 }
 

@@ -46,6 +46,11 @@ def examples_of_rows(source: Source, place: Place, rows: Iterator[Row], tally: T
         if columns.label and is_missing(label) and source.label_kind != "classes":
             unlabelled.append(str(number))
             continue
+        if source.leave_out and str(label).strip() in source.leave_out:
+            tally.add(
+                "left_out", "note", "{count} rows were left out for their label (data.leave_out).", f"line {number}"
+            )
+            continue
         example = _example(source, columns, row, number, place)
         if source.label_kind == "answers":
             answered = _answered(source, columns, row, example, tally)

@@ -34,4 +34,5 @@ class Source:
     encoding: str = "utf-8"
     label_kind: str = ""
     second: str = ""
+    leave_out: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ("text",)

@@ -50,6 +50,8 @@ def read_csv(
         for line, fields in _rows(record, place, mark, len(columns), tally):
             if not any(field.strip() for field in fields):
                 tally.add("empty_lines", "note", "{count} empty lines were passed over.", f"line {line}")
+            elif line == 1 and columns and [field.strip() for field in fields] == columns:
+                tally.add("header_line", "note", "The first line holds the names of data.header; it is no row.")
             elif not columns:
                 columns = _named([field.strip() for field in fields], f"{place}:1")
             elif len(fields) != len(columns):

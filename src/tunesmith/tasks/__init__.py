@@ -15,6 +15,7 @@ from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEnco
 from tunesmith.tasks.heads import BodyShape
 from tunesmith.tasks.question_answering import QuestionAnswering
 from tunesmith.tasks.relation_classification import RelationClassification
+from tunesmith.tasks.sentence_pairs import SentencePairs
 from tunesmith.tasks.sequence_classification import SequenceClassification
 from tunesmith.tasks.token_classification import TokenClassification
 
@@ -118,6 +119,7 @@ class Task(Protocol):
 TASKS: dict[str, type[Task]] = {
     "question_answering": QuestionAnswering,
     "relation_classification": RelationClassification,
+    "sentence_pairs": SentencePairs,
     "sequence_classification": SequenceClassification,
     "token_classification": TokenClassification,
 }
@@ -130,6 +132,7 @@ __all__ = [
     "Network",
     "QuestionAnswering",
     "RelationClassification",
+    "SentencePairs",
     "SequenceClassification",
     "Task",
     "TokenClassification",
