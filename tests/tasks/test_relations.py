@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.builders import RELATIONS, build_model
@@ -86,6 +87,11 @@ def test_what_is_kept_lies_nearest_to_the_entities() -> None:
     assert kept_tokens(10, [(4, 4), (5, 5)], 6) == [2, 3, 4, 5, 6, 7]
     assert kept_tokens(5, [(0, 0), (4, 4)], 8) == [0, 1, 2, 3, 4]
     assert {0, 19} <= set(kept_tokens(20, [(0, 0), (19, 19)], 6))
+    # What stands between the entities goes before what stands around them, as long as it fits.
+    assert kept_tokens(30, [(10, 10), (17, 17)], 10) == list(range(9, 19))
+    assert kept_tokens(30, [(10, 10), (17, 17)], 6) == [9, 10, 11, 16, 17, 18]
+    # Entities that are too long keep their ends.
+    assert {0, 20, 22, 40} <= set(kept_tokens(50, [(0, 20), (22, 40)], 8))
 
 
 def test_the_official_score_counts_a_wrong_direction_as_wrong() -> None:
@@ -97,6 +103,87 @@ def test_the_official_score_counts_a_wrong_direction_as_wrong() -> None:
     found = {m.name: m.value() for m in measure_relations(examples, answers, tuple(sorted(set(gold))), "Other")}
     assert found["official_f1"] == pytest.approx((2 / 3 + 0) / 2)
     assert found["micro_f1"] == pytest.approx(2 * 2 / (4 + 4))
+
+
+def test_the_official_score_equals_the_scorers_steps_on_random_answers() -> None:
+    generator = np.random.default_rng(5)
+    labels = [f"{relation}({order})" for relation in "ABC" for order in ("e1,e2", "e2,e1")] + ["Other"]
+    gold = [labels[place] for place in generator.integers(len(labels), size=200)]
+    given = [one if generator.random() < 0.5 else labels[generator.integers(len(labels))] for one in gold]
+    scores = []
+    for relation in "ABC":  # the steps of semeval2010_task8_scorer: a wrong direction only adds to the answers given
+        right = sum(one == other and one[0] == relation for one, other in zip(gold, given, strict=True))
+        precision = right / sum(other.startswith(f"{relation}(") for other in given)
+        recall = right / sum(one.startswith(f"{relation}(") for one in gold)
+        scores.append(2 * precision * recall / (precision + recall))
+    examples = [Example(str(n), "x", label) for n, label in enumerate(gold)]
+    answers = [Prediction(str(n), label, 1.0) for n, label in enumerate(given)]
+    measures = {m.name: m for m in measure_relations(examples, answers, tuple(labels), "Other")}
+    assert measures["official_f1"].value() == pytest.approx(np.mean(scores))
+    everyone = np.arange(len(gold))[None, :]
+    for measure in measures.values():
+        assert measure.resampled(everyone)[0] == pytest.approx(measure.value(), nan_ok=True)
+    each = [
+        2 * sum(a == b == label for a, b in zip(gold, given, strict=True)) / (gold.count(label) + given.count(label))
+        for label in labels[:-1]
+    ]
+    assert measures["macro_f1_directed"].value() == pytest.approx(np.mean(each))
+
+
+def test_which_class_is_no_relation_can_be_found_named_or_none(tiny_model_folder: Path) -> None:
+    for given, expected in ((None, "Other"), ("", ""), ("at(e1,e2)", "at(e1,e2)")):
+        task = RelationClassification(labels=("Other", "at(e1,e2)"), no_relation=given)
+        assert build_model(tiny_model_folder, task, [])[1].no_relation == expected
+
+
+def test_a_sentence_without_a_relation_is_not_swallowed(tmp_path: Path) -> None:
+    for text in (
+        '1\t"<e1>a</e1> <e2>b</e2>"\n2\t"<e1>a</e1> <e2>b</e2>"\nOther\n',
+        '1\t"<e1>a</e1> <e2>b</e2>"\nComment: x\n',
+        '1\t"<e1>a</e1> <e2>b</e2>"\n',
+    ):
+        with pytest.raises(DataError, match="The sentence has no relation"):
+            read_file(tmp_path, text, "a.txt", format="semeval")
+        path = tmp_path / "a.txt"
+        found = read(Source(str(path), format="semeval", inputs=("text", "marks"))).examples
+        assert [example.text for example in found] == ["a b"] * text.count("<e1>")
+
+
+def test_an_entity_given_by_its_text_stands_at_its_first_place_and_is_counted(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text('上航\t东航\t"合并\t东航与上航合并，东航停牌\n', encoding="utf-8")
+    source = Source(
+        str(path),
+        label_kind="class",
+        inputs=("text", "marks"),
+        header=("e1", "e2", "label", "text"),
+        quoted=False,
+    )
+    reading = read(source)
+    assert reading.examples[0].marks == (Span(3, 5, "e1"), Span(0, 2, "e2"))
+    assert {f.code: f.count for f in reading.findings}["repeated_entities"] == 1
+    path.write_text("上航\t南航\t合并\t东航与上航合并\n", encoding="utf-8")
+    with pytest.raises(DataError, match="entity e2 is '南航', which is no place"):
+        read(source)
+
+
+def test_a_token_over_a_border_is_parted_or_counted(tiny_model_folder: Path) -> None:
+    _, task, encoder = build_model(tiny_model_folder, RelationClassification(labels=("at",)), [])
+    # "people" is one token, of which no part is in the vocabulary; "the" and "n" are.
+    example = Example("x", "people in Rome", "at", marks=(Span(0, 3, "e1"), Span(10, 14, "e2")))
+    assert task.encode(example, encoder).changed == ("widened_entity",)
+    whole = Example("x", "people in Rome", "at", marks=(Span(0, 6, "e1"), Span(10, 14, "e2")))
+    assert task.encode(whole, encoder).changed == ()
+
+
+def test_nested_entities_have_signs_around_both(tiny_model_folder: Path) -> None:
+    _, task, encoder = build_model(tiny_model_folder, RelationClassification(labels=("at",)), [])
+    example = Example("x", "new york bank", "at", marks=(Span(0, 8, "e1"), Span(0, 13, "e2")))
+    piece = task.encode(example, encoder).pieces[0]
+    words = encoder.tokenizer.convert_ids_to_tokens(piece.input_ids.tolist())
+    begin1, end1, begin2, end2 = piece.unit_positions
+    assert [word for word in words[begin1 : end1 + 1] if word not in "$#"] == ["new", "york"]
+    assert [word for word in words[begin2 : end2 + 1] if word not in "$#"] == ["new", "york", "bank"]
 
 
 def test_an_unknown_class_for_no_relation_names_the_nearest(tiny_model_folder: Path) -> None:

@@ -39,6 +39,7 @@ class TokenCount:
 
 CHANGES: Mapping[str, str] = {
     "cut_context": "{count} texts of {split} are longer than a window: what is farthest from the entities is not read.",
+    "widened_entity": "{count} texts of {split} have an entity that ends within a token: the whole token is marked.",
     "cut_pair": "{count} pairs of {split} are longer than a window: the end of the longer text is not read.",
     "cut_question": "{count} questions of {split} take more than half of a window: their ends are not read.",
     "widened_answer": "{count} questions of {split} have an answer that begins or ends inside a token: the whole token is learnt.",

@@ -61,8 +61,10 @@ def unmarked(text: str, where: str) -> tuple[str, tuple[Span, ...]]:
     return plain, tuple(Span(places[f"{role} start"], places[f"{role} end"], role) for role in ROLES)
 
 
-def with_marks(example: Example, row: Mapping[str, Any], where: str) -> Example:
+def with_marks(example: Example, row: Mapping[str, Any], where: str, tally: Tally) -> Example:
     """The example with its two entities: from the row's columns e1 and e2, or from marks in its text.
+
+    An entity that is given by its own text stands at the first place where that occurs; where it occurs again is counted.
 
     Raises:
         DataError: they are in neither, or do not lie in the text.
@@ -71,6 +73,10 @@ def with_marks(example: Example, row: Mapping[str, Any], where: str) -> Example:
         text, marks = unmarked(example.text, where)
         return replace(example, text=text, marks=marks)
     marks = tuple(_mark(row[role], role, example.text, where) for role in ROLES)
+    for role in ROLES:
+        if isinstance(row[role], str) and example.text.count(row[role]) > 1:
+            message = "{count} entities are given by a text that occurs several times; its first place was taken."
+            tally.add("repeated_entities", "warning", message, f"{where}: {row[role]}")
     return replace(example, marks=marks)
 
 
@@ -81,7 +87,7 @@ def _mark(value: Any, role: str, text: str, where: str) -> Span:
         end = next((value[name] for name in _ENDS if name in value), None)
     elif isinstance(value, list) and len(value) == 2:
         start, end = value
-    elif isinstance(value, str) and text.count(value) == 1:
+    elif isinstance(value, str) and value and value in text:
         start = text.index(value)
         end = start + len(value)
     is_whole = all(isinstance(border, int) and not isinstance(border, bool) for border in (start, end))
@@ -89,7 +95,7 @@ def _mark(value: Any, role: str, text: str, where: str) -> Span:
         raise DataError(
             f"The entity {role} is {str(value)[:60]!r}, which is no place in the text.",
             where=where,
-            to_do='Give {"start": 0, "end": 5} in characters, the end not included, or a text that occurs once.',
+            to_do='Give {"start": 0, "end": 5} in characters, the end not included, or the text of the entity.',
         )
     return Span(start, end, role)  # type: ignore[arg-type]
 
@@ -105,24 +111,35 @@ def semeval_examples(source: Source, tally: Tally) -> Iterator[Example]:
         raise DataError(
             "The file has a relation per sentence.", where=str(place), to_do="Use task relation_classification."
         )
-    waiting: tuple[str, str, int] | None = None
+    waiting: Example | None = None
     for number, raw in enumerate(read_lines(place, source.encoding), 1):
         line = raw.strip()
         numbered = _NUMBERED.match(line)
         if numbered:
-            waiting = (numbered.group(1), numbered.group(2).strip().removeprefix('"').removesuffix('"'), number)
-        elif waiting and line:
-            name, sentence, first = waiting
-            where = f"{source.path}:{first}"
-            if source.label_kind and is_missing(line):
-                raise DataError("The sentence has no relation.", where=where, to_do="Give one on the next line.")
-            text, marks = unmarked(sentence, where)
-            yield Example(name, text, line if source.label_kind else None, origin=where, marks=marks)
+            if waiting:
+                yield _unrelated(waiting, source)
+            where = f"{source.path}:{number}"
+            text, marks = unmarked(numbered.group(2).strip().removeprefix('"').removesuffix('"'), where)
+            waiting = Example(numbered.group(1), text, origin=where, marks=marks)
+        elif not line or line.lower().startswith("comment"):
+            continue
+        elif waiting and not is_missing(line):
+            yield replace(waiting, label=line) if source.label_kind else waiting
             waiting = None
-        elif line and not line.lower().startswith("comment"):
+        else:
             raise DataError(
                 f"The line is neither a numbered sentence nor a comment: {line[:50]!r}.",
                 where=f"{source.path}:{number}",
                 to_do="Give the number, a tab and the sentence in quotes, then its relation on a line of its own.",
             )
+    if waiting:
+        yield _unrelated(waiting, source)
     tally.add("marks", "note", "The entities are marked by <e1> and <e2> in the text.")
+
+
+def _unrelated(example: Example, source: Source) -> Example:
+    if source.label_kind:
+        raise DataError(
+            "The sentence has no relation.", where=example.origin, to_do="Give one on the line after the sentence."
+        )
+    return example

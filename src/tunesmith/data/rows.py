@@ -51,7 +51,7 @@ def examples_of_rows(source: Source, place: Place, rows: Iterator[Row], tally: T
                 "left_out", "note", "{count} rows were left out for their label (data.leave_out).", f"line {number}"
             )
             continue
-        example = _example(source, columns, row, number, place)
+        example = _example(source, columns, row, number, place, tally)
         if source.label_kind == "answers":
             answered = _answered(source, columns, row, example, tally)
             if answered is None:
@@ -99,7 +99,9 @@ def wanted_columns(source: Source, there: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(name for name in names if name))
 
 
-def _example(source: Source, columns: Columns, row: Mapping[str, Any], number: int, place: Place) -> Example:
+def _example(
+    source: Source, columns: Columns, row: Mapping[str, Any], number: int, place: Place, tally: Tally
+) -> Example:
     where = f"{source.path}:{number}"
     own, shared = (row.get(column) if column else None for column in (columns.id, source.group))
     name = f"{place.file.name}-{number}" if is_missing(own) else str(own)
@@ -123,7 +125,7 @@ def _example(source: Source, columns: Columns, row: Mapping[str, Any], number: i
         label = read_label(row[columns.label], source.label_kind, text, source.label_separator, where)
     second = _plain(row.get(columns.second)) if columns.second else ""
     example = Example(name, text, label, None, group, where, attributes, second)
-    return with_marks(example, row, where) if "marks" in source.inputs and text.strip() else example
+    return with_marks(example, row, where, tally) if "marks" in source.inputs and text.strip() else example
 
 
 def _answered(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal, Self
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from tunesmith.data.marks import ROLES
-from tunesmith.data.records import Example, Prediction
+from tunesmith.data.records import Example, Prediction, Span
 from tunesmith.errors import LabelError, ModelError, RecipeError, nearest
 from tunesmith.scoring import Measure
 from tunesmith.scoring.answers import class_of
@@ -20,7 +21,17 @@ from tunesmith.scoring.calibration import fit_temperature
 from tunesmith.scoring.classification import class_table, confusion_of
 from tunesmith.scoring.relations import measure_relations
 from tunesmith.scoring.tables import Confusion, Table
-from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEncoder, collate_pieces, plain_piece
+from tunesmith.tasks.encoding import (
+    Batch,
+    BodyKind,
+    Encoded,
+    Network,
+    TextEncoder,
+    Tokens,
+    collate_pieces,
+    plain_piece,
+    split_across,
+)
 from tunesmith.tasks.gold import class_number, labels_of
 from tunesmith.tasks.heads import BodyShape, pool
 from tunesmith.tasks.losses import class_loss
@@ -75,7 +86,8 @@ class RelationClassification:
 
     Attributes:
         labels: the classes; empty means those of the training split, sorted.
-        no_relation: the class for no relation, left out of the F1s; empty means one of the usual names.
+        no_relation: the class for no relation, left out of the F1s; without a value one of the usual names is looked for
+            (and noted in the report), an empty one leaves no class out.
         entity: what stands for an entity: the state of the sign before it, or the mean of its states.
         label_smoothing: share of the target given to all classes alike, in [0, 1).
         pooling: how token states become one; "auto" takes what the backbone was trained with.
@@ -84,7 +96,7 @@ class RelationClassification:
     """
 
     labels: tuple[str, ...] = ()
-    no_relation: str = ""
+    no_relation: str | None = None
     entity: Literal["start", "mean"] = "start"
     label_smoothing: float = 0.0
     pooling: Literal["auto", "mean", "cls", "max", "last"] = "auto"
@@ -138,7 +150,8 @@ class RelationClassification:
                 where="task.no_relation",
                 to_do=f"Labels: {', '.join(labels[:8])}.",
             )
-        found = self.no_relation or next((name for name in _NONE if name in labels), "")
+        usual = next((name for name in _NONE if name in labels), "")
+        found = usual if self.no_relation is None else self.no_relation
         return replace(self, labels=labels, no_relation=found)
 
     def arranged(self, examples: Sequence[Example], seed: int) -> Sequence[Example]:
@@ -151,8 +164,8 @@ class RelationClassification:
 
     def encode(self, example: Example, encoder: TextEncoder) -> Encoded:
         """Turn a text into one piece with signs around its entities, with its relation as target if it has one."""
-        tokens = encoder.tokens(example.text)
-        borders = [token_borders(tokens.offsets, example, role) for role in ROLES]
+        tokens = self._tokens(example, encoder)
+        borders = [token_borders(tokens.offsets, mark, example) for mark in marks_of(example)]
         kept = kept_tokens(len(tokens.ids), borders, encoder.room - 4)
         openings: dict[int, list[str]] = {}
         closings: dict[int, list[str]] = {}
@@ -174,8 +187,17 @@ class RelationClassification:
         target = None
         if example.label is not None:
             target = np.array(float(class_number(class_of(example), self.labels, example)))
-        changed = ("cut_context",) if len(kept) < len(tokens.ids) else ()
+        is_wide = any(
+            tokens.offsets[first][0] < mark.start or tokens.offsets[last][1] > mark.end
+            for (first, last), mark in zip(borders, marks_of(example), strict=True)
+        )
+        changed = (*["cut_context"] * (len(kept) < len(tokens.ids)), *["widened_entity"] * is_wide)
         return Encoded((piece,), target, unknown=tokens.unknown, changed=changed)
+
+    def _tokens(self, example: Example, encoder: TextEncoder) -> Tokens:
+        """The text's tokens; one that reaches over an entity's border is parted where the vocabulary allows it."""
+        borders = sorted({0, len(example.text), *(place for mark in marks_of(example) for place in (mark.start, mark.end))})
+        return split_across(encoder.tokens(example.text), example.text, list(pairwise(borders)), encoder.tokenizer)
 
     def collate(self, encoded: Sequence[Encoded], pad_id: int) -> Batch:
         """Join encoded examples into tensors."""
@@ -218,7 +240,7 @@ class RelationClassification:
 
     def measures(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Measure]:
         """The official F1, and the usual ones."""
-        return measure_relations(examples, predictions, self.labels, self.no_relation)
+        return measure_relations(examples, predictions, self.labels, self.no_relation or "")
 
     def tables(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> tuple[Table, ...]:
         """Precision, recall and F1 per class."""
@@ -244,44 +266,56 @@ class RelationClassification:
         return replace(self, temperature=fit_temperature(rows, np.stack([t for t, _ in pairs]).astype(np.int64)))
 
 
-def token_borders(offsets: Sequence[tuple[int, int]], example: Example, role: str) -> tuple[int, int]:
+def marks_of(example: Example) -> tuple[Span, Span]:
+    """The places of the two entities.
+
+    Raises:
+        LabelError: one of them is not marked.
+    """
+    found = {mark.label: mark for mark in example.marks}
+    for role in ROLES:
+        if role not in found:
+            raise LabelError(
+                f"The entity {role} is not marked in the text.",
+                where=example.origin or example.id,
+                to_do="Mark it: <e1>the first</e1> and <e2>the second</e2> entity.",
+            )
+    return found["e1"], found["e2"]
+
+
+def token_borders(offsets: Sequence[tuple[int, int]], mark: Span, example: Example) -> tuple[int, int]:
     """The first and last token of an entity.
 
     Raises:
-        LabelError: it is not marked, or no token carries it.
+        LabelError: no token carries it.
     """
-    mark = next((mark for mark in example.marks if mark.label == role), None)
     inside = [
-        place
-        for place, (start, end) in enumerate(offsets)
-        if mark is not None and start < mark.end and end > mark.start and start < end
+        place for place, (start, end) in enumerate(offsets) if start < mark.end and end > mark.start and start < end
     ]
     if not inside:
-        what = (
-            f"The entity {role} is not marked in the text." if mark is None else f"No token carries the entity {role}."
-        )
         raise LabelError(
-            what,
+            f"No token carries the entity {mark.label}.",
             where=example.origin or example.id,
-            to_do="Mark it: <e1>the first</e1> and <e2>the second</e2> entity.",
+            to_do="Mark words or characters that the model's vocabulary can read.",
         )
     return inside[0], inside[-1]
 
 
 def kept_tokens(count: int, borders: Sequence[tuple[int, int]], room: int) -> list[int]:
-    """The tokens that are read of `count`: all if they fit, else those nearest to the two entities."""
+    """The tokens that are read of `count`: all if they fit, else those nearest to the two entities.
+
+    The stretch from one entity to the other is kept whole if it fits. Of an entity that does not fit, the ends are kept.
+    """
     if count <= room:
         return list(range(count))
-    inside = sorted({token for first, last in borders for token in range(first, last + 1)})
-    if len(inside) > room:  # an entity longer than the window keeps its ends
-        ends = [token for border in borders for token in border]
-        inside = sorted(inside, key=lambda token: min(abs(token - end) for end in ends))[:room]
-        return (
-            sorted({*inside, *ends})[:room] if len({*inside, *ends}) <= room else sorted({*ends, *inside[: room - 4]})
-        )
-    far = {token: min(abs(token - place) for border in borders for place in border) for token in range(count)}
-    others = sorted(set(range(count)) - set(inside), key=lambda token: (far[token], token))
-    return sorted([*inside, *others[: room - len(inside)]])
+    first, last = min(start for start, _ in borders), max(end for _, end in borders)
+    kept = [(first, last)] if last - first < room else borders
+
+    def rank(token: int) -> tuple[bool, int, int]:
+        is_outside = not any(start <= token <= end for start, end in kept)
+        return is_outside, min(abs(token - place) for border in kept for place in border), token
+
+    return sorted(sorted(range(count), key=rank)[:room])
 
 
 def sign_of(role: str, tokenizer: PreTrainedTokenizerBase) -> int:
