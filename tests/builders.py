@@ -107,6 +107,7 @@ TASK_CASES: dict[str, tuple[Task, list[Example]]] = {
     "pairs_bi": (SentencePairs(encoder="bi"), PAIRS),
     "likeness_cross": (SentencePairs(problem="similarity"), LIKENESS),
     "likeness_bi": (SentencePairs(problem="similarity", encoder="bi"), LIKENESS),
+    "ranking_bi": (SentencePairs(problem="ranking", encoder="bi"), LIKENESS),
     "ranking_cross": (SentencePairs(problem="ranking"), LIKENESS),
     "tokens": (TokenClassification(casing=False), SPANS),
     "tokens_casing": (TokenClassification(casing=True), SPANS),

@@ -139,13 +139,13 @@ def given_examples(texts: Sequence[str], seconds: Sequence[str], inputs: Sequenc
     Raises:
         DataError: the task reads more than texts, or a second text is missing, or there is no use for it.
     """
-    if further := [name for name in inputs if name not in ("text", "second")]:
+    if further := [name for name in inputs if name.rstrip("?") not in ("text", "second")]:
         raise DataError(
             f"This task also reads {further[0]}, which the command line cannot give.",
             where="predict --text",
             to_do="Give --file with a file like those that the model learnt from.",
         )
-    wanted = len(texts) if "second" in inputs else 0
+    wanted = len(texts) if "second" in inputs or (seconds and "second?" in inputs) else 0
     if len(seconds) != wanted:
         said = f"{len(texts)} texts need {wanted} second texts" if wanted else "This task reads one text at a time"
         raise DataError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -127,10 +128,13 @@ def window(task: Task, backbone: Backbone) -> int:
 
 
 def count_of(item: Encoded, task: Task) -> TokenCount:
-    """What the checks need to know of an encoded example."""
+    """What the checks need to know of an encoded example; of several texts that are read apart, the longest counts."""
     trainable = len(item.units) if task.label_kind == "spans" else 1
+    parts: Counter[int] = Counter()
+    for piece in item.pieces:
+        parts[piece.part] += len(piece.input_ids)
     return TokenCount(
-        tokens=item.tokens, unknown=item.unknown, trainable=trainable, lost_spans=item.lost, changed=item.changed
+        tokens=max(parts.values()), unknown=item.unknown, trainable=trainable, lost_spans=item.lost, changed=item.changed
     )
 
 

@@ -28,7 +28,7 @@ def perfect_logits(task: Task, encoded: Encoded) -> torch.Tensor:
         rows = [torch.nn.functional.one_hot(row.long(), size).T for row, size in zip(target, lengths, strict=True)]
         return torch.cat(rows).float() * 40 - 20
     if isinstance(task, SentencePairs) and task.problem != "classification":
-        return target.reshape(1).float()
+        return target.reshape(-1)[:1].float()
     if isinstance(task, RelationClassification | SentencePairs):
         return torch.nn.functional.one_hot(target.long(), len(task.labels)).float() * 40 - 20
     assert isinstance(task, TokenClassification | SequenceClassification)
@@ -114,6 +114,8 @@ def test_padding_changes_neither_loss_nor_logits(case: str, tiny_model_folder: P
         logits = model(alone)
         torch.testing.assert_close(task.infer(model, alone)[0], row, atol=1e-5, rtol=1e-4)
         total += float(task.loss(model.head, logits, alone).detach()) * alone.units
+    if case == "ranking_bi":
+        return  # its loss compares the pairs of a batch with each other
     assert float(task.loss(model.head, model(together), together).detach()) == pytest.approx(
         total / together.units, rel=1e-4
     )

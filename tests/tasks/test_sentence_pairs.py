@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from tests.builders import LIKENESS, PAIRS, build_model
+from tests.builders import LIKENESS, PAIRS, build_learner, build_material, build_model, run_steps
+from tunesmith.cli import given_examples
 from tunesmith.data.records import Example, Prediction
 from tunesmith.data.source import Source
 from tunesmith.data.sources import read
 from tunesmith.errors import DataError, LabelError, RecipeError
+from tunesmith.evaluation.results import prediction_row
 from tunesmith.inference.predictor import Predictor
 from tunesmith.methods import METHODS
+from tunesmith.preparation import count_of
 from tunesmith.scoring.retrieval import measure_rankings
 from tunesmith.tasks import SentencePairs
 from tunesmith.tasks.pair_heads import in_batch_contrast
@@ -67,13 +71,72 @@ def test_a_vector_does_not_depend_on_the_other_texts_of_the_batch(tiny_model_fol
 def test_contrast_equals_a_reference() -> None:
     torch.manual_seed(0)
     first, second = torch.randn(4, 8), torch.randn(4, 8)
-    relevance = torch.tensor([1.0, 0.0, 2.0, 1.0])
+    relevance = torch.tensor([[1.0, 1, 1], [0.0, 1, 2], [2.0, 2, 3], [1.0, 3, 4]])
     expected = []
     for row in (0, 2, 3):
         scores = [torch.dot(first[row], other) / first[row].norm() / other.norm() / 0.1 for other in second]
         expected.append(-torch.log_softmax(torch.stack(scores), 0)[row])
     found = in_batch_contrast(first, second, relevance, 0.1)
     torch.testing.assert_close(found, torch.stack(expected).mean())
+
+
+def test_what_is_no_wrong_answer_is_no_negative() -> None:
+    torch.manual_seed(0)
+    first, second = torch.randn(4, 8), torch.randn(4, 8)
+    # Pairs 1 and 2 are of one query, pairs 1 and 4 have the same second text.
+    targets = torch.tensor([[1.0, 1, 7], [1.0, 1, 8], [1.0, 2, 9], [0.0, 3, 7]])
+    found = in_batch_contrast(first, second, targets, 0.1)
+    scores = torch.nn.functional.normalize(first) @ torch.nn.functional.normalize(second).T / 0.1
+    seen = {0: [0, 2], 1: [1, 2, 3], 2: [0, 1, 2, 3]}
+    expected = [scores[row, places].logsumexp(0) - scores[row, row] for row, places in seen.items()]
+    torch.testing.assert_close(found, torch.stack(expected).mean())
+    alone = in_batch_contrast(first[:1], second[:1], torch.tensor([[0.0, 1, 1]]), 0.1)
+    assert float(alone) == 0  # nothing relevant, nothing to learn
+
+
+def test_relevant_pairs_alone_train_a_ranking_bi_encoder(tiny_model_folder: Path) -> None:
+    positives = [replace(example, label=1.0) for example in PAIRS]
+    model, task, encoder = build_model(tiny_model_folder, SentencePairs(problem="ranking", encoder="bi"), positives)
+    material = build_material(task, encoder, positives)
+    steps = run_steps(build_learner(model), material, steps=30, rate=3e-3, batch_size=8)
+    assert steps[-1].loss < steps[0].loss / 2
+    with pytest.raises(LabelError, match="Every training pair has the number"):
+        build_model(tiny_model_folder, SentencePairs(problem="ranking"), positives)
+    with pytest.raises(LabelError, match="relevances go from -1 to 1"):
+        few = [replace(PAIRS[0], label=-1.0), replace(PAIRS[1], label=1.0)]
+        build_model(tiny_model_folder, SentencePairs(problem="ranking"), few)
+
+
+def test_the_lowest_grade_that_training_has_is_relevant_unless_it_is_zero(tiny_model_folder: Path) -> None:
+    graded = [replace(example, label=float(1 + number % 2)) for number, example in enumerate(PAIRS)]
+    _, task, encoder = build_model(tiny_model_folder, SentencePairs(problem="ranking", encoder="bi"), graded)
+    assert all(task.encode(example, encoder).target[0] > 0 for example in graded)
+
+
+def test_a_file_of_single_texts_is_answered_with_vectors(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("text,remark\n好 film,b\n", encoding="utf-8")
+    bi, cross = SentencePairs(encoder="bi").inputs, SentencePairs().inputs
+    assert [example.second for example in read(Source(str(path), inputs=bi)).examples] == [""]
+    for refused in (Source(str(path), inputs=cross), Source(str(path), inputs=bi, label_kind="class", label="remark")):
+        with pytest.raises(DataError, match="second texts"):
+            read(refused)
+    path.write_text("text,second\na,b\nc,\n", encoding="utf-8")
+    assert [example.second for example in read(Source(str(path), inputs=bi)).examples] == ["b", ""]
+    assert [example.second for example in read(Source(str(path), inputs=cross)).examples] == ["b"]
+    assert [one.second for one in given_examples(["a"], [], bi)] == [""]
+    assert [one.second for one in given_examples(["a"], ["b"], bi)] == ["b"]
+    with pytest.raises(DataError, match="1 texts need 1 second texts"):
+        given_examples(["a"], [], cross)
+    assert prediction_row(Prediction("1", "", math.nan, vector=(0.5, 1.0)))["vector"] == [0.5, 1.0]
+
+
+def test_two_texts_read_apart_are_long_only_if_one_of_them_is(tiny_model_folder: Path) -> None:
+    _, task, encoder = build_model(tiny_model_folder, SentencePairs(encoder="bi"), PAIRS, max_length=24)
+    text = " ".join(["day"] * 20)
+    encoded = task.encode(Example("x", text, "same", second=text), encoder)
+    assert encoded.changed == ()
+    assert count_of(encoded, task).tokens == 22
 
 
 def test_rankings_are_judged_by_query() -> None:

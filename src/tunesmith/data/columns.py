@@ -132,7 +132,7 @@ def find_second(there: Sequence[str], found: Columns, named: str, where: str) ->
     Raises:
         DataError: there is none.
     """
-    free = [name for name in there if name not in (found.text, found.label, found.id)]
+    free = _free(there, found)
     second = named or _first(free, "second")
     if not second:
         raise DataError(
@@ -141,6 +141,15 @@ def find_second(there: Sequence[str], found: Columns, named: str, where: str) ->
             to_do=f"Set data.second to one of: {_list(free)}.",
         )
     return second
+
+
+def has_second(there: Sequence[str], found: Columns) -> bool:
+    """Whether a column that is not taken is named as second texts usually are."""
+    return bool(_first(_free(there, found), "second"))
+
+
+def _free(there: Sequence[str], found: Columns) -> list[str]:
+    return [name for name in there if name not in (found.text, found.label, found.id)]
 
 
 def missing_columns(columns: Columns, row: Iterable[str]) -> list[str]:

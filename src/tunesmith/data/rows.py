@@ -9,7 +9,7 @@ from itertools import chain, islice
 from typing import Any
 
 from tunesmith.data.answers import find_answers
-from tunesmith.data.columns import Columns, find_columns, find_second, missing_columns
+from tunesmith.data.columns import Columns, find_columns, find_second, has_second, missing_columns
 from tunesmith.data.duplicates import text_key
 from tunesmith.data.files import Place
 from tunesmith.data.labels import is_missing, read_label, tagged_words
@@ -57,7 +57,7 @@ def examples_of_rows(source: Source, place: Place, rows: Iterator[Row], tally: T
             if answered is None:
                 continue
             example = answered
-        if not example.text.strip() or (columns.second and not example.second.strip()):
+        if not example.text.strip() or (columns.second and needs_second(source) and not example.second.strip()):
             tally.add("empty_texts", "warning", "{count} rows without text were left out.", f"line {number}")
             continue
         note_blanks(label, source, number, tally)
@@ -86,9 +86,15 @@ def _columns(source: Source, there: Sequence[str], later: Sequence[str] = ()) ->
     further = (source.group, *source.keep)
     named = Columns(source.text, source.label, source.id, second=source.second)
     found = find_columns(there, later, named=named, further=further, kind=source.label_kind, where=source.path)
-    if "second" not in source.inputs:
+    may_lack = not needs_second(source) and not source.second and not has_second(there, found)
+    if not {"second", "second?"} & set(source.inputs) or may_lack:
         return found
     return replace(found, second=find_second(there, found, source.second, source.path))
+
+
+def needs_second(source: Source) -> bool:
+    """Whether every example must have a second text: a "second?" may be missing where no labels are read."""
+    return "second" in source.inputs or bool(source.label_kind)
 
 
 def wanted_columns(source: Source, there: Sequence[str]) -> list[str]:

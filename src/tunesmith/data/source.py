@@ -16,7 +16,8 @@ class Source:
     """One file (or hub data set) and how it is to be read; see `Data` for what each setting means.
 
     `label_kind` is one of `LABEL_KINDS`; the empty one reads texts without labels. `inputs` names what an example
-    consists of, by the fields of `Example`: "text" alone, or for example "text" and "second".
+    consists of, by the fields of `Example`: "text" alone, or for example "text" and "second"; what has a
+    question mark may be missing where no labels are read.
     """
 
     path: str

@@ -41,7 +41,10 @@ class Task(Protocol):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """What an example must have, by the fields of `Example`: "text", and for example "second"."""
+        """What an example must have, by the fields of `Example`: "text", and for example "second".
+
+        One with a question mark may be missing where no labels are read.
+        """
 
     @property
     def body(self) -> BodyKind:

@@ -36,9 +36,10 @@ class BiEncoderHead(nn.Module):
 
 
 def both(vectors: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-    """The vectors of the first and of the second texts, in the order of the examples [E, H] each."""
-    assert batch.part_of is not None, "pairs have two parts"
-    return vectors[batch.part_of == 0], vectors[batch.part_of == 1]
+    """The vectors of the first and of the second texts of the examples that have two, in their order [E, H] each."""
+    paired = batch.example_of.bincount(minlength=batch.size)[batch.example_of] == 2
+    is_second = torch.zeros_like(paired) if batch.part_of is None else batch.part_of == 1
+    return vectors[paired & ~is_second], vectors[paired & is_second]
 
 
 def cosines(first: Tensor, second: Tensor) -> Tensor:
@@ -46,13 +47,18 @@ def cosines(first: Tensor, second: Tensor) -> Tensor:
     return functional.cosine_similarity(first, second, dim=-1)
 
 
-def in_batch_contrast(first: Tensor, second: Tensor, relevance: Tensor, temperature: float) -> Tensor:
-    """The mean InfoNCE loss (van den Oord et al. 2018, eq. 4) of the relevant pairs [E, H], [E, H], [E] -> scalar.
+def in_batch_contrast(first: Tensor, second: Tensor, targets: Tensor, temperature: float) -> Tensor:
+    """The mean InfoNCE loss (van den Oord et al. 2018, eq. 4) of the relevant pairs [E, H], [E, H], [E, 3] -> scalar.
 
     Each first text must tell its own second text from those of all other pairs of the micro-batch, the irrelevant ones
-    included. Accumulating micro-batches adds no negatives.
+    included. What is no wrong answer is left out: another relevant second text of the same query, and the same second
+    text once more. `targets` holds relevance, and numbers that tell the query and the second text from others.
+    Accumulating micro-batches adds no negatives.
     """
+    relevant, query, passage = targets[:, 0] > 0, targets[:, 1], targets[:, 2]
     scores = functional.normalize(first, dim=-1) @ functional.normalize(second, dim=-1).T / temperature
-    losses = functional.cross_entropy(scores, torch.arange(len(scores), device=scores.device), reduction="none")
-    positive = (relevance > 0).to(losses.dtype)
-    return (losses * positive).sum() / positive.sum().clamp(min=1)
+    alike = ((query[:, None] == query) & relevant) | (passage[:, None] == passage)
+    others = alike & ~torch.eye(len(scores), dtype=torch.bool, device=scores.device)
+    places = torch.arange(len(scores), device=scores.device)
+    losses = functional.cross_entropy(scores.masked_fill(others, float("-inf")), places, reduction="none")
+    return (losses * relevant).sum() / relevant.sum().clamp(min=1)

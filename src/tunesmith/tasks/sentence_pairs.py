@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self
@@ -24,7 +25,7 @@ from tunesmith.scoring.tables import Confusion, Table
 from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEncoder, collate_pieces, plain_piece
 from tunesmith.tasks.gold import class_number, labels_of
 from tunesmith.tasks.heads import BodyShape, SequenceHead
-from tunesmith.tasks.losses import class_loss
+from tunesmith.tasks.losses import binary_loss, class_loss
 from tunesmith.tasks.pair_heads import BiEncoderHead, both, cosines, in_batch_contrast
 from tunesmith.tasks.ranges import check_labels, check_numbers
 
@@ -36,7 +37,8 @@ class SentencePairs:
     """Judge two texts together (Devlin et al. 2019, sec. 4.1), or read each apart and compare their vectors.
 
     Needs: two texts per example. "cross" reads both in one piece, which is more exact; "bi" gives each text a vector,
-    which can be kept and searched, and answers a single text with its vector. What is longer than a window is cut at the
+    which can be kept and searched, and answers a single text with its vector. Passages of one query share `data.group`
+    or the first text; hold out whole queries by data.group. What is longer than a window is cut at the
     end of the longer text, and counted.
 
     Attributes:
@@ -94,8 +96,8 @@ class SentencePairs:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Two texts."""
-        return ("text", "second")
+        """Two texts; a bi-encoder also answers a single one, with its vector."""
+        return ("text", "second") if self.encoder == "cross" else ("text", "second?")
 
     @property
     def body(self) -> BodyKind:
@@ -118,16 +120,26 @@ class SentencePairs:
             numbers = [number_of(example) for example in examples]
             if not numbers:
                 return self
-            low, high = min(numbers), max(numbers)
-            if low == high:
-                raise LabelError(
-                    f"Every training pair has the number {low:g}.", where="data.train", to_do="Give pairs that differ."
-                )
-            return replace(self, low=low, high=high)
+            return replace(self, **self._scale(numbers))
         labels = self.labels or tuple(sorted({label for example in examples for label in labels_of(example)}))
         if not labels:
             raise LabelError("No training pair has a label.", where="data.train", to_do="Check data.label.")
         return replace(self, labels=labels)
+
+    def _scale(self, numbers: Sequence[float]) -> dict[str, float]:
+        """The ends of the scale; that of relevance begins at 0, which is irrelevant."""
+        low, high = min(numbers), max(numbers)
+        if self.problem == "ranking" and (low < 0 or high <= 0):
+            raise LabelError(
+                f"The training pairs' relevances go from {low:g} to {high:g}.",
+                where="data.train",
+                to_do="Give 0 for an irrelevant passage, and more the more relevant one is.",
+            )
+        if low == high and (self.problem, self.encoder) != ("ranking", "bi"):
+            raise LabelError(
+                f"Every training pair has the number {low:g}.", where="data.train", to_do="Give pairs that differ."
+            )
+        return {"low": 0.0 if self.problem == "ranking" else low, "high": high}
 
     def arranged(self, examples: Sequence[Example], seed: int) -> Sequence[Example]:
         """The training examples as they are."""
@@ -161,7 +173,10 @@ class SentencePairs:
             return None
         if self.problem == "classification":
             return np.array(float(class_number(class_of(example), self.labels, example)))
-        return np.array((number_of(example) - self.low) / (self.high - self.low))
+        number = (number_of(example) - self.low) / (self.high - self.low)
+        if (self.problem, self.encoder) == ("ranking", "bi"):
+            return np.array([number, _fingerprint(example.group or example.text), _fingerprint(example.second)])
+        return np.array(number)
 
     def collate(self, encoded: Sequence[Encoded], pad_id: int) -> Batch:
         """Join encoded examples into tensors."""
@@ -170,6 +185,8 @@ class SentencePairs:
         if rows and len(rows) == len(encoded):
             stacked = torch.from_numpy(np.stack(rows))
             targets = stacked.long() if self.problem == "classification" else stacked.float()
+            if (self.problem, self.encoder) == ("ranking", "bi"):
+                return collate_pieces(encoded, pad_id, targets, float((stacked[:, 0] > 0).sum()))
         return collate_pieces(encoded, pad_id, targets, float(len(encoded)))
 
     def build_head(self, shape: BodyShape) -> nn.Module:
@@ -180,7 +197,7 @@ class SentencePairs:
         return SequenceHead(shape.hidden_size, len(self.labels) or 1, pooling, "mean", shape.dropout)
 
     def loss(self, head: nn.Module, logits: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy of classes; squared error of the scaled number; contrast of a ranking bi-encoder."""
+        """Cross-entropy of classes, and of the scaled number; squared error of a cosine; contrast of a ranking."""
         assert batch.targets is not None, "a batch for training has targets"
         if isinstance(head, BiEncoderHead):
             first, second = both(logits, batch)
@@ -191,7 +208,7 @@ class SentencePairs:
             logits = head.classify(first, second)
         if self.problem == "classification":
             return class_loss(logits, batch.targets, None, self.label_smoothing)
-        return (logits[:, 0].float().sigmoid() - batch.targets).pow(2).mean()
+        return binary_loss(logits[:, 0], batch.targets)
 
     def settle(self, network: Network, batches: Iterable[Batch]) -> None:
         """All is learnt by gradients."""
@@ -202,17 +219,14 @@ class SentencePairs:
         head = network.head
         if not isinstance(head, BiEncoderHead):
             return list((found if self.problem == "classification" else found.sigmoid()).float().cpu())
+        first, second = both(found, batch)
+        judged = head.classify(first, second) if self.problem == "classification" else cosines(first, second)[:, None]
+        of_pairs, of_texts = iter(judged.float().cpu()), found.float().cpu().split(1)
         counts = batch.example_of.bincount(minlength=batch.size).tolist()
-        parts = found.split(counts)
-        rows = []
-        for vectors in parts:
-            if len(vectors) == 1:
-                rows.append(vectors[0].float().cpu())
-            elif self.problem == "classification":
-                rows.append(head.classify(vectors[:1], vectors[1:])[0].float().cpu())
-            else:
-                rows.append(cosines(vectors[:1], vectors[1:]).float().cpu())
-        return rows
+        starts = np.cumsum([0, *counts])
+        return [
+            next(of_pairs) if count == 2 else of_texts[start][0] for count, start in zip(counts, starts, strict=False)
+        ]
 
     def decode(
         self,
@@ -265,6 +279,11 @@ class SentencePairs:
             return self
         rows = torch.stack([row for _, row in pairs]).numpy().astype(np.float64)
         return replace(self, temperature=fit_temperature(rows, np.stack([t for t, _ in pairs]).astype(np.int64)))
+
+
+def _fingerprint(text: str) -> float:
+    """A number that tells a text from others; 24 bits, which a float32 holds exactly."""
+    return float(zlib.crc32(text.encode("utf-8", "surrogatepass")) & 0xFFFFFF)
 
 
 def fitted(first: Sequence[int], second: Sequence[int], room: int) -> tuple[Sequence[int], Sequence[int]]:
