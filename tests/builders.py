@@ -46,7 +46,9 @@ SPANS = [
 
 _PASSAGE = "Anna Bell went to Rome, the big city. No one met her in 2012."
 QUESTIONS = [
-    Example("a", _PASSAGE, (Span(0, 9, "answer"), Span(0, 4, "answer"), Span(0, 9, "answer")), second="who went to Rome?"),
+    Example(
+        "a", _PASSAGE, (Span(0, 9, "answer"), Span(0, 4, "answer"), Span(0, 9, "answer")), second="who went to Rome?"
+    ),
     Example("b", _PASSAGE, (Span(18, 22, "answer"),), second="which city was it?"),
     Example("c", _PASSAGE, (), second="who was bad?"),
     Example("d", "张三在北京工作，李四在上海。", (Span(3, 5, "answer"),), second="张三在哪里？"),

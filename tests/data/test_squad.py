@@ -1,4 +1,4 @@
-"""Questions about passages: the forms of file, answers that are not where they should be, and articles kept together."""
+"""Questions about passages: the forms of file, answers that are not where they should be, articles kept together."""
 
 from __future__ import annotations
 
@@ -166,10 +166,22 @@ def test_a_task_without_questions_refuses_the_file(tmp_path: Path) -> None:
 
 def test_rows_with_context_question_and_answers_are_read(tmp_path: Path) -> None:
     rows = [
-        {"id": "a", "title": "x", "context": TEXT, "question": "where?", "answers": {"text": ["Rome"], "answer_start": [19]}},
+        {
+            "id": "a",
+            "title": "x",
+            "context": TEXT,
+            "question": "where?",
+            "answers": {"text": ["Rome"], "answer_start": [19]},
+        },
         {"id": "b", "title": "x", "context": TEXT, "question": "who?", "answers": ["Anna"]},
         {"id": "c", "title": "x", "context": TEXT, "question": "when?", "answers": []},
-        {"id": "d", "title": "x", "context": TEXT, "question": "how?", "answers": {"text": ["Paris"], "answer_start": [0]}},
+        {
+            "id": "d",
+            "title": "x",
+            "context": TEXT,
+            "question": "how?",
+            "answers": {"text": ["Paris"], "answer_start": [0]},
+        },
     ]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     questions, found = read_questions(f"{tmp_path}/a.jsonl")

@@ -60,7 +60,8 @@ def reference_cmrc(gold: str, answer: str) -> float:
 
 
 @pytest.mark.parametrize(
-    ("gold", "answer"), [("光荣和公司", "光荣公司"), ("村雨城", "任天堂游戏谜之村雨城"), ("北京", "上海"), ("天气好天气", "好天气天气")]
+    ("gold", "answer"),
+    [("光荣和公司", "光荣公司"), ("村雨城", "任天堂游戏谜之村雨城"), ("北京", "上海"), ("天气好天气", "好天气天气")],
 )
 def test_cmrc_counts_the_longest_common_run_of_characters(gold: str, answer: str) -> None:
     assert f1([gold], answer, "cmrc") == pytest.approx(reference_cmrc(gold, answer))
@@ -121,7 +122,12 @@ def test_an_unlabelled_question_cannot_be_scored() -> None:
 def test_texts_of_answers_are_read_off_the_passage() -> None:
     examples, predictions = questions()
     assert gold_texts(examples[0]) == ("Rome",)
-    assert [answer_text(example, one) for example, one in zip(examples, predictions, strict=True)] == ["Rome", "", "", "Rome"]
+    assert [answer_text(example, one) for example, one in zip(examples, predictions, strict=True)] == [
+        "Rome",
+        "",
+        "",
+        "Rome",
+    ]
 
 
 def test_chinese_is_told_by_its_characters() -> None:

@@ -182,7 +182,7 @@ def test_probabilities_are_of_texts_and_sum_to_one(tiny_model_folder: Path) -> N
     answer = answer_of(model, task, encoder, example, scores)
     assert answer.label == (Span(8, 12, "answer"),)
     assert sum(answer.scores.values()) == pytest.approx(1)
-    assert list(answer.scores)[0] == "Rome"
+    assert next(iter(answer.scores)) == "Rome"
     assert "" in answer.scores
     assert answer.confidence == answer.scores["Rome"] == answer.span_scores[0]
 
@@ -195,7 +195,7 @@ def test_the_threshold_moves_the_border_between_an_answer_and_none(tiny_model_fo
     nothing = answer_of(model, replace(task, threshold=-1.0), encoder, example, scores)
     assert nothing.label == ()
     assert nothing.confidence == nothing.scores[""]
-    assert list(nothing.scores)[0] == ""
+    assert next(iter(nothing.scores)) == ""
     never = answer_of(model, replace(task, no_answer=False), encoder, example, torch.tensor([[9.0, 9.0], [1.0, 1.5]]))
     assert never.label == (Span(0, 4, "answer"),)
 

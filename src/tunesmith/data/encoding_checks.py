@@ -39,8 +39,8 @@ class TokenCount:
 
 CHANGES: Mapping[str, str] = {
     "cut_question": "{count} questions of {split} take more than half of a window: their ends are not read.",
-    "widened_answer": "{count} questions of {split} have an answer that begins or ends inside a token: the whole token is learnt.",
-    "long_answer": "{count} questions of {split} have only answers of more than task.max_answer tokens, which are not given whole.",
+    "widened_answer": "{count} questions of {split} have an answer that ends within a token: that is learnt whole.",
+    "long_answer": "{count} questions of {split} have only answers longer than task.max_answer, never given whole.",
 }
 """What a task may have to change in an example, by code."""
 

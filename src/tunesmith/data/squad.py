@@ -43,7 +43,9 @@ def squad_examples(source: Source, tally: Tally) -> Iterator[Example]:
             to_do="Use task question_answering, or give another file.",
         )
     seen: set[int] = set()
-    for number, (title, passage, asked) in enumerate(_questions(read_document(place, source.encoding, tally), place), 1):
+    for number, (title, passage, asked) in enumerate(
+        _questions(read_document(place, source.encoding, tally), place), 1
+    ):
         where = f"{place}:{number}"
         text, question = _text(passage, _CONTEXT, where), _text(asked, _QUESTION, where)
         if not text.strip() or not question.strip():

@@ -10,7 +10,6 @@ from typing import Literal, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
@@ -57,7 +56,7 @@ from tunesmith.tasks.ranges import check_numbers
 
 @dataclass(frozen=True)
 class QuestionAnswering:
-    """Answer a question with a piece of a passage, or say that the passage has no answer (Devlin et al. 2019, sec. 4.2).
+    """Answer a question with a piece of a passage, or say that it has no answer (Devlin et al. 2019, sec. 4.2).
 
     Needs: a passage, a question about it, and the answers' places in the passage. Each window holds the whole question
     and a part of the passage; a linear layer scores every token as the answer's start and end, and the first token of
@@ -84,9 +83,7 @@ class QuestionAnswering:
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        check_numbers(
-            label_smoothing=0.0, max_length=self.max_length, stride=self.stride, temperature=self.temperature
-        )
+        check_numbers(label_smoothing=0.0, max_length=self.max_length, stride=self.stride, temperature=self.temperature)
         for name, value in (("max_answer", self.max_answer), ("n_best", self.n_best)):
             if value < 1:
                 raise RecipeError(f"{name} must be at least 1.", where=f"task.{name}")
@@ -213,7 +210,7 @@ class QuestionAnswering:
         return TokenHead(shape.hidden_size, ("start", "end"), shape.dropout, crf=False)
 
     def loss(self, head: nn.Module, logits: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy over a window's tokens, the mean of start and end, of an example's windows, and of the examples.
+        """Cross-entropy over a window's tokens: the mean of start and end, of an example's windows, of the examples.
 
         An example counts once, however many windows its passage takes.
         """
