@@ -151,9 +151,9 @@ def test_the_words_of_an_answer_are_told() -> None:
 def test_a_sure_wrong_answer_is_worse_than_an_unsure_one() -> None:
     example, sure = rome_or_bell((Span(13, 17, "answer"),), {"Rome": 0.9, "Anna": 0.1})
     _, unsure = rome_or_bell((Span(13, 17, "answer"),), {"Rome": 0.4, "Anna": 0.3, "Anna went": 0.2, "": 0.1})
-    assert badness(example.label, sure, TEXT) == pytest.approx(0.9)  # type: ignore[arg-type]
-    assert badness(example.label, unsure, TEXT) == pytest.approx(0.5)  # type: ignore[arg-type]
-    assert badness((), unsure, TEXT) == pytest.approx(0.9)
+    assert badness(example.label, sure, TEXT) == pytest.approx(0.8)  # type: ignore[arg-type]
+    assert badness(example.label, unsure, TEXT) == pytest.approx(-0.1)  # type: ignore[arg-type]
+    assert badness((), unsure, TEXT) == pytest.approx(0.3)
 
 
 def test_a_mistake_keeps_the_question_and_a_long_passage_loses_its_middle() -> None:

@@ -129,9 +129,7 @@ def window(task: Task, backbone: Backbone) -> int:
 def count_of(item: Encoded, task: Task) -> TokenCount:
     """What the checks need to know of an encoded example."""
     trainable = len(item.units) if task.label_kind == "spans" else 1
-    return TokenCount(
-        tokens=item.tokens, unknown=item.unknown, trainable=trainable, lost_spans=item.lost, changed=item.changed
-    )
+    return TokenCount(item.tokens, item.unknown, trainable, item.lost, item.changed, item.repeated)
 
 
 def stop_at_errors(findings: Sequence[Finding]) -> None:

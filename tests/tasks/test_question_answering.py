@@ -276,3 +276,12 @@ def test_the_loss_is_the_mean_over_windows_and_then_over_questions(tiny_model_fo
     assert len(encoded[0].pieces) > 1
     assert batch.units == 2
     torch.testing.assert_close(task.loss(model.head, logits, batch), torch.stack(expected).mean())
+
+
+def test_tokens_that_windows_share_are_counted_as_repeated(tiny_model_folder: Path) -> None:
+    _, task, encoder = built(tiny_model_folder, QuestionAnswering(stride=8), [])
+    encoded = task.encode(question(CHINESE, 0, 2), encoder)
+    pair = len(encoder.before) + len(encoder.between) + len(encoder.after)
+    once = pair + len(encoder.tokens("what is it?").ids) + len(encoder.tokens(CHINESE).ids)
+    assert len(encoded.pieces) > 1
+    assert encoded.tokens - encoded.repeated == once

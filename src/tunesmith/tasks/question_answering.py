@@ -188,6 +188,7 @@ class QuestionAnswering:
             (ANSWER,) if is_lost else (),
             tuple(golds),
             tuple(changed),
+            sum(len(piece.input_ids) for piece in pieces) - first - len(passage.ids) - len(encoder.after),
         )
 
     def _changes(self, golds: Sequence[Range], places: Sequence[Range | None], cores: Sequence[Range]) -> list[str]:
