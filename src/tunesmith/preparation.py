@@ -133,9 +133,7 @@ def count_of(item: Encoded, task: Task) -> TokenCount:
     parts: Counter[int] = Counter()
     for piece in item.pieces:
         parts[piece.part] += len(piece.input_ids)
-    return TokenCount(
-        tokens=max(parts.values()), unknown=item.unknown, trainable=trainable, lost_spans=item.lost, changed=item.changed
-    )
+    return TokenCount(max(parts.values()), item.unknown, trainable, item.lost, item.changed, item.repeated)
 
 
 def stop_at_errors(findings: Sequence[Finding]) -> None:

@@ -1,4 +1,4 @@
-"""Questions about passages: the forms of file, answers that are not where they should be, and articles kept together."""
+"""Questions about passages: the forms of file, answers that are not where they should be, articles kept together."""
 
 from __future__ import annotations
 

@@ -182,7 +182,7 @@ def test_probabilities_are_of_texts_and_sum_to_one(tiny_model_folder: Path) -> N
     answer = answer_of(model, task, encoder, example, scores)
     assert answer.label == (Span(8, 12, "answer"),)
     assert sum(answer.scores.values()) == pytest.approx(1)
-    assert list(answer.scores)[0] == "Rome"
+    assert next(iter(answer.scores)) == "Rome"
     assert "" in answer.scores
     assert answer.confidence == answer.scores["Rome"] == answer.span_scores[0]
 
@@ -195,7 +195,7 @@ def test_the_threshold_moves_the_border_between_an_answer_and_none(tiny_model_fo
     nothing = answer_of(model, replace(task, threshold=-1.0), encoder, example, scores)
     assert nothing.label == ()
     assert nothing.confidence == nothing.scores[""]
-    assert list(nothing.scores)[0] == ""
+    assert next(iter(nothing.scores)) == ""
     never = answer_of(model, replace(task, no_answer=False), encoder, example, torch.tensor([[9.0, 9.0], [1.0, 1.5]]))
     assert never.label == (Span(0, 4, "answer"),)
 
@@ -276,3 +276,12 @@ def test_the_loss_is_the_mean_over_windows_and_then_over_questions(tiny_model_fo
     assert len(encoded[0].pieces) > 1
     assert batch.units == 2
     torch.testing.assert_close(task.loss(model.head, logits, batch), torch.stack(expected).mean())
+
+
+def test_tokens_that_windows_share_are_counted_as_repeated(tiny_model_folder: Path) -> None:
+    _, task, encoder = built(tiny_model_folder, QuestionAnswering(stride=8), [])
+    encoded = task.encode(question(CHINESE, 0, 2), encoder)
+    pair = len(encoder.before) + len(encoder.between) + len(encoder.after)
+    once = pair + len(encoder.tokens("what is it?").ids) + len(encoder.tokens(CHINESE).ids)
+    assert len(encoded.pieces) > 1
+    assert encoded.tokens - encoded.repeated == once

@@ -26,8 +26,9 @@ FRAGMENTED = 1.3
 class TokenCount:
     """What encoding one example gave.
 
-    `tokens` over all windows, `unknown` of them; `trainable` units with a label; `lost_spans`: the labels of gold spans
-    that no run of tokens expresses; `changed`: codes of what else is not read as it stands.
+    `tokens` over all windows, `unknown` of them, `repeated` in several of them; `trainable` units with a label;
+    `lost_spans`: the labels of gold spans that no run of tokens expresses; `changed`: codes of what else is not read
+    as it stands.
     """
 
     tokens: int
@@ -35,6 +36,7 @@ class TokenCount:
     trainable: int
     lost_spans: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
+    repeated: int = 0
 
 
 CHANGES: Mapping[str, str] = {
@@ -42,8 +44,8 @@ CHANGES: Mapping[str, str] = {
     "widened_entity": "{count} texts of {split} have an entity that ends within a token: the whole token is marked.",
     "cut_pair": "{count} pairs of {split} are longer than a window: the end of the longer text is not read.",
     "cut_question": "{count} questions of {split} take more than half of a window: their ends are not read.",
-    "widened_answer": "{count} questions of {split} have an answer that begins or ends inside a token: the whole token is learnt.",
-    "long_answer": "{count} questions of {split} have only answers of more than task.max_answer tokens, which are not given whole.",
+    "widened_answer": "{count} questions of {split} have an answer that ends within a token: that is learnt whole.",
+    "long_answer": "{count} questions of {split} have only answers longer than task.max_answer, never given whole.",
 }
 """What a task may have to change in an example, by code."""
 
@@ -62,7 +64,7 @@ def check_encoding(
     return [
         *_lengths(examples, counts, max_length, split),
         *_unknown(examples, counts, split),
-        *_fragmented(examples, counts, max_length, split),
+        *_fragmented(examples, counts, split),
         *_lost(examples, counts, split),
         *_untrainable(examples, counts, split),
         *_changed(examples, counts, split),
@@ -72,7 +74,7 @@ def check_encoding(
 def _lengths(
     examples: Sequence[Example], counts: Sequence[TokenCount], max_length: int, split: str
 ) -> Iterator[Finding]:
-    sizes = np.array([count.tokens for count in counts])
+    sizes = np.array([count.tokens - count.repeated for count in counts])
     middle, high = np.quantile(sizes, [0.5, 0.95])
     long = np.flatnonzero(sizes > max_length)
     message = (
@@ -107,14 +109,10 @@ def _unknown(examples: Sequence[Example], counts: Sequence[TokenCount], split: s
         )
 
 
-def _fragmented(
-    examples: Sequence[Example], counts: Sequence[TokenCount], max_length: int, split: str
-) -> Iterator[Finding]:
-    # Windows overlap, so the texts that fit into one tell the tokenizer best.
-    whole = [place for place, count in enumerate(counts) if count.tokens <= max_length] or range(len(counts))
-    tokens = sum(counts[place].tokens for place in whole)
-    characters = sum(len(examples[place].text) + len(examples[place].second) for place in whole)
-    if tokens > FRAGMENTED * characters and characters > 20 * len(whole):
+def _fragmented(examples: Sequence[Example], counts: Sequence[TokenCount], split: str) -> Iterator[Finding]:
+    tokens = sum(count.tokens - count.repeated for count in counts)
+    characters = sum(len(example.text) + len(example.second) for example in examples)
+    if tokens > FRAGMENTED * characters and characters > 20 * len(examples):
         message = (
             f"The texts of {split} have {tokens / characters:.1f} tokens per character: the tokenizer cuts this script "
             "into bytes. A model of this language would be better and faster."

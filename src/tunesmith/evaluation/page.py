@@ -189,7 +189,7 @@ def segments(mistake: Mistake) -> list[Segment]:
         one, other = covering(gold, start), covering(answer, start)
         types = one.label if one else "", other.label if other else ""
         is_right = one is not None and one == other
-        note = ending(one, other, end)
+        note = "" if mistake.second else ending(one, other, end)
         found.append(Segment(mistake.text[start:end], *types, is_right=is_right, note=note))
     return [abridged(part) for part in found] if mistake.second else found
 

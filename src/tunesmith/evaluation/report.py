@@ -169,15 +169,15 @@ def badness(gold: Label, prediction: Prediction, text: str = "") -> float:
     """How wrong an answer is, so that a sure mistake stands before an unsure one.
 
     Numbers: the distance. A class: the probability withheld from the right one. Several classes: the probability on the
-    wrong side, summed. Spans: the missed ones, plus the probability of each wrong one. Answers out of `text`: the
-    probability withheld from the right ones.
+    wrong side, summed. Spans: the missed ones, plus the probability of each wrong one. Answers out of `text`: how
+    much likelier than the right ones the answer was held to be.
     """
     answer = prediction.label
     if isinstance(gold, int | float) and isinstance(answer, int | float):
         return abs(float(gold) - float(answer))
     if answer_of(prediction) is not None and isinstance(gold, tuple):
         texts = {text[item.start : item.end] for item in gold if isinstance(item, Span)} or {""}
-        return 1 - sum(prediction.scores.get(one, 0.0) for one in texts)
+        return prediction.confidence - sum(prediction.scores.get(one, 0.0) for one in texts)
     if prediction.scores:
         right = {gold} if isinstance(gold, str) else set(gold)  # type: ignore[arg-type]
         gaps = [1 - p if label in right else p for label, p in prediction.scores.items()]

@@ -66,8 +66,8 @@ def _best_spans(window: Tensor, most: int, longest: int) -> list[tuple[int, int,
 def best_threshold(gaps: NDArray[np.float64], answered: NDArray[np.float64], declined: NDArray[np.float64]) -> float:
     """The number below which the gap between "no answer" and the best answer must lie for the answer to be given.
 
-    `gaps` [N], and what each question is worth if its best answer is given (`answered`) or none is (`declined`); the sum
-    over questions is made largest (the "best F1 threshold" of SQuAD 2.0's script). Ties go to the number nearest 0.
+    `gaps` [N], and what each question is worth if its best answer is given (`answered`) or none is (`declined`); the
+    sum over questions is made largest (the "best F1 threshold" of SQuAD 2.0's script). Ties go to the number nearest 0.
     """
     order = np.argsort(gaps, kind="stable")
     ordered = gaps[order]

@@ -51,7 +51,7 @@ class Encoded:
     a label. `units` are the characters [start, end) of each unit that has a token, over all pieces (token tasks).
     `unknown` counts unknown tokens, `lost` holds the labels of gold spans whose borders lie inside a unit or that no
     token carries. `golds` are the characters of the right answers (question answering), `changed` says what else is not
-    read as it stands, by codes that the checks know.
+    read as it stands, by codes that the checks know, and `repeated` counts tokens that an earlier piece has already.
     """
 
     pieces: tuple[Piece, ...]
@@ -61,6 +61,7 @@ class Encoded:
     lost: tuple[str, ...] = ()
     golds: tuple[tuple[int, int], ...] = ()
     changed: tuple[str, ...] = ()
+    repeated: int = 0
 
     @property
     def tokens(self) -> int:

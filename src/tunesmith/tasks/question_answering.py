@@ -56,7 +56,7 @@ from tunesmith.tasks.ranges import check_numbers
 
 @dataclass(frozen=True)
 class QuestionAnswering:
-    """Answer a question with a piece of a passage, or say that the passage has no answer (Devlin et al. 2019, sec. 4.2).
+    """Answer a question with a piece of a passage, or say that it has no answer (Devlin et al. 2019, sec. 4.2).
 
     Needs: a passage, a question about it, and the answers' places in the passage. Each window holds the whole question
     and a part of the passage; a linear layer scores every token as the answer's start and end, and the first token of
@@ -188,6 +188,7 @@ class QuestionAnswering:
             (ANSWER,) if is_lost else (),
             tuple(golds),
             tuple(changed),
+            sum(len(piece.input_ids) for piece in pieces) - first - len(passage.ids) - len(encoder.after),
         )
 
     def _changes(self, golds: Sequence[Range], places: Sequence[Range | None], cores: Sequence[Range]) -> list[str]:
@@ -210,7 +211,7 @@ class QuestionAnswering:
         return TokenHead(shape.hidden_size, ("start", "end"), shape.dropout, crf=False)
 
     def loss(self, head: nn.Module, logits: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy over a window's tokens, the mean of start and end, of an example's windows, and of the examples.
+        """Cross-entropy over a window's tokens: the mean of start and end, of an example's windows, of the examples.
 
         An example counts once, however many windows its passage takes.
         """
