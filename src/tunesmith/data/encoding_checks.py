@@ -26,13 +26,15 @@ class TokenCount:
     """What encoding one example gave.
 
     `tokens` over all windows, `unknown` of them; `trainable` units with a label; `lost_spans`: the labels of gold spans
-    that no run of tokens expresses.
+    that no run of tokens expresses; `dropped` and `cut`: tokens before the text, or of the answer, that did not fit.
     """
 
     tokens: int
     unknown: int
     trainable: int
     lost_spans: tuple[str, ...] = ()
+    dropped: int = 0
+    cut: int = 0
 
 
 def check_encoding(
@@ -51,6 +53,7 @@ def check_encoding(
         *_unknown(examples, counts, split),
         *_lost(examples, counts, split),
         *_untrainable(examples, counts, split),
+        *_cut(examples, counts, split),
     ]
 
 
@@ -121,6 +124,18 @@ def _untrainable(examples: Sequence[Example], counts: Sequence[TokenCount], spli
             len(empty),
             _shown(examples, empty),
         )
+
+
+def _cut(examples: Sequence[Example], counts: Sequence[TokenCount], split: str) -> Iterator[Finding]:
+    """What of dialogues and answers did not fit into the window."""
+    for code, sizes, what in (
+        ("dropped_messages", [count.dropped for count in counts], "dialogues of {0} lost their oldest parts"),
+        ("cut_answers", [count.cut for count in counts], "answers of {0} were cut at their end"),
+    ):
+        hit = [place for place, size in enumerate(sizes) if size]
+        if hit:
+            message = f"{len(hit):,} {what.format(split)} to fit into task.max_length: {sum(sizes):,} tokens in all."
+            yield Finding(code, "warning", message, len(hit), _shown(examples, hit))
 
 
 def _shown(examples: Sequence[Example], places: Sequence[int]) -> tuple[str, ...]:

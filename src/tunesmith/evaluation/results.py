@@ -19,6 +19,10 @@ def prediction_row(prediction: Prediction) -> dict[str, object]:
         row["scores"] = {label: plain_number(score) for label, score in prediction.scores.items()}
     if prediction.span_scores:
         row["span_scores"] = [plain_number(score) for score in prediction.span_scores]
+    if prediction.label_tokens:
+        row |= {"log_likelihood": plain_number(prediction.log_likelihood), "label_tokens": prediction.label_tokens}
+    if not math.isnan(prediction.rejected_log_likelihood):
+        row["rejected_log_likelihood"] = plain_number(prediction.rejected_log_likelihood)
     return row
 
 

@@ -14,6 +14,7 @@ from tunesmith.scoring.tables import Confusion, Table
 from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEncoder
 from tunesmith.tasks.heads import BodyShape
 from tunesmith.tasks.sequence_classification import SequenceClassification
+from tunesmith.tasks.text_generation import TextGeneration
 from tunesmith.tasks.token_classification import TokenClassification
 
 
@@ -115,7 +116,18 @@ class Task(Protocol):
 
 TASKS: dict[str, type[Task]] = {
     "sequence_classification": SequenceClassification,
+    "text_generation": TextGeneration,
     "token_classification": TokenClassification,
 }
 
-__all__ = ["TASKS", "Batch", "BodyShape", "Encoded", "Network", "SequenceClassification", "Task", "TokenClassification"]
+__all__ = [
+    "TASKS",
+    "Batch",
+    "BodyShape",
+    "Encoded",
+    "Network",
+    "SequenceClassification",
+    "Task",
+    "TextGeneration",
+    "TokenClassification",
+]
