@@ -93,13 +93,18 @@ def _unknown(examples: Sequence[Example], counts: Sequence[TokenCount], split: s
             unknown,
             _shown(examples, hit),
         )
-    characters = sum(len(example.text) for example in examples)
+    characters = sum(len(example.content) + _length_of_answers(example) for example in examples)
     if tokens > FRAGMENTED * characters and characters > 20 * len(examples):
         message = (
             f"The texts of {split} have {tokens / characters:.1f} tokens per character: the tokenizer cuts this script "
             "into bytes. A model of this language would be better and faster."
         )
         yield Finding("fragmented_script", "warning", message, tokens)
+
+
+def _length_of_answers(example: Example) -> int:
+    """The characters of a dialogue's answers, which are read with it."""
+    return len(str(example.label)) + len(example.rejected) if example.turns and example.label is not None else 0
 
 
 def _lost(examples: Sequence[Example], counts: Sequence[TokenCount], split: str) -> Iterator[Finding]:
@@ -129,7 +134,7 @@ def _untrainable(examples: Sequence[Example], counts: Sequence[TokenCount], spli
 def _cut(examples: Sequence[Example], counts: Sequence[TokenCount], split: str) -> Iterator[Finding]:
     """What of dialogues and answers did not fit into the window."""
     for code, sizes, what in (
-        ("dropped_messages", [count.dropped for count in counts], "dialogues of {0} lost their oldest parts"),
+        ("dropped_messages", [count.dropped for count in counts], "dialogues of {0} lost their oldest messages or the start of a long question"),
         ("cut_answers", [count.cut for count in counts], "answers of {0} were cut at their end"),
     ):
         hit = [place for place, size in enumerate(sizes) if size]

@@ -92,8 +92,10 @@ class Chat:
                 raise _broken("changes earlier messages when others follow")
             text = turn.text.strip()
             found = after.find(text, len(before))
-            if found < 0 or not whole.startswith(after[: found + len(text)]):
+            if found < 0:
                 raise _broken("leaves out an answer, or parts of it")
+            if not whole.startswith(after[: found + len(text)]):
+                raise _broken("changes earlier messages when others follow")
             first, last = self._covered(tokens.offsets, tokens.ids, len(before), found + len(text))
             answers.append((first + shift, last + shift))
         return Rendered(ids, answers, tokens.unknown)
