@@ -46,7 +46,6 @@ SPANS = [
 ]
 
 
-
 def dialogue(name: str, *said: str, rejected: str = "") -> Example:
     """A dialogue of user and assistant in turns, the last of which is the answer."""
     turns = [Turn(("user", "assistant")[place % 2], text) for place, text in enumerate(said)]

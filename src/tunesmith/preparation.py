@@ -96,7 +96,9 @@ def example_shown(encoded: Mapping[str, Sequence[Encoded]], encoder: TextEncoder
         text = str(encoder.tokenizer.decode([ids[place] for place in run]))
         shown = text if len(text) <= 600 else f"{text[:300]} ... {text[-300:]}"
         parts.append(f"[{shown}]" if is_learnt else shown)
-    message = f"The first example as the model reads it; the {len(learnt)} tokens in brackets are learnt: {''.join(parts)}"
+    message = (
+        f"The first example as the model reads it; the {len(learnt)} tokens in brackets are learnt: {''.join(parts)}"
+    )
     return [Finding("example_shown", "note", message, 1)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from tunesmith.errors import DataError
 USER, ANSWER = Turn("user", "你好"), Turn("assistant", "Hello!")
 
 
-def read_rows(folder: Path, *rows: object, kind: str = "text", **settings: str) -> Reading:
+def read_rows(folder: Path, *rows: object, kind: str = "text", **settings: Any) -> Reading:
     path = folder / "rows.jsonl"
     path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
     return read(Source(str(path), label_kind=kind, inputs=("turns",), **settings))
@@ -114,7 +115,12 @@ def test_odd_dialogues_are_mended_and_counted(
 def test_what_cannot_be_learnt_from_is_left_out_and_counted(tmp_path: Path) -> None:
     good = messages("user", "assistant")
     reading = read_rows(
-        tmp_path, good, messages("user"), messages("assistant"), {"prompt": "x", "response": ""}, {**good, "label": False}
+        tmp_path,
+        good,
+        messages("user"),
+        messages("assistant"),
+        {"prompt": "x", "response": ""},
+        {**good, "label": False},
     )
     assert len(reading.examples) == 1
     counts = {finding.code: finding.count for finding in reading.findings}

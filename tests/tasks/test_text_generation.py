@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaForCausalLM
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
 from tests.builders import DIALOGUES, build_learner, build_material, build_model, dialogue, run_steps
 from tests.conftest import CHAT_TEMPLATE, build_chat_tokenizer
@@ -20,6 +20,8 @@ from tunesmith.tasks.encoding import Encoded, Generation, TextEncoder
 from tunesmith.tasks.likelihood import as_batch
 from tunesmith.tasks.packing import collate_packed, pieces_of
 
+END = 2
+"""The token of <|im_end|>."""
 LONG = dialogue("long", "first question", "first answer", "second", "reply", "third question", "last answer")
 
 
@@ -40,14 +42,15 @@ def shown(encoded: Encoded, encoder: TextEncoder, number: int = 0) -> tuple[str,
             runs.append([])
         runs[-1].append(place + 1)
     tokenizer = encoder.tokenizer
-    return tokenizer.decode(piece.input_ids), [tokenizer.decode(piece.input_ids[run]) for run in runs]
+    return str(tokenizer.decode(piece.input_ids)), [str(tokenizer.decode(piece.input_ids[run])) for run in runs]
 
 
 def test_the_answers_count_with_their_end_and_nothing_else() -> None:
     encoder = encoder_of()
     text, counted = shown(encoded_by(TextGeneration(), DIALOGUES[4], encoder), encoder)
     assert text == (
-        "<|im_start|>system\nBe kind<|im_end|>\n<|im_start|>user\n你好<|im_end|>\n<|im_start|>assistant\n你好！<|im_end|>\n"
+        "<|im_start|>system\nBe kind<|im_end|>\n<|im_start|>user\n你好<|im_end|>\n"
+        "<|im_start|>assistant\n你好！<|im_end|>\n"
         "<|im_start|>user\n你是谁<|im_end|>\n<|im_start|>assistant\n小模型<|im_end|>"
     )
     assert counted == ["你好！<|im_end|>", "小模型<|im_end|>"]
@@ -58,6 +61,7 @@ def test_the_answers_count_with_their_end_and_nothing_else() -> None:
 def test_targets_are_the_tokens_that_follow() -> None:
     encoder = encoder_of()
     encoded = encoded_by(TextGeneration(), DIALOGUES[1], encoder)
+    assert encoded.target is not None
     assert encoder.tokenizer.decode([int(token) for token in encoded.target]) == "很好<|im_end|>"
 
 
@@ -87,11 +91,17 @@ def test_a_template_that_writes_the_opening_token_gets_no_second_one() -> None:
     assert text.count("<|begin|>") == 1
 
 
+FORGETFUL = CHAT_TEMPLATE.replace("m['content']", "m['content'] if loop.last or m['role'] != 'assistant' else ''")
+
+
 @pytest.mark.parametrize(
     ("template", "said"),
     [
         # Only the last answer keeps its words, as with models that take their thoughts out of earlier answers.
-        (CHAT_TEMPLATE.replace("m['content']", "m['content'] if loop.last or m['role'] != 'assistant' else ''"), "changes"),
+        (
+            CHAT_TEMPLATE.replace("m['content']", "m['content'] if loop.last or m['role'] != 'assistant' else ''"),
+            "changes",
+        ),
         (CHAT_TEMPLATE.replace("m['content']", "m['content'][:3]"), "leaves out an answer"),
         ("{{ messages | length }} messages" + CHAT_TEMPLATE, "changes earlier messages"),
         (CHAT_TEMPLATE.replace("<|im_end|>", ""), "no token of its own"),
@@ -180,8 +190,8 @@ def test_packing_can_be_undone() -> None:
 def test_packing_changes_no_step(preference: bool, tiny_llama_folder: Path) -> None:
     weights = []
     for packing in (False, True):
-        task = TextGeneration(preference=preference, packing=packing, max_length=300, answers=False)
-        model, task, encoder = build_model(tiny_llama_folder, task, DIALOGUES, max_length=300)
+        asked = TextGeneration(preference=preference, packing=packing, max_length=300, answers=False)
+        model, task, encoder = build_model(tiny_llama_folder, asked, DIALOGUES, max_length=300)
         run_steps(build_learner(model), build_material(task, encoder, DIALOGUES), steps=2, rate=1e-2)
         weights.append({name: value.detach() for name, value in model.named_parameters()})
     for name, value in weights[0].items():
@@ -193,17 +203,18 @@ def test_how_a_step_is_cut_does_not_change_it(tiny_llama_folder: Path) -> None:
     for size, accumulate in ((8, 1), (2, 4)):
         model, task, encoder = build_model(tiny_llama_folder, TextGeneration(), DIALOGUES)
         material = build_material(task, encoder, DIALOGUES)
-        steps.append(run_steps(build_learner(model), material, steps=1, rate=1e-3, batch_size=size, accumulate=accumulate)[0])
+        learner = build_learner(model)
+        steps += run_steps(learner, material, steps=1, rate=1e-3, batch_size=size, accumulate=accumulate)
     assert steps[0].loss == pytest.approx(steps[1].loss, rel=1e-5)
     assert steps[0].gradient_norm == pytest.approx(steps[1].gradient_norm, rel=1e-5)
 
 
-def greedy(body: LlamaForCausalLM, ids: Sequence[int], count: int, end: int) -> list[int]:
+def greedy(body: PreTrainedModel, ids: Sequence[int], count: int) -> list[int]:
     """The likeliest tokens, one whole pass for each."""
     written: list[int] = []
     for _ in range(count):
         token = int(body(input_ids=torch.tensor([[*ids, *written]])).logits[0, -1].argmax())
-        if token == end:
+        if token == END:
             break
         written.append(token)
     return written
@@ -215,14 +226,13 @@ def test_questions_of_unequal_length_are_answered_as_each_alone(tiny_llama_folde
     pieces = [task.encode(replace(example, label=None), encoder).pieces[0] for example in DIALOGUES]
     assert len({len(piece.input_ids) for piece in pieces}) > 3
     with torch.inference_mode():
-        together = model.generate(as_batch(pieces), Generation(12, end=task.end))
+        together = model.generate(as_batch(pieces), Generation(12, end=END))
         for piece, written in zip(pieces, together, strict=True):
-            assert written.tolist() == greedy(model.body, piece.input_ids.tolist(), 12, task.end)
+            assert written.tolist() == greedy(model.body, piece.input_ids.tolist(), 12)
 
 
 def test_learnt_answers_are_written_and_likely(tiny_llama_folder: Path) -> None:
-    task = TextGeneration(max_new_tokens=24)
-    model, task, encoder = build_model(tiny_llama_folder, task, DIALOGUES)
+    model, task, encoder = build_model(tiny_llama_folder, TextGeneration(max_new_tokens=24), DIALOGUES)
     run_steps(build_learner(model), build_material(task, encoder, DIALOGUES), steps=220, rate=5e-3, batch_size=8)
     predictor = Predictor(model.eval(), task, encoder)
     answers = predictor.predict(DIALOGUES)
@@ -252,8 +262,8 @@ def test_perplexity_is_that_of_a_plain_forward_pass(tiny_llama_folder: Path) -> 
 
 
 def test_drawn_answers_are_drawn_alike_each_time(tiny_llama_folder: Path) -> None:
-    task = TextGeneration(max_new_tokens=12, sampling_temperature=1.5, top_p=0.9)
-    model, task, encoder = build_model(tiny_llama_folder, task, DIALOGUES)
+    drawing = TextGeneration(max_new_tokens=12, sampling_temperature=1.5, top_p=0.9)
+    model, task, encoder = build_model(tiny_llama_folder, drawing, DIALOGUES)
     predictor = Predictor(model.eval(), task, encoder)
     state = torch.get_rng_state()
     first, again = predictor.predict(DIALOGUES), predictor.predict(DIALOGUES)

@@ -25,8 +25,8 @@ _LISTS = ("messages", "conversations", "conversation", "dialogue")
 _QUESTIONS = ("prompt", "question", "query", "问题")
 _ANSWERS = ("response", "completion", "answer", "output", "回答")
 _KNOWN = (
-    "Known forms: instruction/input/output (Alpaca), conversations (ShareGPT), messages (OpenAI), prompt/response, each "
-    "also with chosen/rejected; or name the columns in data.text and data.label."
+    "Known forms: instruction/input/output (Alpaca), conversations (ShareGPT), messages (OpenAI), prompt/response, "
+    "each also with chosen/rejected; or name the columns in data.text and data.label."
 )
 
 
@@ -91,9 +91,7 @@ def _messages(source: Source, row: Mapping[str, Any], where: str) -> tuple[str, 
     return said, _answered(turns, row, answer, source, where)
 
 
-def _answered(
-    turns: list[Turn], row: Mapping[str, Any], column: str, source: Source, where: str
-) -> list[Turn]:
+def _answered(turns: list[Turn], row: Mapping[str, Any], column: str, source: Source, where: str) -> list[Turn]:
     """The messages with the answer of a column; a preference has its answers elsewhere."""
     if not source.label_kind or "chosen" in row:
         return turns
@@ -178,12 +176,12 @@ def _turns(values: Sequence[object], where: str) -> list[Turn]:
 
 def _text(value: object, where: str) -> str:
     """A message's text; a list of parts must hold texts only."""
-    if isinstance(value, list) and all(isinstance(part, Mapping) and isinstance(part.get("text"), str) for part in value):
+    if isinstance(value, list) and all(
+        isinstance(part, Mapping) and isinstance(part.get("text"), str) for part in value
+    ):
         return "\n".join(part["text"] for part in value)
     if isinstance(value, list | Mapping | bytes):
-        raise DataError(
-            f"{shorten(repr(value), 60)} is no text.", where=where, to_do="Give messages that are texts."
-        )
+        raise DataError(f"{shorten(repr(value), 60)} is no text.", where=where, to_do="Give messages that are texts.")
     return "" if is_missing(value) else str(value)
 
 
@@ -201,19 +199,24 @@ def _settled(turns: Sequence[Turn], line: int, tally: Tally) -> list[Turn]:
     for turn in rest:
         if joined and joined[-1].role == turn.role and turn.role != "tool":
             joined[-1] = Turn(turn.role, f"{joined[-1].text}\n\n{turn.text}")
-            tally.add("joined_messages", "warning", "{count} messages follow one of their own role and were joined.", _at(line))
+            tally.add(
+                "joined_messages",
+                "warning",
+                "{count} messages follow one of their own role and were joined.",
+                _at(line),
+            )
         else:
             joined.append(turn)
     return joined
 
 
-def _parted(
-    turns: list[Turn], line: int, tally: Tally, *, is_labelled: bool
-) -> tuple[list[Turn], str | None]:
+def _parted(turns: list[Turn], line: int, tally: Tally, *, is_labelled: bool) -> tuple[list[Turn], str | None]:
     """The messages before the last answer, and that answer."""
     if not is_labelled:
         if turns and turns[-1].role == "assistant":
-            tally.add("answers_taken_off", "note", "{count} dialogues end with an answer; it is asked for anew.", _at(line))
+            tally.add(
+                "answers_taken_off", "note", "{count} dialogues end with an answer; it is asked for anew.", _at(line)
+            )
             return turns[:-1], None
         return turns, None
     last = max((place for place, turn in enumerate(turns) if turn.role == "assistant"), default=-1)

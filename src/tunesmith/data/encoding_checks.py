@@ -134,7 +134,11 @@ def _untrainable(examples: Sequence[Example], counts: Sequence[TokenCount], spli
 def _cut(examples: Sequence[Example], counts: Sequence[TokenCount], split: str) -> Iterator[Finding]:
     """What of dialogues and answers did not fit into the window."""
     for code, sizes, what in (
-        ("dropped_messages", [count.dropped for count in counts], "dialogues of {0} lost their oldest messages or the start of a long question"),
+        (
+            "dropped_messages",
+            [count.dropped for count in counts],
+            "dialogues of {0} lost their oldest messages or the start of a long question",
+        ),
         ("cut_answers", [count.cut for count in counts], "answers of {0} were cut at their end"),
     ):
         hit = [place for place, size in enumerate(sizes) if size]

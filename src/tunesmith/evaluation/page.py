@@ -26,7 +26,8 @@ _NAMES = {
     "f1": "F1", "macro_f1": "macro F1", "micro_f1": "micro F1", "weighted_f1": "weighted F1",
     "mcc": "Matthews correlation (MCC)", "roc_auc": "area under the ROC curve", "ece": "calibration error (ECE)",
     "mae": "mean absolute error", "rmse": "root mean squared error", "r2": "R²", "pearson": "Pearson correlation",
-    "spearman": "Spearman correlation",
+    "spearman": "Spearman correlation", "exact_match": "exact match", "rouge_l": "ROUGE-L",
+    "preference_accuracy": "preference accuracy", "margin": "margin of log-likelihoods",
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from tunesmith.scoring import Measure, SummedMeasure, divide, mean_measure
 
 
 def measure_perplexity(predictions: Sequence[Prediction]) -> SummedMeasure:
-    """exp of the mean negative log-likelihood per token, over all tokens of all given answers."""
+    """Exp of the mean negative log-likelihood per token, over all tokens of all given answers."""
     counts = np.array([prediction.label_tokens for prediction in predictions], dtype=np.float64)
     surprises = np.array([-prediction.log_likelihood for prediction in predictions])
     statistics = np.column_stack([np.where(counts > 0, surprises, 0.0), counts])

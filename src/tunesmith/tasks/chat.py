@@ -121,9 +121,11 @@ def rendered(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], *, plain
         RecipeError: the template refuses the messages, such as those of a system or a tool.
     """
     messages = [{"role": turn.role, "content": turn.text} for turn in turns]
-    own = {"chat_template": PLAIN} if plain else {}
+    own = PLAIN if plain else None
     try:
-        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=opens, **own))
+        return str(
+            tokenizer.apply_chat_template(messages, chat_template=own, tokenize=False, add_generation_prompt=opens)
+        )
     except TemplateError as error:
         roles = ", ".join(turn.role for turn in turns[:6])
         what = f"The model's chat template refuses messages of {roles}: {' '.join(str(error).split())[:120]}"
@@ -152,9 +154,7 @@ def end_token(tokenizer: PreTrainedTokenizerBase, *, plain: bool) -> int:
     raise _broken("ends answers with no token of its own, so that the model would not learn to stop")
 
 
-def fitting(
-    chat: Chat, turns: Sequence[Turn], answers: Sequence[str], to_write: int
-) -> tuple[tuple[Turn, ...], int]:
+def fitting(chat: Chat, turns: Sequence[Turn], answers: Sequence[str], to_write: int) -> tuple[tuple[Turn, ...], int]:
     """As many of the messages as fit the window with each of the answers, and how many tokens were dropped.
 
     The oldest rounds go first. Where even the last round is too long, the start of its message goes too, until the

@@ -22,19 +22,19 @@ def next_tokens(batch: Batch) -> Tensor:
 
 
 def token_log_likelihoods(logits: Tensor, targets: Tensor) -> Tensor:
-    """log p of each target [P, U] under logits [P, U, V]; 0 for `IGNORED` ones."""
+    """Log p of each target [P, U] under logits [P, U, V]; 0 for `IGNORED` ones."""
     counted = targets != IGNORED
     chosen = logits.gather(-1, targets.clamp(min=0)[..., None])[..., 0]
     return torch.where(counted, chosen - logits.logsumexp(-1), 0.0)
 
 
 def log_likelihoods(logits: Tensor, batch: Batch) -> Tensor:
-    """log p of each piece's counted tokens, summed [pieces]."""
+    """Log p of each piece's counted tokens, summed [pieces]."""
     return sums_by_piece(token_log_likelihoods(logits.float(), next_tokens(batch)), batch)
 
 
 def scored(network: Network, pieces: Sequence[Piece]) -> list[float]:
-    """log p of each piece's counted tokens, summed; few pieces at a time, since a vocabulary is large."""
+    """Log p of each piece's counted tokens, summed; few pieces at a time, since a vocabulary is large."""
     found: list[float] = []
     for part in parts_of(pieces, [len(piece.unit_positions) for piece in pieces], AT_ONCE):
         batch = as_batch(part).to(network.device)

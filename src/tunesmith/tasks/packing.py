@@ -44,7 +44,7 @@ def _joined(row: Sequence[tuple[int, Piece]]) -> Piece:
     ids = np.concatenate([piece.input_ids for _, piece in row])
     positions = np.concatenate([piece.unit_positions + start for (_, piece), start in zip(row, starts, strict=False)])
     blocks = np.concatenate([np.full(len(piece.input_ids), number + 1, np.int32) for number, piece in row])
-    return replace(plain_piece(ids, positions), blocks=blocks)
+    return replace(plain_piece(ids, positions.tolist()), blocks=blocks)
 
 
 def pieces_of(batch: Batch) -> list[Piece]:
@@ -55,7 +55,7 @@ def pieces_of(batch: Batch) -> list[Piece]:
     found: dict[int, Piece] = {}
     for row, ids in enumerate(cpu.input_ids):
         positions = cpu.unit_positions[row][cpu.unit_mask[row]]
-        for number in blocks[row].unique().tolist():
+        for number in sorted(set(blocks[row].tolist())):
             if number:
                 places = (blocks[row] == number).nonzero()[:, 0]
                 own = positions[blocks[row][positions] == number] - places[0]

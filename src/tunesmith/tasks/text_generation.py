@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
@@ -155,8 +154,8 @@ class TextGeneration:
 
     def for_choosing(self) -> Self:
         """Without writing answers, which takes longer than all else."""
-        plain = {name: type(self).__dataclass_fields__[name].default for name in _WRITING}
-        return replace(self, **plain, answers=False)
+        usual: Mapping[str, Any] = {name: type(self).__dataclass_fields__[name].default for name in _WRITING}
+        return replace(self, **usual, answers=False)
 
     def encode(self, example: Example, encoder: TextEncoder) -> Encoded:
         """A dialogue with its answer (or its two answers) as pieces; without one, the text that is to be answered."""
@@ -267,7 +266,7 @@ class TextGeneration:
         ]
 
     def _prediction(self, name: str, tokenizer: PreTrainedTokenizerBase, answer: Answer) -> Prediction:
-        text = str(tokenizer.decode(answer.written, skip_special_tokens=True)).strip() if answer.written else ""
+        text = str(tokenizer.decode(list(answer.written), skip_special_tokens=True)).strip() if answer.written else ""
         sure = math.exp(answer.sure / len(answer.written)) if answer.written else math.nan
         (tokens, likely), *others = answer.judged
         worse = others[0][1] if others else math.nan

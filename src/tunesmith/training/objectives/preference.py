@@ -98,6 +98,6 @@ class DPO:
 
 
 def margins(model: Model, batch: Batch) -> Tensor:
-    """log p(better answer) - log p(worse answer) of each example [E]."""
+    """Log p(better answer) - log p(worse answer) of each example [E]."""
     pairs = log_likelihoods(model(batch), batch).view(batch.size, 2)
     return pairs[:, 0] - pairs[:, 1]
