@@ -127,6 +127,12 @@ def test_what_cannot_be_learnt_from_is_left_out_and_counted(tmp_path: Path) -> N
     assert (counts["unanswered"], counts["bad_answers"]) == (3, 1)
 
 
+def test_blanks_around_answers_are_taken_off_and_counted(tmp_path: Path) -> None:
+    reading = read_rows(tmp_path, {"prompt": "q", "response": "\n yes "}, {"prompt": "r", "response": "no"})
+    assert [example.label for example in reading.examples] == ["yes", "no"]
+    assert {finding.code: finding.count for finding in reading.findings}["answer_blanks"] == 1
+
+
 def test_to_be_answered_a_dialogue_needs_no_answer(tmp_path: Path) -> None:
     rows = [messages("user"), messages("user", "assistant"), {"text": "user 0"}, {"instruction": "user 0"}]
     for example in read_rows(tmp_path, *rows, kind="").examples:

@@ -139,6 +139,15 @@ def test_an_answer_that_does_not_fit_is_cut_at_its_end_and_counted() -> None:
     assert (encoded.dropped > 300, encoded.cut) == (True, 301 - len(encoded.pieces[0].unit_positions))
 
 
+def test_an_answer_longer_than_the_window_leaves_half_of_it_to_the_dialogue() -> None:
+    encoder = encoder_of(max_length=256)
+    encoded = encoded_by(TextGeneration(), dialogue("x", "one", "two", "three", "so " * 200), encoder)
+    text, counted = shown(encoded, encoder)
+    assert "one<|im_end|>" in text
+    assert counted[0] == "two<|im_end|>"
+    assert (len(encoded.pieces[0].input_ids), encoded.dropped) == (256, 0)
+
+
 def test_a_question_to_be_answered_leaves_room_for_the_answer() -> None:
     encoder = encoder_of(max_length=128)
     question = Example("x", "why " * 100, turns=(Turn("user", "why " * 100),))

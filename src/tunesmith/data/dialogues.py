@@ -60,13 +60,17 @@ def read_dialogue(source: Source, row: Mapping[str, Any], line: int, tally: Tall
         return None
     if answer is None:
         turns, answer = _parted(turns, line, tally, is_labelled=bool(source.label_kind))
-    is_labelled = answer is not None and bool(answer.strip())
+    answer = answer or ""
     is_asked = any(turn.role != "system" for turn in turns) and turns[-1].role != "assistant"
-    if not is_asked or (source.label_kind and not is_labelled):
+    if not is_asked or (source.label_kind and not answer.strip()):
         message = "{count} dialogues without a question or without an answer were left out."
         tally.add("unanswered", "warning", message, _at(line))
         return None
-    return Dialogue(tuple(turns), answer if source.label_kind else None, rejected if source.label_kind else "")
+    if not source.label_kind:
+        return Dialogue(tuple(turns), None, "")
+    if answer != answer.strip() or rejected != rejected.strip():
+        tally.add("answer_blanks", "note", "{count} answers had blanks around them, which were taken off.", _at(line))
+    return Dialogue(tuple(turns), answer.strip(), rejected.strip())
 
 
 def _messages(source: Source, row: Mapping[str, Any], where: str) -> tuple[str, list[Turn]]:

@@ -157,21 +157,20 @@ def end_token(tokenizer: PreTrainedTokenizerBase, *, plain: bool) -> int:
 def fitting(chat: Chat, turns: Sequence[Turn], answers: Sequence[str], to_write: int) -> tuple[tuple[Turn, ...], int]:
     """As many of the messages as fit the window with each of the answers, and how many tokens were dropped.
 
-    The oldest rounds go first. Where even the last round is too long, the start of its message goes too, until the
-    answer has as much room as it needs or half of the window. Without answers, room is kept for `to_write` tokens.
+    The oldest rounds go first. Where even the last round is too long for the answer, the answer has half of the window
+    (or what it needs), and the start of the last message goes until the rest suffices. Without answers, room is kept
+    for `to_write` tokens.
 
     Raises:
         RecipeError: the template alone fills the window.
     """
     length = chat.encoder.max_length
+    options = list(_shorter(turns))
+    sizes = [len(chat.prompt(kept).ids) for kept in options]
     needed = max([len(chat.encoder.tokens(text).ids) + 2 for text in answers], default=to_write)
-    whole = 0
-    for kept in _shorter(turns):
-        size = len(chat.prompt(kept).ids)
-        whole = whole or size
-        if size <= length - (needed if answers else min(needed, length // 2)):
-            return kept, whole - size
-    room = length - min(needed, length // 2)
+    room = length - needed if answers and sizes[-1] + needed <= length else length - min(needed, length // 2)
+    place = next((number for number, size in enumerate(sizes) if size <= room), len(sizes) - 1)
+    kept, size = options[place], sizes[place]
     for _ in range(4):  # a text without its start may have a token more than was reckoned
         if size <= room:
             break
@@ -183,7 +182,7 @@ def fitting(chat: Chat, turns: Sequence[Turn], answers: Sequence[str], to_write:
             where="task.max_length",
             to_do="Allow more tokens.",
         )
-    return kept, whole - size
+    return kept, sizes[0] - size
 
 
 def _shorter(turns: Sequence[Turn]) -> Iterator[tuple[Turn, ...]]:

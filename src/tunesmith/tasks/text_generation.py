@@ -57,7 +57,7 @@ class TextGeneration:
         learn: learn from all answers of a dialogue, or from its last one.
         preference: each example has a better and a worse answer, the last ones; for objective: dpo.
         max_length: tokens of a dialogue; 0 means the model's own limit.
-        packing: put several dialogues into one row; none sees another, and the result is the same.
+        packing: put several dialogues into one row, as long as max_length or the longest of them; none sees another.
         answers: whether evaluation writes answers, and does not only say how likely the given ones are.
         max_new_tokens: the most tokens of an answer.
         beams: hypotheses that are kept side by side; 1 takes the likeliest token each time.
