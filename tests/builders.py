@@ -86,6 +86,16 @@ def folder_of(case: str, request: pytest.FixtureRequest) -> Path:
     return found
 
 
+WITHOUT_EFFECT = {("bitfit", "tiny_llama_folder"), ("head_only", "tiny_llama_folder")}
+"""Methods that find nothing to learn in a body: it has no bias terms, or its task no layer of its own."""
+
+
+def skip_without_effect(name: str, case: str) -> None:
+    """Skip a method that finds nothing to learn in the model of a case."""
+    if (name, BODIES.get(case, "")) in WITHOUT_EFFECT:
+        pytest.skip("nothing to learn for this method")
+
+
 def build_model(
     folder: Path, task: Task, examples: Sequence[Example], method: Method | None = None, max_length: int = 0
 ) -> tuple[Model, Task, TextEncoder]:

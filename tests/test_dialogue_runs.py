@@ -15,7 +15,8 @@ from tunesmith.data.source import Source
 from tunesmith.data.sources import read
 from tunesmith.experiment import Experiment
 from tunesmith.inference.predictor import Predictor
-from tunesmith.training import fitting
+from tunesmith.training.loop import Step
+from tunesmith.training.run_log import RunLog
 
 
 def row_of(example: Example) -> dict[str, object]:
@@ -107,14 +108,14 @@ def test_preference_tuning_resumes_to_the_same_weights(
     whole = pipeline.run(experiment, tmp_path / "whole", quiet=True)
     values = {name: one.value for name, one in whole.report.splits[-1].metrics.items()}
     assert set(values) == {"perplexity", "preference_accuracy", "margin"}
-    note = fitting.RunLog.step
+    note = RunLog.step
 
-    def stop(log: fitting.RunLog, step: fitting.Step) -> None:
+    def stop(log: RunLog, step: Step) -> None:
         if step.number == 5:
             raise KeyboardInterrupt
         note(log, step)
 
-    monkeypatch.setattr(fitting.RunLog, "step", stop)
+    monkeypatch.setattr(RunLog, "step", stop)
     with pytest.raises(KeyboardInterrupt):
         pipeline.run(experiment, tmp_path / "stopped", quiet=True)
     monkeypatch.undo()

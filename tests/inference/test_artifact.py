@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.builders import TASK_CASES, build_learner, build_material, build_model, run_steps
+from tests.builders import (
+    TASK_CASES,
+    build_learner,
+    build_material,
+    build_model,
+    folder_of,
+    run_steps,
+    skip_without_effect,
+)
 from tunesmith.errors import ArtifactError, ResourceError
 from tunesmith.inference.artifact import Origin, save_artifact
 from tunesmith.inference.parity import prove_reload
@@ -33,8 +41,11 @@ def trained(folder: Path, case: str, method: str) -> tuple[Predictor, TextEncode
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("case", TASK_CASES)
-def test_loaded_logits_equal_the_trained_ones(case: str, method: str, tiny_model_folder: Path, tmp_path: Path) -> None:
-    predictor, encoder = trained(tiny_model_folder, case, method)
+def test_loaded_logits_equal_the_trained_ones(
+    case: str, method: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    skip_without_effect(method, case)
+    predictor, encoder = trained(folder_of(case, request), case, method)
     examples = TASK_CASES[case][1]
     save_artifact(tmp_path / "artifact", predictor.model, predictor.task, encoder, ORIGIN, "")
     loaded = Predictor.load(tmp_path / "artifact", device="cpu")

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from tests.builders import (
-    BODIES,
     TASK_CASES,
     build_learner,
     build_material,
     build_model,
     folder_of,
     run_steps,
+    skip_without_effect,
 )
 from tunesmith.errors import RecipeError, TrainingError
 from tunesmith.inference.artifact import Origin, save_artifact
@@ -29,15 +29,6 @@ EXPECTED = {
     "bitfit": lambda name: name.endswith("bias"),
     "lora": lambda name: "lora_" in name,
 }
-
-
-WITHOUT_EFFECT = {("bitfit", "tiny_llama_folder"), ("head_only", "tiny_llama_folder")}
-"""Methods that find nothing to learn in a body: it has no bias terms, or its task no layer of its own."""
-
-
-def skip_without_effect(name: str, case: str) -> None:
-    if (name, BODIES.get(case, "")) in WITHOUT_EFFECT:
-        pytest.skip("nothing to learn for this method")
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -126,7 +126,7 @@ def rendered(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], *, plain
         return str(
             tokenizer.apply_chat_template(messages, chat_template=own, tokenize=False, add_generation_prompt=opens)
         )
-    except TemplateError as error:
+    except (TemplateError, ValueError) as error:
         roles = ", ".join(turn.role for turn in turns[:6])
         what = f"The model's chat template refuses messages of {roles}: {' '.join(str(error).split())[:120]}"
         raise RecipeError(what, where="task.template", to_do=_PLAINLY) from error
