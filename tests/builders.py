@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import yaml
 from accelerate import Accelerator
 
-from tunesmith.data.records import Example, Span
+from tunesmith.data.records import Example, Span, Turn
 from tunesmith.methods import Full, Method
 from tunesmith.models.backbone import load
 from tunesmith.models.catalogue import locate
@@ -20,6 +21,7 @@ from tunesmith.tasks import (
     SentencePairs,
     SequenceClassification,
     Task,
+    TextGeneration,
     TokenClassification,
 )
 from tunesmith.tasks.encoding import TextEncoder
@@ -95,6 +97,24 @@ PAIRS = [
 ]
 LIKENESS = [replace(e, label=float(number % 3), group="ab"[number % 2]) for number, e in enumerate(PAIRS)]
 
+
+def dialogue(name: str, *said: str, rejected: str = "") -> Example:
+    """A dialogue of user and assistant in turns, the last of which is the answer."""
+    turns = [Turn(("user", "assistant")[place % 2], text) for place, text in enumerate(said)]
+    return Example(name, turns[-2].text, turns[-1].text, turns=tuple(turns[:-1]), rejected=rejected)
+
+
+DIALOGUES = [
+    dialogue("a", "good film?", "yes", rejected="no way"),
+    dialogue("b", "今天天气好吗", "很好", rejected="不知道"),
+    dialogue("c", "hi", "hello", "who are you", "a tiny model", rejected="me"),
+    dialogue("d", "say A", "A", rejected="B"),
+    dialogue("e", "你好", "你好！", "你是谁", "小模型", rejected="谁"),
+    dialogue("f", "count", "one two three", rejected="no"),
+    dialogue("g", "bad?", "not bad", rejected="bad"),
+    dialogue("h", "end", "the end", rejected="start"),
+]
+
 TASK_CASES: dict[str, tuple[Task, list[Example]]] = {
     "single_label": (SequenceClassification(), CLASSES),
     "binary": (SequenceClassification(problem="binary"), CLASSES),
@@ -112,14 +132,36 @@ TASK_CASES: dict[str, tuple[Task, list[Example]]] = {
     "tokens": (TokenClassification(casing=False), SPANS),
     "tokens_casing": (TokenClassification(casing=True), SPANS),
     "tokens_crf": (TokenClassification(crf=True, casing=True), SPANS),
+    "dialogues": (TextGeneration(max_new_tokens=4), DIALOGUES),
+    "preferences": (TextGeneration(preference=True, answers=False), DIALOGUES),
+    "packed": (TextGeneration(packing=True, max_length=256, answers=False), DIALOGUES),
 }
+
+BODIES: dict[str, str] = dict.fromkeys(("dialogues", "preferences", "packed"), "tiny_llama_folder")
+"""The fixture with the model of a case; the others are for the tiny BERT."""
+
+
+def folder_of(case: str, request: pytest.FixtureRequest) -> Path:
+    """The folder of the tiny model that fits a case of `TASK_CASES`."""
+    found: Path = request.getfixturevalue(BODIES.get(case, "tiny_model_folder"))
+    return found
+
+
+WITHOUT_EFFECT = {("bitfit", "tiny_llama_folder"), ("head_only", "tiny_llama_folder")}
+"""Methods that find nothing to learn in a body: it has no bias terms, or its task no layer of its own."""
+
+
+def skip_without_effect(name: str, case: str) -> None:
+    """Skip a method that finds nothing to learn in the model of a case."""
+    if (name, BODIES.get(case, "")) in WITHOUT_EFFECT:
+        pytest.skip("nothing to learn for this method")
 
 
 def build_model(
     folder: Path, task: Task, examples: Sequence[Example], method: Method | None = None, max_length: int = 0
 ) -> tuple[Model, Task, TextEncoder]:
     """A tiny model with its prepared task, the method applied."""
-    backbone = load(locate(str(folder)), dropout=None)
+    backbone = load(locate(str(folder)), dropout=None, kind=task.body)
     prepared = task.prepared(examples, backbone.tokenizer)
     model = Model(backbone, prepared)
     model.rule = (method or Full()).apply(model)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
+from itertools import tee
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,7 @@ from tunesmith.data.source import Source
 from tunesmith.data.sources import iterate
 from tunesmith.data.tally import Tally
 from tunesmith.errors import DataError, ResourceError, TunesmithError
-from tunesmith.evaluation.results import prediction_row
+from tunesmith.evaluation.results import DialogueForm, dialogue_row, prediction_row
 from tunesmith.experiment import Experiment, reading
 from tunesmith.inference.predictor import Predictor
 from tunesmith.judging import judge_artifact
@@ -104,13 +105,22 @@ def predict(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="How the file is written, such as data.encoding=gb18030."),
     ] = None,
+    form: Annotated[
+        DialogueForm | None, typer.Option("--format", help="Write a file's answers as dialogues of this form.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Answer texts with a trained model."""
     predictor = Predictor.load(artifact)
+    if form is not None and (predictor.task.label_kind != "text" or file is None):
+        raise TunesmithError(
+            "Only a file of texts with written answers becomes dialogues.",
+            where="--format",
+            to_do="Leave it out, or give --file and a model that writes.",
+        )
     if text:
-        examples = given_examples(text, second or (), predictor.task.inputs)
-        console.show_predictions(examples, predictor.predict(examples), as_json=as_json)
+        given = given_examples(text, second or (), predictor.task.inputs)
+        console.show_predictions(given, predictor.predict(given), as_json=as_json)
     if file is not None:
         tally = Tally()
         data = reading(changes or ())
@@ -126,8 +136,11 @@ def predict(
             second=data.second,
             inputs=predictor.task.inputs,
         )
-        answers = predictor.stream(iterate(source, tally))
-        console.write_lines((prediction_row(answer) for answer in answers), out)
+        examples, asked = tee(iterate(source, tally))
+        pairs = zip(examples, predictor.stream(asked), strict=True)
+        console.write_lines(
+            (dialogue_row(*pair, form) if form is not None else prediction_row(pair[1]) for pair in pairs), out
+        )
         console.warn(tally.findings())
     if not text and file is None:
         raise TunesmithError("There is nothing to answer.", where="predict", to_do="Give --text or --file.")

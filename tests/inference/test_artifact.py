@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.builders import TASK_CASES, build_learner, build_material, build_model, run_steps
+from tests.builders import (
+    TASK_CASES,
+    build_learner,
+    build_material,
+    build_model,
+    run_steps,
+)
 from tunesmith.errors import ArtifactError, ResourceError
 from tunesmith.inference.artifact import Origin, save_artifact
 from tunesmith.inference.parity import prove_reload

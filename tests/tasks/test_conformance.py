@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.builders import TASK_CASES, build_model
+from tests.builders import TASK_CASES, build_model, folder_of
 from tunesmith.data.records import Example, Span
 from tunesmith.tasks import (
     QuestionAnswering,
@@ -15,8 +15,10 @@ from tunesmith.tasks import (
     SentencePairs,
     SequenceClassification,
     Task,
+    TextGeneration,
     TokenClassification,
 )
+from tunesmith.tasks.answers import Answer
 from tunesmith.tasks.encoding import Encoded
 
 
@@ -31,6 +33,11 @@ def perfect_logits(task: Task, encoded: Encoded) -> torch.Tensor:
         return target.reshape(-1)[:1].float()
     if isinstance(task, RelationClassification | SentencePairs):
         return torch.nn.functional.one_hot(target.long(), len(task.labels)).float() * 40 - 20
+    if isinstance(task, TextGeneration):
+        first = encoded.pieces[0]
+        end = len(first.input_ids) - 1  # without the end token
+        begins = first.unit_positions[[True, *(first.unit_positions[1:] - first.unit_positions[:-1] > 1)]][-1]
+        return Answer(((1, -1.0), (1, -2.0)), first.input_ids[begins + 1 : end].tolist(), -1.0).packed()
     assert isinstance(task, TokenClassification | SequenceClassification)
     if isinstance(task, TokenClassification):
         return torch.nn.functional.one_hot(target.long(), len(task.tags)).float() * 40 - 20
@@ -42,9 +49,9 @@ def perfect_logits(task: Task, encoded: Encoded) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("case", TASK_CASES)
-def test_perfect_logits_decode_to_the_label(case: str, tiny_model_folder: Path) -> None:
+def test_perfect_logits_decode_to_the_label(case: str, request: pytest.FixtureRequest) -> None:
     task, examples = TASK_CASES[case]
-    model, task, encoder = build_model(tiny_model_folder, task, examples)
+    model, task, encoder = build_model(folder_of(case, request), task, examples)
     encoded = [task.encode(example, encoder) for example in examples]
     answers = task.decode(model, encoder, examples, encoded, [perfect_logits(task, item) for item in encoded])
     for example, answer in zip(examples, answers, strict=True):
@@ -101,9 +108,9 @@ def test_long_texts_pool_the_logits_of_their_windows(tiny_model_folder: Path) ->
 
 
 @pytest.mark.parametrize("case", TASK_CASES)
-def test_padding_changes_neither_loss_nor_logits(case: str, tiny_model_folder: Path) -> None:
+def test_padding_changes_neither_loss_nor_logits(case: str, request: pytest.FixtureRequest) -> None:
     task, examples = TASK_CASES[case]
-    model, task, encoder = build_model(tiny_model_folder, task, examples)
+    model, task, encoder = build_model(folder_of(case, request), task, examples)
     model.eval()
     encoded = [task.encode(example, encoder) for example in examples]
     together = task.collate(encoded, 0)

@@ -209,6 +209,52 @@ DATA_SETS: Mapping[str, DataSet] = {
         "dev.json.xz",
         reading={"format": "jsonl"},
     ),
+    "alpaca-5000": DataSet(
+        "instructions with answers; unsplit (en)",
+        "CC BY-NC 4.0",
+        "alpaca_5000.json.xz",
+    ),
+    "alpaca-demo": DataSet(
+        "instructions with answers by a large model; unsplit (en)",
+        "CC BY-NC 4.0",
+        "alpaca_en_demo.json.xz",
+        folder="llamafactory-demos",
+    ),
+    "alpaca-demo-zh": DataSet(
+        "instructions with answers by a large model; unsplit (zh)",
+        "CC BY-NC 4.0",
+        "alpaca_zh_demo.json.xz",
+        folder="llamafactory-demos",
+    ),
+    "preference-demo": DataSet(
+        "dialogues with a better and a worse answer; unsplit (en)",
+        "Apache-2.0 (its repository)",
+        "dpo_en_demo.json.xz",
+        folder="llamafactory-demos",
+    ),
+    "preference-demo-zh": DataSet(
+        "dialogues with a better and a worse answer; unsplit (zh)",
+        "Apache-2.0 (its repository)",
+        "dpo_zh_demo.json.xz",
+        folder="llamafactory-demos",
+    ),
+    "toolcall-demo": DataSet(
+        "dialogues in which tools are called; unsplit (en)",
+        "Apache-2.0",
+        "glaive_toolcall_en_demo.json.xz",
+        folder="llamafactory-demos",
+    ),
+    "instruction-1100": DataSet(
+        "short instructions with a polite and a rude answer; unsplit (en)",
+        "Apache-2.0",
+        "instruction-data-with-preference.json.xz",
+    ),
+    "gsm8k": DataSet(
+        "school mathematics with worked answers (en)",
+        "MIT",
+        "train.jsonl.xz",
+        test="test.jsonl.xz",
+    ),
 }
 
 PACKAGED = "support-finance"

@@ -28,7 +28,7 @@ class TokenCount:
 
     `tokens` over all windows, `unknown` of them, `repeated` in several of them; `trainable` units with a label;
     `lost_spans`: the labels of gold spans that no run of tokens expresses; `changed`: codes of what else is not read
-    as it stands.
+    as it stands; `dropped` and `cut`: tokens before the text, or of the answer, that did not fit.
     """
 
     tokens: int
@@ -37,6 +37,8 @@ class TokenCount:
     lost_spans: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     repeated: int = 0
+    dropped: int = 0
+    cut: int = 0
 
 
 CHANGES: Mapping[str, str] = {
@@ -68,6 +70,7 @@ def check_encoding(
         *_lost(examples, counts, split),
         *_untrainable(examples, counts, split),
         *_changed(examples, counts, split),
+        *_cut(examples, counts, split),
     ]
 
 
@@ -111,13 +114,18 @@ def _unknown(examples: Sequence[Example], counts: Sequence[TokenCount], split: s
 
 def _fragmented(examples: Sequence[Example], counts: Sequence[TokenCount], split: str) -> Iterator[Finding]:
     tokens = sum(count.tokens - count.repeated for count in counts)
-    characters = sum(len(example.text) + len(example.second) for example in examples)
+    characters = sum(len(example.content) + _length_of_answers(example) for example in examples)
     if tokens > FRAGMENTED * characters and characters > 20 * len(examples):
         message = (
             f"The texts of {split} have {tokens / characters:.1f} tokens per character: the tokenizer cuts this script "
             "into bytes. A model of this language would be better and faster."
         )
         yield Finding("fragmented_script", "warning", message, tokens)
+
+
+def _length_of_answers(example: Example) -> int:
+    """The characters of a dialogue's answers, which are read with it."""
+    return len(str(example.label)) + len(example.rejected) if example.turns and example.label is not None else 0
 
 
 def _lost(examples: Sequence[Example], counts: Sequence[TokenCount], split: str) -> Iterator[Finding]:
@@ -150,6 +158,22 @@ def _untrainable(examples: Sequence[Example], counts: Sequence[TokenCount], spli
             len(empty),
             _shown(examples, empty),
         )
+
+
+def _cut(examples: Sequence[Example], counts: Sequence[TokenCount], split: str) -> Iterator[Finding]:
+    """What of dialogues and answers did not fit into the window."""
+    for code, sizes, what in (
+        (
+            "dropped_messages",
+            [count.dropped for count in counts],
+            "dialogues of {0} lost their oldest messages or the start of a long question",
+        ),
+        ("cut_answers", [count.cut for count in counts], "answers of {0} were cut at their end"),
+    ):
+        hit = [place for place, size in enumerate(sizes) if size]
+        if hit:
+            message = f"{len(hit):,} {what.format(split)} to fit into task.max_length: {sum(sizes):,} tokens in all."
+            yield Finding(code, "warning", message, len(hit), _shown(examples, hit))
 
 
 def _shown(examples: Sequence[Example], places: Sequence[int]) -> tuple[str, ...]:

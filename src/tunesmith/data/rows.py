@@ -9,7 +9,8 @@ from itertools import chain, islice
 from typing import Any
 
 from tunesmith.data.answers import find_answers
-from tunesmith.data.columns import Columns, find_columns, find_second, has_second, missing_columns
+from tunesmith.data.columns import NAMES, Columns, find_columns, find_second, has_second, missing_columns
+from tunesmith.data.dialogues import read_dialogue
 from tunesmith.data.duplicates import text_key
 from tunesmith.data.files import Place
 from tunesmith.data.labels import is_missing, read_label, tagged_words
@@ -18,7 +19,7 @@ from tunesmith.data.records import Example, Label
 from tunesmith.data.source import Source
 from tunesmith.data.tables import Row
 from tunesmith.data.tally import Tally
-from tunesmith.errors import DataError
+from tunesmith.errors import DataError, nearest
 
 _LOOKED_AT = 100
 """Rows in which columns are looked for; JSON may leave out what is null."""
@@ -26,6 +27,9 @@ _LOOKED_AT = 100
 
 def examples_of_rows(source: Source, place: Place, rows: Iterator[Row], tally: Tally) -> Iterator[Example]:
     """The examples of a table's rows, by the columns that the source or their usual names tell."""
+    if "turns" in source.inputs:
+        yield from _dialogues(source, place, rows, tally)
+        return
     head = list(islice(rows, _LOOKED_AT))
     if not head:
         return
@@ -65,6 +69,33 @@ def examples_of_rows(source: Source, place: Place, rows: Iterator[Row], tally: T
     refuse_unlabelled(unlabelled, source)
 
 
+def _dialogues(source: Source, place: Place, rows: Iterator[Row], tally: Tally) -> Iterator[Example]:
+    """The examples of rows that hold a dialogue each."""
+    seen: set[int] = set()
+    head = list(islice(rows, _LOOKED_AT))
+    every = list(dict.fromkeys(name for _, row in head for name in row))
+    for name in (source.text, source.label, source.id, source.group, *source.keep):
+        if name and name not in every:
+            raise DataError(
+                f"There is no column '{name}'.{nearest(name, every)}",
+                where=source.path,
+                to_do=f"Columns: {', '.join(every[:12])}.",
+            )
+    own = source.id or next((name for name in NAMES["id"] if name in every), "")
+    for number, row in chain(head, rows):
+        found = read_dialogue(source, row, number, tally)
+        if found is None:
+            continue
+        example = replace(
+            _bare(source, own, row, number, place),
+            text=found.turns[-1].text,
+            label=found.answer,
+            turns=found.turns,
+            rejected=found.rejected,
+        )
+        yield distinct(example, seen, number, tally) if own else example
+
+
 def distinct(example: Example, seen: set[int], line: int, tally: Tally) -> Example:
     """The example, with its line added to an id that was there before; hashes keep a million ids small."""
     name = example.id
@@ -99,20 +130,31 @@ def needs_second(source: Source) -> bool:
 
 def wanted_columns(source: Source, there: Sequence[str]) -> list[str]:
     """The columns that will be read of those that are there."""
+    if "turns" in source.inputs:
+        return list(there)
     columns = _columns(source, there)
     names = (columns.text, columns.second, columns.words, columns.label, columns.id, source.group, *source.keep)
     names += tuple(role for role in ROLES if role in there and "marks" in source.inputs)
     return list(dict.fromkeys(name for name in names if name))
 
 
+def _bare(source: Source, own: str, row: Mapping[str, Any], number: int, place: Place) -> Example:
+    """An example without its text: its id from the column `own`, its group, where it stands, and what is kept of it."""
+    name, shared = (row.get(column) if column else None for column in (own, source.group))
+    return Example(
+        id=f"{place.file.name}-{number}" if is_missing(name) else str(name),
+        text="",
+        group="" if is_missing(shared) else str(shared),
+        origin=f"{source.path}:{number}",
+        attributes={column: _plain(row.get(column)) for column in source.keep},
+    )
+
+
 def _example(
     source: Source, columns: Columns, row: Mapping[str, Any], number: int, place: Place, tally: Tally
 ) -> Example:
-    where = f"{source.path}:{number}"
-    own, shared = (row.get(column) if column else None for column in (columns.id, source.group))
-    name = f"{place.file.name}-{number}" if is_missing(own) else str(own)
-    group = "" if is_missing(shared) else str(shared)
-    attributes = {column: _plain(row.get(column)) for column in source.keep}
+    bare = _bare(source, columns.id, row, number, place)
+    name, group, where, attributes = bare.id, bare.group, bare.origin, bare.attributes
     if columns.words:
         words, tags = row[columns.words], row[columns.label] if columns.label else None
         if not words and not tags:

@@ -31,6 +31,8 @@ _NAMES = {
     "mae": "mean absolute error", "rmse": "root mean squared error", "r2": "R²", "pearson": "Pearson correlation",
     "spearman": "Spearman correlation", "answerable_f1": "F1 of the questions with an answer",
     "unanswerable_accuracy": "share of the questions without an answer that got none",
+    "exact_match": "exact match", "rouge_l": "ROUGE-L",
+    "preference_accuracy": "preference accuracy", "margin": "margin of log-likelihoods",
 }  # fmt: skip
 
 

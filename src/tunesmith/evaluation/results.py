@@ -7,8 +7,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
-from tunesmith.data.records import Example, Label, Prediction, Span
+from tunesmith.data.records import Example, Label, Prediction, Span, Turn
+
+DialogueForm = Literal["openai", "alpaca", "sharegpt"]
+"""The forms in which software for language models exchanges dialogues."""
+_SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
 
 
 def prediction_row(prediction: Prediction) -> dict[str, object]:
@@ -24,7 +29,36 @@ def prediction_row(prediction: Prediction) -> dict[str, object]:
         row["span_scores"] = [plain_number(score) for score in prediction.span_scores]
     if prediction.vector:
         row["vector"] = list(prediction.vector)
+    if prediction.label_tokens:
+        row |= {"log_likelihood": plain_number(prediction.log_likelihood), "label_tokens": prediction.label_tokens}
+    if not math.isnan(prediction.rejected_log_likelihood):
+        row["rejected_log_likelihood"] = plain_number(prediction.rejected_log_likelihood)
     return row
+
+
+def dialogue_row(example: Example, prediction: Prediction, form: DialogueForm) -> dict[str, object]:
+    """A dialogue with its written answer as a row of data for language models.
+
+    Alpaca's form knows no tools; what they say becomes part of the question that is answered next.
+    """
+    turns = [*(example.turns or (Turn("user", example.text),)), Turn("assistant", str(prediction.label))]
+    if form == "openai":
+        return {"id": example.id, "messages": [{"role": turn.role, "content": turn.text} for turn in turns]}
+    if form == "sharegpt":
+        said = [{"from": _SPEAKERS[turn.role], "value": turn.text} for turn in turns]
+        return {"id": example.id, "conversations": said}
+    system = turns[0].text if turns[0].role == "system" else ""
+    rounds: list[list[str]] = []
+    asked: list[str] = []
+    for turn in turns[bool(system) :]:
+        if turn.role == "assistant":
+            rounds.append(["\n\n".join(asked), turn.text])
+            asked = []
+        else:
+            asked.append(turn.text)
+    question, answer = rounds.pop()
+    row: dict[str, object] = {"id": example.id, "instruction": question, "input": "", "output": answer}
+    return row | ({"system": system} if system else {}) | ({"history": rounds} if rounds else {})
 
 
 def answer_of(prediction: Prediction) -> str | None:

@@ -17,6 +17,7 @@ from tunesmith.tasks.question_answering import QuestionAnswering
 from tunesmith.tasks.relation_classification import RelationClassification
 from tunesmith.tasks.sentence_pairs import SentencePairs
 from tunesmith.tasks.sequence_classification import SequenceClassification
+from tunesmith.tasks.text_generation import TextGeneration
 from tunesmith.tasks.token_classification import TokenClassification
 
 
@@ -124,6 +125,7 @@ TASKS: dict[str, type[Task]] = {
     "relation_classification": RelationClassification,
     "sentence_pairs": SentencePairs,
     "sequence_classification": SequenceClassification,
+    "text_generation": TextGeneration,
     "token_classification": TokenClassification,
 }
 
@@ -138,5 +140,6 @@ __all__ = [
     "SentencePairs",
     "SequenceClassification",
     "Task",
+    "TextGeneration",
     "TokenClassification",
 ]

@@ -52,6 +52,8 @@ class Encoded:
     `unknown` counts unknown tokens, `lost` holds the labels of gold spans whose borders lie inside a unit or that no
     token carries. `golds` are the characters of the right answers (question answering), `changed` says what else is not
     read as it stands, by codes that the checks know, and `repeated` counts tokens that an earlier piece has already.
+    `dropped` counts the tokens that were cut off before what is read (older messages), `cut` those of the label that
+    did not fit.
     """
 
     pieces: tuple[Piece, ...]
@@ -62,6 +64,8 @@ class Encoded:
     golds: tuple[tuple[int, int], ...] = ()
     changed: tuple[str, ...] = ()
     repeated: int = 0
+    dropped: int = 0
+    cut: int = 0
 
     @property
     def tokens(self) -> int:
@@ -135,6 +139,7 @@ class Generation:
         forced_first: the token that an answer must begin with, such as the target language's; -1 for none.
         temperature, top_p: draw each token from the distribution divided by `temperature`, its likeliest tokens up to
             the probability `top_p` only; a temperature of 0 draws nothing.
+        end: a token that ends an answer beside those that the model names; -1 for none.
     """
 
     max_new_tokens: int = 128
@@ -145,6 +150,7 @@ class Generation:
     forced_first: int = -1
     temperature: float = 0.0
     top_p: float = 1.0
+    end: int = -1
 
 
 class Network(Protocol):

@@ -196,7 +196,9 @@ class RelationClassification:
 
     def _tokens(self, example: Example, encoder: TextEncoder) -> Tokens:
         """The text's tokens; one that reaches over an entity's border is parted where the vocabulary allows it."""
-        borders = sorted({0, len(example.text), *(place for mark in marks_of(example) for place in (mark.start, mark.end))})
+        borders = sorted(
+            {0, len(example.text), *(place for mark in marks_of(example) for place in (mark.start, mark.end))}
+        )
         return split_across(encoder.tokens(example.text), example.text, list(pairwise(borders)), encoder.tokenizer)
 
     def collate(self, encoded: Sequence[Encoded], pad_id: int) -> Batch:
