@@ -134,7 +134,11 @@ def count_of(item: Encoded, task: Task) -> TokenCount:
     for piece in item.pieces:
         parts[piece.part] += len(piece.input_ids)
     return TokenCount(
-        tokens=max(parts.values()), unknown=item.unknown, trainable=trainable, lost_spans=item.lost, changed=item.changed
+        tokens=max(parts.values()),
+        unknown=item.unknown,
+        trainable=trainable,
+        lost_spans=item.lost,
+        changed=item.changed,
     )
 
 

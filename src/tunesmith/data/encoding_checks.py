@@ -42,8 +42,8 @@ CHANGES: Mapping[str, str] = {
     "widened_entity": "{count} texts of {split} have an entity that ends within a token: the whole token is marked.",
     "cut_pair": "{count} pairs of {split} are longer than a window: the end of the longer text is not read.",
     "cut_question": "{count} questions of {split} take more than half of a window: their ends are not read.",
-    "widened_answer": "{count} questions of {split} have an answer that begins or ends inside a token: the whole token is learnt.",
-    "long_answer": "{count} questions of {split} have only answers of more than task.max_answer tokens, which are not given whole.",
+    "widened_answer": "{count} questions of {split} have an answer that ends within a token: that is learnt whole.",
+    "long_answer": "{count} questions of {split} have only answers longer than task.max_answer, never given whole.",
 }
 """What a task may have to change in an example, by code."""
 

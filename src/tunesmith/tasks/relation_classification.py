@@ -86,8 +86,8 @@ class RelationClassification:
 
     Attributes:
         labels: the classes; empty means those of the training split, sorted.
-        no_relation: the class for no relation, left out of the F1s; without a value one of the usual names is looked for
-            (and noted in the report), an empty one leaves no class out.
+        no_relation: the class for no relation, left out of the F1s; null looks for one of the usual names (and the report
+            says which), an empty text leaves no class out.
         entity: what stands for an entity: the state of the sign before it, or the mean of its states.
         label_smoothing: share of the target given to all classes alike, in [0, 1).
         pooling: how token states become one; "auto" takes what the backbone was trained with.
@@ -196,7 +196,9 @@ class RelationClassification:
 
     def _tokens(self, example: Example, encoder: TextEncoder) -> Tokens:
         """The text's tokens; one that reaches over an entity's border is parted where the vocabulary allows it."""
-        borders = sorted({0, len(example.text), *(place for mark in marks_of(example) for place in (mark.start, mark.end))})
+        borders = sorted(
+            {0, len(example.text), *(place for mark in marks_of(example) for place in (mark.start, mark.end))}
+        )
         return split_across(encoder.tokens(example.text), example.text, list(pairwise(borders)), encoder.tokenizer)
 
     def collate(self, encoded: Sequence[Encoded], pad_id: int) -> Batch:
@@ -304,7 +306,7 @@ def token_borders(offsets: Sequence[tuple[int, int]], mark: Span, example: Examp
 def kept_tokens(count: int, borders: Sequence[tuple[int, int]], room: int) -> list[int]:
     """The tokens that are read of `count`: all if they fit, else those nearest to the two entities.
 
-    The stretch from one entity to the other is kept whole if it fits. Of an entity that does not fit, the ends are kept.
+    The stretch from one entity to the other is kept whole if it fits; of an entity that does not fit, the ends are.
     """
     if count <= room:
         return list(range(count))
