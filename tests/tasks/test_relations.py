@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from transformers import PreTrainedTokenizerFast
 
 from tests.builders import RELATIONS, build_model
 from tunesmith.data.marks import unmarked
@@ -67,8 +68,7 @@ def test_wrong_marks_are_refused(text: str, message: str) -> None:
 
 
 def test_both_entities_are_read_in_a_text_of_any_length(tiny_model_folder: Path) -> None:
-    task = RelationClassification(labels=("at", "Other"))
-    _, task, encoder = build_model(tiny_model_folder, task, [], max_length=24)
+    _, task, encoder = build_model(tiny_model_folder, RelationClassification(labels=("at", "Other")), [], max_length=24)
     for apart in (0, 5, 60):
         text = " ".join(["day"] * 30 + ["Anna"] + ["good"] * apart + ["Rome"] + ["film"] * 30)
         first, second = text.index("Anna"), text.index("Rome")
@@ -130,10 +130,10 @@ def test_the_official_score_equals_the_scorers_steps_on_random_answers() -> None
     assert measures["macro_f1_directed"].value() == pytest.approx(np.mean(each))
 
 
-def test_which_class_is_no_relation_can_be_found_named_or_none(tiny_model_folder: Path) -> None:
+def test_which_class_is_no_relation_can_be_found_named_or_none(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
     for given, expected in ((None, "Other"), ("", ""), ("at(e1,e2)", "at(e1,e2)")):
         task = RelationClassification(labels=("Other", "at(e1,e2)"), no_relation=given)
-        assert build_model(tiny_model_folder, task, [])[1].no_relation == expected
+        assert task.prepared([], tiny_tokenizer).no_relation == expected
 
 
 def test_a_sentence_without_a_relation_is_not_swallowed(tmp_path: Path) -> None:

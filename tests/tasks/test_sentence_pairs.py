@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -34,12 +35,13 @@ def test_the_longer_text_is_cut_and_nothing_else(first: int, second: int) -> Non
 
 
 def test_a_cut_pair_is_counted(tiny_model_folder: Path) -> None:
-    for encoder_kind in ("cross", "bi"):
+    kinds: tuple[Literal["cross", "bi"], ...] = ("cross", "bi")
+    for encoder_kind in kinds:
         _, task, encoder = build_model(
             tiny_model_folder,
             SentencePairs(encoder=encoder_kind),
             PAIRS,
-            max_length=24,  # type: ignore[arg-type]
+            max_length=24,
         )
         long = Example("x", " ".join(["good day"] * 20), "same", second="bad film")
         assert task.encode(long, encoder).changed == ("cut_pair",)
@@ -47,8 +49,8 @@ def test_a_cut_pair_is_counted(tiny_model_folder: Path) -> None:
 
 
 def test_untrained_vectors_give_the_cosine_of_mean_states(tiny_model_folder: Path) -> None:
-    task = SentencePairs(problem="similarity", encoder="bi", pooling="mean")
-    model, task, encoder = build_model(tiny_model_folder, task, LIKENESS, METHODS["none"]())
+    given = SentencePairs(problem="similarity", encoder="bi", pooling="mean")
+    model, task, encoder = build_model(tiny_model_folder, given, LIKENESS, METHODS["none"]())
     assert not any(parameter.requires_grad for parameter in model.parameters())
     predictor = Predictor(model.eval(), task, encoder)
     singles = predictor.predict([Example("1", LIKENESS[0].text), Example("2", LIKENESS[0].second)])
@@ -102,15 +104,16 @@ def test_relevant_pairs_alone_train_a_ranking_bi_encoder(tiny_model_folder: Path
     assert steps[-1].loss < steps[0].loss / 2
     with pytest.raises(LabelError, match="Every training pair has the number"):
         build_model(tiny_model_folder, SentencePairs(problem="ranking"), positives)
+    few = [replace(PAIRS[0], label=-1.0), replace(PAIRS[1], label=1.0)]
     with pytest.raises(LabelError, match="relevances go from -1 to 1"):
-        few = [replace(PAIRS[0], label=-1.0), replace(PAIRS[1], label=1.0)]
         build_model(tiny_model_folder, SentencePairs(problem="ranking"), few)
 
 
 def test_the_lowest_grade_that_training_has_is_relevant_unless_it_is_zero(tiny_model_folder: Path) -> None:
     graded = [replace(example, label=float(1 + number % 2)) for number, example in enumerate(PAIRS)]
     _, task, encoder = build_model(tiny_model_folder, SentencePairs(problem="ranking", encoder="bi"), graded)
-    assert all(task.encode(example, encoder).target[0] > 0 for example in graded)
+    targets = [task.encode(example, encoder).target for example in graded]
+    assert all(target is not None and target[0] > 0 for target in targets)
 
 
 def test_a_file_of_single_texts_is_answered_with_vectors(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def unmarked(text: str, where: str) -> tuple[str, tuple[Span, ...]]:
 def with_marks(example: Example, row: Mapping[str, Any], where: str, tally: Tally) -> Example:
     """The example with its two entities: from the row's columns e1 and e2, or from marks in its text.
 
-    An entity that is given by its own text stands at the first place where that occurs; where it occurs again is counted.
+    An entity that is given by its own text stands where that occurs first; if it occurs again, that is counted.
 
     Raises:
         DataError: they are in neither, or do not lie in the text.

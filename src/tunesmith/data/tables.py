@@ -27,8 +27,8 @@ def read_csv(
 ) -> Iterator[Row]:
     """Yield the rows of a CSV or TSV file; the first line names the columns unless `header` does.
 
-    Where fields are not `quoted`, a quote is a character like any other and every line is a row. Without a `separator` it
-    is the tab for .tsv, else the one of comma, tab, semicolon and bar that is most in line 1.
+    Where fields are not `quoted`, a quote is a character like any other and every line is a row. Without a `separator`
+    it is the tab for .tsv, else the one of comma, tab, semicolon and bar that is most in line 1.
 
     Raises:
         DataError: a row has more or fewer fields than there are columns, or its quotes are not closed.
@@ -82,8 +82,7 @@ def _records(lines: Iterator[str], mark: str, *, quoted: bool) -> Iterator[_Reco
             raw.append(line)
             yield line
 
-    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-    rows = csv.reader(watched(), delimiter=mark, strict=True, quoting=quoting)
+    rows = csv.reader(watched(), delimiter=mark, strict=True, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
     number = 1
     while True:
         fields, problem = [], ""

@@ -49,14 +49,17 @@ class Unfreezing:
     model: Model
 
     def before(self, step: int, total: int) -> None:
-        """Open the layers whose turn has come."""
+        """Open the layers whose turn has come; a head without weights leaves its turn to what lies below."""
         depth = number_of_layers(self.model.body)
         stages = depth + 2  # the head, what follows the layers, each layer, the embeddings
         opened = min(stages, int(step / max(1.0, self.until * total) * stages))
-        lowest = depth + 2 - opened
+        stage_of = {
+            name: layer_index(name.removeprefix("body."), self.model.body) if name.startswith("body.") else depth + 2
+            for name, _ in self.model.named_parameters()
+        }
+        lowest = min(depth + 2 - opened, max(stage_of.values()))
         for name, parameter in self.model.named_parameters():
-            index = layer_index(name.removeprefix("body."), self.model.body) if name.startswith("body.") else depth + 2
-            parameter.requires_grad_(name in self.model.lacking or index >= lowest)
+            parameter.requires_grad_(name in self.model.lacking or stage_of[name] >= lowest)
 
     def after(self, step: int, total: int) -> None:
         """Nothing is decided by gradients."""

@@ -86,8 +86,8 @@ class RelationClassification:
 
     Attributes:
         labels: the classes; empty means those of the training split, sorted.
-        no_relation: the class for no relation, left out of the F1s; without a value one of the usual names is looked for
-            (and noted in the report), an empty one leaves no class out.
+        no_relation: the class for no relation, left out of the F1s; null looks for a usual name (and the report
+            says which), an empty text leaves no class out.
         entity: what stands for an entity: the state of the sign before it, or the mean of its states.
         label_smoothing: share of the target given to all classes alike, in [0, 1).
         pooling: how token states become one; "auto" takes what the backbone was trained with.
@@ -306,7 +306,7 @@ def token_borders(offsets: Sequence[tuple[int, int]], mark: Span, example: Examp
 def kept_tokens(count: int, borders: Sequence[tuple[int, int]], room: int) -> list[int]:
     """The tokens that are read of `count`: all if they fit, else those nearest to the two entities.
 
-    The stretch from one entity to the other is kept whole if it fits. Of an entity that does not fit, the ends are kept.
+    The stretch from one entity to the other is kept whole if it fits; of an entity that does not fit, the ends are.
     """
     if count <= room:
         return list(range(count))

@@ -42,7 +42,7 @@ class SentencePairs:
     end of the longer text, and counted.
 
     Attributes:
-        problem: "classification" (paraphrase, entailment), "similarity" (a number), or "ranking" of passages by a number.
+        problem: "classification" (paraphrase, entailment), "similarity" (a number) or "ranking" (a number).
         encoder: read both texts in one piece ("cross"), or apart ("bi").
         labels: the classes; empty means those of the training split, sorted.
         contrast: temperature of the contrastive loss of a ranking bi-encoder.
@@ -120,13 +120,14 @@ class SentencePairs:
             numbers = [number_of(example) for example in examples]
             if not numbers:
                 return self
-            return replace(self, **self._scale(numbers))
+            low, high = self._scale(numbers)
+            return replace(self, low=low, high=high)
         labels = self.labels or tuple(sorted({label for example in examples for label in labels_of(example)}))
         if not labels:
             raise LabelError("No training pair has a label.", where="data.train", to_do="Check data.label.")
         return replace(self, labels=labels)
 
-    def _scale(self, numbers: Sequence[float]) -> dict[str, float]:
+    def _scale(self, numbers: Sequence[float]) -> tuple[float, float]:
         """The ends of the scale; that of relevance begins at 0, which is irrelevant."""
         low, high = min(numbers), max(numbers)
         if self.problem == "ranking" and (low < 0 or high <= 0):
@@ -139,7 +140,7 @@ class SentencePairs:
             raise LabelError(
                 f"Every training pair has the number {low:g}.", where="data.train", to_do="Give pairs that differ."
             )
-        return {"low": 0.0 if self.problem == "ranking" else low, "high": high}
+        return 0.0 if self.problem == "ranking" else low, high
 
     def arranged(self, examples: Sequence[Example], seed: int) -> Sequence[Example]:
         """The training examples as they are."""
@@ -152,6 +153,7 @@ class SentencePairs:
     def encode(self, example: Example, encoder: TextEncoder) -> Encoded:
         """Turn a pair into one piece with both texts, or one piece for each."""
         texts = [encoder.tokens(text) for text in (example.text, example.second) if text]
+        kept: Sequence[Sequence[int]]
         unknown = sum(tokens.unknown for tokens in texts)
         if self.encoder == "bi":
             kept = [tokens.ids[: encoder.room] for tokens in texts]
@@ -163,7 +165,7 @@ class SentencePairs:
                     where=example.origin or example.id,
                     to_do="Give both texts; only a bi-encoder answers a single text, with its vector.",
                 )
-            kept = list(fitted(texts[0].ids, texts[1].ids, encoder.room_for_pair))
+            kept = fitted(texts[0].ids, texts[1].ids, encoder.room_for_pair)
             pieces = (encoder.join(kept[0], kept[1]),)
         is_cut = any(len(ids) < len(tokens.ids) for ids, tokens in zip(kept, texts, strict=True))
         return Encoded(pieces, self._target(example), unknown=unknown, changed=("cut_pair",) if is_cut else ())
@@ -221,12 +223,10 @@ class SentencePairs:
             return list((found if self.problem == "classification" else found.sigmoid()).float().cpu())
         first, second = both(found, batch)
         judged = head.classify(first, second) if self.problem == "classification" else cosines(first, second)[:, None]
-        of_pairs, of_texts = iter(judged.float().cpu()), found.float().cpu().split(1)
+        of_pairs, of_texts = iter(judged.float().cpu()), list(found.float().cpu())
         counts = batch.example_of.bincount(minlength=batch.size).tolist()
         starts = np.cumsum([0, *counts])
-        return [
-            next(of_pairs) if count == 2 else of_texts[start][0] for count, start in zip(counts, starts, strict=False)
-        ]
+        return [next(of_pairs) if count == 2 else of_texts[start] for count, start in zip(counts, starts, strict=False)]
 
     def decode(
         self,
