@@ -31,6 +31,8 @@ _NAMES = {
     "mae": "mean absolute error", "rmse": "root mean squared error", "r2": "R²", "pearson": "Pearson correlation",
     "spearman": "Spearman correlation", "answerable_f1": "F1 of the questions with an answer",
     "unanswerable_accuracy": "share of the questions without an answer that got none",
+    "bleu": "BLEU", "chrf": "chrF", "rouge_1": "ROUGE-1", "rouge_2": "ROUGE-2", "rouge_l": "ROUGE-L",
+    "exact_match": "exact match",
 }  # fmt: skip
 
 

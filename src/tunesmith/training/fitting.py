@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from tunesmith.data.records import Example
 from tunesmith.errors import RecipeError, nearest
 from tunesmith.inference.predictor import Predictor
+from tunesmith.scoring import Measure
 from tunesmith.tasks import Task
 from tunesmith.tasks.encoding import Encoded, TextEncoder
 from tunesmith.training.batching import StepPlan
@@ -51,29 +52,30 @@ class Validation:
     every: int
     patience: int
 
-    def evaluate(self, learner: Learner, material: Material, encoder: TextEncoder) -> dict[str, float]:
-        """The metrics of the model as it stands, in the precision in which it will be saved."""
+    def evaluate(self, learner: Learner, material: Material, encoder: TextEncoder) -> list[Measure]:
+        """The measures of the model as it stands, in the precision in which it will be saved."""
         task = material.task.for_choosing()
         with learner.weights.full_precision() as model:
             material.settle(model)
             predictor = Predictor(model, task, encoder)
             predictions = predictor.decode(self.examples, self.encoded, predictor.logits(self.encoded))
-        return {measure.name: measure.value() for measure in task.measures(self.examples, predictions)}
+        return task.measures(self.examples, predictions)
 
-    def chosen(self, metrics: dict[str, float], task: Task) -> float:
+    def chosen(self, measures: Sequence[Measure], task: Task) -> float:
         """The value to compare, higher always better.
 
         Raises:
             RecipeError: the metric is not one that this task has.
         """
         name = self.metric or task.metric
-        if name not in metrics:
+        named = {measure.name: measure for measure in measures}
+        if name not in named:
             raise RecipeError(
-                f"Unknown metric '{name}'.{nearest(name, metrics)}",
+                f"Unknown metric '{name}'.{nearest(name, named)}",
                 where="training.metric",
-                to_do=f"Use one of {', '.join(metrics)}.",
+                to_do=f"Use one of {', '.join(named)}.",
             )
-        return -metrics[name] if name in ("mae", "rmse") else metrics[name]
+        return named[name].value() if named[name].higher_is_better else -named[name].value()
 
 
 @dataclass(frozen=True)
@@ -181,8 +183,9 @@ class Fitting:
     ) -> Progress:
         """Measure, and keep the weights if they are the best so far."""
         task = self._material.task
-        metrics = self._validation.evaluate(self._learner, self._material, self._encoder)
-        value = self._validation.chosen(metrics, task)
+        measures = self._validation.evaluate(self._learner, self._material, self._encoder)
+        metrics = {measure.name: measure.value() for measure in measures}
+        value = self._validation.chosen(measures, task)
         log.validation(progress.step, metrics)
         name = self._validation.metric or task.metric
         bar.validated(name, metrics[name])
