@@ -110,9 +110,10 @@ def rehearse(experiment: Experiment, prepared: Prepared) -> Model:
             to_do="Give data.train, or choose a method and a task that need none.",
         )
     few = spread(prepared.splits.validation or prepared.splits.train or prepared.splits.test, 4)
-    answers = Predictor(model, prepared.task, prepared.encoder).predict(few)
-    names = {measure.name: measure.value() for measure in prepared.task.measures(few, answers)}
-    Validation((), (), experiment.training.metric, 0, 0).chosen(names, prepared.task)
+    Predictor(model, prepared.task, prepared.encoder).predict(few)
+    choosing = prepared.task.for_choosing()
+    measures = choosing.measures(few, Predictor(model, choosing, prepared.encoder).predict(few))
+    Validation((), (), experiment.training.metric, 0, 0).chosen(measures, choosing)
     learning = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     if learning:
         experiment.training.grouping().groups(model, learning)

@@ -16,6 +16,7 @@ from tunesmith.tasks.heads import BodyShape
 from tunesmith.tasks.question_answering import QuestionAnswering
 from tunesmith.tasks.relation_classification import RelationClassification
 from tunesmith.tasks.sequence_classification import SequenceClassification
+from tunesmith.tasks.sequence_to_sequence import SequenceToSequence
 from tunesmith.tasks.token_classification import TokenClassification
 
 
@@ -120,6 +121,7 @@ TASKS: dict[str, type[Task]] = {
     "relation_classification": RelationClassification,
     "sequence_classification": SequenceClassification,
     "token_classification": TokenClassification,
+    "sequence_to_sequence": SequenceToSequence,
 }
 
 __all__ = [
@@ -131,6 +133,7 @@ __all__ = [
     "QuestionAnswering",
     "RelationClassification",
     "SequenceClassification",
+    "SequenceToSequence",
     "Task",
     "TokenClassification",
 ]

@@ -51,7 +51,7 @@ class Encoded:
     a label. `units` are the characters [start, end) of each unit that has a token, over all pieces (token tasks).
     `unknown` counts unknown tokens, `lost` holds the labels of gold spans whose borders lie inside a unit or that no
     token carries. `golds` are the characters of the right answers (question answering), `changed` says what else is not
-    read as it stands, by codes that the checks know.
+    read as it stands, by codes that the checks know. `written` is the number of tokens of a text to be written.
     """
 
     pieces: tuple[Piece, ...]
@@ -61,6 +61,7 @@ class Encoded:
     lost: tuple[str, ...] = ()
     golds: tuple[tuple[int, int], ...] = ()
     changed: tuple[str, ...] = ()
+    written: int = 0
 
     @property
     def tokens(self) -> int:
@@ -69,8 +70,8 @@ class Encoded:
 
     @property
     def longest(self) -> int:
-        """The length of the longest piece in tokens."""
-        return max(len(piece.input_ids) for piece in self.pieces)
+        """The length of the longest piece in tokens, or of the text to be written where that is longer."""
+        return max(self.written, *(len(piece.input_ids) for piece in self.pieces))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +107,11 @@ class Batch:
     media: Mapping[str, Tensor] = field(default_factory=dict)
 
     def rows(self, start: int, end: int) -> Batch:
-        """The batch with the body's inputs of some pieces only."""
+        """The batch with the body's inputs of some pieces only, and with their targets where each piece has its own."""
         inputs = ("input_ids", "attention_mask", "token_kinds", "unit_positions", "unit_mask", "segments", "blocks")
         given = {name: value for name, value in self._tensors().items() if name in inputs}
+        if self.targets is not None and len(self.targets) == len(self.input_ids):
+            given["targets"] = self.targets
         return replace(self, **{name: value[start:end] for name, value in given.items()})
 
     def to(self, device: torch.device) -> Batch:
@@ -134,6 +137,8 @@ class Generation:
         forced_first: the token that an answer must begin with, such as the target language's; -1 for none.
         temperature, top_p: draw each token from the distribution divided by `temperature`, its likeliest tokens up to
             the probability `top_p` only; a temperature of 0 draws nothing.
+        end: a token that ends an answer beside those that the model names; -1 for none.
+        start: the token after which an encoder-decoder begins to write; -1 for the model's own.
     """
 
     max_new_tokens: int = 128
@@ -144,6 +149,8 @@ class Generation:
     forced_first: int = -1
     temperature: float = 0.0
     top_p: float = 1.0
+    end: int = -1
+    start: int = -1
 
 
 class Network(Protocol):
@@ -187,9 +194,12 @@ class TextEncoder:
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase, max_length: int, prefix: str = "") -> TextEncoder:
-        """Read the special tokens from how the tokenizer wraps an empty text; `prefix` goes before every text."""
+        """Read the special tokens from how the tokenizer wraps a text; `prefix` goes before every text."""
         wrapped = list(tokenizer("", add_special_tokens=True)["input_ids"])
         closing = 1 if wrapped and wrapped[-1] in (tokenizer.sep_token_id, tokenizer.eos_token_id) else 0
+        full, bare = (list(tokenizer("a", add_special_tokens=special)["input_ids"]) for special in (True, False))
+        if bare and full[: len(bare)] == bare:  # all stands behind the text, such as an end token and a language
+            closing = len(wrapped)
         opening = wrapped[: len(wrapped) - closing]
         opening += tokenizer(prefix, add_special_tokens=False)["input_ids"] if prefix else []
         return cls(tokenizer, tuple(opening), tuple(wrapped[len(wrapped) - closing :]), max_length)
