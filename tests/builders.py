@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 import yaml
 from accelerate import Accelerator
 
@@ -13,7 +14,14 @@ from tunesmith.methods import Full, Method
 from tunesmith.models.backbone import load
 from tunesmith.models.catalogue import locate
 from tunesmith.models.model import Model
-from tunesmith.tasks import QuestionAnswering, RelationClassification, SequenceClassification, Task, TokenClassification
+from tunesmith.tasks import (
+    QuestionAnswering,
+    RelationClassification,
+    SequenceClassification,
+    SequenceToSequence,
+    Task,
+    TokenClassification,
+)
 from tunesmith.tasks.encoding import TextEncoder
 from tunesmith.training.batching import StepPlan
 from tunesmith.training.loop import Learner, Material, Scheduled, Step, train
@@ -72,6 +80,17 @@ RELATIONS = [
     )
 ]
 
+TRANSLATIONS = [
+    Example("a", "good film", "bad day"),
+    Example("b", "今天天气好", "good day"),
+    Example("c", "who are you", "我是人"),
+    Example("d", "a", "the big city of rome"),
+    Example("e", "the day was good, the film was bad", "good"),
+    Example("f", "good work", "北京和上海"),
+    Example("g", "bad work", "paris"),
+    Example("h", "two", "three"),
+]
+
 TASK_CASES: dict[str, tuple[Task, list[Example]]] = {
     "single_label": (SequenceClassification(), CLASSES),
     "binary": (SequenceClassification(problem="binary"), CLASSES),
@@ -83,14 +102,25 @@ TASK_CASES: dict[str, tuple[Task, list[Example]]] = {
     "tokens": (TokenClassification(casing=False), SPANS),
     "tokens_casing": (TokenClassification(casing=True), SPANS),
     "tokens_crf": (TokenClassification(crf=True, casing=True), SPANS),
+    "translations": (SequenceToSequence(beams=2, max_new_tokens=8), TRANSLATIONS),
+    "translations_t5": (SequenceToSequence(beams=1, max_new_tokens=8, label_smoothing=0.1), TRANSLATIONS),
 }
+
+BODIES: dict[str, str] = {"translations": "tiny_bart_folder", "translations_t5": "tiny_t5_folder"}
+"""The fixture with the model of a case; the others are for the tiny BERT."""
+
+
+def folder_of(case: str, request: pytest.FixtureRequest) -> Path:
+    """The folder of the tiny model that fits a case of `TASK_CASES`."""
+    found: Path = request.getfixturevalue(BODIES.get(case, "tiny_model_folder"))
+    return found
 
 
 def build_model(
     folder: Path, task: Task, examples: Sequence[Example], method: Method | None = None, max_length: int = 0
 ) -> tuple[Model, Task, TextEncoder]:
     """A tiny model with its prepared task, the method applied."""
-    backbone = load(locate(str(folder)), dropout=None)
+    backbone = load(locate(str(folder)), dropout=None, kind=task.body)
     prepared = task.prepared(examples, backbone.tokenizer)
     model = Model(backbone, prepared)
     model.rule = (method or Full()).apply(model)

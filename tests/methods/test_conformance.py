@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.builders import TASK_CASES, build_learner, build_material, build_model, run_steps
+from tests.builders import TASK_CASES, build_learner, build_material, build_model, folder_of, run_steps
 from tunesmith.errors import RecipeError
 from tunesmith.inference.artifact import Origin, save_artifact
 from tunesmith.inference.predictor import Predictor
@@ -75,11 +75,11 @@ def test_the_loss_falls(name: str, tiny_model_folder: Path) -> None:
 @pytest.mark.parametrize("case", TASK_CASES)
 @pytest.mark.parametrize("name", LEARNING)
 def test_logits_are_the_same_after_merge_save_and_load(
-    name: str, case: str, tiny_model_folder: Path, tmp_path: Path
+    name: str, case: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     task, examples = TASK_CASES[case]
     method = small(name)
-    model, task, encoder = build_model(tiny_model_folder, task, examples, method)
+    model, task, encoder = build_model(folder_of(case, request), task, examples, method)
     learner = build_learner(model)
     run_steps(learner, build_material(task, encoder, examples), steps=3, rate=1e-2)
     learner.weights.finish()
@@ -106,10 +106,10 @@ COMBINATIONS = [
 
 @pytest.mark.parametrize(("name", "objective", "case", "low"), sorted(set(COMBINATIONS)))
 def test_one_step_of_every_combination(
-    name: str, objective: str, case: str, low: bool, tiny_model_folder: Path
+    name: str, objective: str, case: str, low: bool, request: pytest.FixtureRequest
 ) -> None:
     task, examples = TASK_CASES[case]
-    model, task, encoder = build_model(tiny_model_folder, task, examples, small(name))
+    model, task, encoder = build_model(folder_of(case, request), task, examples, small(name))
     learner = build_learner(model, OBJECTIVES[objective](), low=low)
     learning = learner.weights.learning()
     before = {key: value.detach().clone() for key, value in learning.items()}

@@ -7,10 +7,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.builders import TASK_CASES, build_model
+from tests.builders import TASK_CASES, build_model, folder_of
 from tunesmith.data.records import Example, Span
-from tunesmith.tasks import QuestionAnswering, RelationClassification, SequenceClassification, Task, TokenClassification
+from tunesmith.tasks import (
+    QuestionAnswering,
+    RelationClassification,
+    SequenceClassification,
+    SequenceToSequence,
+    Task,
+    TokenClassification,
+)
 from tunesmith.tasks.encoding import Encoded
+from tunesmith.tasks.writing import Written
 
 
 def perfect_logits(task: Task, encoded: Encoded) -> torch.Tensor:
@@ -20,6 +28,8 @@ def perfect_logits(task: Task, encoded: Encoded) -> torch.Tensor:
         lengths = [len(piece.unit_positions) for piece in encoded.pieces]
         rows = [torch.nn.functional.one_hot(row.long(), size).T for row, size in zip(target, lengths, strict=True)]
         return torch.cat(rows).float() * 40 - 20
+    if isinstance(task, SequenceToSequence):
+        return Written(len(target), -1.0, tuple(target.long().tolist()), -1.0).packed()
     if isinstance(task, RelationClassification):
         return torch.nn.functional.one_hot(target.long(), len(task.labels)).float() * 40 - 20
     assert isinstance(task, TokenClassification | SequenceClassification)
@@ -33,9 +43,9 @@ def perfect_logits(task: Task, encoded: Encoded) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("case", TASK_CASES)
-def test_perfect_logits_decode_to_the_label(case: str, tiny_model_folder: Path) -> None:
+def test_perfect_logits_decode_to_the_label(case: str, request: pytest.FixtureRequest) -> None:
     task, examples = TASK_CASES[case]
-    model, task, encoder = build_model(tiny_model_folder, task, examples)
+    model, task, encoder = build_model(folder_of(case, request), task, examples)
     encoded = [task.encode(example, encoder) for example in examples]
     answers = task.decode(model, encoder, examples, encoded, [perfect_logits(task, item) for item in encoded])
     for example, answer in zip(examples, answers, strict=True):
@@ -92,9 +102,9 @@ def test_long_texts_pool_the_logits_of_their_windows(tiny_model_folder: Path) ->
 
 
 @pytest.mark.parametrize("case", TASK_CASES)
-def test_padding_changes_neither_loss_nor_logits(case: str, tiny_model_folder: Path) -> None:
+def test_padding_changes_neither_loss_nor_logits(case: str, request: pytest.FixtureRequest) -> None:
     task, examples = TASK_CASES[case]
-    model, task, encoder = build_model(tiny_model_folder, task, examples)
+    model, task, encoder = build_model(folder_of(case, request), task, examples)
     model.eval()
     encoded = [task.encode(example, encoder) for example in examples]
     together = task.collate(encoded, 0)

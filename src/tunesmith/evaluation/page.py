@@ -82,7 +82,9 @@ def render(report: RunReport) -> str:
         severities=[
             (kind, [one for one in report.findings if one.severity == kind]) for kind in ("error", "warning", "note")
         ],
-        curve=figures.learning_curve(report.history, metric_words(report.main_metric)) if report.history else "",
+        curve=figures.learning_curve(report.history, metric_words(report.choosing_metric or report.main_metric))
+        if report.history
+        else "",
         rates=figures.learning_rates(report.history) if report.history else "",
         range_test=figures.range_test(report.learning_rate_test)
         if figures.is_drawable(report.learning_rate_test)

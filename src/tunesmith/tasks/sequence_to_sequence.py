@@ -31,7 +31,7 @@ from tunesmith.tasks.heads import BodyShape, NoHead
 from tunesmith.tasks.languages import around, check_language, codes_of
 from tunesmith.tasks.losses import class_loss
 from tunesmith.tasks.ranges import check_numbers
-from tunesmith.tasks.writing import Written, as_targets, log_likelihoods, written
+from tunesmith.tasks.writing import Written, as_targets, log_likelihoods, text_of, written
 
 _WRITING = ("max_new_tokens", "beams", "length_penalty", "repetition_penalty", "no_repeat_ngram", "bleu_tokenizer")
 
@@ -262,7 +262,7 @@ class SequenceToSequence:
         found = []
         for example, row in zip(examples, outputs, strict=True):
             one = Written.of(row)
-            text = str(encoder.tokenizer.decode(list(one.tokens), skip_special_tokens=True)).strip()
+            text = text_of(encoder.tokenizer, one.tokens)
             sure = math.exp(one.sure / (len(one.tokens) + len(self.ending))) if self.writes else math.nan
             found.append(Prediction(example.id, text, sure, log_likelihood=one.likely, label_tokens=one.given))
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
@@ -9,8 +10,12 @@ from typing import Self
 import numpy as np
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from tunesmith.tasks.encoding import IGNORED, Batch, Generation, Network, pad
+
+_CHARACTER = "[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]"
+_BETWEEN_CHARACTERS = re.compile(f"(?<={_CHARACTER}) (?={_CHARACTER})")
 
 JUDGED_AT_ONCE = 4096
 """Tokens whose logits over the vocabulary are held together: that of mT5 has 250,000 pieces."""
@@ -64,6 +69,13 @@ def written(network: Network, batch: Batch, how: Generation) -> list[list[int]]:
     size = (batch.input_ids.shape[1] + how.max_new_tokens) * how.beams
     parts = _parts(batch.size, size, WRITTEN_AT_ONCE)
     return [row.tolist() for start, end in parts for row in network.generate(batch.rows(start, end), how)]
+
+
+def text_of(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> str:
+    """Tokens as text; without the blanks that tokenizers of single Chinese characters put between these."""
+    text = str(tokenizer.decode(list(tokens), skip_special_tokens=True)).strip()
+    parts = str(tokenizer.decode(tokenizer("中文", add_special_tokens=False)["input_ids"])).strip()
+    return _BETWEEN_CHARACTERS.sub("", text) if " " in parts else text
 
 
 def as_targets(texts: Sequence[Sequence[int]]) -> Tensor:
