@@ -194,7 +194,7 @@ def tiny_t5_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     config = T5Config(
         vocab_size=len(build_tokenizer()), d_kv=8, d_ff=48, num_layers=2, num_heads=4, initializer_factor=0.3,
-        tie_word_embeddings=False, **PAIR_SIZES,
+        **{"tie_word_embeddings": False, **PAIR_SIZES},
     )  # fmt: skip
     return save_tiny(tmp_path_factory.mktemp("tiny") / "t5", T5ForConditionalGeneration(config))
 

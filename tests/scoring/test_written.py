@@ -27,7 +27,10 @@ WRITTEN = [
     "",
     "people people fixing a roof",
 ]
-CHINESE = (["今天天气很好，我们去公园。", "他喜欢 Python 3", "银行"], ["今天天气好，我们去了公园。", "他爱 Python 3", "好"])
+CHINESE = (
+    ["今天天气很好，我们去公园。", "他喜欢 Python 3", "银行"],
+    ["今天天气好，我们去了公园。", "他爱 Python 3", "好"],
+)
 
 
 def measured(gold: list[str], written: list[str], tokenizer: str = "auto") -> dict:
@@ -36,7 +39,13 @@ def measured(gold: list[str], written: list[str], tokenizer: str = "auto") -> di
     return {measure.name: measure for measure in measure_written(examples, answers, tokenizer)}
 
 
-CASES = [(GOLD, WRITTEN, "13a"), (*CHINESE, "zh"), (*CHINESE, "char"), (["a b c d"], ["e f"], "13a"), (["a"], ["a"], "13a")]
+CASES = [
+    (GOLD, WRITTEN, "13a"),
+    (*CHINESE, "zh"),
+    (*CHINESE, "char"),
+    (["a b c d"], ["e f"], "13a"),
+    (["a"], ["a"], "13a"),
+]
 
 
 @pytest.mark.parametrize(("gold", "written", "tokenizer"), CASES)

@@ -86,6 +86,13 @@ def embedding_block(module: nn.Module) -> nn.Module | None:
     return dict(core(module).named_children()).get("embeddings")
 
 
+def word_table(module: PreTrainedModel) -> nn.Module:
+    """The table of the words that are read: each side of an encoder-decoder has its own, with the same weights."""
+    reader = module.get_encoder() if module.config.is_encoder_decoder else module
+    table: nn.Module = reader.get_input_embeddings()
+    return table
+
+
 def _layer_list(module: nn.Module) -> tuple[str, nn.ModuleList]:
     inner = core(module)
     start = next((f"{name}." for name, part in module.named_modules() if part is inner and name), "")

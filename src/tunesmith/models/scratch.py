@@ -138,13 +138,17 @@ def make_tokenizer(texts: Iterable[str], vocabulary: int, kind: BodyKind) -> Pre
         [decoders.Replace(_BLANK, " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
     made.post_processor = _around(kind)
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=made,
         pad_token=_SPECIAL[_PAD],
         unk_token=_SPECIAL[_UNKNOWN],
         bos_token=_SPECIAL[_BEGIN],
         eos_token=_SPECIAL[_END],
-        **({"cls_token": "<s>", "sep_token": "</s>", "mask_token": "<mask>"} if kind in ("encoder", "masked_lm") else {}),
+        **(
+            {"cls_token": "<s>", "sep_token": "</s>", "mask_token": "<mask>"}
+            if kind in ("encoder", "masked_lm")
+            else {}
+        ),
         model_max_length=PLACES,
         clean_up_tokenization_spaces=False,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ from sacrebleu.metrics.bleu import BLEU
 from tunesmith.data.records import Example, Prediction
 from tunesmith.errors import LabelError
 from tunesmith.scoring import Measure, SummedMeasure, divide, mean_measure
+
+BleuTokenizer = Literal["13a", "zh", "char"]
+"""How sacreBLEU takes texts apart: as English and its kin, with each Chinese character apart, or by characters."""
 
 Pairs = Sequence[tuple[str, str]]
 """The given and the written text of each example."""
@@ -50,7 +54,7 @@ def measure_written(
     ]
 
 
-def bleu_tokenizer(texts: Iterable[str]) -> str:
+def bleu_tokenizer(texts: Iterable[str]) -> BleuTokenizer:
     """The tokenizer by which BLEU takes texts apart: "zh" for Chinese, "char" for other scripts without blanks."""
     joined = "".join(text for text, _ in zip(texts, range(1000), strict=False))
     chinese, unspaced = len(_CHINESE.findall(joined)), len(_UNSPACED.findall(joined))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from tunesmith.scoring.perplexity import measure_perplexity
 from tunesmith.scoring.tables import Confusion, Table
 from tunesmith.scoring.written import bleu_tokenizer, measure_written
 from tunesmith.tasks.encoding import (
+    IGNORED,
     Batch,
     BodyKind,
     Encoded,
@@ -25,6 +26,7 @@ from tunesmith.tasks.encoding import (
     Network,
     TextEncoder,
     collate_pieces,
+    pad,
     plain_piece,
 )
 from tunesmith.tasks.heads import BodyShape, NoHead
@@ -172,7 +174,7 @@ class SequenceToSequence:
         """Without writing, which takes longer than all else, unless the recipe asks for it."""
         if self.choose_by == "metric":
             return self
-        usual = {name: type(self).__dataclass_fields__[name].default for name in _WRITING}
+        usual: Mapping[str, Any] = {name: type(self).__dataclass_fields__[name].default for name in _WRITING}
         return replace(self, **usual, metric="perplexity", writes=False)
 
     def encode(self, example: Example, encoder: TextEncoder) -> Encoded:
@@ -208,7 +210,9 @@ class SequenceToSequence:
         rows = [item.target for item in encoded if item.target is not None]
         if not rows or len(rows) < len(encoded):
             return collate_pieces(encoded, pad_id, None, float(len(encoded)))
-        return collate_pieces(encoded, pad_id, as_targets(rows), float(sum(len(row) for row in rows)))
+        return collate_pieces(
+            encoded, pad_id, pad([row.astype(np.int64) for row in rows], IGNORED), float(sum(map(len, rows)))
+        )
 
     def build_head(self, shape: BodyShape) -> nn.Module:
         """The body's own output layer."""
