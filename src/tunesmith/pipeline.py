@@ -23,10 +23,8 @@ from tunesmith.inference.parity import prove_reload
 from tunesmith.inference.predictor import Predictor, best_device
 from tunesmith.machine import EnergyMeter, has_bf16, peak_memory_bytes
 from tunesmith.models.anatomy import enable_gradient_checkpointing
-from tunesmith.models.backbone import load
-from tunesmith.models.catalogue import locate
 from tunesmith.models.model import Model
-from tunesmith.preparation import Prepared, prepare, stop_at_errors
+from tunesmith.preparation import Prepared, load_backbone, prepare, stop_at_errors
 from tunesmith.reporting import describe, history, judge, notes, summary, write_report
 from tunesmith.training.batching import StepPlan
 from tunesmith.training.checkpoint import Progress
@@ -113,7 +111,7 @@ def rehearse(experiment: Experiment, prepared: Prepared) -> Model:
     Predictor(model, prepared.task, prepared.encoder).predict(few)
     choosing = prepared.task.for_choosing()
     measures = choosing.measures(few, Predictor(model, choosing, prepared.encoder).predict(few))
-    Validation((), (), experiment.training.metric, 0, 0).chosen(measures, prepared.task)
+    Validation((), (), experiment.training.metric, 0, 0).chosen(measures, choosing)
     learning = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     if learning:
         experiment.training.grouping().groups(model, learning)
@@ -165,13 +163,14 @@ def finish(experiment: Experiment, prepared: Prepared, model: Model, folder: Pat
     )
     served = Predictor.load(folder / "artifact")
     splits = judge(served, prepared, folder, experiment)
+    choosing = prepared.task.for_choosing().metric
     report = RunReport(
         name=experiment.name,
         created=time.strftime("%Y-%m-%d %H:%M:%S"),
         task_name=str(experiment.to_mapping()["task"]["name"]),  # type: ignore[index]
         main_metric=prepared.task.metric,
         splits=splits,
-        history=history(folder / "log.jsonl", prepared.task.metric),
+        history=history(folder / "log.jsonl", choosing),
         findings=prepared.findings,
         cost=Cost(
             fitted.progress.seconds,
@@ -190,6 +189,7 @@ def finish(experiment: Experiment, prepared: Prepared, model: Model, folder: Pat
         parity=describe(proof),
         learning_rate_test=tested.points if tested else (),
         notes=notes(fitted, served.task, prepared.splits),
+        choosing_metric=choosing,
     )
     write_report(report, folder)
     return Result(folder, report)
@@ -267,8 +267,7 @@ def remembered_range_test(
     if kept.is_file():
         values = json.loads(kept.read_text(encoding="utf-8"))
         return RangeTest(tuple((rate, loss) for rate, loss in values["points"]), values["suggestion"])
-    backbone = load(locate(experiment.model.name), dropout=experiment.model.dropout, kind=prepared.task.body)
-    throwaway = replace(prepared, findings=(), backbone=backbone)
+    throwaway = replace(prepared, findings=(), backbone=load_backbone(experiment, prepared.splits.train))
     accelerator = make_accelerator((), folder, experiment.name, {})
     model = make_model(experiment, throwaway).to(accelerator.device)
     found = range_test(make_learner(experiment, model, plan.total), material, plan, accelerator)
@@ -282,7 +281,9 @@ def calibrated(predictor: Predictor, prepared: Prepared, *, enabled: bool) -> Pr
     encoded = prepared.encoded.get("validation", [])
     if not enabled or not encoded:
         return predictor
-    task = predictor.task.calibrated(encoded, predictor.logits(encoded))
+    # What is fitted are probabilities, which need no text to be written.
+    asked = Predictor(predictor.model, predictor.task.for_choosing(), predictor.encoder)
+    task = predictor.task.calibrated(encoded, asked.logits(encoded))
     return Predictor(predictor.model, task, predictor.encoder)
 
 

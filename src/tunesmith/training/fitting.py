@@ -182,7 +182,7 @@ class Fitting:
         self, progress: Progress, folders: Folders, log: RunLog, accelerator: Accelerator, bar: Bar
     ) -> Progress:
         """Measure, and keep the weights if they are the best so far."""
-        task = self._material.task
+        task = self._material.task.for_choosing()
         measures = self._validation.evaluate(self._learner, self._material, self._encoder)
         metrics = {measure.name: measure.value() for measure in measures}
         value = self._validation.chosen(measures, task)
