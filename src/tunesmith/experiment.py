@@ -15,6 +15,7 @@ from tunesmith.components import build, from_settings, name_of, settings_of
 from tunesmith.data.dataset import Data
 from tunesmith.errors import RecipeError, nearest
 from tunesmith.methods import METHODS, Full, Method
+from tunesmith.models.quantization import Quantization
 from tunesmith.tasks import TASKS, Task
 from tunesmith.training.objectives import OBJECTIVES, Objective, TaskLoss
 from tunesmith.training.optimizer import OPTIMIZERS, AdamW, Grouping, OptimizerSettings, Schedule
@@ -28,10 +29,12 @@ class Pretrained:
     Attributes:
         name: a folder, a short name of the catalogue, or a hub id.
         dropout: dropout in the body and before the head; none means what the model was trained with.
+        quantize: hold the frozen linear layers in 4-bit NormalFloat (nf4, QLoRA) or 8-bit integers (int8) in training.
     """
 
     name: str = "minilm-l6"
     dropout: float | None = None
+    quantize: Quantization | None = None
 
     def __post_init__(self) -> None:
         if self.dropout is not None and not 0 <= self.dropout < 1:
