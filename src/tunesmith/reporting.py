@@ -38,7 +38,8 @@ def described(quantized: Quantized) -> str:
     before, after = quantized.bytes_before / 1e6, quantized.bytes_after / 1e6
     return (
         f"The body's {quantized.layers} linear layers are held in {NAMES[quantized.kind]} while training: the body takes "
-        f"{after:,.1f} MB instead of {before:,.1f} MB, and their weights are {100 * quantized.error:.2f} % off."
+        f"{after:,.1f} MB instead of {before:,.1f} MB, and what stands for their weights differs from the pre-trained ones "
+        f"by {100 * quantized.error:.2f} % (root of the summed squares, relative)."
     )
 
 
