@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Container, Iterator
-from contextlib import contextmanager
+from collections.abc import Container
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Literal
@@ -181,7 +180,7 @@ def quantize(body: PreTrainedModel, kind: Quantization, lacking: Container[str] 
         MissingExtraError: bitsandbytes is not installed.
         RecipeError: the body has no linear layer.
     """
-    library = _bitsandbytes()
+    library = import_extra("bitsandbytes.functional", "quantize")
     chosen = {name: layer for name, layer in linear_layers(body).items() if f"{name}.weight" not in lacking}
     if not chosen:
         raise RecipeError(
@@ -232,18 +231,9 @@ def memory(module: nn.Module) -> int:
     return sum(held.values())
 
 
-def _bitsandbytes() -> ModuleType:
-    with _quietly():
-        return import_extra("bitsandbytes.functional", "quantize")
+def _is_of_use(record: logging.LogRecord) -> bool:
+    return "kernels-community" not in record.getMessage()
 
 
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Without the complaint that a kernel of the hub, which is of no use here, was not fetched."""
-    logger = logging.getLogger("bitsandbytes")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+# On some CPUs bitsandbytes complains that it could not fetch a kernel, which is of no use here, whenever PEFT imports it.
+logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(_is_of_use)
