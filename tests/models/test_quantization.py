@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
+import sys
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -20,29 +22,33 @@ from tests.builders import (
     skip_without_effect,
     write_recipe,
 )
-from tests.methods.test_conformance import EXPECTED, small
+from tests.methods.test_conformance import EXPECTED, origin, small
 from tunesmith import pipeline
 from tunesmith.errors import ArtifactError, MissingExtraError, RecipeError
 from tunesmith.experiment import Experiment
-from tunesmith.inference.adapters import AdapterSet
-from tunesmith.inference.artifact import load_artifact
+from tunesmith.inference.adapters import AdapterSet, learnt_weights
+from tunesmith.inference.artifact import Origin, load_artifact, save_artifact
 from tunesmith.inference.predictor import Predictor
 from tunesmith.methods import METHODS, Method
+from tunesmith.models.anatomy import enable_gradient_checkpointing
 from tunesmith.models.backbone import load
 from tunesmith.models.catalogue import locate
 from tunesmith.models.model import Model
 from tunesmith.models.quantization import (
     Quantization,
+    QuantizedForward,
     codes_of,
     dequantize,
-    is_quantized,
     linear_layers,
     memory,
     quantize,
+    quantized_layers,
 )
 from tunesmith.tasks import Task
 from tunesmith.tasks.encoding import TextEncoder
 from tunesmith.training.dropout import use_bit_dropout
+from tunesmith.training.fitting import Fitting
+from tunesmith.training.loop import Step
 
 pytest.importorskip("bitsandbytes", reason="needs the extra 'quantize'")
 
@@ -54,7 +60,7 @@ CASES = ("single_label", "tokens_casing", "dialogues")
 
 
 def quantized_model(
-    folder: Path, case: str, kind: Quantization | None, method: Method
+    folder: Path, case: str, kind: Quantization | Literal[""], method: Method
 ) -> tuple[Model, Task, TextEncoder]:
     task, examples = TASK_CASES[case]
     backbone = load(locate(str(folder)), dropout=None, kind=task.body)
@@ -88,7 +94,7 @@ def test_nf4_is_the_nearest_normal_float_of_each_block(shape: tuple[int, int], t
     scales = torch.stack([block.abs().max() for block in blocks])
     body = holding(layer, tiny_model_folder)
     quantize(body, "nf4")
-    found = body.get_submodule("encoder.layer").weight.detach().flatten()  # type: ignore[union-attr]
+    found = body.get_submodule("encoder.layer").weight.detach().flatten()
     # Double quantisation moves each scale by at most the largest gap of the 8-bit map, which is 1/64 of their spread.
     spread = float((scales - scales.mean()).abs().max())
     for block, scale, place in zip(nearest, scales, range(len(blocks)), strict=True):
@@ -113,7 +119,7 @@ def test_int8_is_each_row_by_its_largest_weight(case: str, request: pytest.Fixtu
         expected = (weight.half().float() / scale * 127).round() * scale / 127
         found = body.get_parameter(f"{name}.parametrizations.weight.original0")
         assert found.dtype == torch.int8
-        off = (body.get_submodule(name).weight - expected).abs() / scale  # type: ignore[operator, union-attr]
+        off = (body.get_submodule(name).weight - expected).abs() / scale
         assert float(off.max()) < 1.01 / 127  # a tie may be rounded either way
         assert float((off > 1e-4).float().mean()) < 0.01
 
@@ -126,34 +132,45 @@ def test_the_layers_compute_what_the_dequantised_ones_do(
     torch.manual_seed(1)
     body = load(locate(str(folder_of(case, request))), dropout=None, kind=TASK_CASES[case][0].body).module.eval()
     names = {name for name, _ in body.named_parameters()}
-    table = body.get_input_embeddings().weight.detach().clone()  # type: ignore[union-attr]
+    table = body.get_input_embeddings().weight.detach().clone()
     told = quantize(body, kind)
     states = torch.randn(2, 7, 32, requires_grad=True)
-    layer = next(part for part in body.modules() if is_quantized(part))
+    layer = next(iter(quantized_layers(body).values()))
     ours = layer(states)
     ours.square().sum().backward()
     gradient = states.grad
     dequantize(body)
-    plain = torch.nn.functional.linear(other := states.detach().requires_grad_(), layer.weight, layer.bias)  # type: ignore[arg-type]
+    plain = torch.nn.functional.linear(other := states.detach().requires_grad_(), layer.weight, layer.bias)
     plain.square().sum().backward()
     torch.testing.assert_close(ours, plain, atol=1e-6, rtol=1e-6)
     torch.testing.assert_close(gradient, other.grad, atol=1e-5, rtol=1e-5)
     assert {name for name, _ in body.named_parameters()} == names
     assert type(layer) is nn.Linear
-    assert not any(is_quantized(part) for part in body.modules())
-    assert torch.equal(table, body.get_input_embeddings().weight)  # type: ignore[union-attr]
+    assert not quantized_layers(body)
+    assert torch.equal(table, body.get_input_embeddings().weight)
     assert told.bytes_before == memory(body)
     assert told.layers == (12 if case == "tokens_casing" else 14)
+
+
+def test_activations_can_be_computed_again_beside_quantised_weights(tiny_llama_folder: Path) -> None:
+    losses = []
+    for again in (False, True):
+        model, task, encoder = quantized_model(tiny_llama_folder, "dialogues", "nf4", METHODS["lora"]())
+        if again:
+            enable_gradient_checkpointing(model.body)
+        material = build_material(task, encoder, TASK_CASES["dialogues"][1])
+        losses.append([step.loss for step in run_steps(build_learner(model), material, steps=4, rate=1e-2)])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_in_bfloat16_the_matrix_is_the_rounded_one(kind: Quantization, tiny_model_folder: Path) -> None:
     body = load(locate(str(tiny_model_folder)), dropout=None).module
     quantize(body, kind)
-    for name, layer in list(body.named_modules()):
-        if is_quantized(layer):
-            matrix = layer.forward.codec.matrix(codes_of(layer), torch.bfloat16)  # type: ignore[union-attr]
-            torch.testing.assert_close(matrix, layer.weight.bfloat16(), msg=name)  # type: ignore[union-attr, operator]
+    for layer in quantized_layers(body).values():
+        assert isinstance(layer.forward, QuantizedForward)
+        matrix = layer.forward.codec.matrix(codes_of(layer), torch.bfloat16)
+        torch.testing.assert_close(matrix, layer.weight.bfloat16())
 
 
 def test_a_matrix_takes_an_eighth_or_a_quarter_of_its_memory(tiny_model_folder: Path) -> None:
@@ -162,7 +179,7 @@ def test_a_matrix_takes_an_eighth_or_a_quarter_of_its_memory(tiny_model_folder: 
     for kind, share, error in (("nf4", 0.13, float(nearest.norm() / even.norm())), ("int8", 0.26, 1 / 254)):
         body = holding(nn.Linear(512, 1024, bias=False), tiny_model_folder)
         whole = memory(body)
-        told = quantize(body, kind)  # type: ignore[arg-type]
+        told = quantize(body, kind)
         assert told.bytes_before == whole
         assert told.bytes_after == memory(body)
         assert whole - memory(body) > (1 - share) * 4 * 512 * 1024 - 2000
@@ -182,7 +199,7 @@ def test_rows_of_zeros_stay_zero(tiny_model_folder: Path) -> None:
 def test_an_output_layer_and_shared_matrices_stay_as_they_are(tiny_llama_folder: Path) -> None:
     body = load(locate(str(tiny_llama_folder)), dropout=None, kind="causal_lm").module
     layers = body.get_submodule("model.layers")
-    layers[1].self_attn.k_proj.weight = layers[0].self_attn.k_proj.weight  # type: ignore[index, union-attr]
+    layers[1].self_attn.k_proj.weight = layers[0].self_attn.k_proj.weight
     names = set(linear_layers(body))
     assert "lm_head" not in names
     assert len(names) == 12
@@ -193,8 +210,8 @@ def test_what_the_checkpoint_lacked_is_not_quantised(tiny_model_folder: Path) ->
     body = load(locate(str(tiny_model_folder)), dropout=None).module
     name = "encoder.layer.1.output.dense"
     quantize(body, "nf4", {f"{name}.weight"})
-    assert not is_quantized(body.get_submodule(name))
-    assert is_quantized(body.get_submodule("encoder.layer.0.output.dense"))
+    assert name not in quantized_layers(body)
+    assert "encoder.layer.0.output.dense" in quantized_layers(body)
 
 
 @pytest.mark.parametrize(("kind", "case"), [*(("nf4", case) for case in CASES), ("int8", "tokens_casing")])
@@ -226,6 +243,9 @@ def test_every_method_beside_frozen_weights_survives_merge_save_and_load(
         torch.testing.assert_close(one, two, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(two, three, atol=1e-5, rtol=1e-4)
     assert all(value.dtype == torch.float32 for value in model.parameters())
+    save_artifact(tmp_path / "artifact", model, task, encoder, origin(name), "")
+    loaded = Predictor.load(tmp_path / "artifact", device="cpu")
+    assert all(map(torch.equal, merged, loaded.logits(encoded)))
 
 
 @pytest.mark.parametrize("name", ["lora", "dora", "houlsby", "prefix_tuning"])
@@ -246,14 +266,12 @@ def test_the_gradients_are_those_of_the_dequantised_model(name: str, tiny_llama_
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_lora_learns_beside_quantised_weights(
-    kind: Quantization, case: str, request: pytest.FixtureRequest
-) -> None:
+def test_lora_learns_beside_quantised_weights(kind: Quantization, case: str, request: pytest.FixtureRequest) -> None:
     for low in (False, True):
         model, task, encoder = quantized_model(folder_of(case, request), case, kind, METHODS["lora"]())
         use_bit_dropout(model)
         material = build_material(task, encoder, TASK_CASES[case][1])
-        steps = run_steps(build_learner(model, low=low), material, steps=30, rate=1e-2, batch_size=8)
+        steps = run_steps(build_learner(model, low=low), material, steps=25, rate=1e-2, batch_size=8)
         assert sum(step.loss for step in steps[-5:]) < 0.9 * sum(step.loss for step in steps[:5])
 
 
@@ -274,7 +292,7 @@ def test_a_body_without_linear_layers_is_refused(tiny_model_folder: Path) -> Non
 
 
 def test_without_bitsandbytes_the_extra_is_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "bitsandbytes.functional", None)
+    monkeypatch.setitem(sys.modules, "bitsandbytes.functional", None)
     experiment = recipe(place)
     with pytest.raises(MissingExtraError, match="'bitsandbytes' is not installed") as error:
         pipeline.run(experiment, place / "run", quiet=True)
@@ -316,51 +334,57 @@ def test_a_run_serves_what_it_evaluated_and_says_what_quantising_did(kind: str, 
 def test_a_stopped_run_goes_on_to_the_same_bits(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = pipeline.run(recipe(place, checkpoint_every=3), place / "whole", quiet=True)
 
-    def stop(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
+    saved = Fitting._note
 
-    saved = pipeline.Fitting._note
+    def note(self: Fitting, step: Step, *rest: Any) -> None:
+        saved(self, step, *rest)
+        if step.number == 8:
+            raise KeyboardInterrupt
 
-    def note(self: pipeline.Fitting, step: object, *rest: object) -> None:
-        saved(self, step, *rest)  # type: ignore[arg-type]
-        if step.number == 8:  # type: ignore[attr-defined]
-            stop()
-
-    monkeypatch.setattr(pipeline.Fitting, "_note", note)
+    monkeypatch.setattr(Fitting, "_note", note)
     with pytest.raises(KeyboardInterrupt):
         pipeline.run(recipe(place, checkpoint_every=3), place / "stopped", quiet=True)
     monkeypatch.undo()
     resumed = pipeline.resume(place / "stopped", quiet=True)
     ours = load_artifact(resumed.artifact).model.state_dict()
     theirs = load_artifact(whole.artifact).model.state_dict()
+    assert ours.keys() == theirs.keys()
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
 
 
 def test_adapters_of_one_quantised_base_answer_as_their_artifacts(
-    place: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tunesmith.inference.adapters.LARGEST_SHARE", 0.5)
-    one = pipeline.run(recipe(place), place / "one", quiet=True).artifact
-    two = pipeline.run(recipe(place, method="houlsby"), place / "two", quiet=True).artifact
-    plain = pipeline.run(recipe(place, quantize=None), place / "plain", quiet=True).artifact
-    texts = TASK_CASES["single_label"][1]
-    adapters = AdapterSet.load({"one": one, "two": two}, device="cpu")
-    for name, folder in (("one", one), ("two", two)):
-        alone = Predictor.load(folder, device="cpu")
-        together = adapters[name].logits(adapters[name].encode(texts))
-        for ours, theirs in zip(together, alone.logits(alone.encode(texts)), strict=True):
+    examples = TASK_CASES["single_label"][1]
+    for name, kind in (("lora", "nf4"), ("houlsby", "nf4"), ("bitfit", "int8"), ("dora", "")):
+        model, task, encoder = quantized_model(tiny_model_folder, "single_label", kind, small(name))
+        learner = build_learner(model)
+        run_steps(learner, build_material(task, encoder, examples), steps=3, rate=1e-2)
+        learner.weights.finish()
+        dequantize(model.body)
+        adapter = learnt_weights(model)
+        small(name).merge(model)
+        base = Origin("", {}, "x, sha256 1", {}, 1, {"name": name}, str(tiny_model_folder), adapter, kind)
+        save_artifact(tmp_path / name, model.eval(), task, encoder, base, "")
+    adapters = AdapterSet.load({name: tmp_path / name for name in ("lora", "houlsby")}, device="cpu")
+    for name in adapters.names:
+        alone = Predictor.load(tmp_path / name, device="cpu")
+        together = adapters[name].logits(adapters[name].encode(examples))
+        for ours, theirs in zip(together, alone.logits(alone.encode(examples)), strict=True):
             torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
-    with pytest.raises(ArtifactError, match="held in other bits"):
-        AdapterSet.load({"one": one, "plain": plain}, device="cpu")
+    for other in ("bitfit", "dora"):
+        with pytest.raises(ArtifactError, match="held in other bits"):
+            AdapterSet.load({"one": tmp_path / "lora", "other": tmp_path / other}, device="cpu")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("kind", KINDS)
 def test_on_a_gpu_the_matrices_are_those_of_the_cpu(kind: Quantization, tiny_llama_folder: Path) -> None:
-    model, task, encoder = quantized_model(tiny_llama_folder, "dialogues", kind, METHODS["lora"]())
-    here = {name: layer.weight.clone() for name, layer in model.body.named_modules() if is_quantized(layer)}  # type: ignore[operator, union-attr]
+    model, _, _ = quantized_model(tiny_llama_folder, "dialogues", kind, METHODS["lora"]())
+    here = {name: layer.weight.clone() for name, layer in quantized_layers(model.body).items()}
     model.to("cuda")
-    for name, weight in here.items():
-        torch.testing.assert_close(model.body.get_submodule(name).weight.cpu(), weight, atol=1e-6, rtol=1e-5)  # type: ignore[operator, union-attr]
+    for name, layer in quantized_layers(model.body).items():
+        torch.testing.assert_close(layer.weight.cpu(), here[name], atol=1e-6, rtol=1e-5)
     dequantize(model.body)
     assert all(value.is_cuda and value.dtype == torch.float32 for value in model.body.parameters())

@@ -69,9 +69,7 @@ class NormalFloat(nn.Module):
     def right_inverse(self, weight: Tensor) -> tuple[Tensor]:
         """The codes of a matrix, two per byte; the scales become buffers."""
         rows = weight.reshape(self._rows)
-        codes, state = self._library.quantize_4bit(
-            rows, blocksize=BLOCK, compress_statistics=True, quant_type="nf4"
-        )
+        codes, state = self._library.quantize_4bit(rows, blocksize=BLOCK, compress_statistics=True, quant_type="nf4")
         self.register_buffer("scales", state.absmax)
         self.register_buffer("mean_scale", state.offset)
         self.register_buffer("outer_scales", state.state2.absmax)
@@ -90,9 +88,7 @@ class NormalFloat(nn.Module):
             self.outer_scales, code=self.outer_levels, blocksize=self._outer_block, dtype=torch.float32
         )
         rows = torch.Size((self._shape.numel() // BLOCK, BLOCK) if self._rows[0] < 0 else (1, self._shape.numel()))
-        state = library.QuantState(
-            self.scales, rows, None, BLOCK, "nf4", dtype, offset=self.mean_scale, state2=outer
-        )
+        state = library.QuantState(self.scales, rows, None, BLOCK, "nf4", dtype, offset=self.mean_scale, state2=outer)
         found: Tensor = library.dequantize_4bit(codes, state)
         return found.reshape(self._shape)
 
@@ -154,7 +150,8 @@ class QuantizedForward:
     def __call__(self, inputs: Tensor) -> Tensor:
         """Inputs [..., D] -> [..., O], in the inputs' precision."""
         product: Tensor = FrozenProduct.apply(inputs, codes_of(self.layer), self.codec)  # type: ignore[no-untyped-call]
-        return product if self.layer.bias is None else product + self.layer.bias.to(product.dtype)
+        bias: Tensor | None = self.layer.bias
+        return product if bias is None else product + bias.to(product.dtype)
 
 
 def codes_of(layer: nn.Module) -> Tensor:
@@ -162,9 +159,13 @@ def codes_of(layer: nn.Module) -> Tensor:
     return layer.get_parameter("parametrizations.weight.original0")
 
 
-def is_quantized(layer: nn.Module) -> bool:
-    """Whether a layer's weight is held in codes."""
-    return parametrize.is_parametrized(layer, "weight") and isinstance(layer.forward, QuantizedForward)
+def quantized_layers(body: nn.Module) -> dict[str, nn.Linear]:
+    """The layers by name whose weights are held in codes."""
+    return {
+        name: part
+        for name, part in body.named_modules()
+        if isinstance(part, nn.Linear) and isinstance(part.forward, QuantizedForward)
+    }
 
 
 @torch.no_grad()
@@ -192,10 +193,10 @@ def quantize(body: PreTrainedModel, kind: Quantization, lacking: Container[str] 
     uncounted, apart, size = 0, 0.0, 0.0
     for layer in chosen.values():
         weight = layer.weight.detach()
-        layer.weight.requires_grad_(requires_grad=False)
+        layer.weight.requires_grad_(False)
         codec = _CODECS[kind](library, weight.shape)
         parametrize.register_parametrization(layer, "weight", codec, unsafe=True)
-        layer.forward = QuantizedForward(layer, codec)  # type: ignore[method-assign]
+        layer.forward = QuantizedForward(layer, codec)  # type: ignore[method-assign, assignment]
         uncounted += weight.numel() - codes_of(layer).numel()
         apart += float((layer.weight - weight).double().square().sum())
         size += float(weight.double().square().sum())
@@ -205,12 +206,11 @@ def quantize(body: PreTrainedModel, kind: Quantization, lacking: Container[str] 
 @torch.no_grad()
 def dequantize(body: nn.Module) -> None:
     """Put plain float32 matrices in the place of all codes; nothing happens to a body without any."""
-    for layer in list(body.modules()):
-        if is_quantized(layer):
-            weight: Tensor = layer.weight  # type: ignore[assignment]
-            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
-            del layer.weight, layer.forward
-            layer.weight = nn.Parameter(weight, requires_grad=False)
+    for layer in quantized_layers(body).values():
+        weight = layer.weight
+        parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+        del layer.weight, layer.forward
+        layer.weight = nn.Parameter(weight, requires_grad=False)
 
 
 def linear_layers(body: PreTrainedModel) -> dict[str, nn.Linear]:
