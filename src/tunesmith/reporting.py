@@ -37,9 +37,9 @@ def described(quantized: Quantized) -> str:
     """What quantising did to the frozen weights, in numbers that were measured."""
     before, after = quantized.bytes_before / 1e6, quantized.bytes_after / 1e6
     return (
-        f"The body's {quantized.layers} linear layers are held in {NAMES[quantized.kind]} while training: the body takes "
-        f"{after:,.1f} MB instead of {before:,.1f} MB, and what stands for their weights differs from the pre-trained ones "
-        f"by {100 * quantized.error:.2f} % (root of the summed squares, relative)."
+        f"In training {quantized.layers} linear layers hold their weights in {NAMES[quantized.kind]}: the body takes "
+        f"{after:,.1f} MB instead of {before:,.1f} MB, and they differ from the pre-trained weights by "
+        f"{100 * quantized.error:.2f} % (norm of the difference relative to their norm)."
     )
 
 
@@ -57,8 +57,8 @@ def notes(fitted: Fitted, task: Task, splits: Splits, quantized: Quantized | Non
             said.insert(0, f"Validation chose {' and '.join(chosen)}, so its own figures flatter; test is the judge.")
     if quantized:
         said.append(
-            f"{described(quantized)} The artifact holds them dequantised, in float32, so that it is what was evaluated and "
-            "needs no bitsandbytes; it takes the memory of a plain model."
+            f"{described(quantized)} The artifact holds them dequantised, as they were evaluated: it takes the memory "
+            "of a plain model, and needs no bitsandbytes."
         )
     return tuple(said)
 

@@ -20,7 +20,7 @@ def learn_only(model: Model, chosen: Callable[[str], bool]) -> None:
     for name, parameter in model.named_parameters():
         if name in learning and not parameter.is_floating_point():
             raise RecipeError(
-                f"This method moves '{name.partition('.parametrizations')[0]}', and model.quantize holds it in few bits.",
+                f"The method moves '{name.partition('.parametrizations')[0]}', which model.quantize holds in few bits.",
                 where="method and model.quantize",
                 to_do="Choose a method that learns beside frozen weights, such as lora, or leave model.quantize out.",
             )

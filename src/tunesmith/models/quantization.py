@@ -1,6 +1,6 @@
 """A frozen body whose linear layers hold their weights in 4 or 8 bits while something beside them learns.
 
-The layers stay linear layers to everyone who looks: their `weight` is computed from the codes whenever it is read. After
+The layers stay linear layers to whoever looks: their `weight` is computed from the codes whenever it is read. After
 training `dequantize` puts the plain matrices back, so that what is merged, evaluated, saved and served is one plain
 model, whose body is the one that the adapters learnt beside.
 """
@@ -235,5 +235,5 @@ def _is_of_use(record: logging.LogRecord) -> bool:
     return "kernels-community" not in record.getMessage()
 
 
-# On some CPUs bitsandbytes complains that it could not fetch a kernel, which is of no use here, whenever PEFT imports it.
+# Imported by PEFT, bitsandbytes complains on some CPUs that it could not fetch a kernel, which is of no use here.
 logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(_is_of_use)
