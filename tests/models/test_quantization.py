@@ -49,6 +49,7 @@ from tunesmith.tasks.encoding import TextEncoder
 from tunesmith.training.dropout import use_bit_dropout
 from tunesmith.training.fitting import Fitting
 from tunesmith.training.loop import Step
+from tunesmith.training.objectives import OBJECTIVES
 
 pytest.importorskip("bitsandbytes", reason="needs the extra 'quantize'")
 
@@ -277,6 +278,17 @@ def test_lora_learns_beside_quantised_weights(kind: Quantization, case: str, req
         material = build_material(task, encoder, TASK_CASES[case][1])
         steps = run_steps(build_learner(model, low=low), material, steps=25, rate=1e-2, batch_size=8)
         assert sum(step.loss for step in steps[-5:]) < 0.9 * sum(step.loss for step in steps[:5])
+
+
+@pytest.mark.parametrize(("objective", "case"), [("fgm", "tokens_casing"), ("dpo", "preferences")])
+@pytest.mark.parametrize("low", [False, True])
+def test_objectives_of_several_passes_learn_beside_quantised_weights(
+    objective: str, case: str, low: bool, request: pytest.FixtureRequest
+) -> None:
+    model, task, encoder = quantized_model(folder_of(case, request), case, "nf4", METHODS["lora"]())
+    learner = build_learner(model, OBJECTIVES[objective](), low=low)
+    steps = run_steps(learner, build_material(task, encoder, TASK_CASES[case][1]), steps=12, rate=1e-2, batch_size=8)
+    assert sum(step.loss for step in steps[-3:]) < sum(step.loss for step in steps[:3])
 
 
 @pytest.mark.parametrize("name", MOVING)
