@@ -24,6 +24,7 @@ from tunesmith.inference.predictor import Predictor, best_device
 from tunesmith.machine import EnergyMeter, has_bf16, peak_memory_bytes
 from tunesmith.models.anatomy import enable_gradient_checkpointing
 from tunesmith.models.model import Model
+from tunesmith.models.quantization import dequantize, quantize
 from tunesmith.preparation import Prepared, load_backbone, prepare, stop_at_errors
 from tunesmith.reporting import describe, history, judge, notes, summary, write_report
 from tunesmith.training.batching import StepPlan
@@ -68,7 +69,7 @@ def run(
     model = rehearse(experiment, prepared)
     run_folder.begin(place, experiment.to_yaml(), room_for(model), overwrite=overwrite)
     if not quiet:
-        announce(summary(experiment, prepared, *count_parameters(model)))
+        announce(summary(experiment, prepared, *count_parameters(model), model.quantized))
     return finish(experiment, prepared, model, place, quiet=quiet)
 
 
@@ -131,7 +132,8 @@ def room_for(model: Model) -> int:
 def count_parameters(model: Model) -> tuple[int, int]:
     """How many numbers the model has, and how many of them learn."""
     every = list(model.parameters())
-    return sum(p.numel() for p in every), sum(p.numel() for p in every if p.requires_grad)
+    uncounted = model.quantized.uncounted if model.quantized else 0
+    return sum(p.numel() for p in every) + uncounted, sum(p.numel() for p in every if p.requires_grad)
 
 
 def finish(experiment: Experiment, prepared: Prepared, model: Model, folder: Path, *, quiet: bool) -> Result:
@@ -154,6 +156,7 @@ def finish(experiment: Experiment, prepared: Prepared, model: Model, folder: Pat
         cast("dict[str, object]", experiment.to_mapping()["method"]),
         experiment.model.name,
         adapter,
+        experiment.model.quantize or "",
     )
     save_artifact(folder / "artifact", model, predictor.task, prepared.encoder, origin, prepared.backbone.prefix)
     proof = prove_reload(
@@ -188,7 +191,7 @@ def finish(experiment: Experiment, prepared: Prepared, model: Model, folder: Pat
         sizes={split: len(examples) for split, examples in prepared.splits.named().items()},
         parity=describe(proof),
         learning_rate_test=tested.points if tested else (),
-        notes=notes(fitted, served.task, prepared.splits),
+        notes=notes(fitted, served.task, prepared.splits, model.quantized),
         choosing_metric=choosing,
     )
     write_report(report, folder)
@@ -196,11 +199,14 @@ def finish(experiment: Experiment, prepared: Prepared, model: Model, folder: Pat
 
 
 def make_model(experiment: Experiment, prepared: Prepared) -> Model:
-    """Backbone and head, with the method's weights open."""
+    """Backbone and head, the method's weights open, what stays frozen quantised where the recipe says so."""
     torch.manual_seed(experiment.seed)
     model = Model(prepared.backbone, prepared.task, experiment.model.dropout)
     if experiment.training.gradient_checkpointing:
         enable_gradient_checkpointing(model.body)
+    if experiment.model.quantize:
+        lacking = {name.removeprefix("body.") for name in model.lacking}
+        model.quantized = quantize(model.body, experiment.model.quantize, lacking)
     model.rule = experiment.method.apply(model)
     return model
 
@@ -217,6 +223,7 @@ def fit(
         prepared.task, prepared.learning, prepared.encoded_learning, pad_id, prepared.encoded.get("train", ())
     )
     if not any(parameter.requires_grad for parameter in model.parameters()):
+        dequantize(model.body)
         material.settle(model)
         return Fitted(Progress(finished=True), 0.0, 0.0), None
     plan = StepPlan(

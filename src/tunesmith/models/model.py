@@ -13,6 +13,7 @@ from tunesmith.models.anatomy import body_dropout, core, decoder_inputs, embeddi
 from tunesmith.models.backbone import Backbone
 from tunesmith.models.generation import written_tokens
 from tunesmith.models.packing import packed_inputs
+from tunesmith.models.quantization import Quantized
 from tunesmith.models.soft_prompt import SoftPrompt
 from tunesmith.models.step_rule import StepRule
 from tunesmith.tasks import Task
@@ -51,6 +52,7 @@ class Model(nn.Module):
         rule: what the method does between steps, or None.
         exact: parts of the names of weights that stay in float32 when the body computes in bfloat16.
         soft_prompt: learnt vectors before the text, or None.
+        quantized: what quantising its frozen weights did, or None.
     """
 
     def __init__(self, backbone: Backbone, task: Task, dropout: float | None = None) -> None:
@@ -73,6 +75,7 @@ class Model(nn.Module):
         self.rule: StepRule | None = None
         self.exact: tuple[str, ...] = ()
         self.soft_prompt: SoftPrompt | None = None
+        self.quantized: Quantized | None = None
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits of the batch, in the form that the task's head gives them (fp32)."""

@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from tunesmith.data.records import Example
 from tunesmith.errors import RecipeError, nearest
 from tunesmith.inference.predictor import Predictor
+from tunesmith.models.quantization import dequantize
 from tunesmith.scoring import Measure
 from tunesmith.tasks import Task
 from tunesmith.tasks.encoding import Encoded, TextEncoder
@@ -153,6 +154,7 @@ class Fitting:
         if progress.best_step is not None:
             put_weights(read_tensors(folders.best), learning, folders.best)
         self._learner.weights.finish()
+        dequantize(self._learner.model.body)
         self._material.settle(self._learner.model)
         return Fitted(progress, seen / seconds, padding / max(1, tokens + padding))
 
