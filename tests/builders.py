@@ -13,7 +13,7 @@ from tunesmith.methods import Full, Method
 from tunesmith.models.backbone import load
 from tunesmith.models.catalogue import locate
 from tunesmith.models.model import Model
-from tunesmith.tasks import SequenceClassification, Task, TokenClassification
+from tunesmith.tasks import MaskedLanguageModeling, SequenceClassification, Task, TokenClassification
 from tunesmith.tasks.encoding import TextEncoder
 from tunesmith.training.batching import StepPlan
 from tunesmith.training.loop import Learner, Material, Scheduled, Step, train
@@ -32,6 +32,7 @@ CLASSES = [
     Example("h", "bad work", "bad"),
 ]
 SETS = [Example(e.id, e.text, (str(e.label),) if n % 2 else ("bad", "good")) for n, e in enumerate(CLASSES)]
+TEXTS = [Example(e.id, f"{e.text} and good work") for e in CLASSES]
 NUMBERS = [Example(e.id, e.text, float(len(e.text))) for e in CLASSES]
 SPANS = [
     Example("a", "Anna went to Rome", (Span(0, 4, "PER"), Span(13, 17, "LOC"))),
@@ -49,6 +50,7 @@ TASK_CASES: dict[str, tuple[Task, list[Example]]] = {
     "binary": (SequenceClassification(problem="binary"), CLASSES),
     "multi_label": (SequenceClassification(problem="multi_label"), SETS),
     "regression": (SequenceClassification(problem="regression"), NUMBERS),
+    "masked_language": (MaskedLanguageModeling(), TEXTS),
     "tokens": (TokenClassification(casing=False), SPANS),
     "tokens_casing": (TokenClassification(casing=True), SPANS),
     "tokens_crf": (TokenClassification(crf=True, casing=True), SPANS),
@@ -59,7 +61,7 @@ def build_model(
     folder: Path, task: Task, examples: Sequence[Example], method: Method | None = None, max_length: int = 0
 ) -> tuple[Model, Task, TextEncoder]:
     """A tiny model with its prepared task, the method applied."""
-    backbone = load(locate(str(folder)), dropout=None)
+    backbone = load(locate(str(folder)), dropout=None, kind=task.body)
     prepared = task.prepared(examples, backbone.tokenizer)
     model = Model(backbone, prepared)
     (method or Full()).apply(model)

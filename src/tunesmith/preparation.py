@@ -65,7 +65,7 @@ def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Fi
     backbone = load(locate(experiment.model.name), dropout=experiment.model.dropout, kind=experiment.task.body)
     task = experiment.task.prepared(splits.train, backbone.tokenizer)
     encoder = TextEncoder.of(backbone.tokenizer, window(task, backbone), backbone.prefix)
-    found = list(findings)
+    found = [*findings, *announced(backbone)]
     encoded: dict[str, list[Encoded]] = {}
     for name, examples in splits.named().items():
         encoded[name] = [encode(task, example, encoder, is_train=name == "train") for example in examples]
@@ -88,6 +88,19 @@ def encode(task: Task, example: Example, encoder: TextEncoder, *, is_train: bool
     """
     is_foreign = not is_train and task.labels and not set(label_names(example)) <= set(task.labels)
     return task.encode(replace(example, label=None) if is_foreign else example, encoder)
+
+
+def announced(backbone: Backbone) -> list[Finding]:
+    """What of the checkpoint is left out, and what it lacks."""
+    found = []
+    for code, names, message in (
+        ("weights_left_out", backbone.unused, "{} weights of the checkpoint have no place in this form of the model."),
+        ("new_weights", backbone.missing, "{} weights of the model are not in the checkpoint and start at random."),
+    ):
+        if names:
+            severity = "note" if code == "weights_left_out" else "warning"
+            found.append(Finding(code, severity, message.format(len(names)), len(names), tuple(sorted(names)[:3])))
+    return found
 
 
 def too_long(examples: Sequence[Example], encoded: Sequence[Encoded], max_tokens: int) -> list[Finding]:

@@ -26,7 +26,7 @@ def perfect_logits(task: Task, encoded: Encoded) -> torch.Tensor:
     return target.float() * 40 - 20
 
 
-@pytest.mark.parametrize("case", TASK_CASES)
+@pytest.mark.parametrize("case", [name for name, (task, _) in TASK_CASES.items() if task.label_kind])
 def test_perfect_logits_decode_to_the_label(case: str, tiny_model_folder: Path) -> None:
     task, examples = TASK_CASES[case]
     model, task, encoder = build_model(tiny_model_folder, task, examples)

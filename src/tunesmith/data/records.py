@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -85,6 +86,8 @@ class Prediction:
     (regression). `scores` gives the probability of each class for single-label, binary and multi-label tasks, of the
     best answers (question answering, as texts) and of the best items (recommendation); empty otherwise. `span_scores`
     gives the probability of each span, in the order of `label`. `vector` is the text's embedding, if it has one.
+    `log_likelihood` is the summed natural log-probability of the `label_tokens` tokens that were asked for (of a raw
+    text, the label of which is empty, its own), of which `right_tokens` were the likeliest at their place.
     """
 
     id: str
@@ -93,6 +96,9 @@ class Prediction:
     scores: Mapping[str, float] = field(default_factory=dict)
     span_scores: tuple[float, ...] = ()
     vector: tuple[float, ...] = ()
+    log_likelihood: float = math.nan
+    label_tokens: int = 0
+    right_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,9 +154,11 @@ def badness(gold: Label, prediction: Prediction) -> float:
     """How wrong an answer is, so that a sure mistake stands before an unsure one.
 
     Numbers: the distance. A class: the probability withheld from the right one. Several classes: the probability on the
-    wrong side, summed. Spans: the missed ones, plus the probability of each wrong one.
+    wrong side, summed. Spans: the missed ones, plus the probability of each wrong one. A raw text: its loss per token.
     """
     answer = prediction.label
+    if answer == "" and prediction.label_tokens:
+        return -prediction.log_likelihood / prediction.label_tokens
     if isinstance(gold, int | float) and isinstance(answer, int | float):
         return abs(float(gold) - float(answer))
     if prediction.scores:

@@ -17,6 +17,9 @@ def prediction_row(prediction: Prediction) -> dict[str, object]:
     row["confidence"] = plain_number(prediction.confidence)
     if prediction.scores:
         row["scores"] = {label: plain_number(score) for label, score in prediction.scores.items()}
+    if prediction.label_tokens:
+        row["log_likelihood"] = plain_number(prediction.log_likelihood)
+        row["label_tokens"] = prediction.label_tokens
     if prediction.span_scores:
         row["span_scores"] = [plain_number(score) for score in prediction.span_scores]
     return row

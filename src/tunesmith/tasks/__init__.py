@@ -11,8 +11,10 @@ from transformers import PreTrainedTokenizerBase
 from tunesmith.data.records import Example, Prediction
 from tunesmith.scoring import Measure
 from tunesmith.scoring.tables import Confusion, Table
+from tunesmith.tasks.causal_language_modeling import CausalLanguageModeling
 from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEncoder
 from tunesmith.tasks.heads import BodyShape
+from tunesmith.tasks.masked_language_modeling import MaskedLanguageModeling
 from tunesmith.tasks.sequence_classification import SequenceClassification
 from tunesmith.tasks.token_classification import TokenClassification
 
@@ -116,6 +118,19 @@ class Task(Protocol):
 TASKS: dict[str, type[Task]] = {
     "sequence_classification": SequenceClassification,
     "token_classification": TokenClassification,
+    "masked_language_modeling": MaskedLanguageModeling,
+    "causal_language_modeling": CausalLanguageModeling,
 }
 
-__all__ = ["TASKS", "Batch", "BodyShape", "Encoded", "Network", "SequenceClassification", "Task", "TokenClassification"]
+__all__ = [
+    "TASKS",
+    "Batch",
+    "BodyShape",
+    "CausalLanguageModeling",
+    "Encoded",
+    "MaskedLanguageModeling",
+    "Network",
+    "SequenceClassification",
+    "Task",
+    "TokenClassification",
+]

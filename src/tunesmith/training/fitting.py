@@ -30,6 +30,9 @@ from tunesmith.training.loop import Learner, Material, Rate, Step, train
 from tunesmith.training.run_log import RunLog
 from tunesmith.training.tracking import Bar, log_metrics, progress_bar
 
+LOWER_IS_BETTER = ("mae", "rmse", "perplexity", "token_loss", "bits_per_character")
+"""The metrics that are errors."""
+
 SAVE_AFTER = 300.0
 """Seconds after which a checkpoint is written even if the recipe asks for none yet; it changes no result."""
 
@@ -72,7 +75,7 @@ class Validation:
                 where="training.metric",
                 to_do=f"Use one of {', '.join(metrics)}.",
             )
-        return -metrics[name] if name in ("mae", "rmse") else metrics[name]
+        return -metrics[name] if name in LOWER_IS_BETTER else metrics[name]
 
 
 @dataclass(frozen=True)
