@@ -13,7 +13,7 @@ from tunesmith.methods import Full, Method
 from tunesmith.models.backbone import load
 from tunesmith.models.catalogue import locate
 from tunesmith.models.model import Model
-from tunesmith.tasks import MaskedLanguageModeling, SequenceClassification, Task, TokenClassification
+from tunesmith.tasks import MaskedLanguageModeling, PromptClassification, SequenceClassification, Task, TokenClassification
 from tunesmith.tasks.encoding import TextEncoder
 from tunesmith.training.batching import StepPlan
 from tunesmith.training.loop import Learner, Material, Scheduled, Step, train
@@ -51,6 +51,10 @@ TASK_CASES: dict[str, tuple[Task, list[Example]]] = {
     "multi_label": (SequenceClassification(problem="multi_label"), SETS),
     "regression": (SequenceClassification(problem="regression"), NUMBERS),
     "masked_language": (MaskedLanguageModeling(), TEXTS),
+    "prompts": (
+        PromptClassification(body="masked_lm", label_words={"good": ("great", "well paid"), "bad": "the worst"}),
+        CLASSES,
+    ),
     "tokens": (TokenClassification(casing=False), SPANS),
     "tokens_casing": (TokenClassification(casing=True), SPANS),
     "tokens_crf": (TokenClassification(crf=True, casing=True), SPANS),

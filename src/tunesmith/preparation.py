@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -142,7 +143,11 @@ def window(task: Task, backbone: Backbone) -> int:
 def count_of(item: Encoded, task: Task) -> TokenCount:
     """What the checks need to know of an encoded example."""
     trainable = len(item.units) if task.label_kind == "spans" else 1
-    return TokenCount(tokens=item.tokens, unknown=item.unknown, trainable=trainable, lost_spans=item.lost)
+    parts: Counter[int] = Counter()
+    for piece in item.pieces:
+        parts[piece.part] += len(piece.input_ids)
+    tokens = max(parts.values()) + item.cut
+    return TokenCount(tokens=tokens, unknown=item.unknown, trainable=trainable, lost_spans=item.lost, cut=item.cut)
 
 
 def stop_at_errors(findings: Sequence[Finding]) -> None:

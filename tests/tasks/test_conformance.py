@@ -9,13 +9,15 @@ import torch
 
 from tests.builders import TASK_CASES, build_model
 from tunesmith.data.records import Example, Span
-from tunesmith.tasks import SequenceClassification, Task, TokenClassification
+from tunesmith.tasks import PromptClassification, SequenceClassification, Task, TokenClassification
 from tunesmith.tasks.encoding import Encoded
 
 
 def perfect_logits(task: Task, encoded: Encoded) -> torch.Tensor:
     """Logits that say exactly what the targets say."""
     target = torch.from_numpy(encoded.target)
+    if isinstance(task, PromptClassification):
+        return torch.nn.functional.one_hot(target[0, 1].long(), len(task.labels)).float() * 40 - 20
     assert isinstance(task, TokenClassification | SequenceClassification)
     if isinstance(task, TokenClassification):
         return torch.nn.functional.one_hot(target.long(), len(task.tags)).float() * 40 - 20

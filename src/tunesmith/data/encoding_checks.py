@@ -25,14 +25,15 @@ FRAGMENTED = 1.3
 class TokenCount:
     """What encoding one example gave.
 
-    `tokens` over all windows, `unknown` of them; `trainable` units with a label; `lost_spans`: the labels of gold spans
-    that no run of tokens expresses.
+    `tokens` over all windows (of the longest, where several texts are read apart), `unknown` of them; `trainable` units
+    with a label; `lost_spans`: the labels of gold spans that no run of tokens expresses; `cut`: tokens left out.
     """
 
     tokens: int
     unknown: int
     trainable: int
     lost_spans: tuple[str, ...] = ()
+    cut: int = 0
 
 
 def check_encoding(
@@ -59,7 +60,8 @@ def _lengths(
 ) -> Iterator[Finding]:
     sizes = np.array([count.tokens for count in counts])
     middle, high = np.quantile(sizes, [0.5, 0.95])
-    long = np.flatnonzero(sizes > max_length)
+    cut = np.array([count.cut for count in counts])
+    long, short = np.flatnonzero((sizes > max_length) & (cut == 0)), np.flatnonzero(cut)
     message = (
         f"Tokens per text of {split}: {middle:.0f} in the middle, {high:.0f} at 95 %, at most {sizes.max():,}; "
         f"the window holds {max_length}."
@@ -70,6 +72,12 @@ def _lengths(
             f"{len(long):,} texts of {split} exceed the window. They are read in overlapping windows; nothing is cut."
         )
         yield Finding("long_texts", "note", message, len(long), _shown(examples, list(long)))
+    if len(short):
+        message = (
+            f"{len(short):,} texts of {split} exceed the window and lose their end: {cut.sum():,} of "
+            f"{sizes.sum():,} tokens are not read."
+        )
+        yield Finding("cut_texts", "warning", message, len(short), _shown(examples, list(short)))
 
 
 def _unknown(examples: Sequence[Example], counts: Sequence[TokenCount], split: str) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from tunesmith.methods.peft_library import LoRA
-from tunesmith.methods.selective import BitFit, Full, HeadOnly, TopLayers
+from tunesmith.methods.selective import BitFit, Full, HeadOnly, Nothing, TopLayers
 from tunesmith.models.model import Model
 from tunesmith.models.step_rule import StepRule
 
@@ -37,6 +37,7 @@ METHODS: dict[str, type[Method]] = {
     "top_layers": TopLayers,
     "bitfit": BitFit,
     "lora": LoRA,
+    "none": Nothing,
 }
 
-__all__ = ["METHODS", "BitFit", "Full", "HeadOnly", "LoRA", "Method", "StepRule", "TopLayers"]
+__all__ = ["METHODS", "BitFit", "Full", "HeadOnly", "LoRA", "Method", "Nothing", "StepRule", "TopLayers"]

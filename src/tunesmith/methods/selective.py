@@ -34,6 +34,24 @@ class Full:
 
 
 @dataclass(frozen=True)
+class Nothing:
+    """Nothing learns: the model answers as it is."""
+
+    @property
+    def learning_rate(self) -> float:
+        """Not used."""
+        return 1e-3
+
+    def apply(self, model: Model) -> None:
+        """Freeze everything, what the checkpoint lacked included."""
+        for parameter in model.parameters():
+            parameter.requires_grad_(False)
+
+    def merge(self, model: Model) -> None:
+        """Nothing was added."""
+
+
+@dataclass(frozen=True)
 class HeadOnly:
     """Only the head, and what else the checkpoint lacked, learns: a linear probe."""
 

@@ -15,6 +15,7 @@ from tunesmith.tasks.causal_language_modeling import CausalLanguageModeling
 from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEncoder
 from tunesmith.tasks.heads import BodyShape
 from tunesmith.tasks.masked_language_modeling import MaskedLanguageModeling
+from tunesmith.tasks.prompt_classification import PromptClassification
 from tunesmith.tasks.sequence_classification import SequenceClassification
 from tunesmith.tasks.token_classification import TokenClassification
 
@@ -120,6 +121,7 @@ TASKS: dict[str, type[Task]] = {
     "token_classification": TokenClassification,
     "masked_language_modeling": MaskedLanguageModeling,
     "causal_language_modeling": CausalLanguageModeling,
+    "prompt_classification": PromptClassification,
 }
 
 __all__ = [
@@ -130,6 +132,7 @@ __all__ = [
     "Encoded",
     "MaskedLanguageModeling",
     "Network",
+    "PromptClassification",
     "SequenceClassification",
     "Task",
     "TokenClassification",
