@@ -13,7 +13,13 @@ from tunesmith.methods import Full, Method
 from tunesmith.models.backbone import load
 from tunesmith.models.catalogue import locate
 from tunesmith.models.model import Model
-from tunesmith.tasks import MaskedLanguageModeling, PromptClassification, SequenceClassification, Task, TokenClassification
+from tunesmith.tasks import (
+    MaskedLanguageModeling,
+    PromptClassification,
+    SequenceClassification,
+    Task,
+    TokenClassification,
+)
 from tunesmith.tasks.encoding import TextEncoder
 from tunesmith.training.batching import StepPlan
 from tunesmith.training.loop import Learner, Material, Scheduled, Step, train

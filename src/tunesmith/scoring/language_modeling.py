@@ -26,10 +26,7 @@ def measure_foretold(examples: Sequence[Example], predictions: Sequence[Predicti
     """
     check_pairs(examples, predictions)
     sums = np.array(
-        [
-            [-one.log_likelihood if one.label_tokens else 0.0, one.right_tokens, one.label_tokens]
-            for one in predictions
-        ]
+        [[-one.log_likelihood if one.label_tokens else 0.0, one.right_tokens, one.label_tokens] for one in predictions]
     ).reshape(len(predictions), 3)
     return [
         SummedMeasure("perplexity", sums, _perplexity, higher_is_better=False),
@@ -52,5 +49,5 @@ def measure_bits(examples: Sequence[Example], predictions: Sequence[Prediction])
 
 
 def _perplexity(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """exp of the mean loss per token."""
+    """The exponential of the mean loss per token."""
     return np.exp(np.minimum(divide(sums[:, 0], sums[:, 2]), _HIGHEST))

@@ -71,7 +71,7 @@ class LabelWordHead(nn.Module):
 
     def __init__(self, counts: Sequence[int], *, per_token: bool) -> None:
         super().__init__()
-        self.counts = tuple(counts)
+        self.counts = list(counts)
         self.per_token = per_token
 
     def forward(self, logits: Tensor, batch: Batch) -> Tensor:
@@ -84,5 +84,5 @@ class LabelWordHead(nn.Module):
         counted = tokens != IGNORED
         chosen = logits.log_softmax(-1)[piece, units, tokens.clamp(min=0)].masked_fill(~counted, 0.0)
         scores = chosen.sum(-1) / counted.sum(-1) if self.per_token else chosen.sum(-1)
-        parts = scores.split(self.counts, dim=1)
+        parts = torch.split(scores, self.counts, dim=1)
         return torch.stack([part.logsumexp(1) - math.log(part.shape[1]) for part in parts], dim=1)

@@ -52,7 +52,7 @@ class MaskedLanguageModeling:
         chinese_words: hide whole Chinese words as jieba parts them (extra "chinese"); else single characters.
         join: put neighbouring training texts (of a group) together into windows of `max_length`.
         max_length: tokens per window, special tokens included; 0 means the model's own limit.
-        mask_id, vocabulary, special_ids: of the tokenizer: the mask, the number of tokens, those that stand for no word.
+        mask_id, vocabulary, special_ids: of the tokenizer: the mask, the number of tokens, those that are no words.
         separator: what stands between joined texts; the tokenizer's own.
         tokens_per_character: how long joined texts may be, learnt from the training texts.
     """
@@ -150,9 +150,7 @@ class MaskedLanguageModeling:
         """Turn a text into windows; the target is the number of each token's word, over all windows."""
         tokens = encoder.tokens(example.text)
         numbers = word_numbers(tokens.offsets, self._words(example))
-        numbers = [
-            UNTOUCHED if token in self.special_ids else n for token, n in zip(tokens.ids, numbers, strict=True)
-        ]
+        numbers = [UNTOUCHED if token in self.special_ids else n for token, n in zip(tokens.ids, numbers, strict=True)]
         pieces, words = [], []
         for start, end in windows(len(tokens.ids), encoder.room, 0):
             pieces.append(plain_piece(encoder.wrap(tokens.ids[start:end])))

@@ -92,9 +92,7 @@ def shortened(filled: Filled, tokens: Tokens, surplus: int) -> list[int]:
     Raises:
         RecipeError: the texts do not have so many; template, label and demonstrations are never cut.
     """
-    held = {
-        name: _inside(tokens.offsets, filled.slots[name]) for name in ("text", "second") if name in filled.slots
-    }
+    held = {name: _inside(tokens.offsets, filled.slots[name]) for name in ("text", "second") if name in filled.slots}
     for _ in range(surplus):
         longest = max(held.values(), key=len)
         if len(longest) <= 1:

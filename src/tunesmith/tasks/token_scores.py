@@ -30,7 +30,7 @@ def token_scores(network: Network, batch: Batch, wanted: Tensor) -> list[Tensor]
         log_p = -functional.cross_entropy(logits, gold, reduction="none")
         found.append(torch.stack([log_p, (logits.argmax(-1) == gold).float()], dim=1).cpu())
     owners = batch.example_of[:, None].expand_as(batch.unit_mask)[batch.unit_mask]
-    return list(torch.cat(found).split(owners.bincount(minlength=batch.size).tolist()))
+    return list(torch.split(torch.cat(found), owners.bincount(minlength=batch.size).tolist()))
 
 
 def foretold(examples: Sequence[Example], outputs: Sequence[Tensor]) -> list[Prediction]:
