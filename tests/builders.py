@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import yaml
 from accelerate import Accelerator
@@ -67,9 +68,12 @@ TASK_CASES: dict[str, tuple[Task, list[Example]]] = {
 }
 
 
+T = TypeVar("T", bound=Task)
+
+
 def build_model(
-    folder: Path, task: Task, examples: Sequence[Example], method: Method | None = None, max_length: int = 0
-) -> tuple[Model, Task, TextEncoder]:
+    folder: Path, task: T, examples: Sequence[Example], method: Method | None = None, max_length: int = 0
+) -> tuple[Model, T, TextEncoder]:
     """A tiny model with its prepared task, the method applied."""
     backbone = load(locate(str(folder)), dropout=None, kind=task.body)
     prepared = task.prepared(examples, backbone.tokenizer)

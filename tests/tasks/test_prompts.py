@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from tests.builders import CLASSES, build_learner, build_material, build_model, run_steps, write_examples, write_recipe
 from tests.conftest import SIZES, build_tokenizer, save_tiny
@@ -51,6 +51,11 @@ def byte_level() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", mask_token="<mask>")
 
 
+def read(tokenizer: PreTrainedTokenizerBase, ids: Iterable[int]) -> str:
+    """Tokens as a text."""
+    return str(tokenizer.decode([int(token) for token in ids]))
+
+
 # How words are scored
 
 
@@ -70,14 +75,14 @@ def test_a_decoder_scores_words_of_several_tokens_jointly(llama_folder: Path) ->
         bad = causal_reference(model.body, encoder, example.text, "very bad")
         good = [causal_reference(model.body, encoder, example.text, word) for word in ("very good", "great")]
         assert task.labels == ("bad", "good")
-        assert row.tolist() == pytest.approx([bad, np.logaddexp(*good) - math.log(2)], rel=1e-4)
+        assert row.tolist() == pytest.approx([bad, math.log(sum(map(math.exp, good)) / 2)], rel=1e-4)
 
 
 def test_per_token_takes_the_mean_over_a_words_tokens(llama_folder: Path) -> None:
     words: dict[str, str | tuple[str, ...]] = {"good": "great", "bad": "very bad"}
     rows = {}
     for how in ("raw", "per_token"):
-        task = PromptClassification(label_words=words, normalise=how)  # type: ignore[arg-type]
+        task = PromptClassification(label_words=words, normalise=how)
         model, task, encoder = build_model(llama_folder, task, CLASSES)
         (rows[how],) = Predictor(model.eval(), task, encoder).logits([task.encode(CLASSES[0], encoder)])
     assert rows["per_token"].tolist() == pytest.approx([float(rows["raw"][0]) / 2, float(rows["raw"][1])], rel=1e-5)
@@ -88,7 +93,7 @@ def test_an_encoder_is_given_as_many_masks_as_a_word_has_tokens(tiny_model_folde
     model.eval()
     encoded = task.encode(CLASSES[0], encoder)
     tokenizer = encoder.tokenizer
-    shown = [tokenizer.decode(piece.input_ids) for piece in encoded.pieces]
+    shown = [read(tokenizer, piece.input_ids) for piece in encoded.pieces]
     assert shown == [f"[CLS] good film it was {masks}. [SEP]" for masks in ("[MASK] [MASK]", "[MASK]")]
     (row,) = Predictor(model, task, encoder).logits([encoded])
     places = encoded.pieces[0].unit_positions
@@ -138,7 +143,7 @@ def test_a_long_text_loses_its_end_and_the_template_stays(
     _, task, encoder = build_model(folder, task, CLASSES, max_length=24)
     encoded = task.encode(example, encoder)
     for piece in encoded.pieces:
-        text = encoder.tokenizer.decode(piece.input_ids)
+        text = read(encoder.tokenizer, piece.input_ids)
         assert len(piece.input_ids) <= 24
         assert text.startswith("[CLS] film day day")
         assert "day it was" in text
@@ -155,7 +160,7 @@ def test_of_a_pair_the_longer_text_is_cut_first(llama_folder: Path) -> None:
     assert task.inputs == ("text", "second")
     _, task, encoder = build_model(llama_folder, task, CLASSES, max_length=24)
     encoded = task.encode(Example("x", "good film", second=" ".join(["day"] * 50)), encoder)
-    assert encoder.tokenizer.decode(encoded.pieces[0].input_ids).startswith("[CLS] good film and day day")
+    assert read(encoder.tokenizer, encoded.pieces[0].input_ids).startswith("[CLS] good film and day day")
 
 
 def test_a_window_without_room_for_the_text_is_refused(llama_folder: Path) -> None:
@@ -192,7 +197,7 @@ def test_demonstrations_are_of_every_class_and_never_the_text_itself(selection: 
     task = replace(SHOWING, selection=selection).prepared(MANY, tokenizer)  # type: ignore[arg-type]
     encoder = TextEncoder.of(tokenizer, 200)
     for example in MANY:
-        text = tokenizer.decode(task.encode(example, encoder).pieces[0].input_ids)
+        text = read(tokenizer, task.encode(example, encoder).pieces[0].input_ids)
         own = example.text
         assert text.count(f"{own} it was") == 1
         shown = text.count("great.") + text.count("worst.")
@@ -205,7 +210,7 @@ def test_the_nearest_demonstration_stands_last() -> None:
     examples = [*MANY, Example("near", "paris london rome", "bad")]
     task = replace(SHOWING, selection="nearest").prepared(examples, tokenizer)
     piece = task.encode(Example("x", "london rome"), TextEncoder.of(tokenizer, 200)).pieces[0]
-    assert tokenizer.decode(piece.input_ids).endswith("paris london rome it was worst. ; london rome it was")
+    assert read(tokenizer, piece.input_ids).endswith("paris london rome it was worst. ; london rome it was")
 
 
 def test_the_seed_decides_which_are_shown_and_the_budget_how_long_they_may_be() -> None:
