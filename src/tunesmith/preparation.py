@@ -147,7 +147,7 @@ def count_of(item: Encoded, task: Task) -> TokenCount:
     for piece in item.pieces:
         parts[piece.part] += len(piece.input_ids)
     tokens = max(parts.values()) + item.cut
-    return TokenCount(tokens=tokens, unknown=item.unknown, trainable=trainable, lost_spans=item.lost, cut=item.cut)
+    return TokenCount(tokens, item.unknown, trainable, item.lost, item.cut, item.frame)
 
 
 def stop_at_errors(findings: Sequence[Finding]) -> None:

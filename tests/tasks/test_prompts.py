@@ -313,3 +313,13 @@ def test_an_encoder_needs_a_mask(byte_level: PreTrainedTokenizerFast) -> None:
     bare = PreTrainedTokenizerFast(tokenizer_object=byte_level.backend_tokenizer)
     with pytest.raises(ModelError, match="no mask token"):
         MASKED.prepared(CLASSES, bare)
+
+
+def test_demonstrations_do_not_count_as_tokens_of_the_text() -> None:
+    tokenizer = build_tokenizer()
+    long = [Example(str(n), f"the {word} day was {word} and {n}", word) for n in range(9) for word in ("good", "bad")]
+    task = SHOWING.prepared(long, tokenizer)
+    encoder = TextEncoder.of(tokenizer, 200)
+    counts = [count_of(task.encode(example, encoder), task) for example in long]
+    assert all(count.tokens - count.frame == 7 for count in counts)
+    assert {one.code for one in check_encoding(long, counts, max_length=200, split="train")} == {"lengths"}

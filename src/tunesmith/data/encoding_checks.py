@@ -26,7 +26,8 @@ class TokenCount:
     """What encoding one example gave.
 
     `tokens` over all windows (of the longest, where several texts are read apart), `unknown` of them; `trainable` units
-    with a label; `lost_spans`: the labels of gold spans that no run of tokens expresses; `cut`: tokens left out.
+    with a label; `lost_spans`: the labels of gold spans that no run of tokens expresses; `cut`: tokens left out;
+    `frame`: tokens that are not of the text but around it.
     """
 
     tokens: int
@@ -34,6 +35,7 @@ class TokenCount:
     trainable: int
     lost_spans: tuple[str, ...] = ()
     cut: int = 0
+    frame: int = 0
 
 
 def check_encoding(
@@ -98,10 +100,11 @@ def _unknown(examples: Sequence[Example], counts: Sequence[TokenCount], split: s
             unknown,
             _shown(examples, hit),
         )
-    characters = sum(len(example.text) for example in examples)
-    if tokens > FRAGMENTED * characters and characters > 20 * len(examples):
+    characters = sum(len(example.text) + len(example.second) for example in examples)
+    own = tokens - sum(count.frame for count in counts)
+    if own > FRAGMENTED * characters and characters > 20 * len(examples):
         message = (
-            f"The texts of {split} have {tokens / characters:.1f} tokens per character: the tokenizer cuts this script "
+            f"The texts of {split} have {own / characters:.1f} tokens per character: the tokenizer cuts this script "
             "into bytes. A model of this language would be better and faster."
         )
         yield Finding("fragmented_script", "warning", message, tokens)

@@ -50,7 +50,8 @@ class Encoded:
     `target` holds one number per unit (token tasks), one class, one number, or a row of zeros and ones; None without
     a label. `units` are the characters [start, end) of each unit that has a token, over all pieces (token tasks).
     `unknown` counts unknown tokens, `lost` holds the labels of gold spans whose borders lie inside a unit or that no
-    token carries. `cut` counts tokens of the text that no piece holds.
+    token carries. `cut` counts tokens of the text that no piece holds, `frame` those that the task put around the text
+    (a template, demonstrations).
     """
 
     pieces: tuple[Piece, ...]
@@ -59,6 +60,7 @@ class Encoded:
     unknown: int = 0
     lost: tuple[str, ...] = ()
     cut: int = 0
+    frame: int = 0
 
     @property
     def tokens(self) -> int:

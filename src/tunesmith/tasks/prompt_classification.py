@@ -34,7 +34,7 @@ from tunesmith.tasks.gold import labels_of
 from tunesmith.tasks.heads import BodyShape
 from tunesmith.tasks.label_words import LabelWordHead, LabelWords, check_words, complete, words_of
 from tunesmith.tasks.losses import class_loss
-from tunesmith.tasks.prompts import Filled, Template, answer_places, shortened
+from tunesmith.tasks.prompts import Filled, Template, answer_places, shortened, text_tokens
 from tunesmith.tasks.ranges import check_labels, check_numbers
 
 CONTENT_FREE = ("N/A", "[MASK]", "")
@@ -206,7 +206,9 @@ class PromptClassification:
             rows.append([float(number), gold, *answer])
         width = max(map(len, rows))
         target = np.array([row + [float(IGNORED)] * (width - len(row)) for row in rows])
-        return Encoded(tuple(pieces.values()), target, unknown=asked[0][1].unknown, cut=surplus)
+        filled, tokens = asked[0]
+        frame = len(tokens.ids) - text_tokens(filled, tokens)
+        return Encoded(tuple(pieces.values()), target, unknown=tokens.unknown, cut=surplus, frame=frame)
 
     def _piece(self, filled: Filled, tokens: Tokens, surplus: int, encoder: TextEncoder) -> tuple[Piece, list[int]]:
         """A prompt's tokens with the places to read, and the word's tokens that are asked for there."""

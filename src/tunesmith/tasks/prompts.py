@@ -86,6 +86,11 @@ def answer_places(filled: Filled, tokens: Tokens) -> list[int]:
     return [n for n, (a, b) in enumerate(tokens.offsets) if b > start - blank and a < end and b > a]
 
 
+def text_tokens(filled: Filled, tokens: Tokens) -> int:
+    """How many tokens are of the texts themselves."""
+    return sum(len(_inside(tokens.offsets, filled.slots[name])) for name in ("text", "second") if name in filled.slots)
+
+
 def shortened(filled: Filled, tokens: Tokens, surplus: int) -> list[int]:
     """The numbers of the tokens that stay when `surplus` tokens are taken from the end of the texts, the longer first.
 
