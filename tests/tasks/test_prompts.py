@@ -148,10 +148,10 @@ def test_a_long_text_loses_its_end_and_the_template_stays(
         assert text.startswith("[CLS] film day day")
         assert "day it was" in text
         assert "work" not in text
-    assert encoded.cut == 102 + 2 + 2 + (task.body == "masked_lm") - (24 - 2)
+    assert encoded.unread == 102 + 2 + 2 + (task.body == "masked_lm") - (24 - 2)
     findings = check_encoding([example], [count_of(encoded, task)], max_length=24, split="train")
     (cut,) = [finding for finding in findings if finding.code == "cut_texts"]
-    assert f"{encoded.cut} of" in cut.message
+    assert f"{encoded.unread} of" in cut.message
     assert "long_texts" not in {finding.code for finding in findings}
 
 

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 
 from tunesmith.data.conll import conll_examples
 from tunesmith.data.lines import examples_of_lines
+from tunesmith.data.marks import semeval_examples
 from tunesmith.data.records import Example
 from tunesmith.data.source import Source
+from tunesmith.data.squad import squad_examples
 from tunesmith.data.tally import Tally
 
 COLUMNS = ("text", "label", "id", "group", "keep", "header", "second")
 """The settings that say which column of a table holds what."""
+TABLES = (*COLUMNS, "quoted")
+"""The settings that only tables have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,8 @@ class FileForm:
 
 
 READERS: Mapping[str, FileForm] = {
-    "conll": FileForm(conll_examples, (*COLUMNS, "separator", "label_first")),
-    "lines": FileForm(examples_of_lines, COLUMNS),
+    "conll": FileForm(conll_examples, (*TABLES, "separator", "label_first")),
+    "semeval": FileForm(semeval_examples, (*TABLES, "separator", "label_first")),
+    "lines": FileForm(examples_of_lines, TABLES),
+    "squad": FileForm(squad_examples, (*TABLES, "separator", "label_first", "label_separator")),
 }

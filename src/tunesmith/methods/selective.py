@@ -34,24 +34,6 @@ class Full:
 
 
 @dataclass(frozen=True)
-class Nothing:
-    """Nothing learns: the model answers as it is."""
-
-    @property
-    def learning_rate(self) -> float:
-        """Not used."""
-        return 1e-3
-
-    def apply(self, model: Model) -> None:
-        """Freeze everything, what the checkpoint lacked included."""
-        for parameter in model.parameters():
-            parameter.requires_grad_(False)
-
-    def merge(self, model: Model) -> None:
-        """Nothing was added."""
-
-
-@dataclass(frozen=True)
 class HeadOnly:
     """Only the head, and what else the checkpoint lacked, learns: a linear probe."""
 
@@ -63,6 +45,33 @@ class HeadOnly:
     def apply(self, model: Model) -> None:
         """Freeze the pre-trained weights."""
         learn_only(model, lambda _name: False)
+
+    def merge(self, model: Model) -> None:
+        """Nothing was added."""
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """Nothing learns: for tasks that need no new weights, or that settle them without steps."""
+
+    @property
+    def learning_rate(self) -> float:
+        """Of no use, as there are no steps."""
+        return 1e-3
+
+    def apply(self, model: Model) -> None:
+        """Freeze everything.
+
+        Raises:
+            RecipeError: the task has new weights, which would stay random.
+        """
+        if any(name.startswith("head.") for name in model.lacking):
+            raise RecipeError(
+                "With method: none the task's new weights would stay random.",
+                where="method",
+                to_do="Use method: head_only, or a task that needs no new weights.",
+            )
+        model.requires_grad_(requires_grad=False)
 
     def merge(self, model: Model) -> None:
         """Nothing was added."""

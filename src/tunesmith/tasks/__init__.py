@@ -16,7 +16,11 @@ from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEnco
 from tunesmith.tasks.heads import BodyShape
 from tunesmith.tasks.masked_language_modeling import MaskedLanguageModeling
 from tunesmith.tasks.prompt_classification import PromptClassification
+from tunesmith.tasks.question_answering import QuestionAnswering
+from tunesmith.tasks.relation_classification import RelationClassification
+from tunesmith.tasks.sentence_pairs import SentencePairs
 from tunesmith.tasks.sequence_classification import SequenceClassification
+from tunesmith.tasks.text_generation import TextGeneration
 from tunesmith.tasks.token_classification import TokenClassification
 
 
@@ -41,7 +45,10 @@ class Task(Protocol):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """What an example must have, by the fields of `Example`: "text", and for example "second"."""
+        """What an example must have, by the fields of `Example`: "text", and for example "second".
+
+        One with a question mark may be missing where no labels are read.
+        """
 
     @property
     def body(self) -> BodyKind:
@@ -117,7 +124,11 @@ class Task(Protocol):
 
 
 TASKS: dict[str, type[Task]] = {
+    "question_answering": QuestionAnswering,
+    "relation_classification": RelationClassification,
+    "sentence_pairs": SentencePairs,
     "sequence_classification": SequenceClassification,
+    "text_generation": TextGeneration,
     "token_classification": TokenClassification,
     "masked_language_modeling": MaskedLanguageModeling,
     "causal_language_modeling": CausalLanguageModeling,
@@ -133,7 +144,11 @@ __all__ = [
     "MaskedLanguageModeling",
     "Network",
     "PromptClassification",
+    "QuestionAnswering",
+    "RelationClassification",
+    "SentencePairs",
     "SequenceClassification",
     "Task",
+    "TextGeneration",
     "TokenClassification",
 ]

@@ -12,10 +12,9 @@ from transformers import PreTrainedTokenizerBase
 from tunesmith.data.records import Example, Prediction
 from tunesmith.errors import RecipeError
 from tunesmith.scoring import Measure
-from tunesmith.scoring.language_modeling import measure_bits, measure_foretold
+from tunesmith.scoring.perplexity import measure_bits, measure_foretold
 from tunesmith.scoring.tables import Confusion, Table
 from tunesmith.tasks.encoding import (
-    IGNORED,
     Batch,
     BodyKind,
     Encoded,
@@ -27,8 +26,8 @@ from tunesmith.tasks.encoding import (
 )
 from tunesmith.tasks.heads import BodyShape, NoHead
 from tunesmith.tasks.joining import check_window, joined, tokens_per_character
+from tunesmith.tasks.likelihood import foretold, next_tokens, token_scores
 from tunesmith.tasks.losses import class_loss
-from tunesmith.tasks.token_scores import foretold, token_scores
 
 
 @dataclass(frozen=True)
@@ -133,9 +132,7 @@ class CausalLanguageModeling:
     def collate(self, encoded: Sequence[Encoded], pad_id: int) -> Batch:
         """Join encoded texts into tensors; the targets [P, U] are the tokens that follow the units."""
         batch = collate_pieces(encoded, pad_id, None, 0.0)
-        following = (batch.unit_positions + 1).clamp(max=max(0, batch.input_ids.shape[1] - 1))
-        wanted = batch.input_ids.gather(1, following).masked_fill(~batch.unit_mask, IGNORED)
-        return replace(batch, targets=wanted, units=float(batch.unit_mask.sum()))
+        return replace(batch, targets=next_tokens(batch), units=float(batch.unit_mask.sum()))
 
     def build_head(self, shape: BodyShape) -> nn.Module:
         """The body has its own output layer."""
@@ -167,7 +164,7 @@ class CausalLanguageModeling:
 
     def measures(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Measure]:
         """Perplexity, loss and accuracy of the tokens, and bits per character."""
-        return [*measure_foretold(examples, predictions), measure_bits(examples, predictions)]
+        return [*measure_foretold(predictions), measure_bits(examples, predictions)]
 
     def tables(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> tuple[Table, ...]:
         """There are no classes."""

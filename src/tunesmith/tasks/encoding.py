@@ -50,8 +50,11 @@ class Encoded:
     `target` holds one number per unit (token tasks), one class, one number, or a row of zeros and ones; None without
     a label. `units` are the characters [start, end) of each unit that has a token, over all pieces (token tasks).
     `unknown` counts unknown tokens, `lost` holds the labels of gold spans whose borders lie inside a unit or that no
-    token carries. `cut` counts tokens of the text that no piece holds, `frame` those that the task put around the text
-    (a template, demonstrations).
+    token carries. `golds` are the characters of the right answers (question answering), `changed` says what else is not
+    read as it stands, by codes that the checks know, and `repeated` counts tokens that an earlier piece has already.
+    `dropped` counts the tokens that were cut off before what is read (older messages), `cut` those of the label that
+    did not fit, `unread` those of the text itself, and `frame` those that the task put around the text (a template,
+    demonstrations).
     """
 
     pieces: tuple[Piece, ...]
@@ -59,7 +62,12 @@ class Encoded:
     units: tuple[tuple[int, int], ...] = ()
     unknown: int = 0
     lost: tuple[str, ...] = ()
+    golds: tuple[tuple[int, int], ...] = ()
+    changed: tuple[str, ...] = ()
+    repeated: int = 0
+    dropped: int = 0
     cut: int = 0
+    unread: int = 0
     frame: int = 0
 
     @property
@@ -134,6 +142,7 @@ class Generation:
         forced_first: the token that an answer must begin with, such as the target language's; -1 for none.
         temperature, top_p: draw each token from the distribution divided by `temperature`, its likeliest tokens up to
             the probability `top_p` only; a temperature of 0 draws nothing.
+        end: a token that ends an answer beside those that the model names; -1 for none.
     """
 
     max_new_tokens: int = 128
@@ -144,6 +153,7 @@ class Generation:
     forced_first: int = -1
     temperature: float = 0.0
     top_p: float = 1.0
+    end: int = -1
 
 
 class Network(Protocol):

@@ -16,7 +16,7 @@ from tunesmith.data.records import Example, Prediction
 from tunesmith.errors import ModelError, RecipeError, import_extra
 from tunesmith.scoring import Measure
 from tunesmith.scoring.entities import word_ranges
-from tunesmith.scoring.language_modeling import measure_foretold
+from tunesmith.scoring.perplexity import measure_foretold
 from tunesmith.scoring.tables import Confusion, Table
 from tunesmith.tasks.encoding import (
     IGNORED,
@@ -32,9 +32,9 @@ from tunesmith.tasks.encoding import (
 )
 from tunesmith.tasks.heads import BodyShape, NoHead
 from tunesmith.tasks.joining import check_window, joined, tokens_per_character
+from tunesmith.tasks.likelihood import foretold, token_scores
 from tunesmith.tasks.losses import class_loss
 from tunesmith.tasks.masking import UNTOUCHED, Masking, word_numbers
-from tunesmith.tasks.token_scores import foretold, token_scores
 
 _FIXED = 20_190_524
 """The salt of the masks that evaluation uses, whatever seed is in force."""
@@ -224,7 +224,7 @@ class MaskedLanguageModeling:
 
     def measures(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Measure]:
         """Perplexity, loss and accuracy of the hidden tokens."""
-        return measure_foretold(examples, predictions)
+        return measure_foretold(predictions)
 
     def tables(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> tuple[Table, ...]:
         """There are no classes."""

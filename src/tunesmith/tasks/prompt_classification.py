@@ -208,7 +208,7 @@ class PromptClassification:
         target = np.array([row + [float(IGNORED)] * (width - len(row)) for row in rows])
         filled, tokens = asked[0]
         frame = len(tokens.ids) - text_tokens(filled, tokens)
-        return Encoded(tuple(pieces.values()), target, unknown=tokens.unknown, cut=surplus, frame=frame)
+        return Encoded(tuple(pieces.values()), target, unknown=tokens.unknown, unread=surplus, frame=frame)
 
     def _piece(self, filled: Filled, tokens: Tokens, surplus: int, encoder: TextEncoder) -> tuple[Piece, list[int]]:
         """A prompt's tokens with the places to read, and the word's tokens that are asked for there."""
