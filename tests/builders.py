@@ -17,6 +17,7 @@ from tunesmith.models.backbone import load
 from tunesmith.models.catalogue import locate
 from tunesmith.models.model import Model
 from tunesmith.tasks import (
+    CausalLanguageModeling,
     MaskedLanguageModeling,
     PromptClassification,
     QuestionAnswering,
@@ -125,8 +126,19 @@ TASK_CASES: dict[str, tuple[Task, list[Example]]] = {
     "multi_label": (SequenceClassification(problem="multi_label"), SETS),
     "regression": (SequenceClassification(problem="regression"), NUMBERS),
     "masked_language": (MaskedLanguageModeling(), TEXTS),
+    "causal_language": (CausalLanguageModeling(), TEXTS),
     "prompts": (
         PromptClassification(body="masked_lm", label_words={"good": ("great", "well paid"), "bad": "the worst"}),
+        CLASSES,
+    ),
+    "prompts_causal": (
+        PromptClassification(
+            label_words={"good": ("great", "well paid"), "bad": "the worst"},
+            demonstrations=1,
+            selection="sampled",
+            demonstration_tokens=60,
+            demonstration_sets=2,
+        ),
         CLASSES,
     ),
     "questions": (QuestionAnswering(stride=16, normalization="squad"), QUESTIONS),
@@ -146,7 +158,10 @@ TASK_CASES: dict[str, tuple[Task, list[Example]]] = {
     "packed": (TextGeneration(packing=True, max_length=256, answers=False), DIALOGUES),
 }
 
-BODIES: dict[str, str] = dict.fromkeys(("dialogues", "preferences", "packed"), "tiny_llama_folder")
+BODIES: dict[str, str] = {
+    **dict.fromkeys(("dialogues", "preferences", "packed"), "tiny_llama_folder"),
+    **dict.fromkeys(("causal_language", "prompts_causal"), "tiny_decoder_folder"),
+}
 """The fixture with the model of a case; the others are for the tiny BERT."""
 
 
@@ -156,7 +171,7 @@ def folder_of(case: str, request: pytest.FixtureRequest) -> Path:
     return found
 
 
-WITHOUT_EFFECT = {("bitfit", "tiny_llama_folder"), ("head_only", "tiny_llama_folder")}
+WITHOUT_EFFECT = {(name, f"tiny_{kind}_folder") for name in ("bitfit", "head_only") for kind in ("llama", "decoder")}
 """Methods that find nothing to learn in a body: it has no bias terms, or its task no layer of its own."""
 
 

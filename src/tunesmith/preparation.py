@@ -86,19 +86,19 @@ def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Fi
 
 
 def example_shown(encoded: Mapping[str, Sequence[Encoded]], encoder: TextEncoder) -> list[Finding]:
-    """The first example as the model reads it, what is learnt of it in brackets."""
+    """The first example as the model reads it, in brackets what is learnt of it (if it stands in it)."""
     pieces = [items[0].pieces[0] for items in encoded.values() if len(items) and len(items[0].pieces[0].unit_positions)]
     if not pieces:
         return []
-    ids, learnt = pieces[0].input_ids.tolist(), {int(place) + 1 for place in pieces[0].unit_positions}
+    ids = pieces[0].input_ids.tolist()
+    learnt = {int(place) + 1 for place in pieces[0].unit_positions if place + 1 < len(ids)}
     parts = []
     for is_learnt, run in groupby(range(len(ids)), key=learnt.__contains__):
         text = str(encoder.tokenizer.decode([ids[place] for place in run]))
         shown = text if len(text) <= 600 else f"{text[:300]} ... {text[-300:]}"
         parts.append(f"[{shown}]" if is_learnt else shown)
-    message = (
-        f"The first example as the model reads it; the {len(learnt)} tokens in brackets are learnt: {''.join(parts)}"
-    )
+    brackets = f"; the {len(learnt)} tokens in brackets are learnt" if learnt else ""
+    message = f"The first example as the model reads it{brackets}: {''.join(parts)}"
     return [Finding("example_shown", "note", message, 1)]
 
 

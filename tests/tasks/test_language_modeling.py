@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from tests.builders import CLASSES, TEXTS, build_learner, build_material, build_model, run_steps, write_recipe
-from tests.conftest import SIZES, build_tokenizer, data_folder, save_tiny
+from tests.conftest import build_tokenizer, data_folder
 from tunesmith import pipeline
 from tunesmith.data.checks import check
 from tunesmith.data.conll import join_words
@@ -32,14 +32,6 @@ from tunesmith.tasks.joining import joined
 from tunesmith.tasks.masking import UNTOUCHED, Masking, word_numbers
 
 MASKING = Masking(0.15, mask_id=4, vocabulary=300, special_ids=(0, 1, 2, 3, 4))
-
-
-@pytest.fixture(scope="module")
-def llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random Llama of two layers."""
-    torch.manual_seed(0)
-    config = LlamaConfig(vocab_size=len(build_tokenizer()), max_position_embeddings=64, **SIZES)
-    return save_tiny(tmp_path_factory.mktemp("causal") / "llama", LlamaForCausalLM(config))
 
 
 # What is hidden
@@ -126,10 +118,10 @@ def test_a_new_output_layer_starts_near_chance_and_learns(tiny_model_folder: Pat
 
 
 @pytest.mark.parametrize("stride", [1, 8])
-def test_each_token_of_a_long_text_is_foretold_once(stride: int, llama_folder: Path) -> None:
+def test_each_token_of_a_long_text_is_foretold_once(stride: int, tiny_decoder_folder: Path) -> None:
     text = " ".join(["good day the film"] * 20)
     task = CausalLanguageModeling(stride=stride)
-    _, task, encoder = build_model(llama_folder, task, [Example("a", text)], max_length=24)
+    _, task, encoder = build_model(tiny_decoder_folder, task, [Example("a", text)], max_length=24)
     encoded = task.encode(Example("a", text), encoder)
     tokens = encoder.tokens(text).ids
     foretold = [int(piece.input_ids[place + 1]) for piece in encoded.pieces for place in piece.unit_positions]
@@ -137,8 +129,8 @@ def test_each_token_of_a_long_text_is_foretold_once(stride: int, llama_folder: P
     assert foretold == tokens
 
 
-def test_the_log_likelihood_is_that_of_the_chain_rule(llama_folder: Path) -> None:
-    model, task, encoder = build_model(llama_folder, CausalLanguageModeling(), TEXTS)
+def test_the_log_likelihood_is_that_of_the_chain_rule(tiny_decoder_folder: Path) -> None:
+    model, task, encoder = build_model(tiny_decoder_folder, CausalLanguageModeling(), TEXTS)
     answers = Predictor(model.eval(), task, encoder).predict(TEXTS)
     for example, answer in zip(TEXTS, answers, strict=True):
         ids = [*encoder.before, *encoder.tokens(example.text).ids]
@@ -150,8 +142,8 @@ def test_the_log_likelihood_is_that_of_the_chain_rule(llama_folder: Path) -> Non
         assert answer.label == ""
 
 
-def test_texts_without_a_token_to_foretell_add_nothing(llama_folder: Path) -> None:
-    model, task, encoder = build_model(llama_folder, CausalLanguageModeling(), TEXTS)
+def test_texts_without_a_token_to_foretell_add_nothing(tiny_decoder_folder: Path) -> None:
+    model, task, encoder = build_model(tiny_decoder_folder, CausalLanguageModeling(), TEXTS)
     bare = TextEncoder(encoder.tokenizer, (), (), 64)
     few = [Example("a", "good"), Example("b", "good day")]
     answers = Predictor(model, task, bare).predict(few)
@@ -262,8 +254,22 @@ def test_a_run_on_raw_text_gives_a_model_that_learns_a_task_further(place: Path)
     assert "weights_left_out" in {finding.code for finding in report.findings}
 
 
-def test_a_decoder_is_trained_further_on_chinese_lines(llama_folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "model").symlink_to(llama_folder)
+def test_the_output_layer_goes_on_from_where_an_earlier_domain_left_it(place: Path) -> None:
+    (place / "wide.txt").write_text("\n".join(f"the good day number {n}" for n in range(60)), encoding="utf-8")
+    (place / "near.txt").write_text("\n".join(f"the bad film number {n}" for n in range(60)), encoding="utf-8")
+    wide = write_recipe(place, task="masked_language_modeling", data={"train": str(place / "wide.txt")})
+    first = pipeline.run(Experiment.from_yaml(wide), place / "first", quiet=True)
+    backbone = load(locate(str(first.artifact)), dropout=None, kind="masked_lm")
+    assert not backbone.missing
+    assert not backbone.unused
+    settings = {"task": "masked_language_modeling", "model": {"name": str(first.artifact)}}
+    near = write_recipe(place, data={"train": str(place / "near.txt")}, **settings)
+    report = pipeline.run(Experiment.from_yaml(near), place / "second", quiet=True).report
+    assert not {"new_weights", "weights_left_out"} & {finding.code for finding in report.findings}
+
+
+def test_a_decoder_is_trained_further_on_chinese_lines(tiny_decoder_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "model").symlink_to(tiny_decoder_folder)
     (tmp_path / "raw.txt").write_text("\n".join(f"今天天气很好，我们去北京{n}" for n in range(80)), encoding="utf-8")
     task = {"name": "causal_language_modeling"}
     recipe = write_recipe(tmp_path, task=task, data={"train": str(tmp_path / "raw.txt")})

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from tests.builders import CLASSES, build_learner, build_material, build_model, run_steps, write_examples, write_recipe
-from tests.conftest import SIZES, build_tokenizer, save_tiny
+from tests.conftest import build_tokenizer
 from tunesmith import pipeline
 from tunesmith.data.encoding_checks import check_encoding
 from tunesmith.data.records import Example
@@ -29,14 +29,6 @@ from tunesmith.tasks.encoding import TextEncoder
 WORDS: dict[str, str | tuple[str, ...]] = {"good": ("very good", "great"), "bad": "very bad"}
 CAUSAL = PromptClassification(label_words=WORDS)
 MASKED = PromptClassification(label_words=WORDS, body="masked_lm")
-
-
-@pytest.fixture(scope="module")
-def llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random Llama of two layers."""
-    torch.manual_seed(0)
-    config = LlamaConfig(vocab_size=len(build_tokenizer()), max_position_embeddings=64, **SIZES)
-    return save_tiny(tmp_path_factory.mktemp("prompts") / "llama", LlamaForCausalLM(config))
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +60,8 @@ def causal_reference(model: torch.nn.Module, encoder: TextEncoder, text: str, wo
     return sum(float(log_p[len(context) - 1 + n, token]) for n, token in enumerate(answer))
 
 
-def test_a_decoder_scores_words_of_several_tokens_jointly(llama_folder: Path) -> None:
-    model, task, encoder = build_model(llama_folder, CAUSAL, CLASSES)
+def test_a_decoder_scores_words_of_several_tokens_jointly(tiny_decoder_folder: Path) -> None:
+    model, task, encoder = build_model(tiny_decoder_folder, CAUSAL, CLASSES)
     outputs = Predictor(model.eval(), task, encoder).logits([task.encode(example, encoder) for example in CLASSES])
     for example, row in zip(CLASSES, outputs, strict=True):
         bad = causal_reference(model.body, encoder, example.text, "very bad")
@@ -78,12 +70,12 @@ def test_a_decoder_scores_words_of_several_tokens_jointly(llama_folder: Path) ->
         assert row.tolist() == pytest.approx([bad, math.log(sum(map(math.exp, good)) / 2)], rel=1e-4)
 
 
-def test_per_token_takes_the_mean_over_a_words_tokens(llama_folder: Path) -> None:
+def test_per_token_takes_the_mean_over_a_words_tokens(tiny_decoder_folder: Path) -> None:
     words: dict[str, str | tuple[str, ...]] = {"good": "great", "bad": "very bad"}
     rows = {}
     for how in ("raw", "per_token"):
         task = PromptClassification(label_words=words, normalise=how)
-        model, task, encoder = build_model(llama_folder, task, CLASSES)
+        model, task, encoder = build_model(tiny_decoder_folder, task, CLASSES)
         (rows[how],) = Predictor(model.eval(), task, encoder).logits([task.encode(CLASSES[0], encoder)])
     assert rows["per_token"].tolist() == pytest.approx([float(rows["raw"][0]) / 2, float(rows["raw"][1])], rel=1e-5)
 
@@ -105,9 +97,9 @@ def test_an_encoder_is_given_as_many_masks_as_a_word_has_tokens(tiny_model_folde
     assert float(row[0]) == pytest.approx(wanted, rel=1e-4)
 
 
-def test_words_after_the_same_tokens_share_a_pass(llama_folder: Path) -> None:
+def test_words_after_the_same_tokens_share_a_pass(tiny_decoder_folder: Path) -> None:
     words: dict[str, str | tuple[str, ...]] = {"good": ("great", "best"), "bad": "worst"}
-    _, task, encoder = build_model(llama_folder, PromptClassification(label_words=words), CLASSES)
+    _, task, encoder = build_model(tiny_decoder_folder, PromptClassification(label_words=words), CLASSES)
     assert len(task.encode(CLASSES[0], encoder).pieces) == 1
 
 
@@ -125,8 +117,8 @@ def test_the_blank_belongs_to_the_word_of_a_byte_level_tokenizer(
     assert answers == [["Ġterrible"], ["Ġgreat"]]
 
 
-def test_learning_from_prompts_lowers_the_loss(llama_folder: Path) -> None:
-    model, task, encoder = build_model(llama_folder, CAUSAL, CLASSES, METHODS["lora"]())
+def test_learning_from_prompts_lowers_the_loss(tiny_decoder_folder: Path) -> None:
+    model, task, encoder = build_model(tiny_decoder_folder, CAUSAL, CLASSES, METHODS["lora"]())
     steps = run_steps(build_learner(model), build_material(task, encoder, CLASSES), steps=20, rate=1e-2, batch_size=8)
     assert steps[-1].loss < steps[0].loss / 2
 
@@ -136,9 +128,9 @@ def test_learning_from_prompts_lowers_the_loss(llama_folder: Path) -> None:
 
 @pytest.mark.parametrize("task", [CAUSAL, MASKED], ids=["causal", "masked"])
 def test_a_long_text_loses_its_end_and_the_template_stays(
-    task: PromptClassification, llama_folder: Path, tiny_model_folder: Path
+    task: PromptClassification, tiny_decoder_folder: Path, tiny_model_folder: Path
 ) -> None:
-    folder = llama_folder if task.body == "causal_lm" else tiny_model_folder
+    folder = tiny_decoder_folder if task.body == "causal_lm" else tiny_model_folder
     example = Example("x", " ".join(["film", *["day"] * 100, "work"]), "good")
     _, task, encoder = build_model(folder, task, CLASSES, max_length=24)
     encoded = task.encode(example, encoder)
@@ -155,17 +147,17 @@ def test_a_long_text_loses_its_end_and_the_template_stays(
     assert "long_texts" not in {finding.code for finding in findings}
 
 
-def test_of_a_pair_the_longer_text_is_cut_first(llama_folder: Path) -> None:
+def test_of_a_pair_the_longer_text_is_cut_first(tiny_decoder_folder: Path) -> None:
     task = PromptClassification(template="{text} and {second} is {label}", label_words=WORDS)
     assert task.inputs == ("text", "second")
-    _, task, encoder = build_model(llama_folder, task, CLASSES, max_length=24)
+    _, task, encoder = build_model(tiny_decoder_folder, task, CLASSES, max_length=24)
     encoded = task.encode(Example("x", "good film", second=" ".join(["day"] * 50)), encoder)
     assert read(encoder.tokenizer, encoded.pieces[0].input_ids).startswith("[CLS] good film and day day")
 
 
-def test_a_window_without_room_for_the_text_is_refused(llama_folder: Path) -> None:
+def test_a_window_without_room_for_the_text_is_refused(tiny_decoder_folder: Path) -> None:
     task = PromptClassification(template="{text} " + "good day " * 20 + "{label}", label_words=WORDS)
-    _, task, encoder = build_model(llama_folder, task, CLASSES, max_length=16)
+    _, task, encoder = build_model(tiny_decoder_folder, task, CLASSES, max_length=16)
     with pytest.raises(RecipeError, match="leave no room for the text"):
         task.encode(CLASSES[0], encoder)
 
@@ -173,8 +165,8 @@ def test_a_window_without_room_for_the_text_is_refused(llama_folder: Path) -> No
 # What a model says to nothing
 
 
-def test_the_prior_is_taken_off(llama_folder: Path) -> None:
-    model, task, encoder = build_model(llama_folder, replace(CAUSAL, calibrate_prior=True), CLASSES)
+def test_the_prior_is_taken_off(tiny_decoder_folder: Path) -> None:
+    model, task, encoder = build_model(tiny_decoder_folder, replace(CAUSAL, calibrate_prior=True), CLASSES)
     predictor = Predictor(model.eval(), task, encoder)
     empty = [task.encode(Example(str(n), text), encoder) for n, text in enumerate(("N/A", "[MASK]", ""))]
     prior = torch.stack(predictor.logits(empty)).softmax(-1).mean(0)
@@ -191,7 +183,7 @@ MANY = [Example(str(n), f"{word} film number {n}", word) for n in range(30) for 
 SHOWING = PromptClassification(label_words={"good": "great", "bad": "worst"}, demonstrations=2, separator=" ; ")
 
 
-@pytest.mark.parametrize("selection", ["random", "nearest", "diverse"])
+@pytest.mark.parametrize("selection", ["random", "sampled", "nearest", "diverse"])
 def test_demonstrations_are_of_every_class_and_never_the_text_itself(selection: str) -> None:
     tokenizer = build_tokenizer()
     task = replace(SHOWING, selection=selection).prepared(MANY, tokenizer)  # type: ignore[arg-type]
@@ -201,7 +193,7 @@ def test_demonstrations_are_of_every_class_and_never_the_text_itself(selection: 
         own = example.text
         assert text.count(f"{own} it was") == 1
         shown = text.count("great.") + text.count("worst.")
-        assert shown == 4 or (selection != "nearest" and shown == 3)
+        assert shown == 4 or (selection not in ("sampled", "nearest") and shown == 3)
     assert task == replace(SHOWING, selection=selection).prepared(MANY, tokenizer)  # type: ignore[arg-type]
 
 
@@ -224,10 +216,55 @@ def test_the_seed_decides_which_are_shown_and_the_budget_how_long_they_may_be() 
         replace(SHOWING, demonstration_tokens=20).prepared(MANY, tokenizer)
 
 
-@pytest.mark.parametrize("selection", ["random", "nearest"])
-def test_an_artifact_holds_its_demonstrations(selection: str, llama_folder: Path, tmp_path: Path) -> None:
+def test_sampled_demonstrations_are_others_for_each_text_and_the_same_each_time() -> None:
+    tokenizer = build_tokenizer()
+    task = replace(SHOWING, selection="sampled").prepared(MANY, tokenizer)
+    encoder = TextEncoder.of(tokenizer, 200)
+    texts = [read(tokenizer, task.encode(example, encoder).pieces[0].input_ids) for example in MANY]
+    again = [read(tokenizer, task.encode(example, encoder).pieces[0].input_ids) for example in MANY]
+    assert texts == again
+    assert len({text[: text.rindex(";")] for text in texts}) > len(MANY) // 2
+
+
+@pytest.mark.parametrize("selection", ["random", "sampled"])
+@pytest.mark.parametrize("body", ["causal_lm", "masked_lm"])
+def test_scores_after_several_sets_are_the_mean_of_those_after_each(
+    body: str, selection: str, tiny_decoder_folder: Path, tiny_model_folder: Path
+) -> None:
+    folder = tiny_decoder_folder if body == "causal_lm" else tiny_model_folder
+    words: dict[str, str | tuple[str, ...]] = {"good": ("great", "well paid"), "bad": "the worst"}
+    settings: dict[str, object] = {"label_words": words, "body": body, "selection": selection, "demonstration_sets": 3}
+    task = replace(SHOWING, demonstrations=1, demonstration_tokens=30, **settings)  # type: ignore[arg-type]
+    model, task, encoder = build_model(folder, task, CLASSES)
+    predictor = Predictor(model.eval(), task, encoder)
+    together = predictor.logits([task.encode(example, encoder) for example in CLASSES])
+    alone = []
+    for example in CLASSES:
+        sets = task._showing.before(task.shown, example)
+        assert len(sets) == 3
+        single = [replace(task, selection="random", demonstration_sets=1, shown=tuple(one)) for one in sets]
+        rows = [Predictor(model, one, encoder).logits([one.encode(example, encoder)])[0] for one in single]
+        alone.append(torch.stack(rows).mean(0))
+    torch.testing.assert_close(torch.stack(together), torch.stack(alone), atol=1e-5, rtol=1e-4)
+
+
+def test_sets_drawn_by_chance_share_no_demonstration() -> None:
+    task = replace(SHOWING, demonstration_sets=3).prepared(MANY, build_tokenizer())
+    assert len(set(task.shown)) == len(task.shown) == 3 * 2 * 2
+
+
+def test_soft_prompts_learn_before_the_hard_one(tiny_decoder_folder: Path) -> None:
+    model, task, encoder = build_model(tiny_decoder_folder, CAUSAL, CLASSES, METHODS["prompt_tuning"]())
+    material = build_material(task, encoder, CLASSES)
+    steps = run_steps(build_learner(model), material, steps=30, rate=5e-2, batch_size=8)
+    assert {name for name, one in model.named_parameters() if one.requires_grad} == {"soft_prompt.vectors"}
+    assert steps[-1].loss < steps[0].loss
+
+
+@pytest.mark.parametrize("selection", ["random", "sampled", "nearest"])
+def test_an_artifact_holds_its_demonstrations(selection: str, tiny_decoder_folder: Path, tmp_path: Path) -> None:
     task = replace(SHOWING, selection=selection, demonstrations=1, demonstration_tokens=40)  # type: ignore[arg-type]
-    model, task, encoder = build_model(llama_folder, task, CLASSES, METHODS["none"]())
+    model, task, encoder = build_model(tiny_decoder_folder, task, CLASSES, METHODS["none"]())
     save_artifact(tmp_path / "artifact", model, task, encoder, Origin("{}", {}, "tiny", {}, 1), "")
     loaded = Predictor.load(tmp_path / "artifact", device="cpu")
     assert loaded.task == task
@@ -239,9 +276,9 @@ def test_an_artifact_holds_its_demonstrations(selection: str, llama_folder: Path
 
 @pytest.mark.parametrize("with_train", [False, True])
 def test_a_run_without_training_answers_zero_shot_or_in_context(
-    with_train: bool, llama_folder: Path, tmp_path: Path
+    with_train: bool, tiny_decoder_folder: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "model").symlink_to(llama_folder)
+    (tmp_path / "model").symlink_to(tiny_decoder_folder)
     places = write_examples(tmp_path)
     task: dict[str, object] = {"name": "prompt_classification", "label_words": {"good": "great", "bad": "worst"}}
     if with_train:
@@ -253,11 +290,11 @@ def test_a_run_without_training_answers_zero_shot_or_in_context(
     assert result.report.splits[-1].metrics["accuracy"].low >= 0
 
 
-def test_chinese_templates_and_words_are_like_any_other(llama_folder: Path) -> None:
+def test_chinese_templates_and_words_are_like_any_other(tiny_decoder_folder: Path) -> None:
     words: dict[str, str | tuple[str, ...]] = {"好评": "好", "差评": "不好"}
     task = PromptClassification(template="{text}总之很{label}。", label_words=words)
     examples = [Example("a", "酒店房间不大", "差评"), Example("b", "饭菜味道好", "好评")]
-    model, task, encoder = build_model(llama_folder, task, examples)
+    model, task, encoder = build_model(tiny_decoder_folder, task, examples)
     target = task.encode(examples[0], encoder).target
     assert target is not None
     answers = [encoder.tokenizer.convert_ids_to_tokens([int(t) for t in row[2:] if t >= 0]) for row in target]
@@ -279,6 +316,10 @@ def test_chinese_templates_and_words_are_like_any_other(llama_folder: Path) -> N
         ({"label_words": {"a": "one", "b": ("two", "one")}}, "stands for 'a' and for 'b'"),
         ({"label_words": {"a": "one", "b": " "}}, "empty word"),
         ({"selection": "nearest"}, "no effect without demonstrations"),
+        ({"demonstration_sets": 2}, "demonstration_sets has no effect without demonstrations"),
+        ({"demonstrations": 1, "demonstration_sets": 0}, "must be positive"),
+        ({"demonstrations": 1, "demonstration_sets": 2, "selection": "diverse"}, "one diverse set"),
+        ({"demonstrations": 1, "selection": "sampled", "calibrate_prior": True}, "the same demonstrations"),
         ({"demonstrations": -1}, "must not be negative"),
         ({"demonstrations": 1, "selection": "nearest", "calibrate_prior": True}, "the same demonstrations"),
     ],

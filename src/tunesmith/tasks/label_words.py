@@ -67,6 +67,7 @@ class LabelWordHead(nn.Module):
 
     A word of several tokens is scored jointly: the sum of its tokens' log-probabilities, or their mean. A label with
     several words has the log of their mean probability (for one form of sentence, Schick and Schuetze 2021, sec. 3.1).
+    Scores after several sets of demonstrations are averaged, which is the geometric mean of their probabilities.
     """
 
     def __init__(self, counts: Sequence[int], *, per_token: bool) -> None:
@@ -84,5 +85,6 @@ class LabelWordHead(nn.Module):
         counted = tokens != IGNORED
         chosen = logits.log_softmax(-1)[piece, units, tokens.clamp(min=0)].masked_fill(~counted, 0.0)
         scores = chosen.sum(-1) / counted.sum(-1) if self.per_token else chosen.sum(-1)
-        parts = torch.split(scores, self.counts, dim=1)
-        return torch.stack([part.logsumexp(1) - math.log(part.shape[1]) for part in parts], dim=1)
+        parts = torch.split(scores.view(len(scores), -1, sum(self.counts)), self.counts, dim=2)
+        by_set = torch.stack([part.logsumexp(2) - math.log(part.shape[2]) for part in parts], dim=2)
+        return by_set.mean(1)

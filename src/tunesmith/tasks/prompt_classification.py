@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
@@ -17,8 +17,7 @@ from tunesmith.scoring import Measure
 from tunesmith.scoring.calibration import fit_temperature
 from tunesmith.scoring.classification import class_table, confusion_of, measure_classes
 from tunesmith.scoring.tables import Confusion, Table
-from tunesmith.tasks import demonstrations
-from tunesmith.tasks.demonstrations import Demonstration, Selection
+from tunesmith.tasks.demonstrations import Demonstration, Selection, Showing
 from tunesmith.tasks.encoding import (
     IGNORED,
     Batch,
@@ -58,9 +57,11 @@ class PromptClassification:
         normalise: "raw" sums the log-probabilities of a word's tokens, "per_token" takes their mean.
         calibrate_prior: divide by what the model says to texts without content (Zhao et al. 2021, sec. 5).
         demonstrations: training examples of each class that are shown before the text.
-        selection: "random", "diverse" (the centres of clusters), or "nearest" to each text by tf-idf.
-        demonstration_tokens: the most tokens that all demonstrations may take; only examples that fit are shown.
+        selection: "random", "sampled" anew for each text (LM-BFF), "diverse" (the centres of clusters), or "nearest" to
+            each text by tf-idf.
+        demonstration_tokens: the most tokens that all of a set may take; only examples that fit are shown.
         demonstration_seed: decides which are drawn, and their order.
+        demonstration_sets: the text is asked once after each of so many sets, and the scores are averaged.
         separator: what stands between demonstrations.
         max_length: tokens per window, special tokens included; 0 means the model's own limit.
         temperature: divides the scores before probabilities are taken; fitted on validation, not with calibrate_prior.
@@ -78,6 +79,7 @@ class PromptClassification:
     selection: Selection = "random"
     demonstration_tokens: int = 512
     demonstration_seed: int = 0
+    demonstration_sets: int = 1
     separator: str = "\n"
     max_length: int = 0
     temperature: float = 1.0
@@ -97,7 +99,13 @@ class PromptClassification:
                 where="task.template",
                 to_do='Write for example "{text} It was {label}.", or use body: masked_lm.',
             )
-        check_demonstrations(self)
+        showing = self._showing  # which sees what has no sense
+        if self.calibrate_prior and showing.follows_text:
+            raise RecipeError(
+                "calibrate_prior needs the same demonstrations before every text.",
+                where="task.selection",
+                to_do="Use selection: random or diverse, or leave calibrate_prior out.",
+            )
 
     @property
     def metric(self) -> str:
@@ -146,7 +154,20 @@ class PromptClassification:
         mask = -1 if tokenizer.mask_token_id is None else int(tokenizer.mask_token_id)
         known = replace(self, labels=labels, label_words=words, mask_id=mask)
         known._see_different_words(tokenizer)
-        return replace(known, shown=known._drawn(examples, tokenizer)) if self.demonstrations else known
+        if not self.demonstrations:
+            return known
+        shown = self._showing.kept(examples, labels, lambda one: len(tokenizer.tokenize(known._shown_text([one]))))
+        return replace(known, shown=shown)
+
+    @property
+    def _showing(self) -> Showing:
+        return Showing(
+            self.demonstrations,
+            self.selection,
+            self.demonstration_tokens,
+            self.demonstration_seed,
+            self.demonstration_sets,
+        )
 
     def _see_different_words(self, tokenizer: PreTrainedTokenizerBase) -> None:
         tokens: dict[tuple[str, ...], tuple[int, str]] = {}
@@ -162,18 +183,6 @@ class PromptClassification:
                     to_do="Give each label words of its own.",
                 )
 
-    def _drawn(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> tuple[Demonstration, ...]:
-        share = self.demonstration_tokens // (self.demonstrations * len(self.labels))
-
-        def fits(one: Demonstration) -> bool:
-            return len(tokenizer.tokenize(self._shown_text([one]))) <= share
-
-        count, seed = self.demonstrations, self.demonstration_seed
-        pool = demonstrations.candidates(examples, self.labels, fits, least=count, seed=seed)
-        if self.selection == "nearest":
-            return pool
-        return (demonstrations.diverse if self.selection == "diverse" else demonstrations.drawn)(pool, count, seed)
-
     def arranged(self, examples: Sequence[Example], seed: int) -> Sequence[Example]:
         """The training examples as they are."""
         return examples
@@ -185,16 +194,18 @@ class PromptClassification:
     def encode(self, example: Example, encoder: TextEncoder) -> Encoded:
         """Turn a text into prompts; words that are asked for at the end of the same tokens share a piece.
 
-        The target has a row for each label word: its piece, the gold label's number, and its tokens.
+        The target has a row for each label word after each set of demonstrations: its piece, the gold label's number,
+        and its tokens.
         """
         gold = float(IGNORED if example.label is None else self._number(example))
-        before = self._shown_text(self._shown(example))
         asked: list[tuple[Filled, Tokens]] = []
-        for _, word in self._words():
-            filled = self._filled(example.text, example.second, word)
-            filled = filled.until("label").after(before) if self.body == "causal_lm" else filled.after(before)
-            asked.append((filled, encoder.tokens(filled.text)))
-        # All labels are asked about the same text, so the longest word decides how much of it fits.
+        for shown in self._showing.before(self.shown, example):
+            before = self._shown_text(shown)
+            for _, word in self._words():
+                filled = self._filled(example.text, example.second, word)
+                filled = filled.until("label").after(before) if self.body == "causal_lm" else filled.after(before)
+                asked.append((filled, encoder.tokens(filled.text)))
+        # All labels are asked about the same text, so the longest word and set decide how much of it fits.
         surplus = max(0, max(len(tokens.ids) for _, tokens in asked) - encoder.room)
         pieces: dict[bytes, Piece] = {}
         rows = []
@@ -231,12 +242,6 @@ class PromptClassification:
     def _filled(self, text: str, second: str, word: str) -> Filled:
         return Template.of(self.template).fill({"text": text, "second": second, "label": word})
 
-    def _shown(self, example: Example) -> Sequence[Demonstration]:
-        """The demonstrations before an example, which is never shown itself."""
-        if self.selection != "nearest" or not self.shown:
-            return [one for one in self.shown if not one.is_of(example)]
-        return demonstrations.nearest(self.shown, example, self.demonstrations)
-
     def _shown_text(self, shown: Sequence[Demonstration]) -> str:
         texts = [self._filled(one.text, one.second, words_of(one.label, self.label_words)[0]).text for one in shown]
         return "".join(text + self.separator for text in texts)
@@ -252,7 +257,7 @@ class PromptClassification:
         return self.labels.index(label)
 
     def collate(self, encoded: Sequence[Encoded], pad_id: int) -> Batch:
-        """Join prompts into tensors; targets [E, W, 2 + N] hold each word's piece, the gold label, and its tokens."""
+        """Join prompts into tensors; targets [E, S * W, 2 + N] are those of `encode`."""
         rows = [item.target for item in encoded if item.target is not None]
         width = max(row.shape[1] for row in rows)
         padded = [np.pad(row, ((0, 0), (0, width - row.shape[1])), constant_values=IGNORED) for row in rows]
@@ -322,28 +327,3 @@ class PromptClassification:
             return self
         rows = torch.stack([row for _, row in pairs]).numpy().astype(np.float64)
         return replace(self, temperature=fit_temperature(rows, np.array([gold for gold, _ in pairs])))
-
-
-def check_demonstrations(task: PromptClassification) -> None:
-    """See that the settings of demonstrations fit each other.
-
-    Raises:
-        RecipeError: otherwise.
-    """
-    usual: Mapping[str, object] = {"selection": "random", "demonstration_tokens": 512, "demonstration_seed": 0}
-    given: Mapping[str, object] = {name: task.__dict__[name] for name in usual}
-    if task.demonstrations < 0 or task.demonstration_tokens < 1:
-        raise RecipeError("demonstrations and their tokens must not be negative.", where="task.demonstrations")
-    idle = [name for name in usual if given[name] != usual[name]]
-    if not task.demonstrations and idle:
-        raise RecipeError(
-            f"{idle[0]} has no effect without demonstrations.",
-            where=f"task.{idle[0]}",
-            to_do="Set task.demonstrations, or remove it.",
-        )
-    if task.calibrate_prior and task.selection == "nearest":
-        raise RecipeError(
-            "calibrate_prior needs the same demonstrations before every text.",
-            where="task.selection",
-            to_do="Use selection: random or diverse, or leave calibrate_prior out.",
-        )
