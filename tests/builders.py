@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import yaml
@@ -16,6 +17,9 @@ from tunesmith.models.backbone import load
 from tunesmith.models.catalogue import locate
 from tunesmith.models.model import Model
 from tunesmith.tasks import (
+    CausalLanguageModeling,
+    MaskedLanguageModeling,
+    PromptClassification,
     QuestionAnswering,
     RelationClassification,
     SentencePairs,
@@ -43,6 +47,7 @@ CLASSES = [
     Example("h", "bad work", "bad"),
 ]
 SETS = [Example(e.id, e.text, (str(e.label),) if n % 2 else ("bad", "good")) for n, e in enumerate(CLASSES)]
+TEXTS = [Example(e.id, f"{e.text} and good work") for e in CLASSES]
 NUMBERS = [Example(e.id, e.text, float(len(e.text))) for e in CLASSES]
 SPANS = [
     Example("a", "Anna went to Rome", (Span(0, 4, "PER"), Span(13, 17, "LOC"))),
@@ -131,6 +136,22 @@ TASK_CASES: dict[str, tuple[Task, list[Example]]] = {
     "binary": (SequenceClassification(problem="binary"), CLASSES),
     "multi_label": (SequenceClassification(problem="multi_label"), SETS),
     "regression": (SequenceClassification(problem="regression"), NUMBERS),
+    "masked_language": (MaskedLanguageModeling(), TEXTS),
+    "causal_language": (CausalLanguageModeling(), TEXTS),
+    "prompts": (
+        PromptClassification(body="masked_lm", label_words={"good": ("great", "well paid"), "bad": "the worst"}),
+        CLASSES,
+    ),
+    "prompts_causal": (
+        PromptClassification(
+            label_words={"good": ("great", "well paid"), "bad": "the worst"},
+            demonstrations=1,
+            selection="sampled",
+            demonstration_tokens=60,
+            demonstration_sets=2,
+        ),
+        CLASSES,
+    ),
     "questions": (QuestionAnswering(stride=16, normalization="squad"), QUESTIONS),
     "relations": (RelationClassification(), RELATIONS),
     "relations_mean": (RelationClassification(entity="mean"), RELATIONS),
@@ -154,6 +175,7 @@ BODIES: dict[str, str] = {
     **dict.fromkeys(("dialogues", "preferences", "packed"), "tiny_llama_folder"),
     "translations": "tiny_bart_folder",
     "translations_t5": "tiny_t5_folder",
+    **dict.fromkeys(("causal_language", "prompts_causal"), "tiny_decoder_folder"),
 }
 """The fixture with the model of a case; the others are for the tiny BERT."""
 
@@ -173,19 +195,22 @@ def applies(name: str, case: str) -> bool:
     task, folder = TASK_CASES[case][0], BODIES.get(case, "")
     if task.body != "encoder" and name == "head_only":
         return False
-    if folder in ("tiny_llama_folder", "tiny_t5_folder") and name == "bitfit":
+    if folder in ("tiny_llama_folder", "tiny_decoder_folder", "tiny_t5_folder") and name == "bitfit":
         return False
     return not (task.body == "seq2seq" and name in NOT_IN_AN_ENCODER_DECODER)
 
 
+T = TypeVar("T", bound=Task)
+
+
 def build_model(
     folder: Path,
-    task: Task,
+    task: T,
     examples: Sequence[Example],
     method: Method | None = None,
     max_length: int = 0,
     dropout: float | None = None,
-) -> tuple[Model, Task, TextEncoder]:
+) -> tuple[Model, T, TextEncoder]:
     """A tiny model with its prepared task, the method applied."""
     backbone = load(locate(str(folder)), dropout=dropout, kind=task.body)
     prepared = task.prepared(examples, backbone.tokenizer)

@@ -377,6 +377,31 @@ def text_that_the_tokenizer_does_not_know(f: Path, run: Path, m: pytest.MonkeyPa
     ), "DOES NOT READ THIS LANGUAGE"
 
 
+def raw_text_that_is_to_be_joined_without_a_window(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    (f / "a.txt").write_text("one text\nanother\n", encoding="utf-8")
+    task = {"name": "masked_language_modeling", "join": True}
+    return recipe(f, task=task, data={"train": str(f / "a.txt")}), "join: true needs max_length"
+
+
+def encoder_that_is_to_go_on(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    (f / "a.txt").write_text("".join(f"text number {n}\n" for n in range(40)), encoding="utf-8")
+    return recipe(f, task="causal_language_modeling", data={"train": str(f / "a.txt")}), "Choose a decoder"
+
+
+def template_without_a_label(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return recipe(f, task={"name": "prompt_classification", "template": "{text} was"}), "The template lacks a slot"
+
+
+def label_word_of_two_labels(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    words = {"good": "fine", "bad": ["poor", "fine"]}
+    return recipe(f, task={"name": "prompt_classification", "label_words": words}), "stands for 'bad' and for 'good'"
+
+
+def more_demonstrations_than_examples(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    task = {"name": "prompt_classification", "body": "masked_lm", "demonstrations": 40}
+    return recipe(f, task=task), "Lower task.demonstrations"
+
+
 # The model
 
 
@@ -540,6 +565,8 @@ def method_that_moves_quantized_weights(f: Path, run: Path, m: pytest.MonkeyPatc
 
 
 SITUATIONS: list[Situation] = [
+    raw_text_that_is_to_be_joined_without_a_window, encoder_that_is_to_go_on, template_without_a_label,
+    label_word_of_two_labels, more_demonstrations_than_examples,
     model_with_an_adapter,
     misspelt_key, misspelt_section, wrong_type, value_out_of_range, rate_that_is_no_number, unknown_method,
     unknown_task, unknown_setting_of_a_method, unknown_metric, missing_recipe, recipe_that_is_no_yaml,

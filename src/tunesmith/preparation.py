@@ -68,7 +68,7 @@ def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Fi
     backbone = load_backbone(experiment, splits.train)
     task = experiment.task.prepared(splits.train, backbone.tokenizer)
     encoder = TextEncoder.of(backbone.tokenizer, window(task, backbone), backbone.prefix)
-    found = list(findings)
+    found = [*findings, *announced(backbone)]
     encoded: dict[str, list[Encoded]] = {}
     for name, examples in splits.named().items():
         encoded[name] = [encode(task, example, encoder, is_train=name == "train") for example in examples]
@@ -87,19 +87,19 @@ def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Fi
 
 
 def example_shown(encoded: Mapping[str, Sequence[Encoded]], encoder: TextEncoder) -> list[Finding]:
-    """The first example as the model reads it, what is learnt of it in brackets."""
+    """The first example as the model reads it, in brackets what is learnt of it (if it stands in it)."""
     pieces = [items[0].pieces[0] for items in encoded.values() if len(items) and len(items[0].pieces[0].unit_positions)]
     if not pieces:
         return []
-    ids, learnt = pieces[0].input_ids.tolist(), {int(place) + 1 for place in pieces[0].unit_positions}
+    ids = pieces[0].input_ids.tolist()
+    learnt = {int(place) + 1 for place in pieces[0].unit_positions if place + 1 < len(ids)}
     parts = []
     for is_learnt, run in groupby(range(len(ids)), key=learnt.__contains__):
         text = str(encoder.tokenizer.decode([ids[place] for place in run]))
         shown = text if len(text) <= 600 else f"{text[:300]} ... {text[-300:]}"
         parts.append(f"[{shown}]" if is_learnt else shown)
-    message = (
-        f"The first example as the model reads it; the {len(learnt)} tokens in brackets are learnt: {''.join(parts)}"
-    )
+    brackets = f"; the {len(learnt)} tokens in brackets are learnt" if learnt else ""
+    message = f"The first example as the model reads it{brackets}: {''.join(parts)}"
     return [Finding("example_shown", "note", message, 1)]
 
 
@@ -124,6 +124,19 @@ def encode(task: Task, example: Example, encoder: TextEncoder, *, is_train: bool
     """
     is_foreign = not is_train and task.labels and not set(label_names(example)) <= set(task.labels)
     return task.encode(replace(example, label=None) if is_foreign else example, encoder)
+
+
+def announced(backbone: Backbone) -> list[Finding]:
+    """What of the checkpoint is left out, and what it lacks."""
+    found = []
+    for code, names, message in (
+        ("weights_left_out", backbone.unused, "{} weights of the checkpoint have no place in this form of the model."),
+        ("new_weights", backbone.missing, "{} weights of the model are not in the checkpoint and start at random."),
+    ):
+        if names:
+            severity = "note" if code == "weights_left_out" else "warning"
+            found.append(Finding(code, severity, message.format(len(names)), len(names), tuple(sorted(names)[:3])))
+    return found
 
 
 def too_long(examples: Sequence[Example], encoded: Sequence[Encoded], max_tokens: int) -> list[Finding]:
@@ -169,7 +182,7 @@ def count_of(item: Encoded, task: Task) -> TokenCount:
     for piece in item.pieces:
         parts[piece.part] += len(piece.input_ids)
     return TokenCount(
-        tokens=max(parts.values()),
+        tokens=max(parts.values()) + item.unread,
         unknown=item.unknown,
         trainable=trainable,
         lost_spans=item.lost,
@@ -177,6 +190,8 @@ def count_of(item: Encoded, task: Task) -> TokenCount:
         repeated=item.repeated,
         dropped=item.dropped,
         cut=item.cut,
+        unread=item.unread,
+        frame=item.frame,
     )
 
 

@@ -169,3 +169,15 @@ def test_head_only_trains_nothing_of_the_body(tiny_model_folder: Path) -> None:
     task, examples = TASK_CASES["single_label"]
     model, _, _ = build_model(tiny_model_folder, task, examples, HeadOnly())
     assert not any(parameter.requires_grad for parameter in model.body.parameters())
+
+
+def test_with_method_none_nothing_learns(tiny_decoder_folder: Path) -> None:
+    task, examples = TASK_CASES["prompts_causal"]
+    model, _, _ = build_model(tiny_decoder_folder, task, examples, METHODS["none"]())
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_with_method_none_weights_that_the_checkpoint_lacks_are_refused(tiny_model_folder: Path) -> None:
+    task, examples = TASK_CASES["prompts"]
+    with pytest.raises(RecipeError, match=r"the new weights would stay random: body\.cls"):
+        build_model(tiny_model_folder, task, examples, METHODS["none"]())

@@ -58,6 +58,23 @@ DATA_SETS: Mapping[str, DataSet] = {
         test="conllpp_test.txt.xz",
         reading={"format": "conll"},
     ),
+    "bc5cdr": DataSet(
+        "sentences of biomedical abstracts, chemicals and diseases (en)",
+        "CC BY 4.0",
+        "BC5CDR-IOB/train.tsv.xz",
+        "BC5CDR-IOB/devel.tsv.xz",
+        "BC5CDR-IOB/test.tsv.xz",
+        reading={"format": "conll"},
+    ),
+    "ncbi-disease": DataSet(
+        "sentences of biomedical abstracts, diseases (en)",
+        "CC BY 4.0",
+        "NCBI-disease-IOB/train.tsv.xz",
+        "NCBI-disease-IOB/devel.tsv.xz",
+        "NCBI-disease-IOB/test.tsv.xz",
+        folder="bc5cdr",
+        reading={"format": "conll"},
+    ),
     "cluener2020": DataSet(
         "news, ten entity types; its dev split is the test here (zh)",
         "research only",

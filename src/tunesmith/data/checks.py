@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,8 @@ SMALL_TEST = 200
 
 COMPARED = 200_000
 """Near duplicates are looked for among so many texts."""
+
+_OF_COPIES = ("exact_duplicates", "near_duplicates")
 
 _FIXED = ("class", "classes", "number", "spans")
 """The kinds of label of which an example has only one that is right, from a set that training knows."""
@@ -54,6 +57,8 @@ def check(splits: Splits, *, label_kind: str) -> list[Finding]:
     if label_kind in _FIXED and label_kind != "number":
         found += _imbalance(splits.train, label_kind)
         found += _unseen(splits)
+    if not label_kind:  # of raw text a line may well occur again
+        found = [replace(one, severity="note") if one.code in _OF_COPIES else one for one in found]
     for name in ("validation", "test"):
         size = len(splits.named().get(name, ()))
         if 0 < size < SMALL_TEST:

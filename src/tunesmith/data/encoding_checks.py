@@ -26,9 +26,11 @@ FRAGMENTED = 1.3
 class TokenCount:
     """What encoding one example gave.
 
-    `tokens` over all windows, `unknown` of them, `repeated` in several of them; `trainable` units with a label;
-    `lost_spans`: the labels of gold spans that no run of tokens expresses; `changed`: codes of what else is not read
-    as it stands; `dropped` and `cut`: tokens before the text, or of the answer, that did not fit.
+    `tokens` over all windows (of the longest, where several texts are read apart), `unknown` of them, `repeated` in
+    several of them; `trainable` units with a label; `lost_spans`: the labels of gold spans that no run of tokens
+    expresses; `changed`: codes of what else is not read as it stands; `dropped`, `cut` and `unread`: tokens before the
+    text, of the answer, or of the text itself, that did not fit; `frame`: tokens that are not of the text but around
+    it.
     """
 
     tokens: int
@@ -39,6 +41,8 @@ class TokenCount:
     repeated: int = 0
     dropped: int = 0
     cut: int = 0
+    unread: int = 0
+    frame: int = 0
 
 
 CHANGES: Mapping[str, str] = {
@@ -81,7 +85,8 @@ def _lengths(
 ) -> Iterator[Finding]:
     sizes = np.array([count.tokens - count.repeated for count in counts])
     middle, high = np.quantile(sizes, [0.5, 0.95])
-    long = np.flatnonzero(sizes > max_length)
+    unread = np.array([count.unread for count in counts])
+    long, short = np.flatnonzero((sizes > max_length) & (unread == 0)), np.flatnonzero(unread)
     message = (
         f"Tokens per text of {split}: {middle:.0f} in the middle, {high:.0f} at 95 %, at most {sizes.max():,}; "
         f"the window holds {max_length}."
@@ -92,6 +97,12 @@ def _lengths(
             f"{len(long):,} texts of {split} exceed the window. They are read in overlapping windows; nothing is cut."
         )
         yield Finding("long_texts", "note", message, len(long), _shown(examples, list(long)))
+    if len(short):
+        message = (
+            f"{len(short):,} texts of {split} exceed the window and lose their end: {unread.sum():,} of "
+            f"{sizes.sum():,} tokens are not read."
+        )
+        yield Finding("cut_texts", "warning", message, len(short), _shown(examples, list(short)))
 
 
 def _unknown(examples: Sequence[Example], counts: Sequence[TokenCount], split: str) -> Iterator[Finding]:
@@ -115,7 +126,7 @@ def _unknown(examples: Sequence[Example], counts: Sequence[TokenCount], split: s
 
 
 def _fragmented(examples: Sequence[Example], counts: Sequence[TokenCount], split: str) -> Iterator[Finding]:
-    tokens = sum(count.tokens - count.repeated for count in counts)
+    tokens = sum(count.tokens - count.repeated - count.frame for count in counts)
     characters = sum(len(example.content) + _length_of_answers(example) for example in examples)
     if tokens > FRAGMENTED * characters and characters > 20 * len(examples):
         message = (

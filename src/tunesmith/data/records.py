@@ -86,8 +86,9 @@ class Prediction:
     (regression). `scores` gives the probability of each class for single-label, binary and multi-label tasks, of the
     best answers (question answering, as texts) and of the best items (recommendation); empty otherwise. `span_scores`
     gives the probability of each span, in the order of `label`. `vector` is the text's embedding, if it has one.
-    `log_likelihood` is that of the given label, summed over its `label_tokens`, and `rejected_log_likelihood` that of
-    the answer found worse; nan and 0 where there is none.
+    `log_likelihood` is that of the given label (of a raw text, the label of which is empty, its own), summed over its
+    `label_tokens`, of which `right_tokens` were the likeliest at their place, and `rejected_log_likelihood` that of the
+    answer found worse; nan and 0 where there is none.
     """
 
     id: str
@@ -98,6 +99,7 @@ class Prediction:
     vector: tuple[float, ...] = ()
     log_likelihood: float = math.nan
     label_tokens: int = 0
+    right_tokens: int = 0
     rejected_log_likelihood: float = math.nan
 
 

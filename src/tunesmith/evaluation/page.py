@@ -28,6 +28,8 @@ A table of more rows begins with the averages and the weakest classes."""
 _NAMES = {
     "f1": "F1", "macro_f1": "macro F1", "micro_f1": "micro F1", "weighted_f1": "weighted F1",
     "mcc": "Matthews correlation (MCC)", "roc_auc": "area under the ROC curve", "ece": "calibration error (ECE)",
+    "token_loss": "loss per token", "token_accuracy": "accuracy of tokens",
+    "bits_per_character": "bits per character",
     "mae": "mean absolute error", "rmse": "root mean squared error", "r2": "R²", "pearson": "Pearson correlation",
     "spearman": "Spearman correlation", "answerable_f1": "F1 of the questions with an answer",
     "unanswerable_accuracy": "share of the questions without an answer that got none",

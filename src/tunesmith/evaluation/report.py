@@ -172,9 +172,11 @@ def badness(gold: Label, prediction: Prediction, text: str = "") -> float:
 
     Numbers: the distance. A class: the probability withheld from the right one. Several classes: the probability on the
     wrong side, summed. Spans: the missed ones, plus the probability of each wrong one. Answers out of `text`: how
-    much likelier than the right ones the answer was held to be.
+    much likelier than the right ones the answer was held to be. A raw text: its loss per token.
     """
     answer = prediction.label
+    if answer == "" and prediction.label_tokens:
+        return -prediction.log_likelihood / prediction.label_tokens
     if isinstance(gold, int | float) and isinstance(answer, int | float):
         return abs(float(gold) - float(answer))
     if answer_of(prediction) is not None and isinstance(gold, tuple):

@@ -77,11 +77,11 @@ class Nothing:
         Raises:
             RecipeError: the task has new weights, which would stay random.
         """
-        if any(name.startswith("head.") for name in model.lacking):
+        if model.lacking:
             raise RecipeError(
-                "With method: none the task's new weights would stay random.",
+                f"With method: none the new weights would stay random: {', '.join(sorted(model.lacking)[:3])}.",
                 where="method",
-                to_do="Use method: head_only, or a task that needs no new weights.",
+                to_do="Use method: head_only, a task that needs no new weights, or a model that has them.",
             )
         model.requires_grad_(requires_grad=False)
 

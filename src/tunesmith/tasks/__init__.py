@@ -11,8 +11,11 @@ from transformers import PreTrainedTokenizerBase
 from tunesmith.data.records import Example, Prediction
 from tunesmith.scoring import Measure
 from tunesmith.scoring.tables import Confusion, Table
+from tunesmith.tasks.causal_language_modeling import CausalLanguageModeling
 from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEncoder
 from tunesmith.tasks.heads import BodyShape
+from tunesmith.tasks.masked_language_modeling import MaskedLanguageModeling
+from tunesmith.tasks.prompt_classification import PromptClassification
 from tunesmith.tasks.question_answering import QuestionAnswering
 from tunesmith.tasks.relation_classification import RelationClassification
 from tunesmith.tasks.sentence_pairs import SentencePairs
@@ -129,14 +132,20 @@ TASKS: dict[str, type[Task]] = {
     "text_generation": TextGeneration,
     "token_classification": TokenClassification,
     "sequence_to_sequence": SequenceToSequence,
+    "masked_language_modeling": MaskedLanguageModeling,
+    "causal_language_modeling": CausalLanguageModeling,
+    "prompt_classification": PromptClassification,
 }
 
 __all__ = [
     "TASKS",
     "Batch",
     "BodyShape",
+    "CausalLanguageModeling",
     "Encoded",
+    "MaskedLanguageModeling",
     "Network",
+    "PromptClassification",
     "QuestionAnswering",
     "RelationClassification",
     "SentencePairs",

@@ -53,7 +53,8 @@ class Encoded:
     token carries. `golds` are the characters of the right answers (question answering), `changed` says what else is not
     read as it stands, by codes that the checks know, and `repeated` counts tokens that an earlier piece has already.
     `dropped` counts the tokens that were cut off before what is read (older messages), `cut` those of the label that
-    did not fit. `written` is the number of tokens of a text to be written.
+    did not fit, `unread` those of the text itself, and `frame` those that the task put around the text (a template,
+    demonstrations). `written` is the number of tokens of a text to be written.
     """
 
     pieces: tuple[Piece, ...]
@@ -67,6 +68,8 @@ class Encoded:
     dropped: int = 0
     cut: int = 0
     written: int = 0
+    unread: int = 0
+    frame: int = 0
 
     @property
     def tokens(self) -> int:

@@ -1,12 +1,14 @@
-"""How likely a language model finds the tokens that follow each other."""
+"""How likely a language model finds the tokens that follow each other, or those that stand in a text."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
+from tunesmith.data.records import Example, Prediction
 from tunesmith.tasks.encoding import IGNORED, Batch, Encoded, Network, Piece, collate_pieces
 from tunesmith.tasks.packing import sums_by_piece
 
@@ -43,6 +45,40 @@ def scored(network: Network, pieces: Sequence[Piece]) -> list[float]:
         else:
             found += [0.0] * len(part)
     return found
+
+
+def token_scores(network: Network, batch: Batch, wanted: Tensor) -> list[Tensor]:
+    """For each example its tokens' log-probability, and 1 where the token was the likeliest of its place [n, 2].
+
+    `wanted` holds the right token of each of the batch's unit positions [P, U].
+    """
+    rows = max(1, AT_ONCE // max(1, batch.unit_positions.shape[1]))
+    found = []
+    for start in range(0, len(batch.input_ids), rows):
+        part, gold = batch.rows(start, start + rows), wanted[start : start + rows]
+        logits = network(part).float()
+        log_p = token_log_likelihoods(logits, gold)[part.unit_mask]
+        found.append(torch.stack([log_p, (logits.argmax(-1) == gold)[part.unit_mask].float()], dim=1).cpu())
+    owners = batch.example_of[:, None].expand_as(batch.unit_mask)[batch.unit_mask]
+    return list(torch.split(torch.cat(found), owners.bincount(minlength=batch.size).tolist()))
+
+
+def foretold(examples: Sequence[Example], outputs: Sequence[Tensor]) -> list[Prediction]:
+    """The answer for each raw text, by its `token_scores`: how likely its tokens were. It has the empty label."""
+    answers = []
+    for example, scores in zip(examples, outputs, strict=True):
+        total, right = scores.double().sum(0).tolist()
+        answers.append(
+            Prediction(
+                example.id,
+                "",
+                math.nan,
+                log_likelihood=total,
+                label_tokens=len(scores),
+                right_tokens=round(right),
+            )
+        )
+    return answers
 
 
 def parts_of(pieces: Sequence[Piece], sizes: Sequence[int], most: int) -> Iterator[list[Piece]]:
