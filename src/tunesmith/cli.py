@@ -120,6 +120,8 @@ def predict(
             separator=data.separator,
             encoding=data.encoding,
             second=data.second,
+            image=data.image,
+            audio=data.audio,
             inputs=predictor.task.inputs,
         )
         answers = predictor.stream(iterate(source, tally))

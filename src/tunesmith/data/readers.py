@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tunesmith.data.conll import conll_examples
+from tunesmith.data.easy_vqa import examples_of_easy_vqa
 from tunesmith.data.lines import examples_of_lines
 from tunesmith.data.records import Example
 from tunesmith.data.source import Source
+from tunesmith.data.spoken_digits import examples_of_spoken_digits
 from tunesmith.data.tally import Tally
 
-COLUMNS = ("text", "label", "id", "group", "keep", "header", "second")
+COLUMNS = ("text", "label", "id", "group", "keep", "header", "second", "image", "audio")
 """The settings that say which column of a table holds what."""
 
 
@@ -26,4 +28,6 @@ class FileForm:
 READERS: Mapping[str, FileForm] = {
     "conll": FileForm(conll_examples, (*COLUMNS, "separator", "label_first")),
     "lines": FileForm(examples_of_lines, COLUMNS),
+    "easy_vqa": FileForm(examples_of_easy_vqa, (*COLUMNS, "separator", "label_first", "encoding")),
+    "fsdd": FileForm(examples_of_spoken_digits, (*COLUMNS, "separator", "label_first", "encoding")),
 }

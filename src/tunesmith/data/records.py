@@ -51,6 +51,7 @@ class Example:
         history: ids of the items that a user had, the oldest first.
         rejected: an answer that was found worse than the label.
         media: the file of each further modality, such as {"image": "photos/1.png"}; a modality may be missing.
+        digests: by modality what tells the file's content from others, whatever its name; the name stands in for it.
     """
 
     id: str
@@ -66,13 +67,15 @@ class Example:
     history: tuple[str, ...] = ()
     rejected: str = ""
     media: Mapping[str, str] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def content(self) -> str:
         """All that tells this example from others, as one text: what copies are looked for by."""
         before = [turn.text for turn in self.turns[:-1]]
         marks = [f"{mark.label} {mark.start} {mark.end}" for mark in self.marks]
-        parts = [*before, self.text, self.second, *marks, *self.history, *self.media.values()]
+        files = [self.digests.get(name, path) for name, path in self.media.items()]
+        parts = [*before, self.text, self.second, *marks, *self.history, *files]
         return "\n".join(part for part in parts if part)
 
 
@@ -85,6 +88,7 @@ class Prediction:
     (regression). `scores` gives the probability of each class for single-label, binary and multi-label tasks, of the
     best answers (question answering, as texts) and of the best items (recommendation); empty otherwise. `span_scores`
     gives the probability of each span, in the order of `label`. `vector` is the text's embedding, if it has one.
+    `without` gives by modality what the answer would be if the example lacked it.
     """
 
     id: str
@@ -93,6 +97,7 @@ class Prediction:
     scores: Mapping[str, float] = field(default_factory=dict)
     span_scores: tuple[float, ...] = ()
     vector: tuple[float, ...] = ()
+    without: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,10 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
 
-from tunesmith.data.columns import Columns, find_columns, find_second, missing_columns
+from tunesmith.data.columns import Columns, find_columns, find_media, find_second, missing_columns
 from tunesmith.data.files import Place
 from tunesmith.data.labels import is_missing, read_label, tagged_words
+from tunesmith.data.media import MODALITIES, digest_of, read_for
 from tunesmith.data.records import Example, Label
 from tunesmith.data.source import Source
 from tunesmith.data.tables import Row
@@ -44,12 +45,22 @@ def examples_of_rows(source: Source, place: Place, rows: Iterator[Row], tally: T
             unlabelled.append(str(number))
             continue
         example = _example(source, columns, row, number, place)
-        if not example.text.strip() or (columns.second and not example.second.strip()):
+        if not (example.text.strip() or example.media) or (columns.second and not example.second.strip()):
             tally.add("empty_texts", "warning", "{count} rows without text were left out.", f"line {number}")
             continue
+        _note_missing(example, columns, number, tally)
         note_blanks(label, source, number, tally)
         yield _distinct(example, seen, number, tally) if columns.id else example
     refuse_unlabelled(unlabelled, source)
+
+
+def _note_missing(example: Example, columns: Columns, line: int, tally: Tally) -> None:
+    """Count what an example with several modalities lacks."""
+    given = {"text": example.text.strip(), **example.media}
+    for modality in ("text", *(name for name, _ in columns.media)):
+        if not given.get(modality):
+            message = f"{{count}} rows have no {modality}; they are read without."
+            tally.add(f"missing_{modality}", "note", message, f"line {line}")
 
 
 def _distinct(example: Example, seen: set[int], line: int, tally: Tally) -> Example:
@@ -73,15 +84,17 @@ def _columns(source: Source, there: Sequence[str], later: Sequence[str] = ()) ->
     further = (source.group, *source.keep)
     named = Columns(source.text, source.label, source.id, second=source.second)
     found = find_columns(there, later, named=named, further=further, kind=source.label_kind, where=source.path)
-    if "second" not in source.inputs:
-        return found
-    return replace(found, second=find_second(there, found, source.second, source.path))
+    if "second" in source.inputs:
+        found = replace(found, second=find_second(there, found, source.second, source.path))
+    wanted = {name: source.image if name == "image" else source.audio for name in MODALITIES if name in source.inputs}
+    return replace(found, media=find_media((*there, *later), found, wanted, source.path))
 
 
 def wanted_columns(source: Source, there: Sequence[str]) -> list[str]:
     """The columns that will be read of those that are there."""
     columns = _columns(source, there)
-    names = (columns.text, columns.second, columns.words, columns.label, columns.id, source.group, *source.keep)
+    media = (column for _, column in columns.media)
+    names = (columns.text, columns.second, columns.words, columns.label, columns.id, source.group, *source.keep, *media)
     return list(dict.fromkeys(name for name in names if name))
 
 
@@ -104,11 +117,34 @@ def _example(source: Source, columns: Columns, row: Mapping[str, Any], number: i
             f"'{columns.text}' holds {held}, not a text.", where=where, to_do="Name the column of texts in data.text."
         )
     text = _plain(value)
+    media = _media(columns, row, place, where)
     label: Label | None = None
-    if columns.label and text.strip():
+    if columns.label and (text.strip() or media):
         label = read_label(row[columns.label], source.label_kind, text, source.label_separator, where)
     second = _plain(row.get(columns.second)) if columns.second else ""
-    return Example(name, text, label, None, group, where, attributes, second)
+    example = Example(name, text, label, None, group, where, attributes, second)
+    if not media:
+        return example
+    with read_for(where):
+        digests = {modality: digest_of(path) for modality, path in media.items()}
+    # Without a group of its own, a picture is one: on both sides of a split it would be learnt by heart.
+    return replace(example, media=media, digests=digests, group=group or " ".join(digests.values()))
+
+
+def _media(columns: Columns, row: Mapping[str, Any], place: Place, where: str) -> dict[str, str]:
+    """Modality -> its file, for those that the row has; a path is relative to the folder of the table."""
+    found = {}
+    for modality, column in columns.media:
+        value = row.get(column)
+        if isinstance(value, list | dict | bytes):
+            raise DataError(
+                f"'{column}' holds the {modality} itself, not the path of its file.",
+                where=where,
+                to_do="Save each in a file of its own, and give the path.",
+            )
+        if name := _plain(value).strip():
+            found[modality] = str(place.file.parent / name)
+    return found
 
 
 def _plain(value: object) -> str:

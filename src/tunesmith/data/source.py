@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Format = Literal[
-    "auto", "csv", "tsv", "jsonl", "json", "parquet", "conll", "lines", "hub",
+    "auto", "csv", "tsv", "jsonl", "json", "parquet", "conll", "lines", "hub", "easy_vqa", "fsdd",
 ]  # fmt: skip
 """How a file is written."""
 
@@ -33,4 +33,6 @@ class Source:
     encoding: str = "utf-8"
     label_kind: str = ""
     second: str = ""
+    image: str = ""
+    audio: str = ""
     inputs: tuple[str, ...] = ("text",)

@@ -13,6 +13,7 @@ from tunesmith.scoring import Measure
 from tunesmith.scoring.tables import Confusion, Table
 from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEncoder
 from tunesmith.tasks.heads import BodyShape
+from tunesmith.tasks.multimodal_classification import MultimodalClassification
 from tunesmith.tasks.sequence_classification import SequenceClassification
 from tunesmith.tasks.token_classification import TokenClassification
 
@@ -116,6 +117,17 @@ class Task(Protocol):
 TASKS: dict[str, type[Task]] = {
     "sequence_classification": SequenceClassification,
     "token_classification": TokenClassification,
+    "multimodal_classification": MultimodalClassification,
 }
 
-__all__ = ["TASKS", "Batch", "BodyShape", "Encoded", "Network", "SequenceClassification", "Task", "TokenClassification"]
+__all__ = [
+    "TASKS",
+    "Batch",
+    "BodyShape",
+    "Encoded",
+    "MultimodalClassification",
+    "Network",
+    "SequenceClassification",
+    "Task",
+    "TokenClassification",
+]

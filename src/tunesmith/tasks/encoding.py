@@ -50,7 +50,7 @@ class Encoded:
     `target` holds one number per unit (token tasks), one class, one number, or a row of zeros and ones; None without
     a label. `units` are the characters [start, end) of each unit that has a token, over all pieces (token tasks).
     `unknown` counts unknown tokens, `lost` holds the labels of gold spans whose borders lie inside a unit or that no
-    token carries.
+    token carries. `media` holds further inputs by modality, such as an image [3, H, W].
     """
 
     pieces: tuple[Piece, ...]
@@ -58,6 +58,7 @@ class Encoded:
     units: tuple[tuple[int, int], ...] = ()
     unknown: int = 0
     lost: tuple[str, ...] = ()
+    media: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def tokens(self) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tunesmith.data.records import Example, Span
-from tunesmith.errors import LabelError
+from tunesmith.errors import LabelError, nearest
 
 
 def labels_of(example: Example) -> tuple[str, ...]:
@@ -17,6 +19,22 @@ def labels_of(example: Example) -> tuple[str, ...]:
         where=example.origin or example.id,
         to_do="Check task.problem and data.label.",
     )
+
+
+def class_number(label: str, labels: Sequence[str], example: Example) -> int:
+    """The place of a class among those that the task knows.
+
+    Raises:
+        LabelError: the task does not know it.
+    """
+    if label not in labels:
+        known = ", ".join(labels[:8]) + (" ..." if len(labels) > 8 else "")
+        raise LabelError(
+            f"Unknown label '{label}'.{nearest(label, labels)}",
+            where=example.origin or example.id,
+            to_do=f"Known labels: {known}. Correct the row or add the label.",
+        )
+    return labels.index(label)
 
 
 def number_of(example: Example) -> float:

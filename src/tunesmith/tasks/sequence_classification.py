@@ -37,7 +37,7 @@ from tunesmith.tasks.encoding import (
     collate_pieces,
     windows,
 )
-from tunesmith.tasks.gold import labels_of, number_of
+from tunesmith.tasks.gold import class_number, labels_of, number_of
 from tunesmith.tasks.heads import BodyShape, SequenceHead
 from tunesmith.tasks.losses import binary_loss, class_loss
 from tunesmith.tasks.ranges import check_labels, check_numbers
@@ -211,7 +211,7 @@ class SequenceClassification:
             return None
         if self.problem == "regression":
             return np.array((number_of(example) - self.mean) / self.scale)
-        numbers = [self._number(label, example) for label in labels_of(example)]
+        numbers = [class_number(label, self.labels, example) for label in labels_of(example)]
         if self.problem == "multi_label":
             row = np.zeros(len(self.labels))
             row[numbers] = 1
@@ -219,16 +219,6 @@ class SequenceClassification:
         if self.problem == "binary":
             return np.array([float(self.labels[numbers[0]] == self._positive)])
         return np.array(float(numbers[0]))
-
-    def _number(self, label: str, example: Example) -> int:
-        if label not in self.labels:
-            known = ", ".join(self.labels[:8]) + (" ..." if len(self.labels) > 8 else "")
-            raise LabelError(
-                f"Unknown label '{label}'.{nearest(label, self.labels)}",
-                where=example.origin or example.id,
-                to_do=f"Known labels: {known}. Correct the row or add the label.",
-            )
-        return self.labels.index(label)
 
     @property
     def _positive(self) -> str:

@@ -1,0 +1,100 @@
+"""Small networks that turn pictures and recordings into states beside the text's; they are trained from scratch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+STAGES = 4
+"""Stages of a network; each halves height and width."""
+
+_AT_ONCE = 64
+"""Pictures or recordings that pass through at once when nothing is learnt."""
+
+
+class ChannelNorm(nn.Module):
+    """Layer norm over the channels of each place [E, C, H, W]: no place knows of padding or of other examples."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Normalise."""
+        normed: Tensor = self.norm(values.movedim(1, -1))
+        return normed.movedim(-1, 1)
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions beside a shortcut (He et al. 2016, sec. 3.3), with layer norms; height and width are halved."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False)
+        self.second = nn.Conv2d(after, after, 3, padding=1, bias=False)
+        self.shortcut = nn.Conv2d(before, after, 1, stride=2, bias=False)
+        self.first_norm, self.second_norm = ChannelNorm(after), ChannelNorm(after)
+
+    def forward(self, values: Tensor, real: Tensor | None) -> Tensor:
+        """[E, C, H, W] -> [E, C', H / 2, W / 2]; `real` [E, 1, 1, W / 2] is zero where the result is padding."""
+        inner = _only(F.relu(self.first_norm(self.first(values))), real)
+        inner = self.second_norm(self.second(inner))
+        return _only(F.relu(inner + self.shortcut(values)), real)
+
+
+class MediaEncoder(nn.Module):
+    """A residual network of four stages over a picture, or over a recording's log-mel spectrogram.
+
+    Attributes:
+        modality: "image" or "audio".
+    """
+
+    def __init__(self, modality: str, inputs: int, channels: int, hidden_size: int) -> None:
+        super().__init__()
+        self.modality = modality
+        widths = [channels * 2**stage for stage in range(STAGES)]
+        self.stem = nn.Conv2d(inputs, channels, 3, padding=1, bias=False)
+        self.stem_norm = ChannelNorm(channels)
+        self.blocks = nn.ModuleList(
+            ResidualBlock(before, after) for before, after in zip([channels, *widths], widths, strict=False)
+        )
+        self.output = nn.Linear(widths[-1], hidden_size)
+        self.output_norm = nn.LayerNorm(hidden_size)
+
+    def forward(self, values: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Pictures [E, 3, H, W] of bytes, or spectrograms [E, F, T] with their lengths [E] -> states and their mask.
+
+        The states [E, G, hidden] are those of a picture's places, row by row, or of a recording's moments (averaged
+        over pitch); the mask [E, G] is False for padding.
+        """
+        if not self.training and len(values) > _AT_ONCE:
+            parts = [
+                self.forward(
+                    values[start : start + _AT_ONCE], None if lengths is None else lengths[start : start + _AT_ONCE]
+                )
+                for start in range(0, len(values), _AT_ONCE)
+            ]
+            return torch.cat([states for states, _ in parts]), torch.cat([mask for _, mask in parts])
+        grid = values[:, None] if lengths is not None else values.float() / 127.5 - 1
+        grid = _only(F.relu(self.stem_norm(self.stem(grid))), _real(lengths, grid.shape[-1]))
+        for block in self.blocks:
+            lengths = None if lengths is None else (lengths + 1) // 2
+            grid = block(grid, _real(lengths, (grid.shape[-1] + 1) // 2))
+        places = grid.flatten(2) if lengths is None else grid.mean(2)
+        states: Tensor = self.output_norm(self.output(places.movedim(1, -1)))
+        numbers = torch.arange(states.shape[1], device=states.device)
+        mask = torch.ones_like(states[:, :, 0], dtype=torch.bool) if lengths is None else numbers < lengths[:, None]
+        return states, mask
+
+
+def _real(lengths: Tensor | None, width: int) -> Tensor | None:
+    """[E] -> [E, 1, 1, width]: one where a recording has something, zero behind its end; None for pictures."""
+    if lengths is None:
+        return None
+    return (torch.arange(width, device=lengths.device) < lengths[:, None])[:, None, None].float()
+
+
+def _only(values: Tensor, real: Tensor | None) -> Tensor:
+    """The values, with zeros in the padding: what a convolution takes to lie outside."""
+    return values if real is None else values * real
