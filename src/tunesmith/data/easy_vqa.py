@@ -33,7 +33,7 @@ def examples_of_easy_vqa(source: Source, tally: Tally) -> Iterator[Example]:
         )
     folder = f"{place.file}!easy_vqa/data/{place.inside}"
     try:
-        questions = [(str(text), str(answer), int(image)) for text, answer, image in _rows(f"{folder}/questions.json")]
+        questions = [(str(text), str(answer), f"{image}") for text, answer, image in _rows(f"{folder}/questions.json")]
     except (ValueError, TypeError) as error:
         raise DataError(
             f"The questions are not as easy-VQA writes them: {error}.",

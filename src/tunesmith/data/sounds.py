@@ -64,7 +64,8 @@ def spectrogram(signal: NDArray[np.float64], how: Listening) -> NDArray[np.float
     frames = np.lib.stride_tricks.sliding_window_view(filled, window)[::hop] * np.hanning(window)
     energy = np.abs(np.fft.rfft(frames, size)) ** 2
     bands = np.log(np.maximum(energy @ mel_filters(how.mel_bands, size, how.sample_rate).T, _SILENCE)).T
-    return ((bands - bands.mean()) / max(float(bands.std()), 1e-5)).astype(np.float32)
+    scaled = (bands - bands.mean()) / max(float(bands.std()), 1e-5)
+    return np.asarray(scaled, dtype=np.float32)
 
 
 @lru_cache(maxsize=8)
@@ -92,7 +93,7 @@ def _signal(path: str, how: Listening) -> NDArray[np.float64]:
             described = file.getparams()
             content = file.readframes(described.nframes)
     except (wave.Error, EOFError) as error:
-        what = f"{path} is no WAV file that can be read: {error or 'it ends too early'}."
+        what = f"{path} is no WAV file that can be read: {str(error) or 'it ends too early'}."
         raise DataError(what, where=path, to_do="Save it as WAV with 16-bit samples (PCM).") from error
     samples = _samples(content, described.sampwidth, described.nchannels)
     rate = described.framerate

@@ -61,7 +61,8 @@ class Concatenation(nn.Module):
 
     def forward(self, views: Views) -> Tensor:
         """[E, H]."""
-        return F.gelu(self.joint(torch.cat([views.text, views.medium], -1)))
+        joint: Tensor = self.joint(torch.cat([views.text, views.medium], -1))
+        return F.gelu(joint)
 
 
 class Gate(nn.Module):
@@ -76,8 +77,10 @@ class Gate(nn.Module):
     def forward(self, views: Views) -> Tensor:
         """[E, H]."""
         text, medium = views.text, views.medium
-        open_ = self.gate(torch.cat([medium, text], -1)).sigmoid()
-        return open_ * self.from_medium(medium).tanh() + (1 - open_) * self.from_text(text).tanh()
+        share: Tensor = self.gate(torch.cat([medium, text], -1)).sigmoid()
+        one: Tensor = self.from_medium(medium).tanh()
+        other: Tensor = self.from_text(text).tanh()
+        return share * one + (1 - share) * other
 
 
 class CrossAttention(nn.Module):
@@ -108,7 +111,7 @@ class CrossAttention(nn.Module):
 
     def _parted(self, states: Tensor) -> Tensor:
         """[P, T, H] -> [P, heads, T, H / heads]."""
-        return states.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return states.view(*states.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 FUSIONS: Mapping[str, type[Concatenation] | type[Gate] | type[CrossAttention]] = {

@@ -48,25 +48,28 @@ class MediaEncoder(nn.Module):
 
     Attributes:
         modality: "image" or "audio".
+        bands: how many bands of pitch a spectrogram has; 0 for pictures of three colours.
     """
 
-    def __init__(self, modality: str, inputs: int, channels: int, hidden_size: int) -> None:
+    def __init__(self, modality: str, bands: int, channels: int, hidden_size: int) -> None:
         super().__init__()
         self.modality = modality
+        self.bands = bands
         widths = [channels * 2**stage for stage in range(STAGES)]
-        self.stem = nn.Conv2d(inputs, channels, 3, padding=1, bias=False)
+        self.stem = nn.Conv2d(1 if bands else 3, channels, 3, padding=1, bias=False)
         self.stem_norm = ChannelNorm(channels)
         self.blocks = nn.ModuleList(
             ResidualBlock(before, after) for before, after in zip([channels, *widths], widths, strict=False)
         )
-        self.output = nn.Linear(widths[-1], hidden_size)
+        # What is heard depends on the pitch where it is heard, and so each band left has weights of its own.
+        self.output = nn.Linear(widths[-1] * -(-max(bands, 1) // 2**STAGES), hidden_size)
         self.output_norm = nn.LayerNorm(hidden_size)
 
     def forward(self, values: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
         """Pictures [E, 3, H, W] of bytes, or spectrograms [E, F, T] with their lengths [E] -> states and their mask.
 
-        The states [E, G, hidden] are those of a picture's places, row by row, or of a recording's moments (averaged
-        over pitch); the mask [E, G] is False for padding.
+        The states [E, G, hidden] are those of a picture's places, row by row, or of a recording's moments; the mask
+        [E, G] is False for padding.
         """
         if not self.training and len(values) > _AT_ONCE:
             parts = [
@@ -81,7 +84,7 @@ class MediaEncoder(nn.Module):
         for block in self.blocks:
             lengths = None if lengths is None else (lengths + 1) // 2
             grid = block(grid, _real(lengths, (grid.shape[-1] + 1) // 2))
-        places = grid.flatten(2) if lengths is None else grid.mean(2)
+        places = grid.flatten(1, 2) if self.bands else grid.flatten(2)
         states: Tensor = self.output_norm(self.output(places.movedim(1, -1)))
         numbers = torch.arange(states.shape[1], device=states.device)
         mask = torch.ones_like(states[:, :, 0], dtype=torch.bool) if lengths is None else numbers < lengths[:, None]

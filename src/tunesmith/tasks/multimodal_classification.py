@@ -240,7 +240,7 @@ class MultimodalClassification:
 
     def build_head(self, shape: BodyShape) -> nn.Module:
         """The media network, the fusion and the classifier."""
-        encoder = MediaEncoder(self.modality, 3 if self._is_image else 1, self.channels, shape.hidden_size)
+        encoder = MediaEncoder(self.modality, 0 if self._is_image else self.mel_bands, self.channels, shape.hidden_size)
         fusion = FUSIONS[self.fusion](shape.hidden_size)
         dropped = self.modality_dropout if self.use == "both" else 0.0
         return FusionHead(shape, encoder, fusion, len(self.labels), dropped)
