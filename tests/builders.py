@@ -8,12 +8,13 @@ from pathlib import Path
 import yaml
 from accelerate import Accelerator
 
+from tests.media_files import with_media
 from tunesmith.data.records import Example, Span
 from tunesmith.methods import Full, Method
 from tunesmith.models.backbone import load
 from tunesmith.models.catalogue import locate
 from tunesmith.models.model import Model
-from tunesmith.tasks import SequenceClassification, Task, TokenClassification
+from tunesmith.tasks import MultimodalClassification, SequenceClassification, Task, TokenClassification
 from tunesmith.tasks.encoding import TextEncoder
 from tunesmith.training.batching import StepPlan
 from tunesmith.training.loop import Learner, Material, Scheduled, Step, train
@@ -52,6 +53,11 @@ TASK_CASES: dict[str, tuple[Task, list[Example]]] = {
     "tokens": (TokenClassification(casing=False), SPANS),
     "tokens_casing": (TokenClassification(casing=True), SPANS),
     "tokens_crf": (TokenClassification(crf=True, casing=True), SPANS),
+    "image_text": (MultimodalClassification(channels=4, image_size=16), with_media(CLASSES, "image")),
+    "audio_text": (
+        MultimodalClassification(modality="audio", fusion="gated", channels=4, sample_rate=8000, mel_bands=20),
+        with_media(CLASSES, "audio"),
+    ),
 }
 
 

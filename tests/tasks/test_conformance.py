@@ -9,14 +9,16 @@ import torch
 
 from tests.builders import TASK_CASES, build_model
 from tunesmith.data.records import Example, Span
-from tunesmith.tasks import SequenceClassification, Task, TokenClassification
+from tunesmith.tasks import MultimodalClassification, SequenceClassification, Task, TokenClassification
 from tunesmith.tasks.encoding import Encoded
 
 
 def perfect_logits(task: Task, encoded: Encoded) -> torch.Tensor:
     """Logits that say exactly what the targets say."""
     target = torch.from_numpy(encoded.target)
-    assert isinstance(task, TokenClassification | SequenceClassification)
+    assert isinstance(task, TokenClassification | SequenceClassification | MultimodalClassification)
+    if isinstance(task, MultimodalClassification):
+        return torch.nn.functional.one_hot(target.long(), len(task.labels)).float()[None] * 40 - 20
     if isinstance(task, TokenClassification):
         return torch.nn.functional.one_hot(target.long(), len(task.tags)).float() * 40 - 20
     if task.problem == "single_label":

@@ -134,8 +134,8 @@ class MultimodalClassification:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """A text and a file; only the text where nothing else is used."""
-        return ("text",) if self.use == "text" else ("text", self.modality)
+        """A text and a file, also for a baseline that uses one of them: so it is split and judged as the others are."""
+        return ("text", self.modality)
 
     @property
     def body(self) -> BodyKind:
