@@ -48,8 +48,8 @@ class Views:
 
     @property
     def medium(self) -> Tensor:
-        """One state per picture or recording [E, H]: the mean."""
-        return pool(self.media, self.media_mask, "mean")
+        """One state per picture or recording [E, H]: in each dimension the most that any place or moment has."""
+        return pool(self.media, self.media_mask, "max")
 
 
 class Concatenation(nn.Module):

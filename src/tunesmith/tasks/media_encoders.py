@@ -9,37 +9,51 @@ from torch.nn import functional as F
 STAGES = 4
 """Stages of a network; each halves height and width."""
 
+GROUPS = 4
+"""Groups of channels that are normalised together."""
+
 _AT_ONCE = 64
 """Pictures or recordings that pass through at once when nothing is learnt."""
 
 
-class ChannelNorm(nn.Module):
-    """Layer norm over the channels of each place [E, C, H, W]: no place knows of padding or of other examples."""
+class ExampleNorm(nn.Module):
+    """Group norm of each picture or recording by itself (Wu and He 2018, sec. 3), where padding does not count.
+
+    Places keep how they differ from each other, which a norm of each place would take away, and no example depends on
+    the others of its batch, as it would with batch norm.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(channels)
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, values: Tensor) -> Tensor:
-        """Normalise."""
-        normed: Tensor = self.norm(values.movedim(1, -1))
-        return normed.movedim(-1, 1)
+    def forward(self, values: Tensor, real: Tensor | None) -> Tensor:
+        """Normalise [E, C, H, W]; `real` [E, 1, 1, W] is zero in the padding."""
+        if real is None:
+            return F.group_norm(values, GROUPS, self.weight, self.bias)
+        grouped = _only(values, real).view(len(values), GROUPS, -1, *values.shape[2:])
+        mask = real[:, :, None]
+        count = mask.sum((2, 3, 4), keepdim=True) * grouped.shape[2] * grouped.shape[3]
+        centred = (grouped - grouped.sum((2, 3, 4), keepdim=True) / count) * mask
+        scaled = centred * (centred.pow(2).sum((2, 3, 4), keepdim=True) / count + 1e-5).rsqrt()
+        return scaled.view_as(values) * self.weight[:, None, None] + self.bias[:, None, None]
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions beside a shortcut (He et al. 2016, sec. 3.3), with layer norms; height and width are halved."""
+    """Two convolutions beside a shortcut (He et al. 2016, sec. 3.3), with group norms; height and width are halved."""
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False)
         self.second = nn.Conv2d(after, after, 3, padding=1, bias=False)
         self.shortcut = nn.Conv2d(before, after, 1, stride=2, bias=False)
-        self.first_norm, self.second_norm = ChannelNorm(after), ChannelNorm(after)
+        self.first_norm, self.second_norm = ExampleNorm(after), ExampleNorm(after)
 
     def forward(self, values: Tensor, real: Tensor | None) -> Tensor:
         """[E, C, H, W] -> [E, C', H / 2, W / 2]; `real` [E, 1, 1, W / 2] is zero where the result is padding."""
-        inner = _only(F.relu(self.first_norm(self.first(values))), real)
-        inner = self.second_norm(self.second(inner))
+        inner = _only(F.relu(self.first_norm(self.first(values), real)), real)
+        inner = self.second_norm(self.second(inner), real)
         return _only(F.relu(inner + self.shortcut(values)), real)
 
 
@@ -57,7 +71,7 @@ class MediaEncoder(nn.Module):
         self.bands = bands
         widths = [channels * 2**stage for stage in range(STAGES)]
         self.stem = nn.Conv2d(1 if bands else 3, channels, 3, padding=1, bias=False)
-        self.stem_norm = ChannelNorm(channels)
+        self.stem_norm = ExampleNorm(channels)
         self.blocks = nn.ModuleList(
             ResidualBlock(before, after) for before, after in zip([channels, *widths], widths, strict=False)
         )
@@ -80,7 +94,8 @@ class MediaEncoder(nn.Module):
             ]
             return torch.cat([states for states, _ in parts]), torch.cat([mask for _, mask in parts])
         grid = values[:, None] if lengths is not None else values.float() / 127.5 - 1
-        grid = _only(F.relu(self.stem_norm(self.stem(grid))), _real(lengths, grid.shape[-1]))
+        real = _real(lengths, grid.shape[-1])
+        grid = _only(F.relu(self.stem_norm(self.stem(grid), real)), real)
         for block in self.blocks:
             lengths = None if lengths is None else (lengths + 1) // 2
             grid = block(grid, _real(lengths, (grid.shape[-1] + 1) // 2))
