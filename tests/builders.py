@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import yaml
 from accelerate import Accelerator
 
 from tests.media_files import with_media
-from tunesmith.data.records import Example, Span
+from tunesmith.data.records import Example, Span, Turn
 from tunesmith.methods import Full, Method
 from tunesmith.models.backbone import load
 from tunesmith.models.catalogue import locate
 from tunesmith.models.model import Model
-from tunesmith.tasks import MultimodalClassification, SequenceClassification, Task, TokenClassification
+from tunesmith.tasks import (
+    MultimodalClassification,
+    QuestionAnswering,
+    RelationClassification,
+    SentencePairs,
+    SequenceClassification,
+    Task,
+    TextGeneration,
+    TokenClassification,
+)
 from tunesmith.tasks.encoding import TextEncoder
 from tunesmith.training.batching import StepPlan
 from tunesmith.training.loop import Learner, Material, Scheduled, Step, train
@@ -45,11 +56,81 @@ SPANS = [
     Example("h", "Bell", (Span(0, 4, "PER"),)),
 ]
 
+_PASSAGE = "Anna Bell went to Rome, the big city. No one met her in 2012."
+QUESTIONS = [
+    Example(
+        "a", _PASSAGE, (Span(0, 9, "answer"), Span(0, 4, "answer"), Span(0, 9, "answer")), second="who went to Rome?"
+    ),
+    Example("b", _PASSAGE, (Span(18, 22, "answer"),), second="which city was it?"),
+    Example("c", _PASSAGE, (), second="who was bad?"),
+    Example("d", "张三在北京工作，李四在上海。", (Span(3, 5, "answer"),), second="张三在哪里？"),
+    Example("e", "张三在北京工作，李四在上海。", (Span(8, 10, "answer"),), second="谁在上海？"),
+    Example("f", " ".join(["the day was good"] * 20 + ["Paris."]), (Span(340, 345, "answer"),), second="what city?"),
+    Example("g", "Rome", (Span(0, 4, "answer"),), second="what?"),
+    Example("h", "no film", (), second="is it good?"),
+]
+
+RELATIONS = [
+    Example(name, text, label, marks=(Span(*first, "e1"), Span(*second, "e2")))
+    for name, text, label, first, second in (
+        ("a", "Anna went to Rome", "at(e1,e2)", (0, 4), (13, 17)),
+        ("b", "in Rome we met Anna", "at(e2,e1)", (3, 7), (15, 19)),
+        ("c", "Anna and Bell", "Other", (0, 4), (9, 13)),
+        ("d", "Bell is in New York", "at(e1,e2)", (0, 4), (11, 19)),
+        ("e", "张三在北京", "at(e1,e2)", (0, 2), (3, 5)),
+        ("f", "北京和张三", "at(e2,e1)", (0, 2), (3, 5)),
+        ("g", "good Anna, bad Bell", "Other", (5, 9), (15, 19)),
+        ("h", "Paris saw Anna", "at(e2,e1)", (0, 5), (10, 14)),
+    )
+]
+
+PAIRS = [
+    Example(name, text, label, second=second)
+    for name, text, second, label in (
+        ("a", "good film", "a good film", "same"),
+        ("b", "bad film", "good work", "other"),
+        ("c", "a good day", "the day was good", "same"),
+        ("d", "Anna went to Rome", "a bad bad day", "other"),
+        ("e", "张三在北京", "张三在北京", "same"),
+        ("f", "天气好", "the bank", "other"),
+        ("g", "good work", "work", "same"),
+        ("h", "we met Anna", "New York", "other"),
+    )
+]
+LIKENESS = [replace(e, label=float(number % 3), group="ab"[number % 2]) for number, e in enumerate(PAIRS)]
+
+
+def dialogue(name: str, *said: str, rejected: str = "") -> Example:
+    """A dialogue of user and assistant in turns, the last of which is the answer."""
+    turns = [Turn(("user", "assistant")[place % 2], text) for place, text in enumerate(said)]
+    return Example(name, turns[-2].text, turns[-1].text, turns=tuple(turns[:-1]), rejected=rejected)
+
+
+DIALOGUES = [
+    dialogue("a", "good film?", "yes", rejected="no way"),
+    dialogue("b", "今天天气好吗", "很好", rejected="不知道"),
+    dialogue("c", "hi", "hello", "who are you", "a tiny model", rejected="me"),
+    dialogue("d", "say A", "A", rejected="B"),
+    dialogue("e", "你好", "你好！", "你是谁", "小模型", rejected="谁"),
+    dialogue("f", "count", "one two three", rejected="no"),
+    dialogue("g", "bad?", "not bad", rejected="bad"),
+    dialogue("h", "end", "the end", rejected="start"),
+]
+
 TASK_CASES: dict[str, tuple[Task, list[Example]]] = {
     "single_label": (SequenceClassification(), CLASSES),
     "binary": (SequenceClassification(problem="binary"), CLASSES),
     "multi_label": (SequenceClassification(problem="multi_label"), SETS),
     "regression": (SequenceClassification(problem="regression"), NUMBERS),
+    "questions": (QuestionAnswering(stride=16, normalization="squad"), QUESTIONS),
+    "relations": (RelationClassification(), RELATIONS),
+    "relations_mean": (RelationClassification(entity="mean"), RELATIONS),
+    "pairs_cross": (SentencePairs(), PAIRS),
+    "pairs_bi": (SentencePairs(encoder="bi"), PAIRS),
+    "likeness_cross": (SentencePairs(problem="similarity"), LIKENESS),
+    "likeness_bi": (SentencePairs(problem="similarity", encoder="bi"), LIKENESS),
+    "ranking_bi": (SentencePairs(problem="ranking", encoder="bi"), LIKENESS),
+    "ranking_cross": (SentencePairs(problem="ranking"), LIKENESS),
     "tokens": (TokenClassification(casing=False), SPANS),
     "tokens_casing": (TokenClassification(casing=True), SPANS),
     "tokens_crf": (TokenClassification(crf=True, casing=True), SPANS),
@@ -58,17 +139,39 @@ TASK_CASES: dict[str, tuple[Task, list[Example]]] = {
         MultimodalClassification(modality="audio", fusion="gated", channels=4, sample_rate=8000, mel_bands=20),
         with_media(CLASSES, "audio"),
     ),
+    "dialogues": (TextGeneration(max_new_tokens=4), DIALOGUES),
+    "preferences": (TextGeneration(preference=True, answers=False), DIALOGUES),
+    "packed": (TextGeneration(packing=True, max_length=256, answers=False), DIALOGUES),
 }
+
+BODIES: dict[str, str] = dict.fromkeys(("dialogues", "preferences", "packed"), "tiny_llama_folder")
+"""The fixture with the model of a case; the others are for the tiny BERT."""
+
+
+def folder_of(case: str, request: pytest.FixtureRequest) -> Path:
+    """The folder of the tiny model that fits a case of `TASK_CASES`."""
+    found: Path = request.getfixturevalue(BODIES.get(case, "tiny_model_folder"))
+    return found
+
+
+WITHOUT_EFFECT = {("bitfit", "tiny_llama_folder"), ("head_only", "tiny_llama_folder")}
+"""Methods that find nothing to learn in a body: it has no bias terms, or its task no layer of its own."""
+
+
+def skip_without_effect(name: str, case: str) -> None:
+    """Skip a method that finds nothing to learn in the model of a case."""
+    if (name, BODIES.get(case, "")) in WITHOUT_EFFECT:
+        pytest.skip("nothing to learn for this method")
 
 
 def build_model(
     folder: Path, task: Task, examples: Sequence[Example], method: Method | None = None, max_length: int = 0
 ) -> tuple[Model, Task, TextEncoder]:
     """A tiny model with its prepared task, the method applied."""
-    backbone = load(locate(str(folder)), dropout=None)
+    backbone = load(locate(str(folder)), dropout=None, kind=task.body)
     prepared = task.prepared(examples, backbone.tokenizer)
     model = Model(backbone, prepared)
-    (method or Full()).apply(model)
+    model.rule = (method or Full()).apply(model)
     return model, prepared, TextEncoder.of(backbone.tokenizer, max_length or backbone.max_length, backbone.prefix)
 
 
@@ -83,7 +186,7 @@ def build_learner(
     """An optimiser over a model's learning weights."""
     weights = MasterWeights(model, enabled=low)
     moved = Optimizer(model, weights.learning(), optimizer or AdamW(), Grouping())
-    return Learner(model, weights, moved, objective or TaskLoss(), clip, seed=1)
+    return Learner(model, weights, moved, objective or TaskLoss(), clip, seed=1, total=20)
 
 
 def build_material(task: Task, encoder: TextEncoder, examples: Sequence[Example]) -> Material:

@@ -281,6 +281,39 @@ def tags_for_a_task_of_texts(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple
     return data(f, "a.conll", "Anna B-PER\nmet O\n"), "needs a label per text"
 
 
+def questions_file(folder: Path, **more: object) -> str:
+    """A file with one question, in SQuAD's form."""
+    asked = {"id": "q", "question": "where?", "answers": [{"text": "Rome", "answer_start": 0}], **more}
+    written = [{"title": "Rome", "paragraphs": [{"context": "Rome is big.", "qas": [asked]}]}]
+    (folder / "asked.json").write_text(json.dumps({"data": written}), encoding="utf-8")
+    return str(folder / "asked.json")
+
+
+def questions_for_a_task_of_texts(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return recipe(f, data={"train": questions_file(f), "format": "squad"}), "questions about passages"
+
+
+def answers_that_are_numbers(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return recipe(f, task="question_answering", data={"train": questions_file(f, answers=[17])}), "17 is not an answer"
+
+
+def answers_that_stand_nowhere(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    data = {"train": questions_file(f, answers=["Paris"])}
+    return recipe(f, task="question_answering", data=data), "There is no example in it"
+
+
+def questions_without_answer_where_each_must_have_one(
+    f: Path, run: Path, m: pytest.MonkeyPatch
+) -> tuple[list[str], str]:
+    data = {"train": questions_file(f, is_impossible=True), "validation_share": 0, "test_share": 0}
+    return recipe(f, task={"name": "question_answering", "no_answer": False}, data=data), "have no answer"
+
+
+def rows_without_a_question(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    (f / "a.jsonl").write_text('{"context": "Rome", "answers": ["Rome"]}\n', encoding="utf-8")
+    return recipe(f, task="question_answering", data={"train": str(f / "a.jsonl")}), "Set data.second"
+
+
 def separator_of_two_characters(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
     return data(f, "a.csv", GOOD, separator="||"), "must be one character"
 
@@ -546,7 +579,8 @@ SITUATIONS: list[Situation] = [
     empty_word, column_for_a_format_without_columns, positive_class_that_is_none,
     setting_that_says_nothing_of_a_file, folder_in_the_artifact, link_in_the_artifact,
     artifact_that_says_too_little, artifact_whose_model_has_no_sense, no_disk_space, too_small_a_disk_for_a_run,
-    tracker_that_is_not_installed,
+    tracker_that_is_not_installed, questions_for_a_task_of_texts, answers_that_are_numbers,
+    answers_that_stand_nowhere, questions_without_answer_where_each_must_have_one, rows_without_a_question,
 ]  # fmt: skip
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import tee
 from pathlib import Path
 from typing import Annotated
 
@@ -16,8 +17,8 @@ from tunesmith.data.records import Example
 from tunesmith.data.source import Source
 from tunesmith.data.sources import iterate
 from tunesmith.data.tally import Tally
-from tunesmith.errors import ResourceError, TunesmithError
-from tunesmith.evaluation.results import prediction_row
+from tunesmith.errors import DataError, ResourceError, TunesmithError
+from tunesmith.evaluation.results import DialogueForm, dialogue_row, prediction_row
 from tunesmith.experiment import Experiment, reading
 from tunesmith.inference.predictor import Predictor
 from tunesmith.judging import judge_artifact
@@ -92,6 +93,9 @@ def resume(
 def predict(
     artifact: Annotated[Path, typer.Argument(help="The artifact's folder.")],
     text: Annotated[list[str] | None, typer.Option(help="A text to answer; may be given several times.")] = None,
+    second: Annotated[
+        list[str] | None, typer.Option(help="The other text of each --text: the question about it, or a pair's second.")
+    ] = None,
     file: Annotated[
         Path | None, typer.Option(help="A file of texts (CSV, JSONL, ...); answers are written as JSON lines.")
     ] = None,
@@ -101,13 +105,22 @@ def predict(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="How the file is written, such as data.encoding=gb18030."),
     ] = None,
+    form: Annotated[
+        DialogueForm | None, typer.Option("--format", help="Write a file's answers as dialogues of this form.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Answer texts with a trained model."""
     predictor = Predictor.load(artifact)
+    if form is not None and (predictor.task.label_kind != "text" or file is None):
+        raise TunesmithError(
+            "Only a file of texts with written answers becomes dialogues.",
+            where="--format",
+            to_do="Leave it out, or give --file and a model that writes.",
+        )
     if text:
-        examples = [Example(str(number), line) for number, line in enumerate(text, 1)]
-        console.show_predictions(examples, predictor.predict(examples), as_json=as_json)
+        given = given_examples(text, second or (), predictor.task.inputs)
+        console.show_predictions(given, predictor.predict(given), as_json=as_json)
     if file is not None:
         tally = Tally()
         data = reading(changes or ())
@@ -118,17 +131,45 @@ def predict(
             id=data.id,
             header=data.header,
             separator=data.separator,
+            quoted=data.quoted,
             encoding=data.encoding,
             second=data.second,
             image=data.image,
             audio=data.audio,
             inputs=predictor.task.inputs,
         )
-        answers = predictor.stream(iterate(source, tally))
-        console.write_lines((prediction_row(answer) for answer in answers), out)
+        examples, asked = tee(iterate(source, tally))
+        pairs = zip(examples, predictor.stream(asked), strict=True)
+        console.write_lines(
+            (dialogue_row(*pair, form) if form is not None else prediction_row(pair[1]) for pair in pairs), out
+        )
         console.warn(tally.findings())
     if not text and file is None:
         raise TunesmithError("There is nothing to answer.", where="predict", to_do="Give --text or --file.")
+
+
+def given_examples(texts: Sequence[str], seconds: Sequence[str], inputs: Sequence[str]) -> list[Example]:
+    """The texts of the command line as examples.
+
+    Raises:
+        DataError: the task reads more than texts, or a second text is missing, or there is no use for it.
+    """
+    if further := [name for name in inputs if name.rstrip("?") not in ("text", "second")]:
+        raise DataError(
+            f"This task also reads {further[0]}, which the command line cannot give.",
+            where="predict --text",
+            to_do="Give --file with a file like those that the model learnt from.",
+        )
+    wanted = len(texts) if "second" in inputs or (seconds and "second?" in inputs) else 0
+    if len(seconds) != wanted:
+        said = f"{len(texts)} texts need {wanted} second texts" if wanted else "This task reads one text at a time"
+        raise DataError(
+            f"{said}; --second is given {len(seconds)} times.",
+            where="predict --second",
+            to_do="Give --second once for each --text." if wanted else "Remove --second.",
+        )
+    pairs = zip(texts, seconds or [""] * len(texts), strict=True)
+    return [Example(str(number), one, second=other) for number, (one, other) in enumerate(pairs, 1)]
 
 
 @app.command()

@@ -16,7 +16,7 @@ from rich.table import Table
 from tunesmith.data.records import Example, Finding, Prediction, Span
 from tunesmith.errors import TunesmithError
 from tunesmith.evaluation.report import SplitReport, metrics_json
-from tunesmith.evaluation.results import prediction_row
+from tunesmith.evaluation.results import answer_of, prediction_row
 from tunesmith.judging import Judgement
 from tunesmith.machine import Machine
 from tunesmith.pipeline import Result
@@ -140,6 +140,8 @@ def show_predictions(examples: Sequence[Example], predictions: Sequence[Predicti
     console = _console()
     for example, prediction in zip(examples, predictions, strict=True):
         console.print(escape(example.text), highlight=False)
+        if example.second:
+            console.print(escape(example.second), highlight=False)
         for line in answer_lines(example, prediction):
             console.print(f"  {escape(line)}", highlight=False)
 
@@ -154,6 +156,8 @@ def answer_lines(example: Example, prediction: Prediction) -> list[str]:
             for span, score in zip(spans, prediction.span_scores, strict=True)
         ]
     if isinstance(label, tuple):
+        if answer_of(prediction) == "":
+            return [f"no answer in the text  ({prediction.confidence:.2f})"]
         return [", ".join(str(item) for item in label) or "nothing found"]
     if isinstance(label, float):
         return [f"{label:.4g}"]

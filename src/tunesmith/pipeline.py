@@ -17,6 +17,7 @@ from tunesmith.data.records import Example
 from tunesmith.errors import CheckpointError, DataError
 from tunesmith.evaluation.report import Cost, RunReport
 from tunesmith.experiment import Experiment
+from tunesmith.inference.adapters import learnt_weights
 from tunesmith.inference.artifact import Origin, save_artifact
 from tunesmith.inference.parity import prove_reload
 from tunesmith.inference.predictor import Predictor, best_device
@@ -109,9 +110,10 @@ def rehearse(experiment: Experiment, prepared: Prepared) -> Model:
             to_do="Give data.train, or choose a method and a task that need none.",
         )
     few = spread(prepared.splits.validation or prepared.splits.train or prepared.splits.test, 4)
-    answers = Predictor(model, prepared.task, prepared.encoder).predict(few)
-    names = {measure.name: measure.value() for measure in prepared.task.measures(few, answers)}
-    Validation((), (), experiment.training.metric, 0, 0).chosen(names, prepared.task)
+    Predictor(model, prepared.task, prepared.encoder).predict(few)
+    choosing = prepared.task.for_choosing()
+    measures = choosing.measures(few, Predictor(model, choosing, prepared.encoder).predict(few))
+    Validation((), (), experiment.training.metric, 0, 0).chosen(measures, prepared.task)
     learning = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     if learning:
         experiment.training.grouping().groups(model, learning)
@@ -139,6 +141,7 @@ def finish(experiment: Experiment, prepared: Prepared, model: Model, folder: Pat
     began, energy = time.monotonic(), EnergyMeter()
     parameters = count_parameters(model)
     fitted, tested = fit(experiment, prepared, model, folder, quiet=quiet)
+    adapter = learnt_weights(model)
     experiment.method.merge(model)
     model.eval()
     predictor = calibrated(
@@ -151,6 +154,8 @@ def finish(experiment: Experiment, prepared: Prepared, model: Model, folder: Pat
         versions(),
         experiment.seed,
         cast("dict[str, object]", experiment.to_mapping()["method"]),
+        experiment.model.name,
+        adapter,
     )
     save_artifact(folder / "artifact", model, predictor.task, prepared.encoder, origin, prepared.backbone.prefix)
     proof = prove_reload(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from tunesmith.data.checks import check, label_names
 from tunesmith.data.encoding_checks import TokenCount, check_encoding
@@ -71,6 +73,8 @@ def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Fi
         encoded[name] = [encode(task, example, encoder, is_train=name == "train") for example in examples]
         counts = [count_of(item, task) for item in encoded[name]]
         found += check_encoding(examples, counts, max_length=encoder.max_length, split=name)
+    if task.body == "causal_lm":
+        found += example_shown(encoded, encoder)
     learning = task.arranged(splits.train, experiment.seed)
     encoded_learning = encoded.get("train", [])
     if learning is not splits.train:
@@ -79,6 +83,23 @@ def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Fi
         found.append(Finding("arranged", "note", message, len(learning)))
     found += too_long(learning, encoded_learning, experiment.training.max_tokens)
     return Prepared(splits, tuple(found), backbone, task, encoder, encoded, learning, encoded_learning)
+
+
+def example_shown(encoded: Mapping[str, Sequence[Encoded]], encoder: TextEncoder) -> list[Finding]:
+    """The first example as the model reads it, what is learnt of it in brackets."""
+    pieces = [items[0].pieces[0] for items in encoded.values() if len(items) and len(items[0].pieces[0].unit_positions)]
+    if not pieces:
+        return []
+    ids, learnt = pieces[0].input_ids.tolist(), {int(place) + 1 for place in pieces[0].unit_positions}
+    parts = []
+    for is_learnt, run in groupby(range(len(ids)), key=learnt.__contains__):
+        text = str(encoder.tokenizer.decode([ids[place] for place in run]))
+        shown = text if len(text) <= 600 else f"{text[:300]} ... {text[-300:]}"
+        parts.append(f"[{shown}]" if is_learnt else shown)
+    message = (
+        f"The first example as the model reads it; the {len(learnt)} tokens in brackets are learnt: {''.join(parts)}"
+    )
+    return [Finding("example_shown", "note", message, 1)]
 
 
 def encode(task: Task, example: Example, encoder: TextEncoder, *, is_train: bool) -> Encoded:
@@ -127,9 +148,21 @@ def window(task: Task, backbone: Backbone) -> int:
 
 
 def count_of(item: Encoded, task: Task) -> TokenCount:
-    """What the checks need to know of an encoded example."""
+    """What the checks need to know of an encoded example; of several texts that are read apart, the longest counts."""
     trainable = len(item.units) if task.label_kind == "spans" else 1
-    return TokenCount(tokens=item.tokens, unknown=item.unknown, trainable=trainable, lost_spans=item.lost)
+    parts: Counter[int] = Counter()
+    for piece in item.pieces:
+        parts[piece.part] += len(piece.input_ids)
+    return TokenCount(
+        tokens=max(parts.values()),
+        unknown=item.unknown,
+        trainable=trainable,
+        lost_spans=item.lost,
+        changed=item.changed,
+        repeated=item.repeated,
+        dropped=item.dropped,
+        cut=item.cut,
+    )
 
 
 def stop_at_errors(findings: Sequence[Finding]) -> None:

@@ -21,11 +21,12 @@ from tunesmith.writing import written
 
 
 def summary(experiment: Experiment, prepared: Prepared, parameters: int, learning: int) -> list[str]:
-    """What is about to be done, and every warning about the data."""
+    """What is about to be done, an example of what a language model learns, and every warning about the data."""
     sizes = ", ".join(f"{len(examples):,} {name}" for name, examples in prepared.splits.named().items())
     done = f"{experiment.name}: {sizes}; {learning:,} of {parameters:,} parameters learn."
     warnings = [finding.message for finding in prepared.findings if finding.severity == "warning"]
-    return [done, *(f"warning: {message}" for message in warnings)]
+    shown = [finding.message for finding in prepared.findings if finding.code == "example_shown"]
+    return [done, *shown, *(f"warning: {message}" for message in warnings)]
 
 
 def notes(fitted: Fitted, task: Task, splits: Splits) -> tuple[str, ...]:

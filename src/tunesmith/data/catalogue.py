@@ -34,6 +34,8 @@ class DataSet:
     hub: Mapping[str, str] = field(default_factory=dict)
 
 
+_STSB = (*("index", "genre", "filename", "year", "old_index", "source1", "source2", "sentence1", "sentence2", "score"),)
+
 DATA_SETS: Mapping[str, DataSet] = {
     "support-finance": DataSet(
         "customer-service and finance messages, six entity types (en)",
@@ -131,6 +133,19 @@ DATA_SETS: Mapping[str, DataSet] = {
         folder="fsdd-sample",
         reading={"format": "fsdd"},
     ),
+    "squad": DataSet(
+        "questions about Wikipedia articles, the answer in the text; SQuAD 1.1's dev split, the only one here (en)",
+        "CC BY-SA 4.0",
+        "dev-v1.1.json.zip",
+        folder="squad-dev",
+        reading={"format": "squad"},
+    ),
+    "cmrc2018": DataSet(
+        "questions about Wikipedia articles, the answer in the text; the dev split, train is not here (zh)",
+        "CC BY-SA 4.0",
+        "cmrc2018_dev.json.xz",
+        reading={"format": "squad"},
+    ),
     "cold": DataSet(
         "comments, offensive or not (zh)",
         "Apache-2.0",
@@ -139,6 +154,121 @@ DATA_SETS: Mapping[str, DataSet] = {
         "test.csv.xz",
         folder="cold-zh",
         reading={"text": "TEXT"},
+    ),
+    "semeval2010-task8": DataSet(
+        "sentences with two marked nouns, nine directed relations and others (en)",
+        "CC BY 3.0 by the task",
+        "TRAIN_FILE.TXT.xz",
+        test="TEST_FILE_FULL.TXT.xz",
+        reading={"format": "semeval"},
+    ),
+    "sciie": DataSet(
+        "sentences of scientific papers with two marked terms, seven relations (en)",
+        "no licence stated",
+        "re/train.txt.xz",
+        "re/dev.txt.xz",
+        "re/test.txt.xz",
+        reading={"format": "jsonl"},
+    ),
+    "finre": DataSet(
+        "sentences of financial news with two entities, 44 relations (zh)",
+        "MIT",
+        "FinRE/train.txt.xz",
+        "FinRE/valid.txt.xz",
+        "FinRE/test.txt.xz",
+        folder="finre-sanwen-zh",
+        reading={"format": "tsv", "header": ("e1", "e2", "label", "text"), "quoted": False},
+    ),
+    "sanwen": DataSet(
+        "sentences of literature with two entities, ten relations (zh)",
+        "MIT",
+        "SanWen/train.txt.xz",
+        "SanWen/valid.txt.xz",
+        "SanWen/test.txt.xz",
+        folder="finre-sanwen-zh",
+        reading={"format": "tsv", "header": ("e1", "e2", "label", "text"), "quoted": False},
+    ),
+    "mrpc": DataSet(
+        "pairs of sentences from news, paraphrases or not (en)",
+        "Microsoft Research licence",
+        "MRPC/msr_paraphrase_train.txt.xz",
+        test="MRPC/msr_paraphrase_test.tsv.xz",
+        folder="glue-small",
+        reading={"format": "tsv", "text": "#1 String", "second": "#2 String", "label": "Quality", "quoted": False},
+    ),
+    "rte": DataSet(
+        "a text and a statement that follows from it or does not; the dev split is the test here (en)",
+        "no licence stated",
+        "RTE/train.tsv.xz",
+        test="RTE/dev.tsv",
+        folder="glue-small",
+        reading={"format": "tsv", "quoted": False},
+    ),
+    "stsb": DataSet(
+        "pairs of sentences with a likeness from 0 to 5; only train, since the file called dev is a part of it (en)",
+        "CC BY-SA",
+        "STS-B/train.tsv.xz",
+        folder="glue-small",
+        reading={"format": "tsv", "header": _STSB, "quoted": False},
+    ),
+    "ocnli": DataSet(
+        "a premise and a hypothesis: entailment, contradiction or neither; the dev split is the test here (zh)",
+        "CC BY-NC 2.0",
+        "ocnli_public.zip!train.50k.json",
+        test="ocnli_public.zip!dev.json",
+        reading={"format": "jsonl", "group": "prem_id", "leave_out": ("-",)},
+    ),
+    "afqmc": DataSet(
+        "pairs of questions on financial services, of one meaning or not; the dev split, unsplit (zh)",
+        "no licence stated",
+        "dev.json.xz",
+        reading={"format": "jsonl"},
+    ),
+    "alpaca-5000": DataSet(
+        "instructions with answers; unsplit (en)",
+        "CC BY-NC 4.0",
+        "alpaca_5000.json.xz",
+    ),
+    "alpaca-demo": DataSet(
+        "instructions with answers by a large model; unsplit (en)",
+        "CC BY-NC 4.0",
+        "alpaca_en_demo.json.xz",
+        folder="llamafactory-demos",
+    ),
+    "alpaca-demo-zh": DataSet(
+        "instructions with answers by a large model; unsplit (zh)",
+        "CC BY-NC 4.0",
+        "alpaca_zh_demo.json.xz",
+        folder="llamafactory-demos",
+    ),
+    "preference-demo": DataSet(
+        "dialogues with a better and a worse answer; unsplit (en)",
+        "Apache-2.0 (its repository)",
+        "dpo_en_demo.json.xz",
+        folder="llamafactory-demos",
+    ),
+    "preference-demo-zh": DataSet(
+        "dialogues with a better and a worse answer; unsplit (zh)",
+        "Apache-2.0 (its repository)",
+        "dpo_zh_demo.json.xz",
+        folder="llamafactory-demos",
+    ),
+    "toolcall-demo": DataSet(
+        "dialogues in which tools are called; unsplit (en)",
+        "Apache-2.0",
+        "glaive_toolcall_en_demo.json.xz",
+        folder="llamafactory-demos",
+    ),
+    "instruction-1100": DataSet(
+        "short instructions with a polite and a rude answer; unsplit (en)",
+        "Apache-2.0",
+        "instruction-data-with-preference.json.xz",
+    ),
+    "gsm8k": DataSet(
+        "school mathematics with worked answers (en)",
+        "MIT",
+        "train.jsonl.xz",
+        test="test.jsonl.xz",
     ),
 }
 

@@ -207,4 +207,11 @@ def _unseen(splits: Splits) -> Iterator[Finding]:
 
 def _shown(examples: Sequence[Example], places: Sequence[int] | NDArray[np.intp]) -> tuple[str, ...]:
     chosen = [examples[int(place)] for place in places[:SHOWN]]
-    return tuple(f"{shorten(example.text, 70)} ({example.origin or example.id})" for example in chosen)
+    return tuple(f"{shortened(example)} ({example.origin or example.id})" for example in chosen)
+
+
+def shortened(example: Example) -> str:
+    """The beginning of an example's text, or of each of its two."""
+    if not example.second:
+        return shorten(example.text, 70)
+    return f"{shorten(example.text, 35)} | {shorten(example.second, 60)}"

@@ -23,6 +23,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         "utterance",
         "query",
         "message",
+        "context",
         "title",
         "文本",
         "内容",
@@ -46,6 +47,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         "译文",
         "回答",
     ),
+    "answers": ("answers", "answer", "答案"),
     "words": ("words", "tokens"),
     "label": ("label", "labels", "class", "category", "intent", "sentiment", "target", "标签", "类别", "情感", "意图"),
     "spans": ("spans", "entities", "label", "labels", "实体", "标签"),
@@ -94,7 +96,7 @@ def find_columns(
         later: the columns that begin in a later row; the id may be one of them.
         named: the recipe's names of the text, the label and the id; an empty one means "look".
         further: names of columns that must be there too.
-        kind: "class", "classes", "number" or "spans"; empty when no label is read.
+        kind: one of `LABEL_KINDS`; empty when no label is read.
         where: the file, for messages.
 
     Raises:
@@ -119,7 +121,7 @@ def find_columns(
         )
     found_label = named.label
     if kind and not found_label:
-        roles = {"spans": "spans", "number": "number", "text": "written"}
+        roles = {"spans": "spans", "number": "number", "text": "written", "answers": "answers"}
         role = "tags" if words else roles.get(kind, "label")
         found_label = _first([name for name in there if name != found_text], role)
         if not found_label:
@@ -137,7 +139,7 @@ def find_second(there: Sequence[str], found: Columns, named: str, where: str) ->
     Raises:
         DataError: there is none.
     """
-    free = [name for name in there if name not in (found.text, found.label, found.id)]
+    free = _free(there, found)
     second = named or _first(free, "second")
     if not second:
         raise DataError(
@@ -178,6 +180,15 @@ def find_media(
             )
         pairs.append((modality, column))
     return tuple(pairs)
+
+
+def has_second(there: Sequence[str], found: Columns) -> bool:
+    """Whether a column that is not taken is named as second texts usually are."""
+    return bool(_first(_free(there, found), "second"))
+
+
+def _free(there: Sequence[str], found: Columns) -> list[str]:
+    return [name for name in there if name not in (found.text, found.label, found.id)]
 
 
 def missing_columns(columns: Columns, row: Iterable[str]) -> list[str]:

@@ -10,7 +10,7 @@ from tunesmith.data.catalogue import find
 from tunesmith.data.records import Example, Finding, Splits
 from tunesmith.data.source import Format, Source
 from tunesmith.data.sources import Reading, idle_settings, read, usable
-from tunesmith.data.splits import split
+from tunesmith.data.splits import drawn, split
 from tunesmith.errors import DataError, RecipeError
 
 
@@ -31,9 +31,12 @@ class Data:
         keep: further columns by which results are sliced.
         header: names of the columns, for files without them.
         separator: what parts the fields of a line; empty means by the format.
+        quoted: whether fields may stand in quotes; false where a quote is part of the text.
         label_first: for one text per line: the label stands before the separator.
         label_separator: what parts several labels in one field.
+        leave_out: labels whose rows are left out, such as "-" where annotators did not agree.
         encoding: of text files, such as utf-8, gb18030, utf-16.
+        limit: at most so many training examples, drawn by the seed from what is not held out; 0 for all.
         validation_share, test_share: how much of `train` is held out where no file is given; 0 for none.
         accept: codes of findings that are errors, but shall not stop the run.
     """
@@ -53,9 +56,12 @@ class Data:
     keep: tuple[str, ...] = ()
     header: tuple[str, ...] = ()
     separator: str = ""
+    quoted: bool = True
     label_first: bool = False
     label_separator: str = "|"
+    leave_out: tuple[str, ...] = ()
     encoding: str = "utf-8"
+    limit: int = 0
     validation_share: float = 0.1
     test_share: float = 0.1
     accept: tuple[str, ...] = ()
@@ -69,6 +75,8 @@ class Data:
             raise RecipeError(
                 f"The header names '{twice[0]}' twice.", where="data.header", to_do="Name each column once."
             )
+        if self.limit < 0:
+            raise RecipeError("limit must not be negative.", where="data.limit", to_do="Use 0 for all examples.")
         if not self.label_separator:
             raise RecipeError("label_separator must not be empty.", where="data.label_separator")
 
@@ -115,6 +123,10 @@ class Data:
                         where="data.train",
                         to_do=f"Give data.{name}, or set data.{name}_share: 0.",
                     )
+        if 0 < self.limit < len(parts.get("train", ())):
+            said = f"{self.limit:,} of {len(parts['train']):,} training examples were drawn (data.limit, seed {seed})."
+            findings.append(Finding("limited", "note", said, self.limit))
+            parts["train"] = drawn(parts["train"], self.limit, seed)
         return Loaded(
             Splits(parts.get("train", ()), parts.get("validation", ()), parts.get("test", ())), tuple(findings)
         )
@@ -175,8 +187,10 @@ _READING = {
     "keep",
     "header",
     "separator",
+    "quoted",
     "label_first",
     "label_separator",
+    "leave_out",
     "encoding",
 }
 

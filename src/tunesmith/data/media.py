@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import lzma
+import os
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
+from tunesmith.data.labels import is_missing
+from tunesmith.data.records import Example
 from tunesmith.errors import DataError, nearest
 
 MODALITIES = ("image", "audio")
@@ -28,6 +32,51 @@ def read_for(row: str) -> Iterator[None]:
         yield
     except DataError as error:
         raise DataError(error.what, where=row or error.where, to_do=error.to_do) from error
+
+
+def paths_of(columns: Iterable[tuple[str, str]], row: Mapping[str, object], folder: Path, where: str) -> dict[str, str]:
+    """Modality -> its file, for those that a row of a table has; `columns` holds (modality, column) pairs.
+
+    A path is relative to the folder of the table and stays in it, so that a table from elsewhere cannot have other
+    files of this machine read; links in the folder are followed.
+
+    Raises:
+        DataError: a path leads out of the folder, or a column holds something else than paths.
+    """
+    found = {}
+    for modality, column in columns:
+        value = row.get(column)
+        if isinstance(value, list | dict | bytes):
+            raise DataError(
+                f"'{column}' holds the {modality} itself, not the path of its file.",
+                where=where,
+                to_do="Save each in a file of its own, and give the path.",
+            )
+        name = "" if is_missing(value) else str(value).strip()
+        if name:
+            # Links are not resolved: they are of the folder's owner, while the path is of the table's writer.
+            path = os.path.normpath(folder.absolute() / name)
+            if not Path(path).is_relative_to(os.path.normpath(folder.absolute())):
+                raise DataError(
+                    f"'{column}' has the path {name}, which leads out of the folder of the table.",
+                    where=where,
+                    to_do=f"Put the file, or a link to its folder, under {folder}, and give a path from there.",
+                )
+            found[modality] = path
+    return found
+
+
+def with_media(example: Example, media: Mapping[str, str]) -> Example:
+    """The example with its files; without a group of its own, those that share a file are one.
+
+    On both sides of a split a picture would be learnt by heart.
+
+    Raises:
+        DataError: a file is not there, or cannot be read.
+    """
+    with read_for(example.origin):
+        digests = {modality: digest_of(path) for modality, path in media.items()}
+    return replace(example, media=media, digests=digests, group=example.group or " ".join(digests.values()))
 
 
 def last_change(path: str) -> int:

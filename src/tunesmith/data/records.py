@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -88,7 +89,9 @@ class Prediction:
     (regression). `scores` gives the probability of each class for single-label, binary and multi-label tasks, of the
     best answers (question answering, as texts) and of the best items (recommendation); empty otherwise. `span_scores`
     gives the probability of each span, in the order of `label`. `vector` is the text's embedding, if it has one.
-    `without` gives by modality what the answer would be if the example lacked it.
+    `without` gives by modality what the answer would be if the example lacked it. `log_likelihood` is that of the
+    given label, summed over its `label_tokens`, and `rejected_log_likelihood` that of the answer found worse; nan and 0
+    where there is none.
     """
 
     id: str
@@ -97,6 +100,9 @@ class Prediction:
     scores: Mapping[str, float] = field(default_factory=dict)
     span_scores: tuple[float, ...] = ()
     vector: tuple[float, ...] = ()
+    log_likelihood: float = math.nan
+    label_tokens: int = 0
+    rejected_log_likelihood: float = math.nan
     without: Mapping[str, str] = field(default_factory=dict)
 
 

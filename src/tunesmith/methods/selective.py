@@ -51,6 +51,33 @@ class HeadOnly:
 
 
 @dataclass(frozen=True)
+class Nothing:
+    """Nothing learns: for tasks that need no new weights, or that settle them without steps."""
+
+    @property
+    def learning_rate(self) -> float:
+        """Of no use, as there are no steps."""
+        return 1e-3
+
+    def apply(self, model: Model) -> None:
+        """Freeze everything.
+
+        Raises:
+            RecipeError: the task has new weights, which would stay random.
+        """
+        if any(name.startswith("head.") for name in model.lacking):
+            raise RecipeError(
+                "With method: none the task's new weights would stay random.",
+                where="method",
+                to_do="Use method: head_only, or a task that needs no new weights.",
+            )
+        model.requires_grad_(requires_grad=False)
+
+    def merge(self, model: Model) -> None:
+        """Nothing was added."""
+
+
+@dataclass(frozen=True)
 class TopLayers:
     """The last `layers` layers of the body and the head learn.
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
@@ -16,8 +19,17 @@ _DROPOUT_FIELDS = (
 _LAYER_LISTS = ("encoder.layer", "transformer.layer", "encoder.layers", "layers", "layer", "h")
 _ATTENTION_PAIRS = (
     *(("query", "value"), ("q_lin", "v_lin"), ("query_proj", "value_proj")),
-    *(("q_proj", "v_proj"), ("attn.q", "attn.v"), ("Wqkv",)),
+    *(("q_proj", "v_proj"), ("attn.q", "attn.v"), ("Wqkv",), ("q", "v")),
 )
+# Of BERT and its kin; DistilBERT; MPNet; Llama and its kin; BART and its kin; ModernBERT; T5.
+_ATTENTION_OUTPUTS = (
+    *("attention.output.dense", "attention.out_lin", "attention.attn.o", "self_attn.o_proj", "self_attn.out_proj"),
+    *("encoder_attn.out_proj", "attn.Wo", "SelfAttention.o", "EncDecAttention.o"),
+)
+_FEED_FORWARD_OUTPUTS = ("output.dense", "ffn.lin2", "mlp.down_proj", "fc2", "mlp.Wo", "DenseReluDense.wo")
+_KEYS = ("key", "k_lin", "key_proj", "k_proj", "attn.k", "k")
+_VALUES = ("value", "v_lin", "value_proj", "v_proj", "attn.v", "v")
+_NORMS = ("LayerNorm", "RMSNorm", "T5LayerNorm")
 
 
 def set_dropout(config: PretrainedConfig, value: float) -> None:
@@ -112,6 +124,77 @@ def attention_projections(module: nn.Module) -> tuple[str, ...]:
             return pair
     what = f"The attention projections of a {type(module).__name__} are not known."
     raise RecipeError(what, where="method.targets", to_do="Name the layers to update in method.targets.")
+
+
+def _named_so(module: nn.Module, endings: Sequence[str]) -> list[str]:
+    linear = [name for name, part in module.named_modules() if isinstance(part, nn.Linear)]
+    for ending in endings:
+        if found := [name for name in linear if name.endswith(f".{ending}")]:
+            return found
+    return []
+
+
+def sublayer_outputs(module: nn.Module) -> tuple[list[str], list[str]]:
+    """The names of the linear layers in which each attention, and each feed-forward block, ends.
+
+    Raises:
+        ModelError: they have no name that is known.
+    """
+    attention = [
+        name
+        for name, part in module.named_modules()
+        if isinstance(part, nn.Linear) and any(name.endswith(f".{ending}") for ending in _ATTENTION_OUTPUTS)
+    ]
+    feed_forward = [name for name in _named_so(module, _FEED_FORWARD_OUTPUTS) if name not in attention]
+    if not attention or not feed_forward:
+        what = f"The ends of attention and feed-forward blocks of a {type(module).__name__} are not known."
+        raise ModelError(what, where="method", to_do="Choose lora and name the layers in method.targets.")
+    return attention, feed_forward
+
+
+def keys_and_values(module: nn.Module) -> list[str]:
+    """The names of the key and value projections.
+
+    Raises:
+        ModelError: they have no name that is known, or are one matrix with the queries.
+    """
+    keys, values = _named_so(module, _KEYS), _named_so(module, _VALUES)
+    if not keys or not values:
+        what = f"The key and value projections of a {type(module).__name__} are not known, or are not matrices alone."
+        raise ModelError(what, where="method", to_do="Choose lora and name the layers in method.targets.")
+    return keys + values
+
+
+def norms(module: nn.Module) -> list[str]:
+    """The names of the normalisation layers."""
+    return [
+        name
+        for name, part in module.named_modules()
+        if isinstance(part, nn.LayerNorm) or type(part).__name__.endswith(_NORMS)
+    ]
+
+
+def attention_layers(module: PreTrainedModel) -> list[tuple[nn.Module, int]]:
+    """The modules that compute attention, each with the width of its keys; none where their parts have other names."""
+    found = []
+    for name in dict.fromkeys(name.rpartition(".")[0] for name in _named_so(module, _KEYS)):
+        layer = module.get_submodule(name)
+        key = next(part for end, part in layer.named_children() if end in _KEYS)
+        found.append((layer, key.out_features))
+    return found  # type: ignore[return-value]
+
+
+def takes_positions(module: nn.Module) -> bool:
+    """Whether the body can be told at which place each token stands."""
+    return "position_ids" in inspect.signature(core(module).forward).parameters
+
+
+def first_position(module: nn.Module) -> int:
+    """The number of the first place: RoBERTa, MPNet and their kin count from behind the padding's number."""
+    for name, table in module.named_modules():
+        if name.endswith("position_embeddings") and isinstance(table, nn.Embedding) and table.padding_idx is not None:
+            return table.padding_idx + 1
+    return 0
 
 
 def extend_token_types(module: PreTrainedModel, count: int) -> int | None:

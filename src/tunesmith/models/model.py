@@ -13,6 +13,7 @@ from tunesmith.models.anatomy import body_dropout, core, embedding_block, extend
 from tunesmith.models.backbone import Backbone
 from tunesmith.models.generation import written_tokens
 from tunesmith.models.packing import packed_inputs
+from tunesmith.models.soft_prompt import SoftPrompt
 from tunesmith.models.step_rule import StepRule
 from tunesmith.tasks import Task
 from tunesmith.tasks.encoding import Batch, Generation
@@ -48,6 +49,8 @@ class Model(nn.Module):
         lacking: names of the parameters that the pre-trained checkpoint did not hold; they always learn.
         plain: names of all that the model consists of before a method adds anything.
         rule: what the method does between steps, or None.
+        exact: parts of the names of weights that stay in float32 when the body computes in bfloat16.
+        soft_prompt: learnt vectors before the text, or None.
     """
 
     def __init__(self, backbone: Backbone, task: Task, dropout: float | None = None) -> None:
@@ -68,6 +71,8 @@ class Model(nn.Module):
         self.lacking = frozenset(name for name, _ in self.named_parameters() if name not in pretrained)
         self.plain = frozenset(self.state_dict())
         self.rule: StepRule | None = None
+        self.exact: tuple[str, ...] = ()
+        self.soft_prompt: SoftPrompt | None = None
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits of the batch, in the form that the task's head gives them (fp32)."""
@@ -130,12 +135,28 @@ class Model(nn.Module):
         kinds = torch.zeros_like(batch.input_ids) if batch.token_kinds is None else batch.token_kinds
         if self._first_kind is not None:
             inputs["token_type_ids"] = torch.where(kinds > 0, kinds - 1 + self._first_kind, 0)
+        if self.soft_prompt is not None:
+            return self._with_soft_prompt(self.soft_prompt, inputs, body)
         if self.kinds is None:
             return body(**inputs)
         table = self.kinds
         hook = self.word_embeddings.register_forward_hook(lambda _module, _inputs, output: table(output, kinds))
         try:
             return body(**inputs)
+        finally:
+            hook.remove()
+
+    def _with_soft_prompt(self, prompt: SoftPrompt, inputs: dict[str, Tensor], body: nn.Module) -> Any:
+        """The body's output, without the states of the learnt tokens."""
+
+        def take_off(_module: nn.Module, _inputs: object, output: Any) -> Any:
+            output.last_hidden_state = output.last_hidden_state[:, prompt.tokens :]
+            return output
+
+        hook = core(self.body).register_forward_hook(take_off, prepend=True)
+        try:
+            with prompt.put_in(self.word_embeddings):
+                return body(**prompt.extend(inputs, body))
         finally:
             hook.remove()
 

@@ -14,7 +14,11 @@ from tunesmith.scoring.tables import Confusion, Table
 from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEncoder
 from tunesmith.tasks.heads import BodyShape
 from tunesmith.tasks.multimodal_classification import MultimodalClassification
+from tunesmith.tasks.question_answering import QuestionAnswering
+from tunesmith.tasks.relation_classification import RelationClassification
+from tunesmith.tasks.sentence_pairs import SentencePairs
 from tunesmith.tasks.sequence_classification import SequenceClassification
+from tunesmith.tasks.text_generation import TextGeneration
 from tunesmith.tasks.token_classification import TokenClassification
 
 
@@ -39,7 +43,10 @@ class Task(Protocol):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """What an example must have, by the fields of `Example`: "text", and for example "second"."""
+        """What an example must have, by the fields of `Example`: "text", and for example "second".
+
+        One with a question mark may be missing where no labels are read.
+        """
 
     @property
     def body(self) -> BodyKind:
@@ -115,7 +122,11 @@ class Task(Protocol):
 
 
 TASKS: dict[str, type[Task]] = {
+    "question_answering": QuestionAnswering,
+    "relation_classification": RelationClassification,
+    "sentence_pairs": SentencePairs,
     "sequence_classification": SequenceClassification,
+    "text_generation": TextGeneration,
     "token_classification": TokenClassification,
     "multimodal_classification": MultimodalClassification,
 }
@@ -127,7 +138,11 @@ __all__ = [
     "Encoded",
     "MultimodalClassification",
     "Network",
+    "QuestionAnswering",
+    "RelationClassification",
+    "SentencePairs",
     "SequenceClassification",
     "Task",
+    "TextGeneration",
     "TokenClassification",
 ]

@@ -51,6 +51,9 @@ class Encoded:
     a label. `units` are the characters [start, end) of each unit that has a token, over all pieces (token tasks).
     `unknown` counts unknown tokens, `lost` holds the labels of gold spans whose borders lie inside a unit or that no
     token carries. `media` holds further inputs by modality, such as an image [3, H, W].
+    `golds` are the characters of the right answers (question answering), `changed` says what else is not read as it
+    stands, by codes that the checks know, and `repeated` counts tokens that an earlier piece has already. `dropped`
+    counts the tokens that were cut off before what is read (older messages), `cut` those of the label that did not fit.
     """
 
     pieces: tuple[Piece, ...]
@@ -58,6 +61,11 @@ class Encoded:
     units: tuple[tuple[int, int], ...] = ()
     unknown: int = 0
     lost: tuple[str, ...] = ()
+    golds: tuple[tuple[int, int], ...] = ()
+    changed: tuple[str, ...] = ()
+    repeated: int = 0
+    dropped: int = 0
+    cut: int = 0
     media: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
@@ -132,6 +140,7 @@ class Generation:
         forced_first: the token that an answer must begin with, such as the target language's; -1 for none.
         temperature, top_p: draw each token from the distribution divided by `temperature`, its likeliest tokens up to
             the probability `top_p` only; a temperature of 0 draws nothing.
+        end: a token that ends an answer beside those that the model names; -1 for none.
     """
 
     max_new_tokens: int = 128
@@ -142,6 +151,7 @@ class Generation:
     forced_first: int = -1
     temperature: float = 0.0
     top_p: float = 1.0
+    end: int = -1
 
 
 class Network(Protocol):

@@ -89,6 +89,6 @@ def _layers(model: Model) -> list[nn.Parameter]:
     kept = {id(parameter) for parameter in block.parameters()} if block is not None else set()
     return [
         parameter
-        for parameter in model.body.parameters()
-        if id(parameter) not in kept and parameter.is_floating_point()
+        for name, parameter in model.body.named_parameters()
+        if id(parameter) not in kept and parameter.is_floating_point() and not any(part in name for part in model.exact)
     ]

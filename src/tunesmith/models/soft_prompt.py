@@ -1,0 +1,67 @@
+"""Learnt vectors before a text's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from tunesmith.models.anatomy import core, first_position
+
+
+class SoftPrompt(nn.Module):
+    """Vectors [N, H] that stand before the text's word vectors; they begin as those of frequent words of the table."""
+
+    def __init__(self, table: nn.Embedding, tokens: int) -> None:
+        super().__init__()
+        # Vocabularies begin with special tokens and letters; whole words come after them, the frequent ones first.
+        rows = torch.randint(min(1000, table.num_embeddings // 4), min(5000, table.num_embeddings), (tokens,))
+        self.vectors = nn.Parameter(table.weight.detach()[rows.to(table.weight.device)].float().clone())
+
+    @property
+    def tokens(self) -> int:
+        """N, the number of vectors."""
+        return len(self.vectors)
+
+    def extend(self, inputs: dict[str, Tensor], body: nn.Module) -> dict[str, Tensor]:
+        """The body's inputs with N places before the text.
+
+        Where places are learnt, the vectors share the numbers of the first ones with the text, which so keeps its own
+        and its whole length; where they are relative, the text comes after the vectors.
+        """
+        ids = inputs["input_ids"]
+        before = ids.new_zeros(len(ids), self.tokens)
+        longer = dict(inputs)
+        longer["input_ids"] = torch.cat([before, ids], 1)
+        longer["attention_mask"] = torch.cat([torch.ones_like(before), inputs["attention_mask"]], 1)
+        if "token_type_ids" in inputs:
+            longer["token_type_ids"] = torch.cat([before, inputs["token_type_ids"]], 1)
+        elif any(name.endswith("token_type_embeddings") for name, _ in core(body).named_modules()):
+            longer["token_type_ids"] = torch.zeros_like(longer["input_ids"])
+        own = torch.arange(self.tokens, device=ids.device)
+        places = torch.arange(ids.shape[1], device=ids.device)
+        if any(name.endswith("position_embeddings") for name, _ in core(body).named_modules()):
+            first = first_position(body)
+            joined = torch.cat([own % 128, places]) + first
+        else:
+            joined = torch.cat([own, places + self.tokens])
+        longer["position_ids"] = joined[None].expand(len(ids), -1)
+        return longer
+
+    @contextmanager
+    def put_in(self, table: nn.Module) -> Iterator[None]:
+        """Let the table give the learnt vectors for the first N places of whatever is longer than one token."""
+
+        def replace(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+            if output.shape[1] == 1:  # a further token of an answer that is being written
+                return output
+            own = self.vectors.to(output.dtype).expand(len(output), -1, -1)
+            return torch.cat([own, output[:, self.tokens :]], 1)
+
+        hook = table.register_forward_hook(replace)
+        try:
+            yield
+        finally:
+            hook.remove()
