@@ -11,6 +11,7 @@ import pytest
 import yaml
 from accelerate import Accelerator
 
+from tests.media_files import with_media
 from tunesmith.data.records import Example, Span, Turn
 from tunesmith.methods import Full, Method
 from tunesmith.models.backbone import load
@@ -19,6 +20,7 @@ from tunesmith.models.model import Model
 from tunesmith.tasks import (
     CausalLanguageModeling,
     MaskedLanguageModeling,
+    MultimodalClassification,
     PromptClassification,
     QuestionAnswering,
     RelationClassification,
@@ -164,6 +166,11 @@ TASK_CASES: dict[str, tuple[Task, list[Example]]] = {
     "tokens": (TokenClassification(casing=False), SPANS),
     "tokens_casing": (TokenClassification(casing=True), SPANS),
     "tokens_crf": (TokenClassification(crf=True, casing=True), SPANS),
+    "image_text": (MultimodalClassification(channels=4, image_size=16), with_media(CLASSES, "image")),
+    "audio_text": (
+        MultimodalClassification(modality="audio", fusion="gated", channels=4, sample_rate=8000, mel_bands=20),
+        with_media(CLASSES, "audio"),
+    ),
     "dialogues": (TextGeneration(max_new_tokens=4), DIALOGUES),
     "preferences": (TextGeneration(preference=True, answers=False), DIALOGUES),
     "packed": (TextGeneration(packing=True, max_length=256, answers=False), DIALOGUES),

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from tests.builders import write_recipe
+from tests.media_files import write_picture
 from tunesmith import cli
 from tunesmith.inference import artifact as artifacts
 
@@ -564,9 +565,45 @@ def method_that_moves_quantized_weights(f: Path, run: Path, m: pytest.MonkeyPatc
     return quantized(f, "int8", method="top_layers"), "or leave model.quantize out"
 
 
+def pictures(folder: Path, table: str, **settings: object) -> list[str]:
+    """Run a recipe on texts with pictures, of which 0.png to 39.png are good and bad.png is none."""
+    for number in range(40):
+        write_picture(folder / f"{number}.png", "red", seed=number)
+    (folder / "bad.png").write_bytes(b"no picture")
+    (folder / "t.csv").write_text(table, encoding="utf-8")
+    task = {"name": "multimodal_classification", **settings}
+    return recipe(folder, task=task, data={"train": str(folder / "t.csv")})
+
+
+def picture_that_is_not_there(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return pictures(f, "text,image,label\ngood,1.png,a\nbad,40.png,b\n"), "t.csv:3"
+
+
+def picture_that_is_none(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    rows = "".join(f"good {n},{'bad' if n == 9 else n}.png,{'ab'[n % 2]}\n" for n in range(40))
+    return pictures(f, f"text,image,label\n{rows}"), "t.csv:11"
+
+
+def table_without_pictures(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return pictures(f, GOOD), "No column is named as image files usually are"
+
+
+def picture_without_a_text_for_a_model_of_both(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    rows = "".join(f"good {n},{n}.png,{'ab'[n % 2]}\n" for n in range(40))
+    command = pictures(f, f"text,image,label\n{rows}", modality_dropout=0)
+    (f / "v.csv").write_text("text,image,label\n,1.png,a\n", encoding="utf-8")
+    return [*command, "--set", f"data.validation={f / 'v.csv'}"], "The example has no text"
+
+
+def recording_where_pictures_are_set(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return pictures(f, GOOD, modality="audio", image_size=32), "image_size has no effect on modality audio"
+
+
 SITUATIONS: list[Situation] = [
     raw_text_that_is_to_be_joined_without_a_window, encoder_that_is_to_go_on, template_without_a_label,
     label_word_of_two_labels, more_demonstrations_than_examples,
+    picture_that_is_not_there, picture_that_is_none, table_without_pictures,
+    picture_without_a_text_for_a_model_of_both, recording_where_pictures_are_set,
     model_with_an_adapter,
     misspelt_key, misspelt_section, wrong_type, value_out_of_range, rate_that_is_no_number, unknown_method,
     unknown_task, unknown_setting_of_a_method, unknown_metric, missing_recipe, recipe_that_is_no_yaml,

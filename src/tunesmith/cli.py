@@ -133,6 +133,8 @@ def predict(
             quoted=data.quoted,
             encoding=data.encoding,
             second=data.second,
+            image=data.image,
+            audio=data.audio,
             inputs=predictor.task.inputs,
         )
         examples, asked = tee(iterate(source, tally))

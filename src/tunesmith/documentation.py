@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from tunesmith.errors import RecipeError, nearest
 from tunesmith.experiment import FAMILIES, SECTIONS, Experiment
 
-LEARNT = {"temperature", "mean", "scale", "end", "language_token", "ending"}
+LEARNT = {"temperature", "mean", "scale", "end", "language_token", "ending", "lacked"}
 """Settings that training fills in; a recipe for people leaves them out."""
 
 

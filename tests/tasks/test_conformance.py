@@ -10,6 +10,7 @@ import torch
 from tests.builders import TASK_CASES, build_model, folder_of
 from tunesmith.data.records import Example, Span
 from tunesmith.tasks import (
+    MultimodalClassification,
     PromptClassification,
     QuestionAnswering,
     RelationClassification,
@@ -30,6 +31,8 @@ def perfect_logits(task: Task, encoded: Encoded) -> torch.Tensor:
     target = torch.from_numpy(encoded.target)
     if isinstance(task, PromptClassification):
         return torch.nn.functional.one_hot(target[0, 1].long(), len(task.labels)).float() * 40 - 20
+    if isinstance(task, MultimodalClassification):
+        return torch.nn.functional.one_hot(target.long(), len(task.labels)).float()[None] * 40 - 20
     if isinstance(task, QuestionAnswering):
         lengths = [len(piece.unit_positions) for piece in encoded.pieces]
         rows = [torch.nn.functional.one_hot(row.long(), size).T for row, size in zip(target, lengths, strict=True)]

@@ -135,6 +135,21 @@ DATA_SETS: Mapping[str, DataSet] = {
         "test.csv.xz",
         folder="toutiao-sample-zh",
     ),
+    "easy-vqa": DataSet(
+        "questions about pictures of one coloured shape, 13 answers (en)",
+        "MIT",
+        "easy_vqa-1.0-py3-none-any.whl!train",
+        test="easy_vqa-1.0-py3-none-any.whl!test",
+        reading={"format": "easy_vqa"},
+    ),
+    "fsdd": DataSet(
+        "spoken digits of six speakers, each asked five questions (en)",
+        "CC BY-SA 4.0",
+        "recordings-0-14.tar.xz!train",
+        test="recordings-0-14.tar.xz!test",
+        folder="fsdd-sample",
+        reading={"format": "fsdd"},
+    ),
     "squad": DataSet(
         "questions about Wikipedia articles, the answer in the text; SQuAD 1.1's dev split, the only one here (en)",
         "CC BY-SA 4.0",

@@ -115,7 +115,9 @@ def _near(splits: Splits) -> Iterator[Finding]:
         if taken[name] < len(named[name]):
             message = f"Near duplicates were looked for among {taken[name]:,} of {len(named[name]):,} texts of {name}."
             yield Finding("near_duplicates_part", "note", message, len(named[name]) - taken[name])
-    texts = [named[name][index].content for name, index in places]
+    # Questions about one picture are much alike and are none the less different; only texts by themselves are compared.
+    chosen = (named[name][index] for name, index in places)
+    texts = ["" if example.media else example.content for example in chosen]
     counts: dict[tuple[str, str], list[str]] = defaultdict(list)
     for first, later in near_duplicates(texts):
         counts[places[first][0], places[later][0]].append(f"{shorten(texts[first], 60)} | {shorten(texts[later], 60)}")

@@ -53,6 +53,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "spans": ("spans", "entities", "label", "labels", "实体", "标签"),
     "tags": ("ner_tags", "tags", "labels", "label"),
     "number": ("score", "label", "labels", "rating", "target", "value", "similarity", "分数", "评分"),
+    "image": ("image", "image_path", "img", "picture", "photo", "图片", "图像", "照片"),
+    "audio": ("audio", "audio_path", "wav", "sound", "recording", "speech", "音频", "录音", "语音"),
     "id": ("id", "ID", "guid", "idx", "编号"),
 }
 """The names that are looked for, the first that is there wins; capitals do not matter."""
@@ -60,13 +62,17 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The columns that are read; an empty name is a column that there is not. `words` stands in for `text`."""
+    """The columns that are read; an empty name is a column that there is not. `words` stands in for `text`.
+
+    `media` are pairs of a modality and the column that names its files.
+    """
 
     text: str
     label: str
     id: str
     words: str = ""
     second: str = ""
+    media: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         parts = [
@@ -75,6 +81,7 @@ class Columns:
             ("words", self.words),
             ("label", self.label),
             ("id", self.id),
+            *self.media,
         ]
         return ", ".join(f"{role} from '{name}'" for role, name in parts if name)
 
@@ -141,6 +148,38 @@ def find_second(there: Sequence[str], found: Columns, named: str, where: str) ->
             to_do=f"Set data.second to one of: {_list(free)}.",
         )
     return second
+
+
+def find_media(
+    there: Sequence[str], found: Columns, named: Mapping[str, str], where: str
+) -> tuple[tuple[str, str], ...]:
+    """The column that names the files of each modality: the named one, or the first of the usual names that is free.
+
+    Args:
+        there: the columns of the first rows.
+        found: the columns that are taken already.
+        named: modality -> the column that the recipe names; an empty one means "look".
+        where: the file, for messages.
+
+    Raises:
+        DataError: there is none.
+    """
+    free = [name for name in there if name not in (found.text, found.label, found.id, found.second)]
+    pairs = []
+    for modality, name in named.items():
+        if name and name not in there:
+            raise DataError(
+                f"There is no column '{name}'.{nearest(name, there)}", where=where, to_do=f"Columns: {_list(there)}."
+            )
+        column = name or _first(free, modality)
+        if not column:
+            raise DataError(
+                f"No column is named as {modality} files usually are ({', '.join(NAMES[modality][:5])}).",
+                where=where,
+                to_do=f"Set data.{modality} to one of: {_list(free)}.",
+            )
+        pairs.append((modality, column))
+    return tuple(pairs)
 
 
 def has_second(there: Sequence[str], found: Columns) -> bool:

@@ -26,7 +26,8 @@ class Data:
         name: a data set of the catalogue; the paths below override its own.
         train, validation, test: files to learn from, to choose by, to judge by.
         format: how the files are written; "auto" goes by the suffix, then by the first lines, and says so.
-        text, second, label, id: names of columns; empty means the usual names, and the report says which were taken.
+        text, second, image, audio, label, id: names of columns; empty means the usual names, and the report says which
+            were taken. Columns of images and recordings hold paths, relative to the file's folder.
         group: a column whose equal values are never split apart (a customer, a document).
         keep: further columns by which results are sliced.
         header: names of the columns, for files without them.
@@ -48,6 +49,8 @@ class Data:
     format: Format = "auto"
     text: str = ""
     second: str = ""
+    image: str = ""
+    audio: str = ""
     label: str = ""
     id: str = ""
     group: str = ""
@@ -177,6 +180,8 @@ _READING = {
     "format",
     "text",
     "second",
+    "image",
+    "audio",
     "label",
     "id",
     "group",

@@ -9,12 +9,13 @@ from itertools import chain, islice
 from typing import Any
 
 from tunesmith.data.answers import find_answers
-from tunesmith.data.columns import NAMES, Columns, find_columns, find_second, has_second, missing_columns
+from tunesmith.data.columns import NAMES, Columns, find_columns, find_media, find_second, has_second, missing_columns
 from tunesmith.data.dialogues import read_dialogue
 from tunesmith.data.duplicates import text_key
 from tunesmith.data.files import Place
 from tunesmith.data.labels import is_missing, read_label, tagged_words
 from tunesmith.data.marks import ROLES, with_marks
+from tunesmith.data.media import MODALITIES, paths_of, with_media
 from tunesmith.data.records import Example, Label
 from tunesmith.data.source import Source
 from tunesmith.data.tables import Row
@@ -61,12 +62,24 @@ def examples_of_rows(source: Source, place: Place, rows: Iterator[Row], tally: T
             if answered is None:
                 continue
             example = answered
-        if not example.text.strip() or (columns.second and needs_second(source) and not example.second.strip()):
+        if not (example.text.strip() or example.media) or (
+            columns.second and needs_second(source) and not example.second.strip()
+        ):
             tally.add("empty_texts", "warning", "{count} rows without text were left out.", f"line {number}")
             continue
+        _note_missing(example, columns, number, tally)
         note_blanks(label, source, number, tally)
         yield distinct(example, seen, number, tally) if columns.id else example
     refuse_unlabelled(unlabelled, source)
+
+
+def _note_missing(example: Example, columns: Columns, line: int, tally: Tally) -> None:
+    """Count what an example with several modalities lacks."""
+    given = {"text": example.text.strip(), **example.media}
+    for modality in ("text", *(name for name, _ in columns.media)):
+        if not given.get(modality):
+            message = f"{{count}} rows have no {modality}; they are read without."
+            tally.add(f"missing_{modality}", "note", message, f"line {line}")
 
 
 def _dialogues(source: Source, place: Place, rows: Iterator[Row], tally: Tally) -> Iterator[Example]:
@@ -117,10 +130,11 @@ def _columns(source: Source, there: Sequence[str], later: Sequence[str] = ()) ->
     further = (source.group, *source.keep)
     named = Columns(source.text, source.label, source.id, second=source.second)
     found = find_columns(there, later, named=named, further=further, kind=source.label_kind, where=source.path)
+    wanted = {name: source.image if name == "image" else source.audio for name in MODALITIES if name in source.inputs}
     may_lack = not needs_second(source) and not source.second and not has_second(there, found)
-    if not {"second", "second?"} & set(source.inputs) or may_lack:
-        return found
-    return replace(found, second=find_second(there, found, source.second, source.path))
+    if {"second", "second?"} & set(source.inputs) and not may_lack:
+        found = replace(found, second=find_second(there, found, source.second, source.path))
+    return replace(found, media=find_media((*there, *later), found, wanted, source.path))
 
 
 def needs_second(source: Source) -> bool:
@@ -133,7 +147,8 @@ def wanted_columns(source: Source, there: Sequence[str]) -> list[str]:
     if "turns" in source.inputs:
         return list(there)
     columns = _columns(source, there)
-    names = (columns.text, columns.second, columns.words, columns.label, columns.id, source.group, *source.keep)
+    media = (column for _, column in columns.media)
+    names = (columns.text, columns.second, columns.words, columns.label, columns.id, source.group, *source.keep, *media)
     names += tuple(role for role in ROLES if role in there and "marks" in source.inputs)
     return list(dict.fromkeys(name for name in names if name))
 
@@ -168,11 +183,14 @@ def _example(
             f"'{columns.text}' holds {held}, not a text.", where=where, to_do="Name the column of texts in data.text."
         )
     text = _plain(value)
+    media = paths_of(columns.media, row, place.file.parent, where)
     label: Label | None = None
-    if columns.label and text.strip() and source.label_kind != "answers":
+    if columns.label and (text.strip() or media) and source.label_kind != "answers":
         label = read_label(row[columns.label], source.label_kind, text, source.label_separator, where)
     second = _plain(row.get(columns.second)) if columns.second else ""
     example = Example(name, text, label, None, group, where, attributes, second)
+    if media:
+        return with_media(example, media)
     return with_marks(example, row, where, tally) if "marks" in source.inputs and text.strip() else example
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Format = Literal[
-    "auto", "csv", "tsv", "jsonl", "json", "parquet", "conll", "semeval", "lines", "parallel", "squad",
-    "hub",
+    "auto", "csv", "tsv", "jsonl", "json", "parquet", "conll", "semeval", "lines", "parallel", "squad", "hub",
+    "easy_vqa", "fsdd",
 ]  # fmt: skip
 """How a file is written."""
 
@@ -36,5 +36,7 @@ class Source:
     encoding: str = "utf-8"
     label_kind: str = ""
     second: str = ""
+    image: str = ""
+    audio: str = ""
     leave_out: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ("text",)

@@ -15,6 +15,7 @@ from tunesmith.tasks.causal_language_modeling import CausalLanguageModeling
 from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEncoder
 from tunesmith.tasks.heads import BodyShape
 from tunesmith.tasks.masked_language_modeling import MaskedLanguageModeling
+from tunesmith.tasks.multimodal_classification import MultimodalClassification
 from tunesmith.tasks.prompt_classification import PromptClassification
 from tunesmith.tasks.question_answering import QuestionAnswering
 from tunesmith.tasks.relation_classification import RelationClassification
@@ -135,6 +136,7 @@ TASKS: dict[str, type[Task]] = {
     "masked_language_modeling": MaskedLanguageModeling,
     "causal_language_modeling": CausalLanguageModeling,
     "prompt_classification": PromptClassification,
+    "multimodal_classification": MultimodalClassification,
 }
 
 __all__ = [
@@ -144,6 +146,7 @@ __all__ = [
     "CausalLanguageModeling",
     "Encoded",
     "MaskedLanguageModeling",
+    "MultimodalClassification",
     "Network",
     "PromptClassification",
     "QuestionAnswering",

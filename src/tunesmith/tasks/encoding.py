@@ -50,11 +50,12 @@ class Encoded:
     `target` holds one number per unit (token tasks), one class, one number, or a row of zeros and ones; None without
     a label. `units` are the characters [start, end) of each unit that has a token, over all pieces (token tasks).
     `unknown` counts unknown tokens, `lost` holds the labels of gold spans whose borders lie inside a unit or that no
-    token carries. `golds` are the characters of the right answers (question answering), `changed` says what else is not
-    read as it stands, by codes that the checks know, and `repeated` counts tokens that an earlier piece has already.
-    `dropped` counts the tokens that were cut off before what is read (older messages), `cut` those of the label that
-    did not fit, `unread` those of the text itself, and `frame` those that the task put around the text (a template,
-    demonstrations). `written` is the number of tokens of a text to be written.
+    token carries. `media` holds further inputs by modality, such as an image [3, H, W]. `golds` are the characters of
+    the right answers (question answering), `changed` says what else is not read as it stands, by codes that the checks
+    know, and `repeated` counts tokens that an earlier piece has already. `dropped` counts the tokens that were cut off
+    before what is read (older messages), `cut` those of the label that did not fit, `unread` those of the text itself,
+    and `frame` those that the task put around the text (a template, demonstrations). `written` is the number of tokens
+    of a text to be written.
     """
 
     pieces: tuple[Piece, ...]
@@ -70,6 +71,7 @@ class Encoded:
     written: int = 0
     unread: int = 0
     frame: int = 0
+    media: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def tokens(self) -> int:
