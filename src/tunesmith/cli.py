@@ -23,6 +23,8 @@ from tunesmith.experiment import Experiment, reading
 from tunesmith.inference.predictor import Predictor
 from tunesmith.judging import judge_artifact
 from tunesmith.machine import inspect_machine
+from tunesmith.study.conduct import conduct
+from tunesmith.study.plan import Study
 from tunesmith.versions import versions
 from tunesmith.writing import written
 
@@ -87,6 +89,20 @@ def resume(
 ) -> None:
     """Go on with an interrupted run, to the same result."""
     console.show_result(pipeline.resume(folder, quiet=as_json), as_json=as_json)
+
+
+@app.command()
+def study(
+    file: Annotated[Path, typer.Argument(help="The study, a YAML file: a recipe, what is varied, and seeds.")],
+    out: Annotated[Path | None, typer.Option(help="The folder to write; runs/<name> if left out.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Do runs again whose recipe was changed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run variants of a recipe with several seeds and compare them; given again, it goes on."""
+    findings = conduct(Study.from_yaml(file), out, overwrite=overwrite, quiet=as_json)
+    console.show_study(findings, as_json=as_json)
+    if findings.failures:
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -231,5 +247,10 @@ def guarded(command: Callable[[], object]) -> int:
         return 2
     # With standalone_mode off, typer returns exit codes, also that of an interruption.
     if code == INTERRUPTED:
-        console.complain(TunesmithError("Stopped.", to_do="A run goes on from its last checkpoint: tunesmith resume."))
+        console.complain(
+            TunesmithError(
+                "Stopped.",
+                to_do="A run goes on from its last checkpoint: tunesmith resume. A study goes on by the same command.",
+            )
+        )
     return code if isinstance(code, int) else 0

@@ -20,6 +20,7 @@ from tunesmith.evaluation.results import answer_of, prediction_row
 from tunesmith.judging import Judgement
 from tunesmith.machine import Machine
 from tunesmith.pipeline import Result
+from tunesmith.study.findings import COLUMNS, StudyFindings, plain_findings, rows_of, said_of
 from tunesmith.writing import written
 
 _COLOURS = {"error": "red", "warning": "yellow", "note": "dim"}
@@ -197,6 +198,24 @@ def show_evaluation(judgement: Judgement, *, as_json: bool) -> None:
             f"({gap.low:+.4f} to {gap.high:+.4f}), p = {item.p_value:.4f}",
             highlight=False,
         )
+
+
+def show_study(findings: StudyFindings, *, as_json: bool) -> None:
+    """Show the cells of a study side by side."""
+    if as_json:
+        say_json(plain_findings(findings))
+        return
+    console = _console()
+    table = Table(title=escape(f"{findings.name}: {said_of(findings)}"), title_justify="left")
+    for column in COLUMNS:
+        table.add_column(column, justify="left" if column in ("cell", "verdict") else "right")
+    for row in rows_of(findings):
+        table.add_row(*map(escape, row))
+    console.print(table)
+    for note in findings.notes:
+        console.print(f"[yellow]note[/] {escape(note)}", highlight=False)
+    for failure in findings.failures:
+        console.print(f"[red]failed[/] {escape(failure)}", highlight=False)
 
 
 def show_components(families: Mapping[str, Mapping[str, Mapping[str, Any]]], *, as_json: bool) -> None:
