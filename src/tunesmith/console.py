@@ -20,7 +20,7 @@ from tunesmith.evaluation.results import answer_of, prediction_row
 from tunesmith.judging import Judgement
 from tunesmith.machine import Machine
 from tunesmith.pipeline import Result
-from tunesmith.study.findings import COLUMNS, StudyFindings, plain_findings, rows_of, said_of
+from tunesmith.study.findings import StudyFindings, as_markdown, plain_findings
 from tunesmith.writing import written
 
 _COLOURS = {"error": "red", "warning": "yellow", "note": "dim"}
@@ -205,17 +205,7 @@ def show_study(findings: StudyFindings, *, as_json: bool) -> None:
     if as_json:
         say_json(plain_findings(findings))
         return
-    console = _console()
-    table = Table(title=escape(f"{findings.name}: {said_of(findings)}"), title_justify="left")
-    for column in COLUMNS:
-        table.add_column(column, justify="left" if column in ("cell", "verdict") else "right")
-    for row in rows_of(findings):
-        table.add_row(*map(escape, row))
-    console.print(table)
-    for note in findings.notes:
-        console.print(f"[yellow]note[/] {escape(note)}", highlight=False)
-    for failure in findings.failures:
-        console.print(f"[red]failed[/] {escape(failure)}", highlight=False)
+    say(as_markdown(findings).rstrip("\n"))
 
 
 def show_components(families: Mapping[str, Mapping[str, Mapping[str, Any]]], *, as_json: bool) -> None:

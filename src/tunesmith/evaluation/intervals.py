@@ -71,7 +71,7 @@ def estimate(
     for measure, values in zip(measures, drawn, strict=True):
         one = interval_of(measure.value(), np.concatenate(values), level)
         if one.low == one.high:
-            one = _without_spread(one.value, size, level) if measure.higher_is_better else _unknown(one.value)
+            one = widened(one.value, size, level, measure.higher_is_better)
         found[measure.name] = one
     return found
 
@@ -107,8 +107,10 @@ def p_value_of(gaps: NDArray[np.float64]) -> float:
     return float(min(1.0, 2 * (rarer + 1) / (len(gaps) + 1)))
 
 
-def _without_spread(value: float, size: int, level: float) -> Estimate:
-    """The interval of a score that is the same in every resample."""
+def widened(value: float, size: int, level: float, higher_is_better: bool) -> Estimate:
+    """The interval of a score that is the same in every resample (see `estimate`)."""
+    if not higher_is_better:
+        return _unknown(value)
     seldom = 1 - ((1 - level) / 2) ** (1 / size)
     if value == 1:
         return Estimate(value, 1 - seldom, 1.0)

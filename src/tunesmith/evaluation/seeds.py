@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.errors import DataError
-from tunesmith.evaluation.intervals import Comparison, Estimate, draws, interval_of, p_value_of, verdict_of
+from tunesmith.evaluation.intervals import Comparison, Estimate, draws, interval_of, p_value_of, verdict_of, widened
 from tunesmith.scoring import Measure
 
 
@@ -18,11 +18,13 @@ from tunesmith.scoring import Measure
 class Repeated:
     """One metric of several runs that differ in their seed, on the same examples.
 
-    `values` holds the metric of each seed's run, `resampled` [B] the same on each resample of the examples.
+    `size` counts the examples; `values` holds the metric of each seed's run, `resampled` [B] the same on each resample
+    of the examples.
     """
 
     name: str
     higher_is_better: bool
+    size: int
     values: Mapping[int, float]
     resampled: Mapping[int, NDArray[np.float64]]
 
@@ -44,6 +46,7 @@ class Repeated:
         return cls(
             first.name,
             first.higher_is_better,
+            first.size,
             {one: measure.value() for one, measure in measures.items()},
             {one: np.concatenate(blocks) for one, blocks in parts.items()},
         )
@@ -53,7 +56,8 @@ def mean_over_seeds(runs: Repeated, *, seed: int, level: float = 0.95) -> Estima
     """The mean over the seeds, with an interval over examples and seeds together (see `compare_over_seeds`)."""
     seeds = sorted(runs.values)
     drawn = _over_seeds(np.array([runs.resampled[one] for one in seeds]), seed)
-    return interval_of(float(np.mean([runs.values[one] for one in seeds])), drawn, level)
+    found = interval_of(float(np.mean([runs.values[one] for one in seeds])), drawn, level)
+    return widened(found.value, runs.size, level, runs.higher_is_better) if found.low == found.high else found
 
 
 def compare_over_seeds(a: Repeated, b: Repeated, *, seed: int, level: float = 0.95) -> Comparison:

@@ -19,11 +19,12 @@ from tunesmith.study.plan import Changes, Run, Study
 from tunesmith.study.running import Outcome
 from tunesmith.writing import written
 
-COLUMNS = (
+_COLUMNS = (
     *("cell", "mean", "95 % interval", "difference", "95 % interval", "verdict"),
     *("learns", "share", "training", "peak memory"),
 )
 """The columns of the table."""
+_WORDS = ("cell", "verdict")
 
 _READING = (
     "Intervals are over examples and seeds together; those of differences are paired by both.",
@@ -155,7 +156,7 @@ def notes_on(study: Study) -> tuple[str, ...]:
         said.append("With one seed the intervals say nothing of how much another seed would change.")
     if len(study.cells()) > 2:
         said.append(
-            f"Each interval is at 95 % for itself; of {len(study.cells()) - 1} comparisons one in twenty misleads."
+            "Each interval is one of 95 % for itself: of twenty cells that are no different, one will seem to be."
         )
     return tuple(said)
 
@@ -167,14 +168,24 @@ def as_markdown(findings: StudyFindings) -> str:
         "",
         f"{said_of(findings)}; differences are from {findings.baseline}.",
         "",
-        f"| {' | '.join(COLUMNS)} |",
-        f"|{'|'.join('---' if name in ('cell', 'verdict') else '---:' for name in COLUMNS)}|",
+        *table_of([_COLUMNS, *rows_of(findings)]),
     ]
-    lines += [f"| {' | '.join(row)} |" for row in rows_of(findings)]
     lines += ["", *_READING]
     lines += [f"\n{note}" for note in findings.notes]
     lines += [f"\nFailed: {failure}" for failure in findings.failures]
     return "\n".join(lines) + "\n"
+
+
+def table_of(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as the lines of a Markdown table whose columns also stand below each other as plain text."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    is_word = [name in _WORDS for name in rows[0]]
+    rules = ["-" * width if word else "-" * (width - 1) + ":" for width, word in zip(widths, is_word, strict=True)]
+    lines = []
+    for row in (rows[0], rules, *rows[1:]):
+        fields = zip(row, widths, is_word, strict=True)
+        lines.append(f"| {' | '.join(f.ljust(w) if word else f.rjust(w) for f, w, word in fields)} |")
+    return lines
 
 
 def said_of(findings: StudyFindings) -> str:
