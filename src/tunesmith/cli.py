@@ -7,12 +7,12 @@ import sys
 from collections.abc import Callable, Sequence
 from itertools import tee
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from typer.exceptions import TyperException
 
-from tunesmith import console, documentation, pipeline, preparation
+from tunesmith import console, documentation, overviews, pipeline, preparation
 from tunesmith.data.records import Example
 from tunesmith.data.source import Source
 from tunesmith.data.sources import iterate
@@ -206,14 +206,22 @@ def show(recipe: Recipe, changes: Changes = None, as_json: AsJson = False) -> No
 
 @app.command()
 def components(
+    page: Annotated[
+        Literal["components", "tasks", "methods"], typer.Argument(help="With --markdown: the page to print.")
+    ] = "components",
     as_json: AsJson = False,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the page docs/components.md.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the page docs/<PAGE>.md.")] = False,
 ) -> None:
     """List every family, its members and their settings."""
-    if as_markdown:
-        console.say(documentation.components_page().rstrip("\n"))
-    else:
+    if not as_markdown:
         console.show_components(documentation.components(), as_json=as_json)
+        return
+    pages = {
+        "components": documentation.components_page,
+        "tasks": lambda: overviews.tasks_page(Path("examples")),
+        "methods": overviews.methods_page,
+    }
+    console.say(pages[page]().rstrip("\n"))
 
 
 @app.command()
