@@ -71,8 +71,8 @@ def methods_page() -> str:
         "",
         "Which weights learn; settings are explained in [components.md](components.md). The parameters are those of",
         "MiniLM-L6 (22.6 million) with the default settings, the task's head not counted. What can be merged exactly",
-        "leaves a plain model with the same answers; what cannot stays in the artifact. The learning rate is the one that",
-        "is used where the recipe says none (`training.learning_rate: null`). Written by",
+        "leaves a plain model with the same answers; what cannot stays in the artifact. The learning rate is the",
+        "method's own: it is used where the recipe says none (`training.learning_rate: null`). Written by",
         "`tunesmith components --markdown methods`; a test fails when page and code differ.",
         "",
         "| method | what learns | source | parameters | share | merged | learning rate | default settings | refused |",
@@ -139,8 +139,8 @@ def effect_of(method: Method, body: BertModel) -> Effect:
 def random_minilm() -> BertModel:
     """A body of MiniLM-L6's sizes with random weights, which do not matter to what is counted."""
     torch.manual_seed(0)
-    sizes = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
-    return BertModel(BertConfig(**sizes), add_pooling_layer=False)
+    config = BertConfig(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536)
+    return BertModel(config, add_pooling_layer=False)
 
 
 def _row(*fields: str) -> str:
