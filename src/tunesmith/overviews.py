@@ -117,7 +117,8 @@ class Effect:
 def effect_of(method: Method, body: BertModel) -> Effect:
     """Apply a method to a copy of a body, count, and merge it again; one that is refused moves nothing."""
     task = SequenceClassification(labels=("no", "yes"))
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]")))
+    words = Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words)  # type: ignore[no-untyped-call]
     width = int(body.config.hidden_size)
     model = Model(Backbone(copy.deepcopy(body), tokenizer, frozenset(), width, 512, "mean", "", "MiniLM-L6"), task)
     parameters = sum(parameter.numel() for parameter in model.body.parameters())
