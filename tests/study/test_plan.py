@@ -102,6 +102,15 @@ def test_a_wrong_recipe_is_found_with_its_cell(vary: dict[str, Any], message: st
     assert "cell '" in error.value.where
 
 
+@pytest.mark.parametrize("name", ["compare_methods", "choose_learning_rates"])
+def test_the_studies_among_the_examples_are_right(name: str) -> None:
+    study = Study.from_yaml(Path(__file__).parents[2] / "examples" / f"{name}.yaml")
+    runs = study.runs(Path("out"))
+    assert len(runs) == 21
+    rates = {run.experiment.training.learning_rate for run in runs}
+    assert all(isinstance(rate, float) for rate in rates)
+
+
 def test_a_file_that_is_none_is_called_a_study(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="The study does not exist"):
         Study.from_yaml(tmp_path / "none.yaml")
