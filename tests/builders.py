@@ -20,6 +20,7 @@ from tunesmith.tasks import (
     RelationClassification,
     SentencePairs,
     SequenceClassification,
+    SequenceToSequence,
     Task,
     TextGeneration,
     TokenClassification,
@@ -114,6 +115,16 @@ DIALOGUES = [
     dialogue("g", "bad?", "not bad", rejected="bad"),
     dialogue("h", "end", "the end", rejected="start"),
 ]
+TRANSLATIONS = [
+    Example("a", "good film", "bad day"),
+    Example("b", "今天天气好", "good day"),
+    Example("c", "who are you", "我是人"),
+    Example("d", "a", "the big city of rome"),
+    Example("e", "the day was good, the film was bad", "good"),
+    Example("f", "good work", "北京和上海"),
+    Example("g", "bad work", "paris"),
+    Example("h", "two", "three"),
+]
 
 TASK_CASES: dict[str, tuple[Task, list[Example]]] = {
     "single_label": (SequenceClassification(), CLASSES),
@@ -135,9 +146,15 @@ TASK_CASES: dict[str, tuple[Task, list[Example]]] = {
     "dialogues": (TextGeneration(max_new_tokens=4), DIALOGUES),
     "preferences": (TextGeneration(preference=True, answers=False), DIALOGUES),
     "packed": (TextGeneration(packing=True, max_length=256, answers=False), DIALOGUES),
+    "translations": (SequenceToSequence(beams=2, max_new_tokens=8), TRANSLATIONS),
+    "translations_t5": (SequenceToSequence(beams=1, max_new_tokens=8, label_smoothing=0.1), TRANSLATIONS),
 }
 
-BODIES: dict[str, str] = dict.fromkeys(("dialogues", "preferences", "packed"), "tiny_llama_folder")
+BODIES: dict[str, str] = {
+    **dict.fromkeys(("dialogues", "preferences", "packed"), "tiny_llama_folder"),
+    "translations": "tiny_bart_folder",
+    "translations_t5": "tiny_t5_folder",
+}
 """The fixture with the model of a case; the others are for the tiny BERT."""
 
 
@@ -147,21 +164,30 @@ def folder_of(case: str, request: pytest.FixtureRequest) -> Path:
     return found
 
 
-WITHOUT_EFFECT = {("bitfit", "tiny_llama_folder"), ("head_only", "tiny_llama_folder")}
-"""Methods that find nothing to learn in a body: it has no bias terms, or its task no layer of its own."""
+NOT_IN_AN_ENCODER_DECODER = ("top_layers", "gradual_unfreezing", "prefix_tuning", "p_tuning_v2", "prompt_tuning")
+"""Methods that have no place in an encoder-decoder; each says so."""
 
 
-def skip_without_effect(name: str, case: str) -> None:
-    """Skip a method that finds nothing to learn in the model of a case."""
-    if (name, BODIES.get(case, "")) in WITHOUT_EFFECT:
-        pytest.skip("nothing to learn for this method")
+def applies(name: str, case: str) -> bool:
+    """Whether a method has weights to learn in the model of a case."""
+    task, folder = TASK_CASES[case][0], BODIES.get(case, "")
+    if task.body != "encoder" and name == "head_only":
+        return False
+    if folder in ("tiny_llama_folder", "tiny_t5_folder") and name == "bitfit":
+        return False
+    return not (task.body == "seq2seq" and name in NOT_IN_AN_ENCODER_DECODER)
 
 
 def build_model(
-    folder: Path, task: Task, examples: Sequence[Example], method: Method | None = None, max_length: int = 0
+    folder: Path,
+    task: Task,
+    examples: Sequence[Example],
+    method: Method | None = None,
+    max_length: int = 0,
+    dropout: float | None = None,
 ) -> tuple[Model, Task, TextEncoder]:
     """A tiny model with its prepared task, the method applied."""
-    backbone = load(locate(str(folder)), dropout=None, kind=task.body)
+    backbone = load(locate(str(folder)), dropout=dropout, kind=task.body)
     prepared = task.prepared(examples, backbone.tokenizer)
     model = Model(backbone, prepared)
     model.rule = (method or Full()).apply(model)

@@ -10,6 +10,8 @@ import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
     BertConfig,
     BertModel,
     DistilBertConfig,
@@ -22,6 +24,8 @@ from transformers import (
     PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaModel,
+    T5Config,
+    T5ForConditionalGeneration,
 )
 
 from tests.builders import write_recipe
@@ -214,6 +218,34 @@ def tiny_distilbert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         hidden_dim=48, initializer_range=0.1,
     )  # fmt: skip
     return save_tiny(tmp_path_factory.mktemp("tiny") / "distilbert", DistilBertModel(config))
+
+
+PAIR_SIZES: dict[str, Any] = {
+    "d_model": 32, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "decoder_start_token_id": 2,
+}  # fmt: skip
+BART_SIZES: dict[str, Any] = {
+    "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4, "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "max_position_embeddings": 64, "init_std": 0.1, **PAIR_SIZES,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def tiny_bart_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random BART of two layers on each side: places are learnt, the output shares the word embeddings."""
+    torch.manual_seed(0)
+    config = BartConfig(vocab_size=len(build_tokenizer()), forced_eos_token_id=None, **BART_SIZES)
+    return save_tiny(tmp_path_factory.mktemp("tiny") / "bart", BartForConditionalGeneration(config))
+
+
+@pytest.fixture(scope="session")
+def tiny_t5_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random T5 of two layers on each side: distances instead of places, an output layer of its own."""
+    torch.manual_seed(0)
+    config = T5Config(
+        vocab_size=len(build_tokenizer()), d_kv=8, d_ff=48, num_layers=2, num_heads=4, initializer_factor=0.3,
+        **{"tie_word_embeddings": False, **PAIR_SIZES},
+    )  # fmt: skip
+    return save_tiny(tmp_path_factory.mktemp("tiny") / "t5", T5ForConditionalGeneration(config))
 
 
 @pytest.fixture(scope="session")

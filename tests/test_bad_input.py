@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -520,6 +521,24 @@ def tracker_that_is_not_installed(f: Path, run: Path, m: pytest.MonkeyPatch) -> 
     return recipe(f, trackers=["wandb"]), "tunesmith[tracking]"
 
 
+def quantized(f: Path, form: str, **changes: object) -> list[str]:
+    return recipe(f, model={"name": str(f / "model"), "quantize": form}, **changes)
+
+
+def form_of_weights_that_is_not_known(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return quantized(f, "nf5", method="lora"), "'nf4' or 'int8'"
+
+
+def quantizing_without_bitsandbytes(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    m.setitem(sys.modules, "bitsandbytes.functional", None)
+    return quantized(f, "nf4", method="lora"), "tunesmith[quantize]"
+
+
+def method_that_moves_quantized_weights(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    pytest.importorskip("bitsandbytes")
+    return quantized(f, "int8", method="top_layers"), "or leave model.quantize out"
+
+
 SITUATIONS: list[Situation] = [
     model_with_an_adapter,
     misspelt_key, misspelt_section, wrong_type, value_out_of_range, rate_that_is_no_number, unknown_method,
@@ -544,6 +563,7 @@ SITUATIONS: list[Situation] = [
     artifact_that_says_too_little, artifact_whose_model_has_no_sense, no_disk_space, too_small_a_disk_for_a_run,
     tracker_that_is_not_installed, questions_for_a_task_of_texts, answers_that_are_numbers,
     answers_that_stand_nowhere, questions_without_answer_where_each_must_have_one, rows_without_a_question,
+    form_of_weights_that_is_not_known, quantizing_without_bitsandbytes, method_that_moves_quantized_weights,
 ]  # fmt: skip
 
 

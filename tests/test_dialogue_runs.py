@@ -65,7 +65,9 @@ def test_a_run_is_proven_and_its_answers_leave_in_every_form(
 ) -> None:
     recipe = dialogue_recipe(tmp_path, tiny_llama_folder)
     made = json.loads(call(capsys, "run", str(recipe), "--out", str(tmp_path / "run"), "--json"))
-    assert set(made["metrics"]["test"]) == {"perplexity", "exact_match", "rouge_l"}
+    assert set(made["metrics"]["test"]) == {
+        "perplexity", "exact_match", "bleu", "chrf", "rouge_1", "rouge_2", "rouge_l",
+    }  # fmt: skip
     assert made["metrics"]["test"]["perplexity"]["low"] < made["metrics"]["test"]["perplexity"]["value"]
     lines = (tmp_path / "run" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
     assert all(json.loads(line)["label_tokens"] > 0 for line in lines)

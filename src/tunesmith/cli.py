@@ -115,7 +115,6 @@ def predict(
     file: Annotated[
         Path | None, typer.Option(help="A file of texts (CSV, JSONL, ...); answers are written as JSON lines.")
     ] = None,
-    column: Annotated[str, typer.Option(help="The file's text column, if it is not found by its name.")] = "",
     out: Annotated[Path | None, typer.Option(help="Where to write the answers; standard output if left out.")] = None,
     changes: Annotated[
         list[str] | None,
@@ -143,7 +142,7 @@ def predict(
         source = Source(
             str(file),
             data.format,
-            column or data.text,
+            data.text,
             id=data.id,
             header=data.header,
             separator=data.separator,
@@ -168,7 +167,7 @@ def given_examples(texts: Sequence[str], seconds: Sequence[str], inputs: Sequenc
     Raises:
         DataError: the task reads more than texts, or a second text is missing, or there is no use for it.
     """
-    if further := [name for name in inputs if name.rstrip("?") not in ("text", "second")]:
+    if further := [name for name in inputs if name.rstrip("?") not in ("text", "second", "turns")]:
         raise DataError(
             f"This task also reads {further[0]}, which the command line cannot give.",
             where="predict --text",

@@ -15,27 +15,11 @@ from tunesmith.components import build, from_settings, name_of, settings_of
 from tunesmith.data.dataset import Data
 from tunesmith.errors import RecipeError, nearest
 from tunesmith.methods import METHODS, Full, Method
+from tunesmith.models.pretrained import Pretrained
 from tunesmith.tasks import TASKS, Task
 from tunesmith.training.objectives import OBJECTIVES, Objective, TaskLoss
 from tunesmith.training.optimizer import OPTIMIZERS, AdamW, Grouping, OptimizerSettings, Schedule
 from tunesmith.training.tracking import Tracker
-
-
-@dataclass(frozen=True)
-class Pretrained:
-    """The pre-trained model to start from.
-
-    Attributes:
-        name: a folder, a short name of the catalogue, or a hub id.
-        dropout: dropout in the body and before the head; none means what the model was trained with.
-    """
-
-    name: str = "minilm-l6"
-    dropout: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.dropout is not None and not 0 <= self.dropout < 1:
-            raise RecipeError("dropout must be at least 0 and below 1.", where="model.dropout")
 
 
 @dataclass(frozen=True)
@@ -166,6 +150,16 @@ class Experiment:
             )
         if not 0 <= self.seed < 2**32:
             raise RecipeError("seed must be at least 0 and below 2^32.", where="seed")
+        if self.model.is_scratch and not isinstance(self.method, Full):
+            raise RecipeError(
+                "Of a model from scratch every weight learns.", where="method", to_do="Use method: full, or remove it."
+            )
+        if self.model.is_scratch and self.training.learning_rate is None:
+            raise RecipeError(
+                "A model from scratch needs a learning rate; that of fine-tuning is too low for it.",
+                where="training.learning_rate",
+                to_do="1e-3 with a warm-up is a usual one for small models.",
+            )
 
     @classmethod
     def from_yaml(cls, path: str | Path, changes: Sequence[str] = ()) -> Self:

@@ -15,6 +15,7 @@ from tunesmith.errors import DataError, RecipeError
 from tunesmith.experiment import Experiment
 from tunesmith.models.backbone import Backbone, load
 from tunesmith.models.catalogue import locate
+from tunesmith.models.scratch import make_backbone
 from tunesmith.tasks import Task
 from tunesmith.tasks.encoding import Encoded, TextEncoder
 
@@ -64,7 +65,7 @@ def accepted(finding: Finding, codes: Sequence[str]) -> Finding:
 
 def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Finding] = ()) -> Prepared:
     """Load the model, learn the labels and encode every text of these splits."""
-    backbone = load(locate(experiment.model.name), dropout=experiment.model.dropout, kind=experiment.task.body)
+    backbone = load_backbone(experiment, splits.train)
     task = experiment.task.prepared(splits.train, backbone.tokenizer)
     encoder = TextEncoder.of(backbone.tokenizer, window(task, backbone), backbone.prefix)
     found = list(findings)
@@ -100,6 +101,20 @@ def example_shown(encoded: Mapping[str, Sequence[Encoded]], encoder: TextEncoder
         f"The first example as the model reads it; the {len(learnt)} tokens in brackets are learnt: {''.join(parts)}"
     )
     return [Finding("example_shown", "note", message, 1)]
+
+
+def load_backbone(experiment: Experiment, examples: Sequence[Example]) -> Backbone:
+    """The pre-trained body, or one from scratch whose tokenizer is learnt from these training examples."""
+    model, kind = experiment.model, experiment.task.body
+    if not model.is_scratch:
+        return load(locate(model.name), dropout=model.dropout, kind=kind)
+    texts = (text for example in examples for text in (example.content, written_label(example, experiment.task)))
+    return make_backbone(model.sizes, kind, texts, seed=experiment.seed, dropout=model.dropout)
+
+
+def written_label(example: Example, task: Task) -> str:
+    """The label, where it is a text that the model reads too."""
+    return str(example.label) if task.label_kind == "text" and example.label is not None else ""
 
 
 def encode(task: Task, example: Example, encoder: TextEncoder, *, is_train: bool) -> Encoded:

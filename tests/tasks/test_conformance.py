@@ -14,12 +14,14 @@ from tunesmith.tasks import (
     RelationClassification,
     SentencePairs,
     SequenceClassification,
+    SequenceToSequence,
     Task,
     TextGeneration,
     TokenClassification,
 )
 from tunesmith.tasks.answers import Answer
 from tunesmith.tasks.encoding import Encoded
+from tunesmith.tasks.writing import Written
 
 
 def perfect_logits(task: Task, encoded: Encoded) -> torch.Tensor:
@@ -31,6 +33,8 @@ def perfect_logits(task: Task, encoded: Encoded) -> torch.Tensor:
         return torch.cat(rows).float() * 40 - 20
     if isinstance(task, SentencePairs) and task.problem != "classification":
         return target.reshape(-1)[:1].float()
+    if isinstance(task, SequenceToSequence):
+        return Written(len(target), -1.0, tuple(target.long().tolist()), -1.0).packed()
     if isinstance(task, RelationClassification | SentencePairs):
         return torch.nn.functional.one_hot(target.long(), len(task.labels)).float() * 40 - 20
     if isinstance(task, TextGeneration):

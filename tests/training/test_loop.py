@@ -19,14 +19,10 @@ from tunesmith.training.optimizer import SGD
 def fresh(folder: Path, case: str) -> tuple[Model, Task, TextEncoder]:
     torch.manual_seed(0)
     task, examples = TASK_CASES[case]
-    model, prepared, encoder = build_model(folder, task, examples)
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-    return model, prepared, encoder
+    return build_model(folder, task, examples, dropout=0.0)
 
 
-@pytest.mark.parametrize("case", TASK_CASES)
+@pytest.mark.parametrize("case", [case for case in TASK_CASES if case != "ranking_bi"])  # it compares within a batch
 def test_the_gradient_norm_does_not_depend_on_how_a_step_is_cut(case: str, request: pytest.FixtureRequest) -> None:
     examples = TASK_CASES[case][1]
     norms = []

@@ -140,6 +140,26 @@ DATA_SETS: Mapping[str, DataSet] = {
         folder="cold-zh",
         reading={"text": "TEXT"},
     ),
+    "multi30k-en-de": DataSet(
+        "captions of pictures and their translations; the test is that of 2016 (en-de)",
+        "non-commercial research",
+        "train.en.gz|train.de.gz",
+        "val.en.gz|val.de.gz",
+        "test_2016_flickr.en.gz|test_2016_flickr.de.gz",
+        folder="multi30k",
+    ),
+    "tatoeba-en-zh": DataSet(
+        "short sentences of everyday life and their translations; unsplit (en-zh)",
+        "CC BY 2.0 FR by Tatoeba; not restated",
+        "cmn.txt.xz",
+        reading={"format": "lines"},
+    ),
+    "wmt-news-zh-en": DataSet(
+        "news and their translations: dev of 2017 and test of 2018, no train (zh-en)",
+        "no licence stated",
+        validation="newsdev2017.zh.xz|newsdev2017.en.xz",
+        test="newstest2018.zh.xz|newstest2018.en.xz",
+    ),
     "semeval2010-task8": DataSet(
         "sentences with two marked nouns, nine directed relations and others (en)",
         "CC BY 3.0 by the task",

@@ -18,8 +18,9 @@ from tunesmith.errors import DataError, RecipeError
 class Data:
     """The examples: a data set of the catalogue by name, or files for each split.
 
-    A path may be compressed (.xz, .gz, .zip), name a member or keys ("set.zip!train.csv", "set.json!train+more"), or be
-    a data set of the hub ("hub:owner/name!train"). What is not given is held out of `train` by the shares.
+    A path may be compressed (.xz, .gz, .zip), name a member or keys ("set.zip!train.csv", "set.json!train+more"), be a
+    data set of the hub ("hub:owner/name!train"), or name two files line by line ("train.en|train.de"). What is not
+    given is held out of `train` by the shares.
 
     Attributes:
         name: a data set of the catalogue; the paths below override its own.

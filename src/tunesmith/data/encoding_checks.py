@@ -45,6 +45,8 @@ CHANGES: Mapping[str, str] = {
     "cut_context": "{count} texts of {split} are longer than a window: what is farthest from the entities is not read.",
     "widened_entity": "{count} texts of {split} have an entity that ends within a token: the whole token is marked.",
     "cut_pair": "{count} pairs of {split} are longer than a window: the end of the longer text is not read.",
+    "cut_source": "{count} texts of {split} are longer than task.max_length: what stands beyond it is not read.",
+    "cut_target": "{count} given texts of {split} are longer than task.max_target_length: only their beginnings count.",
     "cut_question": "{count} questions of {split} take more than half of a window: their ends are not read.",
     "widened_answer": "{count} questions of {split} have an answer that ends within a token: that is learnt whole.",
     "long_answer": "{count} questions of {split} have only answers longer than task.max_answer, never given whole.",

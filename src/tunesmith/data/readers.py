@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tunesmith.data.conll import conll_examples
 from tunesmith.data.lines import examples_of_lines
 from tunesmith.data.marks import semeval_examples
+from tunesmith.data.parallel import parallel_examples
 from tunesmith.data.records import Example
 from tunesmith.data.source import Source
 from tunesmith.data.squad import squad_examples
@@ -28,8 +29,9 @@ class FileForm:
 
 
 READERS: Mapping[str, FileForm] = {
-    "conll": FileForm(conll_examples, (*TABLES, "separator", "label_first")),
-    "semeval": FileForm(semeval_examples, (*TABLES, "separator", "label_first")),
-    "lines": FileForm(examples_of_lines, TABLES),
-    "squad": FileForm(squad_examples, (*TABLES, "separator", "label_first", "label_separator")),
+    "conll": FileForm(conll_examples, (*COLUMNS, "separator", "label_first")),
+    "semeval": FileForm(semeval_examples, (*COLUMNS, "separator", "label_first")),
+    "lines": FileForm(examples_of_lines, COLUMNS),
+    "parallel": FileForm(parallel_examples, (*COLUMNS, "separator", "label_first", "label_separator")),
+    "squad": FileForm(squad_examples, (*COLUMNS, "separator", "label_first", "label_separator")),
 }

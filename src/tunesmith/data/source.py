@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Format = Literal[
-    "auto", "csv", "tsv", "jsonl", "json", "parquet", "conll", "semeval", "lines", "squad", "hub",
+    "auto", "csv", "tsv", "jsonl", "json", "parquet", "conll", "semeval", "lines", "parallel", "squad",
+    "hub",
 ]  # fmt: skip
 """How a file is written."""
 

@@ -10,6 +10,7 @@ from tunesmith.data.conll import looks_like_conll
 from tunesmith.data.files import Place, keyless, read_lines
 from tunesmith.data.hub import HUB, read_hub
 from tunesmith.data.lines import FASTTEXT
+from tunesmith.data.parallel import MARK
 from tunesmith.data.readers import READERS
 from tunesmith.data.records import Example, Finding
 from tunesmith.data.rows import examples_of_rows, wanted_columns
@@ -92,6 +93,8 @@ def format_of(source: Source) -> Format:
         return "hub"
     if source.format != "auto":
         return source.format
+    if MARK in source.path:
+        return "parallel"
     place = _place(source)
     if place.suffix in _SUFFIXES:
         return _SUFFIXES[place.suffix]

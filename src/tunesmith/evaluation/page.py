@@ -31,7 +31,8 @@ _NAMES = {
     "mae": "mean absolute error", "rmse": "root mean squared error", "r2": "R²", "pearson": "Pearson correlation",
     "spearman": "Spearman correlation", "answerable_f1": "F1 of the questions with an answer",
     "unanswerable_accuracy": "share of the questions without an answer that got none",
-    "exact_match": "exact match", "rouge_l": "ROUGE-L",
+    "bleu": "BLEU", "chrf": "chrF", "rouge_1": "ROUGE-1", "rouge_2": "ROUGE-2", "rouge_l": "ROUGE-L",
+    "exact_match": "exact match",
     "preference_accuracy": "preference accuracy", "margin": "margin of log-likelihoods",
 }  # fmt: skip
 
@@ -82,7 +83,9 @@ def render(report: RunReport) -> str:
         severities=[
             (kind, [one for one in report.findings if one.severity == kind]) for kind in ("error", "warning", "note")
         ],
-        curve=figures.learning_curve(report.history, metric_words(report.main_metric)) if report.history else "",
+        curve=figures.learning_curve(report.history, metric_words(report.choosing_metric or report.main_metric))
+        if report.history
+        else "",
         rates=figures.learning_rates(report.history) if report.history else "",
         range_test=figures.range_test(report.learning_rate_test)
         if figures.is_drawable(report.learning_rate_test)

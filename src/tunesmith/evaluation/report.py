@@ -84,8 +84,9 @@ class Cost:
 class RunReport:
     """A run as its report tells it, from the result to the last setting.
 
-    `main_metric` names the metric by which models of this task are judged; `settings` is the recipe after defaults;
-    `parity` says how the reload check ended; `learning_rate_test` holds (rate, loss) points if there was a range test.
+    `main_metric` names the metric by which models of this task are judged, `choosing_metric` that of the learning curve
+    where it is another; `settings` is the recipe after defaults; `parity` says how the reload check ended;
+    `learning_rate_test` holds (rate, loss) points if there was a range test.
     """
 
     name: str
@@ -105,6 +106,7 @@ class RunReport:
     parity: str
     learning_rate_test: tuple[tuple[float, float], ...] = ()
     notes: tuple[str, ...] = ()
+    choosing_metric: str = ""
 
 
 def evaluate_split(

@@ -20,6 +20,7 @@ from tunesmith.methods import METHODS
 from tunesmith.models.backbone import Backbone, load
 from tunesmith.models.catalogue import locate
 from tunesmith.models.model import Model
+from tunesmith.models.quantization import Quantization, dequantize, quantize
 from tunesmith.tasks.encoding import TextEncoder
 
 LARGEST_SHARE = 0.2
@@ -55,6 +56,8 @@ class AdapterSet:
             task = task_of(description, folder)
             if task.body not in bases:
                 bases[task.body] = load(locate(str(description["model_name"])), dropout=None, kind=task.body)
+                if held := description.get("quantized"):
+                    round_weights(bases[task.body], held)  # type: ignore[arg-type]
                 nn.Module.to(bases[task.body].module, place)
             base = bases[task.body]
             model = Model(replace(base, module=shared_copy(base.module)), task).to(place)
@@ -82,6 +85,12 @@ class AdapterSet:
         """How many numbers are in memory for all predictors together."""
         held = {id(p): p.numel() for one in self._predictors.values() for p in one.model.parameters()}
         return sum(held.values())
+
+
+def round_weights(base: Backbone, held: Quantization) -> None:
+    """Give a base model the weights that quantising leaves of it, beside which the adapters learnt."""
+    quantize(base.module, held, base.missing)
+    dequantize(base.module)
 
 
 def learnt_weights(model: Model) -> dict[str, Tensor]:
@@ -137,10 +146,10 @@ def see_one_base(descriptions: Mapping[str, tuple[Path, Mapping[str, object]]]) 
                 where=str(folder),
                 to_do="Train it with a method such as lora, or load it alone with Predictor.load.",
             )
-        base = str(description["base_model"]).rpartition("sha256 ")[2]
+        base = str(description["base_model"]).rpartition("sha256 ")[2] + str(description.get("quantized", ""))
         if first and base != first:
             raise ArtifactError(
-                "The artifact was trained from another base model than the first one.",
+                "The artifact was trained from another base model than the first one, or from one held in other bits.",
                 where=str(folder),
                 to_do="Load only artifacts of one base model together.",
             )

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -20,6 +20,7 @@ from tunesmith.errors import ArtifactError, ResourceError, TunesmithError
 from tunesmith.methods import METHODS
 from tunesmith.models.backbone import load_saved, save_tokenizer
 from tunesmith.models.model import Model
+from tunesmith.models.quantization import Quantization
 from tunesmith.tasks import TASKS, Task
 from tunesmith.tasks.encoding import TextEncoder
 from tunesmith.writing import refused
@@ -48,6 +49,7 @@ class Origin:
     """Where an artifact comes from: its recipe, the data's fingerprints, the base model and the versions used.
 
     `adapter` holds what the method learnt before it was merged, for several of one base model; empty for none.
+    `quantized` says in what form the base model was held while it learnt; empty for float32.
     """
 
     recipe: str
@@ -58,6 +60,7 @@ class Origin:
     method: Mapping[str, object] = field(default_factory=dict)
     model_name: str = ""
     adapter: Mapping[str, Tensor] = field(default_factory=dict)
+    quantized: Quantization | Literal[""] = ""
 
 
 def schema_hash(task: Task) -> str:
@@ -275,6 +278,7 @@ def _describe(model: Model, task: Task, encoder: TextEncoder, origin: Origin, pr
         "max_length": encoder.max_length,
         "base_model": origin.base_model,
         "model_name": origin.model_name,
+        "quantized": origin.quantized,
         "adapted_by": dict(origin.method) if origin.adapter else {},
         "new_parameters": sorted(model.lacking),
         "data_fingerprints": dict(origin.fingerprints),

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from tunesmith.errors import RecipeError
 from tunesmith.methods.peft_library import chosen_layers
@@ -54,7 +53,8 @@ class TurnedLinear(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The layer of the turned inputs."""
-        return functional.linear(self.butterfly(inputs), self.base_layer.weight, self.base_layer.bias)
+        turned: Tensor = self.base_layer(self.butterfly(inputs))
+        return turned
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:

@@ -11,9 +11,21 @@ from tunesmith.models.model import Model
 
 
 def learn_only(model: Model, chosen: Callable[[str], bool]) -> None:
-    """Let the parameters learn that the checkpoint lacked or whose name is chosen; freeze the others."""
+    """Let the parameters learn that the checkpoint lacked or whose name is chosen; freeze the others.
+
+    Raises:
+        RecipeError: one of those is held in a few bits, between whose values no step could be made.
+    """
+    learning = {name for name, _ in model.named_parameters() if name in model.lacking or chosen(name)}
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name in model.lacking or chosen(name))
+        if name in learning and not parameter.is_floating_point():
+            raise RecipeError(
+                f"The method moves '{name.partition('.parametrizations')[0]}', which model.quantize holds in few bits.",
+                where="method and model.quantize",
+                to_do="Choose a method that learns beside frozen weights, such as lora, or leave model.quantize out.",
+            )
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in learning)
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,17 @@ import inspect
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from tunesmith.errors import ModelError, RecipeError
+from tunesmith.tasks.encoding import IGNORED
 
-# Of BERT and its kin; DistilBERT; Llama and its kin (attention alone); ModernBERT; GPT-2.
+# Of BERT and its kin; DistilBERT; Llama and its kin (attention alone); ModernBERT; GPT-2; T5.
 _DROPOUT_FIELDS = (
     *("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"),
     *("embedding_dropout", "mlp_dropout", "embd_pdrop", "attn_pdrop", "resid_pdrop"),
+    "dropout_rate",
 )
 _LAYER_LISTS = ("encoder.layer", "transformer.layer", "encoder.layers", "layers", "layer", "h")
 _ATTENTION_PAIRS = (
@@ -82,6 +84,13 @@ def is_tied(module: PreTrainedModel) -> bool:
 def embedding_block(module: nn.Module) -> nn.Module | None:
     """The module that turns ids into normalised embeddings, where the body has such a one."""
     return dict(core(module).named_children()).get("embeddings")
+
+
+def word_table(module: PreTrainedModel) -> nn.Module:
+    """The table of the words that are read: each side of an encoder-decoder has its own, with the same weights."""
+    reader = module.get_encoder() if module.config.is_encoder_decoder else module
+    table: nn.Module = reader.get_input_embeddings()
+    return table
 
 
 def _layer_list(module: nn.Module) -> tuple[str, nn.ModuleList]:
@@ -182,6 +191,28 @@ def attention_layers(module: PreTrainedModel) -> list[tuple[nn.Module, int]]:
         key = next(part for end, part in layer.named_children() if end in _KEYS)
         found.append((layer, key.out_features))
     return found  # type: ignore[return-value]
+
+
+def decoder_inputs(module: PreTrainedModel, targets: Tensor) -> dict[str, Tensor]:
+    """What a decoder reads while `targets` [E, L] are expected of it: the same tokens, one place later.
+
+    Each kind of model shifts them in its own way; where it has no function for that, its start token comes first.
+    """
+    shift = getattr(module, "prepare_decoder_input_ids_from_labels", None)
+    if shift is not None:
+        return {"decoder_input_ids": shift(labels=targets)}
+    shifted = targets.roll(1, dims=1)
+    shifted[:, 0] = module.config.decoder_start_token_id
+    return {"decoder_input_ids": shifted.masked_fill(shifted == IGNORED, module.config.pad_token_id)}
+
+
+def fixed_positions(module: nn.Module) -> list[nn.Module]:
+    """The tables of places that do not learn: they are no parameters, and so stay in float32."""
+    return [
+        part
+        for name, part in module.named_modules()
+        if name.endswith("embed_positions") and not list(part.parameters()) and list(part.buffers())
+    ]
 
 
 def takes_positions(module: nn.Module) -> bool:

@@ -24,7 +24,8 @@ def written_tokens(body: PreTrainedModel, batch: Batch, how: Generation) -> list
         torch.manual_seed(0)
         made: Any = body.generate(input_ids=ids, attention_mask=mask, generation_config=settings(body, how))  # type: ignore[operator]
     written = made[:, ids.shape[1] :] if is_decoder else made[:, 1:]
-    return [_until_end(row, _ends(body, how)) for row in written.cpu()]
+    ends = _ends(body, how)
+    return [_until_end(row, ends) for row in written.cpu()]
 
 
 def settings(body: PreTrainedModel, how: Generation) -> GenerationConfig:
@@ -44,6 +45,11 @@ def settings(body: PreTrainedModel, how: Generation) -> GenerationConfig:
         options |= {"temperature": how.temperature, "top_p": how.top_p}
     for name in ("pad_token_id", "eos_token_id", "bos_token_id", "decoder_start_token_id"):
         options[name] = known.get(name)
+    places = known.get("max_position_embeddings")
+    if body.config.is_encoder_decoder and places is not None:
+        options["max_new_tokens"] = min(how.max_new_tokens, int(places) - 1)
+    if how.start >= 0:
+        options["decoder_start_token_id"] = how.start
     options["eos_token_id"] = _ends(body, how) or None
     if options["pad_token_id"] is None and options["eos_token_id"]:
         options["pad_token_id"] = options["eos_token_id"][0]

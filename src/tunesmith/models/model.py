@@ -9,10 +9,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from tunesmith.models.anatomy import body_dropout, core, embedding_block, extend_token_types
+from tunesmith.models.anatomy import body_dropout, core, decoder_inputs, embedding_block, extend_token_types, word_table
 from tunesmith.models.backbone import Backbone
 from tunesmith.models.generation import written_tokens
 from tunesmith.models.packing import packed_inputs
+from tunesmith.models.quantization import Quantized
 from tunesmith.models.soft_prompt import SoftPrompt
 from tunesmith.models.step_rule import StepRule
 from tunesmith.tasks import Task
@@ -51,6 +52,7 @@ class Model(nn.Module):
         rule: what the method does between steps, or None.
         exact: parts of the names of weights that stay in float32 when the body computes in bfloat16.
         soft_prompt: learnt vectors before the text, or None.
+        quantized: what quantising its frozen weights did, or None.
     """
 
     def __init__(self, backbone: Backbone, task: Task, dropout: float | None = None) -> None:
@@ -73,6 +75,7 @@ class Model(nn.Module):
         self.rule: StepRule | None = None
         self.exact: tuple[str, ...] = ()
         self.soft_prompt: SoftPrompt | None = None
+        self.quantized: Quantized | None = None
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits of the batch, in the form that the task's head gives them (fp32)."""
@@ -127,7 +130,7 @@ class Model(nn.Module):
         inputs: dict[str, Tensor] = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
         if self._kind == "seq2seq":
             assert batch.targets is not None, "an encoder-decoder reads the answer as it is written"
-            return body(**inputs, labels=batch.targets)
+            return body(**inputs, **decoder_inputs(self.body, batch.targets), use_cache=False)
         if batch.blocks is not None:
             inputs |= packed_inputs(batch.blocks, causal=self._kind == "causal_lm")
         if batch.segments is not None:
@@ -162,9 +165,8 @@ class Model(nn.Module):
 
     @property
     def word_embeddings(self) -> nn.Module:
-        """The table of word vectors (its output is where adversarial objectives perturb)."""
-        table: nn.Module = self.body.get_input_embeddings()
-        return table
+        """The table of word vectors (its output is where adversarial objectives perturb); the encoder's of two."""
+        return word_table(self.body)
 
     @property
     def embedding_block(self) -> nn.Module | None:

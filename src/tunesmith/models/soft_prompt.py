@@ -35,19 +35,19 @@ class SoftPrompt(nn.Module):
         before = ids.new_zeros(len(ids), self.tokens)
         longer = dict(inputs)
         longer["input_ids"] = torch.cat([before, ids], 1)
-        longer["attention_mask"] = torch.cat([torch.ones_like(before), inputs["attention_mask"]], 1)
+        longer["attention_mask"] = _seen(inputs["attention_mask"], before)
         if "token_type_ids" in inputs:
             longer["token_type_ids"] = torch.cat([before, inputs["token_type_ids"]], 1)
         elif any(name.endswith("token_type_embeddings") for name, _ in core(body).named_modules()):
             longer["token_type_ids"] = torch.zeros_like(longer["input_ids"])
         own = torch.arange(self.tokens, device=ids.device)
-        places = torch.arange(ids.shape[1], device=ids.device)
+        places = inputs.get("position_ids", torch.arange(ids.shape[1], device=ids.device).expand_as(ids))
+        own = own.expand_as(before)
         if any(name.endswith("position_embeddings") for name, _ in core(body).named_modules()):
             first = first_position(body)
-            joined = torch.cat([own % 128, places]) + first
+            longer["position_ids"] = torch.cat([own % 128, places], 1) + first
         else:
-            joined = torch.cat([own, places + self.tokens])
-        longer["position_ids"] = joined[None].expand(len(ids), -1)
+            longer["position_ids"] = torch.cat([own, places + self.tokens], 1)
         return longer
 
     @contextmanager
@@ -65,3 +65,16 @@ class SoftPrompt(nn.Module):
             yield
         finally:
             hook.remove()
+
+
+def _seen(mask: Tensor, before: Tensor) -> Tensor:
+    """The mask with the learnt places [P, N] before the text, which every token sees.
+
+    A mask [P, 1, T, T] is that of packed rows, which only decoders read: a learnt token there sees those before it.
+    """
+    if mask.dim() == 2:
+        return torch.cat([torch.ones_like(before), mask], 1)
+    count, length = before.shape[1], mask.shape[-1]
+    above = before.new_ones(count, count).tril().bool()
+    above = torch.cat([above, above.new_zeros(count, length)], 1).expand(len(mask), 1, -1, -1)
+    return torch.cat([above, torch.cat([mask.new_ones(len(mask), 1, length, count), mask], 3)], 2)

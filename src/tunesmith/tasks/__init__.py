@@ -17,6 +17,7 @@ from tunesmith.tasks.question_answering import QuestionAnswering
 from tunesmith.tasks.relation_classification import RelationClassification
 from tunesmith.tasks.sentence_pairs import SentencePairs
 from tunesmith.tasks.sequence_classification import SequenceClassification
+from tunesmith.tasks.sequence_to_sequence import SequenceToSequence
 from tunesmith.tasks.text_generation import TextGeneration
 from tunesmith.tasks.token_classification import TokenClassification
 
@@ -127,6 +128,7 @@ TASKS: dict[str, type[Task]] = {
     "sequence_classification": SequenceClassification,
     "text_generation": TextGeneration,
     "token_classification": TokenClassification,
+    "sequence_to_sequence": SequenceToSequence,
 }
 
 __all__ = [
@@ -139,6 +141,7 @@ __all__ = [
     "RelationClassification",
     "SentencePairs",
     "SequenceClassification",
+    "SequenceToSequence",
     "Task",
     "TextGeneration",
     "TokenClassification",

@@ -53,7 +53,7 @@ class Encoded:
     token carries. `golds` are the characters of the right answers (question answering), `changed` says what else is not
     read as it stands, by codes that the checks know, and `repeated` counts tokens that an earlier piece has already.
     `dropped` counts the tokens that were cut off before what is read (older messages), `cut` those of the label that
-    did not fit.
+    did not fit. `written` is the number of tokens of a text to be written.
     """
 
     pieces: tuple[Piece, ...]
@@ -66,6 +66,7 @@ class Encoded:
     repeated: int = 0
     dropped: int = 0
     cut: int = 0
+    written: int = 0
 
     @property
     def tokens(self) -> int:
@@ -74,8 +75,8 @@ class Encoded:
 
     @property
     def longest(self) -> int:
-        """The length of the longest piece in tokens."""
-        return max(len(piece.input_ids) for piece in self.pieces)
+        """The length of the longest piece in tokens, or of the text to be written where that is longer."""
+        return max(self.written, *(len(piece.input_ids) for piece in self.pieces))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +112,11 @@ class Batch:
     media: Mapping[str, Tensor] = field(default_factory=dict)
 
     def rows(self, start: int, end: int) -> Batch:
-        """The batch with the body's inputs of some pieces only."""
+        """The batch with the body's inputs of some pieces, and with their targets where each piece has its own."""
         inputs = ("input_ids", "attention_mask", "token_kinds", "unit_positions", "unit_mask", "segments", "blocks")
         given = {name: value for name, value in self._tensors().items() if name in inputs}
+        if self.targets is not None and len(self.targets) == len(self.input_ids):
+            given["targets"] = self.targets
         return replace(self, **{name: value[start:end] for name, value in given.items()})
 
     def to(self, device: torch.device) -> Batch:
@@ -140,6 +143,7 @@ class Generation:
         temperature, top_p: draw each token from the distribution divided by `temperature`, its likeliest tokens up to
             the probability `top_p` only; a temperature of 0 draws nothing.
         end: a token that ends an answer beside those that the model names; -1 for none.
+        start: the token after which an encoder-decoder begins to write; -1 for the model's own.
     """
 
     max_new_tokens: int = 128
@@ -151,6 +155,7 @@ class Generation:
     temperature: float = 0.0
     top_p: float = 1.0
     end: int = -1
+    start: int = -1
 
 
 class Network(Protocol):
@@ -194,9 +199,12 @@ class TextEncoder:
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase, max_length: int, prefix: str = "") -> TextEncoder:
-        """Read the special tokens from how the tokenizer wraps an empty text; `prefix` goes before every text."""
+        """Read the special tokens from how the tokenizer wraps a text; `prefix` goes before every text."""
         wrapped = list(tokenizer("", add_special_tokens=True)["input_ids"])
         closing = 1 if wrapped and wrapped[-1] in (tokenizer.sep_token_id, tokenizer.eos_token_id) else 0
+        full, bare = (list(tokenizer("a", add_special_tokens=special)["input_ids"]) for special in (True, False))
+        if bare and full[: len(bare)] == bare:  # all stands behind the text, such as an end token and a language
+            closing = len(wrapped)
         opening = wrapped[: len(wrapped) - closing]
         opening += tokenizer(prefix, add_special_tokens=False)["input_ids"] if prefix else []
         return cls(tokenizer, tuple(opening), tuple(wrapped[len(wrapped) - closing :]), max_length)
@@ -301,8 +309,7 @@ def windows(count: int, size: int, stride: int) -> list[tuple[int, int]]:
 
 def pad(rows: Sequence[Integers], value: int) -> Tensor:
     """Stack rows of unequal length into [rows, longest], filled up with `value`."""
-    width = max((len(row) for row in rows), default=0)
-    table = np.full((len(rows), width), value, dtype=np.int64)
+    table = np.full((len(rows), max(map(len, rows), default=0)), value, dtype=np.int64)
     for line, row in zip(table, rows, strict=True):
         line[: len(row)] = row
     return torch.from_numpy(table)

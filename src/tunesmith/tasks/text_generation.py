@@ -14,9 +14,9 @@ from transformers import PreTrainedTokenizerBase
 from tunesmith.data.records import Example, Prediction, Turn
 from tunesmith.errors import LabelError, RecipeError
 from tunesmith.scoring import Measure
-from tunesmith.scoring.overlap import measure_overlap
 from tunesmith.scoring.perplexity import measure_perplexity, measure_preferences
 from tunesmith.scoring.tables import Confusion, Table
+from tunesmith.scoring.written import measure_written
 from tunesmith.tasks.answers import Answer, answered, question_of
 from tunesmith.tasks.chat import Chat, end_token, fitting
 from tunesmith.tasks.encoding import (
@@ -289,7 +289,7 @@ class TextGeneration:
         found: list[Measure] = [measure_perplexity(predictions)]
         if self.preference:
             found += measure_preferences(predictions)
-        return [*found, *measure_overlap(examples, predictions)] if self.answers else found
+        return [*found, *measure_written(examples, predictions)] if self.answers else found
 
     def tables(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> tuple[Table, ...]:
         """There are no classes."""

@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from tunesmith.data.records import Example
 from tunesmith.errors import RecipeError, nearest
 from tunesmith.inference.predictor import Predictor
+from tunesmith.models.quantization import dequantize
 from tunesmith.scoring import Measure
 from tunesmith.tasks import Task
 from tunesmith.tasks.encoding import Encoded, TextEncoder
@@ -153,6 +154,7 @@ class Fitting:
         if progress.best_step is not None:
             put_weights(read_tensors(folders.best), learning, folders.best)
         self._learner.weights.finish()
+        dequantize(self._learner.model.body)
         self._material.settle(self._learner.model)
         return Fitted(progress, seen / seconds, padding / max(1, tokens + padding))
 
@@ -182,7 +184,7 @@ class Fitting:
         self, progress: Progress, folders: Folders, log: RunLog, accelerator: Accelerator, bar: Bar
     ) -> Progress:
         """Measure, and keep the weights if they are the best so far."""
-        task = self._material.task
+        task = self._material.task.for_choosing()
         measures = self._validation.evaluate(self._learner, self._material, self._encoder)
         metrics = {measure.name: measure.value() for measure in measures}
         value = self._validation.chosen(measures, task)
