@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tunesmith.errors import RecipeError
 from tunesmith.experiment import FAMILIES, Experiment, with_changes

@@ -13,9 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tunesmith import pipeline
 from tunesmith.errors import DataError, RecipeError
-from tunesmith.models.backbone import load
-from tunesmith.models.catalogue import locate
-from tunesmith.preparation import Prepared, prepare, stop_at_errors
+from tunesmith.preparation import Prepared, load_backbone, prepare, stop_at_errors
 from tunesmith.study.findings import StudyFindings, judge_study, write_findings
 from tunesmith.study.plan import Run, Study, placed
 from tunesmith.study.running import Outcome, alone, carry_out, finished, is_as_planned, see_folders
@@ -68,9 +66,7 @@ def check_cells(study: Study, runs: Sequence[Run]) -> list[str]:
                 stop_at_errors(prepared[known].findings)
             ours = prepared[known]
             # A rehearsal changes the body, so each has one of its own.
-            body = load(
-                locate(run.experiment.model.name), dropout=run.experiment.model.dropout, kind=run.experiment.task.body
-            )
+            body = load_backbone(run.experiment, ours.splits.train)
             pipeline.rehearse(run.experiment, replace(ours, backbone=body))
             judged.setdefault((ours.task.metric, ours.fingerprints[study.split]), run.cell)
     if len(judged) > 1:
