@@ -51,7 +51,7 @@ class TextGeneration:
 
     Needs: a causal language model; instructions, dialogues or preferences in one of the usual forms.
 
-    Metrics: perplexity; preference_accuracy and margin for preferences; BLEU, chrF, ROUGE and exact_match for `answers`.
+    Metrics: perplexity; preference_accuracy and margin for preferences; bleu, chrf, ROUGE, exact_match for `answers`.
 
     Long texts: the oldest messages are left out, then the start of the last one and an answer's end are cut; all of it
     is counted.
