@@ -7,12 +7,12 @@ import sys
 from collections.abc import Callable, Sequence
 from itertools import tee
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from typer.exceptions import TyperException
 
-from tunesmith import console, documentation, pipeline, preparation
+from tunesmith import console, documentation, overviews, pipeline, preparation
 from tunesmith.data.records import Example
 from tunesmith.data.source import Source
 from tunesmith.data.sources import iterate
@@ -23,6 +23,8 @@ from tunesmith.experiment import Experiment, reading
 from tunesmith.inference.predictor import Predictor
 from tunesmith.judging import judge_artifact
 from tunesmith.machine import inspect_machine
+from tunesmith.study.conduct import conduct
+from tunesmith.study.plan import Study
 from tunesmith.versions import versions
 from tunesmith.writing import written
 
@@ -87,6 +89,20 @@ def resume(
 ) -> None:
     """Go on with an interrupted run, to the same result."""
     console.show_result(pipeline.resume(folder, quiet=as_json), as_json=as_json)
+
+
+@app.command()
+def study(
+    file: Annotated[Path, typer.Argument(help="The study, a YAML file: a recipe, what is varied, and seeds.")],
+    out: Annotated[Path | None, typer.Option(help="The folder to write; runs/<name> if left out.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Do runs again whose recipe was changed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run variants of a recipe with several seeds and compare them; given again, it goes on."""
+    findings = conduct(Study.from_yaml(file), out, overwrite=overwrite, quiet=as_json)
+    console.show_study(findings, as_json=as_json)
+    if findings.failures:
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -191,14 +207,22 @@ def show(recipe: Recipe, changes: Changes = None, as_json: AsJson = False) -> No
 
 @app.command()
 def components(
+    page: Annotated[
+        Literal["components", "tasks", "methods"], typer.Argument(help="With --markdown: the page to print.")
+    ] = "components",
     as_json: AsJson = False,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the page docs/components.md.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the page docs/<PAGE>.md.")] = False,
 ) -> None:
     """List every family, its members and their settings."""
-    if as_markdown:
-        console.say(documentation.components_page().rstrip("\n"))
-    else:
+    if not as_markdown:
         console.show_components(documentation.components(), as_json=as_json)
+        return
+    pages = {
+        "components": documentation.components_page,
+        "tasks": lambda: overviews.tasks_page(Path("examples")),
+        "methods": overviews.methods_page,
+    }
+    console.say(pages[page]().rstrip("\n"))
 
 
 @app.command()
@@ -232,5 +256,10 @@ def guarded(command: Callable[[], object]) -> int:
         return 2
     # With standalone_mode off, typer returns exit codes, also that of an interruption.
     if code == INTERRUPTED:
-        console.complain(TunesmithError("Stopped.", to_do="A run goes on from its last checkpoint: tunesmith resume."))
+        console.complain(
+            TunesmithError(
+                "Stopped.",
+                to_do="A run goes on from its last checkpoint: tunesmith resume. A study goes on by the same command.",
+            )
+        )
     return code if isinstance(code, int) else 0

@@ -242,31 +242,31 @@ def _parse(text: str) -> Any:
     return yaml.safe_load(text)
 
 
-def read_recipe(path: Path) -> dict[str, object]:
-    """The keys and values of a YAML file."""
+def read_recipe(path: Path, what: str = "recipe") -> dict[str, object]:
+    """The keys and values of a YAML file; `what` it is called in errors."""
     try:
         recipe = _parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise RecipeError(
-            "The recipe does not exist.",
+            f"The {what} does not exist.",
             where=str(path),
-            to_do="Give an existing file, or write one with 'tunesmith new'.",
+            to_do="Give an existing file, or write a recipe with 'tunesmith new'.",
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(
-            "The recipe cannot be read as text.", where=str(path), to_do="Give a YAML file in UTF-8."
+            f"The {what} cannot be read as text.", where=str(path), to_do="Give a YAML file in UTF-8."
         ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that is none is a ValueError
         mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
         line = f", line {mark.line + 1}" if mark else ""
         problem = f": {error.problem}" if isinstance(error, yaml.MarkedYAMLError) and error.problem else ""
         raise RecipeError(
-            f"The recipe is not valid YAML{problem}.",
+            f"The {what} is not valid YAML{problem}.",
             where=f"{path}{line}",
             to_do="Check indentation, quotes and colons there.",
         ) from error
     if not isinstance(recipe, dict):
-        raise RecipeError("The recipe holds no keys.", where=str(path), to_do="Write one with 'tunesmith new'.")
+        raise RecipeError(f"The {what} holds no keys.", where=str(path), to_do="Write a recipe with 'tunesmith new'.")
     return {str(key): value for key, value in recipe.items()}
 
 
@@ -288,13 +288,17 @@ def with_changes(recipe: Mapping[str, object], changes: Sequence[str]) -> dict[s
             raise RecipeError(
                 f"The value of '{change}' is not valid YAML.", where="--set", to_do="Put the value in quotes."
             ) from error
-        if len(keys) == 1:
-            changed[keys[0]] = value
-            continue
-        section = changed.get(keys[0], {})
-        named = {"name": section} if isinstance(section, str) else dict(section) if isinstance(section, Mapping) else {}
-        changed[keys[0]] = {**named, keys[1]: value}
+        changed = changed_at(changed, keys, value)
     return changed
+
+
+def changed_at(recipe: Mapping[str, object], keys: Sequence[str], value: object) -> dict[str, object]:
+    """A copy of a recipe with another value at a key, or at a key of one of its sections."""
+    if len(keys) == 1:
+        return {**recipe, keys[0]: value}
+    section = recipe.get(keys[0], {})
+    named = {"name": section} if isinstance(section, str) else dict(section) if isinstance(section, Mapping) else {}
+    return {**recipe, keys[0]: {**named, keys[1]: value}}
 
 
 def reading(changes: Sequence[str]) -> Data:

@@ -64,6 +64,8 @@ class Houlsby:
     It cannot be merged, so the artifact keeps it. Nothing else of the body learns: the paper's learning norms are left
     out, for the sake of several adapters on one body.
 
+    Refused: a body whose blocks are not known.
+
     Attributes:
         size: width of the bottleneck.
     """
@@ -92,6 +94,8 @@ class Pfeiffer:
     """One bottleneck per layer, behind the feed-forward block (Pfeiffer et al. 2021, sec. 3.1).
 
     It cannot be merged, so the artifact keeps it.
+
+    Refused: a body whose blocks are not known.
 
     Attributes:
         size: width of the bottleneck.

@@ -24,6 +24,8 @@ class AdaLoRA:
     Importance is the smoothed |weight * gradient| times its uncertainty (eq. 8-12), the mean rank falls by a cubic
     schedule (eq. 13), and P and Q are kept near orthogonal by a penalty that is added to every loss (eq. 7).
 
+    Refused: an initial rank that is not above the rank at the end.
+
     Attributes:
         initial_rank: rank of each update at the start.
         rank: mean rank over the layers at the end.

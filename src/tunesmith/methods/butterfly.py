@@ -71,6 +71,8 @@ class BOFT:
     Written here and not taken from PEFT, which without a CUDA compiler falls back to one factor and says so in a
     warning only.
 
+    Refused: a block size whose power `factors` does not divide the width of every target.
+
     Attributes:
         block_size: inputs that are turned together; its power `factors` must divide the width of every target.
         factors: butterfly factors; 1 is plain OFT.

@@ -21,6 +21,8 @@ class PrefixTuning:
     The text keeps its places and its whole length. The keys and values are learnt as they are; the paper's network that
     makes them served the stability of its large models.
 
+    Refused: a body whose attention takes no further keys (MPNet, DeBERTa), and an encoder-decoder.
+
     Attributes:
         tokens: learnt keys and values per layer.
     """
@@ -48,6 +50,8 @@ class PTuningV2:
     """Deep prompts for understanding tasks (Liu et al. 2022, sec. 3.2): prefixes in every layer, and a head of its own.
 
     The same form as prefix tuning, with fewer tokens, since simple classification wants few (paper, sec. 4.3).
+
+    Refused: as for prefix tuning.
 
     Attributes:
         tokens: learnt keys and values per layer.
@@ -77,6 +81,8 @@ class PromptTuning:
 
     Their states are taken off again above the body, so that the first token is still the first and each word has its
     own state: what is pooled or tagged is never a learnt token.
+
+    Refused: a body that cannot be told where tokens stand, and an encoder-decoder.
 
     Attributes:
         tokens: learnt vectors before the text.

@@ -37,6 +37,8 @@ class IA3:
 class OFT:
     """Turn the neurons of a layer together by block-diagonal orthogonal matrices (Qiu et al. 2023, sec. 3).
 
+    Refused: a block size that does not divide the width of every target.
+
     Attributes:
         block_size: inputs that are turned together; must divide the width of every target.
         targets: endings of the names of the linear layers to turn; empty means the query and value projections.
@@ -65,7 +67,10 @@ class OFT:
 
 @dataclass(frozen=True)
 class LayerNormTuning:
-    """Only the gains and biases of the normalisation layers learn (Zhao et al. 2024)."""
+    """Only the gains and biases of the normalisation layers learn (Zhao et al. 2024).
+
+    Refused: a body without normalisation layers that are known.
+    """
 
     @property
     def learning_rate(self) -> float:

@@ -64,7 +64,10 @@ class HeadOnly:
 
 @dataclass(frozen=True)
 class Nothing:
-    """Nothing learns: for tasks that need no new weights, or that settle them without steps."""
+    """Nothing learns: for tasks that need no new weights, or that settle them without steps.
+
+    Refused: a task with new weights, which would stay random.
+    """
 
     @property
     def learning_rate(self) -> float:
@@ -92,6 +95,8 @@ class Nothing:
 @dataclass(frozen=True)
 class TopLayers:
     """The last `layers` layers of the body and the head learn.
+
+    Refused: more layers than the body has.
 
     Attributes:
         layers: how many layers, counted from the top.
@@ -129,7 +134,10 @@ class TopLayers:
 
 @dataclass(frozen=True)
 class BitFit:
-    """Only bias terms learn (Ben Zaken et al. 2022, sec. 3)."""
+    """Only bias terms learn (Ben Zaken et al. 2022, sec. 3).
+
+    Refused: a body without bias terms.
+    """
 
     @property
     def learning_rate(self) -> float:

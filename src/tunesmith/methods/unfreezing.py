@@ -16,6 +16,8 @@ from tunesmith.models.model import Model
 class GradualUnfreezing:
     """The head learns first, then one layer more from the top at a time (Howard and Ruder 2018, sec. 3.3).
 
+    Refused: a body whose layers are not known.
+
     Attributes:
         until: share of the steps after which every layer is open.
     """

@@ -62,6 +62,10 @@ class QuestionAnswering:
     and a part of the passage; a linear layer scores every token as the answer's start and end, and the first token of
     the window as "no answer here". Answers are compared over all windows, so none is lost to the window's size.
 
+    Metrics: f1, exact_match; and both for questions with and without an answer, where there are such.
+
+    Long texts: windows over the passage that share `stride` tokens, each with the whole question.
+
     Attributes:
         no_answer: whether "no answer" is an answer; "auto" means so if a training question has none.
         normalization: how answers are compared: "squad" by words, "cmrc" by Chinese characters, "auto" by the passages.

@@ -84,6 +84,10 @@ class RelationClassification:
     are classified together. Both entities are always read: a text that is longer than the model reads loses what is
     farthest from them, and is counted.
 
+    Metrics: official_f1 (macro over relations, directions counted, no relation left out), accuracy and F1s.
+
+    Long texts: what is farthest from both entities is cut, and counted.
+
     Attributes:
         labels: the classes; empty means those of the training split, sorted.
         no_relation: the class for no relation, left out of the F1s; null looks for a usual name (and the report

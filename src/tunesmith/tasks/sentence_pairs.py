@@ -41,6 +41,10 @@ class SentencePairs:
     or the first text; hold out whole queries by data.group. What is longer than a window is cut at the
     end of the longer text, and counted.
 
+    Metrics: accuracy and F1s; spearman, pearson and errors for similarity; ndcg@10, mrr and map for ranking.
+
+    Long texts: the longer text is cut at its end, and counted.
+
     Attributes:
         problem: "classification" (paraphrase, entailment), "similarity" (a number) or "ranking" (a number).
         encoder: read both texts in one piece ("cross"), or apart ("bi").

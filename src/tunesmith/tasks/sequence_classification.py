@@ -54,6 +54,11 @@ class SequenceClassification:
 
     Needs: labels that are strings (a set of strings for `multi_label`, numbers for `regression`).
 
+    Metrics: accuracy, F1s, MCC and AUC; micro_f1, exact_match and hamming_accuracy for `multi_label`; spearman, pearson
+    and errors for `regression`.
+
+    Long texts: windows that share `stride` tokens; their logits become one by `window_pooling`.
+
     Attributes:
         problem: what an answer is; "binary" uses one logit and the binary cross-entropy.
         labels: the classes; empty means those of the training split, sorted.

@@ -46,6 +46,10 @@ class SequenceToSequence:
 
     Needs: an encoder-decoder (T5, mT5, BART, mBART, NLLB, or model.name: scratch); pairs of texts.
 
+    Metrics: bleu, chrf, rouge_1, rouge_2, rouge_l, exact_match and perplexity.
+
+    Long texts: cut at their end, and counted.
+
     Attributes:
         metric: the metric by which models are judged.
         choose_by: what chooses a checkpoint while training: the perplexity of the given texts, or `metric` of texts

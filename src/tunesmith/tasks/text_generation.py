@@ -51,6 +51,11 @@ class TextGeneration:
 
     Needs: a causal language model; instructions, dialogues or preferences in one of the usual forms.
 
+    Metrics: perplexity; preference_accuracy and margin for preferences; bleu, chrf, ROUGE, exact_match for `answers`.
+
+    Long texts: the oldest messages are left out, then the start of the last one and an answer's end are cut; all of it
+    is counted.
+
     Attributes:
         template: how messages become text; "auto" is the tokenizer's own chat template, or "plain" (the form of
             Alpaca) where it has none.

@@ -48,6 +48,10 @@ class TokenClassification:
     Needs: labels that are spans. Long texts are read in overlapping windows; each word is judged in the window that
     shows most of its surroundings, and the tags are decoded over the whole text, so no entity is lost at a border.
 
+    Metrics: f1, precision and recall of entities by exact borders and type, and of words by their tags.
+
+    Long texts: windows that share `stride` tokens; a word is judged where most of its surroundings are seen.
+
     Attributes:
         labels: the entity types; empty means those of the training split, sorted.
         crf: learn tag transitions with a linear-chain CRF (Lafferty et al. 2001).
