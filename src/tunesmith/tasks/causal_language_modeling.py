@@ -14,16 +14,8 @@ from tunesmith.errors import RecipeError
 from tunesmith.scoring import Measure
 from tunesmith.scoring.perplexity import measure_bits, measure_foretold
 from tunesmith.scoring.tables import Confusion, Table
-from tunesmith.tasks.encoding import (
-    Batch,
-    BodyKind,
-    Encoded,
-    Network,
-    TextEncoder,
-    collate_pieces,
-    plain_piece,
-    windows,
-)
+from tunesmith.tasks.collation import collate_pieces
+from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEncoder, plain_piece, windows
 from tunesmith.tasks.heads import BodyShape, NoHead
 from tunesmith.tasks.joining import check_window, joined, tokens_per_character
 from tunesmith.tasks.likelihood import foretold, next_tokens, token_scores

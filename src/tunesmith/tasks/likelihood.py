@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from tunesmith.data.records import Example, Prediction
-from tunesmith.tasks.encoding import IGNORED, Batch, Encoded, Network, Piece, collate_pieces
+from tunesmith.tasks.collation import collate_pieces
+from tunesmith.tasks.encoding import IGNORED, Batch, Encoded, Network, Piece
 from tunesmith.tasks.packing import sums_by_piece
 
 AT_ONCE = 2048

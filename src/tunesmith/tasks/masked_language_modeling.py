@@ -18,18 +18,8 @@ from tunesmith.scoring import Measure
 from tunesmith.scoring.entities import word_ranges
 from tunesmith.scoring.perplexity import measure_foretold
 from tunesmith.scoring.tables import Confusion, Table
-from tunesmith.tasks.encoding import (
-    IGNORED,
-    Batch,
-    BodyKind,
-    Encoded,
-    Network,
-    TextEncoder,
-    collate_pieces,
-    pad,
-    plain_piece,
-    windows,
-)
+from tunesmith.tasks.collation import collate_pieces, pad
+from tunesmith.tasks.encoding import IGNORED, Batch, BodyKind, Encoded, Network, TextEncoder, plain_piece, windows
 from tunesmith.tasks.heads import BodyShape, NoHead
 from tunesmith.tasks.joining import check_window, joined, tokens_per_character
 from tunesmith.tasks.likelihood import foretold, token_scores

@@ -22,16 +22,8 @@ from tunesmith.scoring import Measure
 from tunesmith.scoring.calibration import fit_temperature
 from tunesmith.scoring.classification import class_table, confusion_of, measure_classes, measure_without
 from tunesmith.scoring.tables import Confusion, Table
-from tunesmith.tasks.encoding import (
-    Batch,
-    BodyKind,
-    Encoded,
-    Network,
-    TextEncoder,
-    collate_pieces,
-    plain_piece,
-    windows,
-)
+from tunesmith.tasks.collation import collate_pieces
+from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEncoder, plain_piece, windows
 from tunesmith.tasks.fusion import FUSIONS, FusionHead
 from tunesmith.tasks.gold import class_number, labels_of
 from tunesmith.tasks.heads import BodyShape

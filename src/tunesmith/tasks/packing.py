@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tunesmith.tasks.encoding import Batch, Encoded, Piece, collate_pieces, plain_piece
+from tunesmith.tasks.collation import collate_pieces
+from tunesmith.tasks.encoding import Batch, Encoded, Piece, plain_piece
 
 
 def collate_packed(encoded: Sequence[Encoded], pad_id: int, room: int, units: float) -> Batch:

@@ -17,18 +17,9 @@ from tunesmith.scoring import Measure
 from tunesmith.scoring.calibration import fit_temperature
 from tunesmith.scoring.classification import class_table, confusion_of, measure_classes
 from tunesmith.scoring.tables import Confusion, Table
+from tunesmith.tasks.collation import collate_pieces
 from tunesmith.tasks.demonstrations import Demonstration, Selection, Showing
-from tunesmith.tasks.encoding import (
-    IGNORED,
-    Batch,
-    Encoded,
-    Network,
-    Piece,
-    TextEncoder,
-    Tokens,
-    collate_pieces,
-    plain_piece,
-)
+from tunesmith.tasks.encoding import IGNORED, Batch, Encoded, Network, Piece, TextEncoder, Tokens, plain_piece
 from tunesmith.tasks.gold import labels_of
 from tunesmith.tasks.heads import BodyShape
 from tunesmith.tasks.label_words import LabelWordHead, LabelWords, check_words, complete, words_of

@@ -38,17 +38,8 @@ from tunesmith.tasks.answer_spans import (
     overlap,
     target_of,
 )
-from tunesmith.tasks.encoding import (
-    Batch,
-    BodyKind,
-    Encoded,
-    Network,
-    TextEncoder,
-    Tokens,
-    collate_pieces,
-    split_across,
-    windows,
-)
+from tunesmith.tasks.collation import collate_pieces
+from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEncoder, Tokens, split_across, windows
 from tunesmith.tasks.gold import spans_of
 from tunesmith.tasks.heads import BodyShape, TokenHead
 from tunesmith.tasks.ranges import check_numbers

@@ -21,17 +21,8 @@ from tunesmith.scoring.calibration import fit_temperature
 from tunesmith.scoring.classification import class_table, confusion_of
 from tunesmith.scoring.relations import measure_relations
 from tunesmith.scoring.tables import Confusion, Table
-from tunesmith.tasks.encoding import (
-    Batch,
-    BodyKind,
-    Encoded,
-    Network,
-    TextEncoder,
-    Tokens,
-    collate_pieces,
-    plain_piece,
-    split_across,
-)
+from tunesmith.tasks.collation import collate_pieces
+from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEncoder, Tokens, plain_piece, split_across
 from tunesmith.tasks.gold import class_number, labels_of
 from tunesmith.tasks.heads import BodyShape, pool
 from tunesmith.tasks.losses import class_loss

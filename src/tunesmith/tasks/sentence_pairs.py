@@ -22,7 +22,8 @@ from tunesmith.scoring.classification import class_table, confusion_of, measure_
 from tunesmith.scoring.numbers import measure_numbers
 from tunesmith.scoring.retrieval import measure_rankings
 from tunesmith.scoring.tables import Confusion, Table
-from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEncoder, collate_pieces, plain_piece
+from tunesmith.tasks.collation import collate_pieces
+from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEncoder, plain_piece
 from tunesmith.tasks.gold import class_number, labels_of
 from tunesmith.tasks.heads import BodyShape, SequenceHead
 from tunesmith.tasks.losses import binary_loss, class_loss

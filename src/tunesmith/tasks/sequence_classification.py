@@ -27,16 +27,8 @@ from tunesmith.scoring.classification import (
 )
 from tunesmith.scoring.numbers import measure_numbers
 from tunesmith.scoring.tables import Confusion, Table
-from tunesmith.tasks.encoding import (
-    Batch,
-    BodyKind,
-    Encoded,
-    Network,
-    Piece,
-    TextEncoder,
-    collate_pieces,
-    windows,
-)
+from tunesmith.tasks.collation import collate_pieces
+from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, Piece, TextEncoder, windows
 from tunesmith.tasks.gold import class_number, labels_of, number_of
 from tunesmith.tasks.heads import BodyShape, SequenceHead
 from tunesmith.tasks.losses import binary_loss, class_loss

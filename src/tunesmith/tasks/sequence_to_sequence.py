@@ -17,18 +17,8 @@ from tunesmith.scoring import Measure
 from tunesmith.scoring.perplexity import measure_perplexity
 from tunesmith.scoring.tables import Confusion, Table
 from tunesmith.scoring.written import bleu_tokenizer, measure_written
-from tunesmith.tasks.encoding import (
-    IGNORED,
-    Batch,
-    BodyKind,
-    Encoded,
-    Generation,
-    Network,
-    TextEncoder,
-    collate_pieces,
-    pad,
-    plain_piece,
-)
+from tunesmith.tasks.collation import collate_pieces, pad
+from tunesmith.tasks.encoding import IGNORED, Batch, BodyKind, Encoded, Generation, Network, TextEncoder, plain_piece
 from tunesmith.tasks.heads import BodyShape, NoHead
 from tunesmith.tasks.languages import around, check_language, codes_of
 from tunesmith.tasks.losses import class_loss

@@ -19,17 +19,8 @@ from tunesmith.scoring.tables import Confusion, Table
 from tunesmith.scoring.written import measure_written
 from tunesmith.tasks.answers import Answer, answered, question_of
 from tunesmith.tasks.chat import Chat, end_token, fitting
-from tunesmith.tasks.encoding import (
-    Batch,
-    BodyKind,
-    Encoded,
-    Generation,
-    Network,
-    Piece,
-    TextEncoder,
-    collate_pieces,
-    plain_piece,
-)
+from tunesmith.tasks.collation import collate_pieces
+from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Generation, Network, Piece, TextEncoder, plain_piece
 from tunesmith.tasks.heads import BodyShape, NoHead
 from tunesmith.tasks.likelihood import as_batch, log_likelihoods, next_tokens, parts_of, scored
 from tunesmith.tasks.losses import class_loss

@@ -19,6 +19,7 @@ from tunesmith.scoring import Measure
 from tunesmith.scoring.calibration import fit_temperature
 from tunesmith.scoring.entities import entity_table, measure_entities, word_ranges, word_table
 from tunesmith.scoring.tables import Confusion, Table
+from tunesmith.tasks.collation import collate_pieces, pad
 from tunesmith.tasks.crf import bio_viterbi
 from tunesmith.tasks.encoding import (
     IGNORED,
@@ -28,9 +29,7 @@ from tunesmith.tasks.encoding import (
     Network,
     Piece,
     TextEncoder,
-    collate_pieces,
     first_tokens,
-    pad,
     split_across,
     windows,
 )

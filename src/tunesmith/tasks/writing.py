@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from tunesmith.tasks.encoding import IGNORED, Batch, Generation, Network, pad
+from tunesmith.tasks.collation import pad
+from tunesmith.tasks.encoding import IGNORED, Batch, Generation, Network
 
 _CHARACTER = "[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]"
 _BETWEEN_CHARACTERS = re.compile(f"(?<={_CHARACTER}) (?={_CHARACTER})")
