@@ -89,7 +89,10 @@ def cell(text: str) -> str:
 
 def _yaml(value: Any) -> str:
     """A value as it would stand in a recipe, on one line."""
-    return str(yaml.safe_dump(value, allow_unicode=True, default_flow_style=True).split("\n")[0].strip())
+    style = '"' if isinstance(value, str) and "\n" in value else None
+    return (
+        yaml.safe_dump(value, allow_unicode=True, default_flow_style=True, default_style=style).split("\n")[0].strip()
+    )
 
 
 def _describe(kind: type) -> dict[str, Any]:

@@ -26,8 +26,13 @@ from tunesmith.tasks.losses import class_loss
 class CausalLanguageModeling:
     """Continue a decoder's pre-training on raw text: each token is foretold from those before it.
 
-    Needs: texts without labels. A long text is read in windows and nothing is cut. Each token is scored once; the first
-    of a text is not, unless the tokenizer puts a start token before it.
+    Each token is scored once; the first of a text is not, unless the tokenizer puts a start token before it.
+
+    Needs: texts without labels.
+
+    Metrics: perplexity, token_loss, token_accuracy, bits_per_character.
+
+    Long texts: read in windows that overlap by `stride`; nothing is cut.
 
     Attributes:
         join: put neighbouring training texts (of a group) together into windows of `max_length`.

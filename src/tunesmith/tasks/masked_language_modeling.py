@@ -34,8 +34,13 @@ _FIXED = 20_190_524
 class MaskedLanguageModeling:
     """Continue an encoder's pre-training on raw text: hidden words are to be filled in (Devlin et al. 2019, sec. 3.1).
 
-    Needs: texts without labels. A long text is read in windows side by side; nothing is cut. Each training step draws
-    its own masks from the step's seed; evaluation hides the same words of a text each time.
+    Each training step draws its own masks from the step's seed; evaluation hides the same words of a text each time.
+
+    Needs: texts without labels.
+
+    Metrics: perplexity, token_loss and token_accuracy of the hidden tokens.
+
+    Long texts: read in windows side by side; nothing is cut.
 
     Attributes:
         mask_share: how much of a window's tokens is chosen, by whole words (Cui et al. 2021, sec. 3.1).

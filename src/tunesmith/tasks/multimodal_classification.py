@@ -42,6 +42,10 @@ class MultimodalClassification:
     The text goes through the pre-trained body, the picture or recording through a small residual network that is
     trained from scratch; a late fusion makes their states one. Use a higher `training.head_multiplier` for the latter.
 
+    Metrics: accuracy, macro_f1, micro_f1, weighted_f1, balanced_accuracy, mcc, roc_auc, ece, and accuracy without each.
+
+    Long texts: read in overlapping windows; recordings longer than `max_seconds` are refused.
+
     Needs: a column of files (`data.image`, `data.audio`); package Pillow for pictures; WAV files for recordings.
 
     Attributes:

@@ -35,9 +35,14 @@ CONTENT_FREE = ("N/A", "[MASK]", "")
 class PromptClassification:
     """Ask a language model for the class: a template holds the text, and the likeliest label word is the answer.
 
-    Needs: labels that are strings. With method: none this is zero-shot classification, or with demonstrations learning
-    in context (Brown et al. 2020); with any other method the model is fine-tuned on the prompts (LM-BFF, Gao et al.
-    2021). A text that is too long for the window loses its end; template, label words and demonstrations stay whole.
+    With method: none this is zero-shot classification, or with demonstrations learning in context (Brown et al. 2020);
+    with any other method the model is fine-tuned on the prompts (LM-BFF, Gao et al. 2021).
+
+    Needs: a decoder, or an encoder with its output layer over the vocabulary; labels that are strings.
+
+    Metrics: accuracy, macro_f1, micro_f1, weighted_f1, balanced_accuracy, mcc, roc_auc, ece.
+
+    Long texts: cut at their end, and counted; template, label words and demonstrations stay whole.
 
     Attributes:
         template: one text with {text}, {label} and, for pairs, {second}.
