@@ -21,7 +21,7 @@ class DataSet:
     """A known data set.
 
     `train`, `validation`, `test` are paths below `folder`; `reading` holds settings of `Data` that its form needs;
-    `hub` holds the same splits as paths of the hub, for when the folder is not there.
+    `items` is the file of what is recommended, for histories; `hub` holds the same splits as paths of the hub, for when the folder is not there.
     """
 
     summary: str
@@ -32,6 +32,7 @@ class DataSet:
     folder: str = ""
     reading: Mapping[str, Any] = field(default_factory=dict)
     hub: Mapping[str, str] = field(default_factory=dict)
+    items: str = ""
 
 
 DATA_SETS: Mapping[str, DataSet] = {
@@ -125,13 +126,22 @@ DATA_SETS: Mapping[str, DataSet] = {
         folder="cold-zh",
         reading={"text": "TEXT"},
     ),
+    "ml-100k": DataSet(
+        "what 943 people rated of 1,682 films, by time; each one's last is the test (en)",
+        "GroupLens terms, research only",
+        "u.data.xz!train",
+        "u.data.xz!validation",
+        "u.data.xz!test",
+        reading={"format": "ratings", "encoding": "latin-1"},
+        items="u.item.xz",
+    ),
 }
 
 PACKAGED = "support-finance"
 
 
 def find(name: str) -> tuple[DataSet, dict[str, str]]:
-    """A data set and the path of each of its splits: from the package, below $TUNESMITH_DATA, or on the hub.
+    """A data set and the path of each of its splits (and of its items): from the package, below $TUNESMITH_DATA, or on the hub.
 
     Raises:
         DataError: the name is unknown, or the data set is neither here nor on the hub.
@@ -144,7 +154,7 @@ def find(name: str) -> tuple[DataSet, dict[str, str]]:
         )
     entry = DATA_SETS[name]
     folder = Path(str(files("tunesmith") / "demo")) if name == PACKAGED else data_folder() / (entry.folder or name)
-    splits = {"train": entry.train, "validation": entry.validation, "test": entry.test}
+    splits = {"train": entry.train, "validation": entry.validation, "test": entry.test, "items": entry.items}
     if folder.is_dir():
         return entry, {split: str(folder / path) for split, path in splits.items() if path}
     if entry.hub:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tunesmith.data.conll import conll_examples
 from tunesmith.data.lines import examples_of_lines
+from tunesmith.data.ratings import examples_of_ratings
 from tunesmith.data.records import Example
 from tunesmith.data.source import Source
 from tunesmith.data.tally import Tally
@@ -26,4 +27,5 @@ class FileForm:
 READERS: Mapping[str, FileForm] = {
     "conll": FileForm(conll_examples, (*COLUMNS, "separator", "label_first")),
     "lines": FileForm(examples_of_lines, COLUMNS),
+    "ratings": FileForm(examples_of_ratings, ("text", "label", "id", "group", "keep", "second", "label_first")),
 }

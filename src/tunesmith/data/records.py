@@ -85,6 +85,8 @@ class Prediction:
     (regression). `scores` gives the probability of each class for single-label, binary and multi-label tasks, of the
     best answers (question answering, as texts) and of the best items (recommendation); empty otherwise. `span_scores`
     gives the probability of each span, in the order of `label`. `vector` is the text's embedding, if it has one.
+    `ranks` tells for the label that was given its place among all that could be answered (recommendation), 1 the best,
+    by the "model" and by simpler rankers; 0 for none.
     """
 
     id: str
@@ -93,15 +95,20 @@ class Prediction:
     scores: Mapping[str, float] = field(default_factory=dict)
     span_scores: tuple[float, ...] = ()
     vector: tuple[float, ...] = ()
+    ranks: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """The examples to learn from, to choose by, and to judge by; `test` and `validation` may be empty."""
+    """The examples to learn from, to choose by, and to judge by; `test` and `validation` may be empty.
+
+    `items` are what is recommended, for data of histories: examples with an item's id, its text, and no label.
+    """
 
     train: Sequence[Example]
     validation: Sequence[Example]
     test: Sequence[Example]
+    items: Sequence[Example] = ()
 
     def named(self) -> dict[str, Sequence[Example]]:
         """The splits that hold examples, by name."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Format = Literal[
-    "auto", "csv", "tsv", "jsonl", "json", "parquet", "conll", "lines", "hub",
+    "auto", "csv", "tsv", "jsonl", "json", "parquet", "conll", "lines", "hub", "ratings",
 ]  # fmt: skip
 """How a file is written."""
 
@@ -33,4 +33,5 @@ class Source:
     encoding: str = "utf-8"
     label_kind: str = ""
     second: str = ""
+    items: str = ""
     inputs: tuple[str, ...] = ("text",)
