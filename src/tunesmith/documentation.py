@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from tunesmith.errors import RecipeError, nearest
 from tunesmith.experiment import FAMILIES, SECTIONS, Experiment
 
-LEARNT = {"temperature", "mean", "scale"}
+LEARNT = {"temperature", "mean", "scale", "popularity"}
 """Settings that training fills in; a recipe for people leaves them out."""
 
 

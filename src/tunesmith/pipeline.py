@@ -208,9 +208,7 @@ def fit(
     accelerator = make_accelerator(experiment.trackers, folder, experiment.name, experiment.to_mapping())
     model.to(accelerator.device)
     pad_id = prepared.encoder.tokenizer.pad_token_id or 0
-    material = Material(
-        prepared.task, prepared.learning, prepared.encoded_learning, pad_id, prepared.encoded.get("train", ())
-    )
+    material = Material(prepared.task, prepared.learning, prepared.encoded_learning, pad_id, prepared.memory)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         material.settle(model)
         return Fitted(Progress(finished=True), 0.0, 0.0), None
@@ -266,6 +264,8 @@ def remembered_range_test(
     throwaway = replace(prepared, findings=(), backbone=backbone)
     accelerator = make_accelerator((), folder, experiment.name, {})
     model = make_model(experiment, throwaway).to(accelerator.device)
+    if material.task.settles_first:
+        material.settle(model)
     found = range_test(make_learner(experiment, model, plan.total), material, plan, accelerator)
     with written(kept) as file:
         json.dump({"points": found.points, "suggestion": found.suggestion}, file)

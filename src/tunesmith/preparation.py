@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tunesmith.data.checks import check, label_names
-from tunesmith.data.encoding_checks import TokenCount, check_encoding
+from tunesmith.data.encoding_checks import TokenCount, check_encoding, check_histories
 from tunesmith.data.records import Example, Finding, Splits
 from tunesmith.data.splits import fingerprint
 from tunesmith.errors import DataError, RecipeError
@@ -25,6 +25,7 @@ class Prepared:
     """All that is known before training: examples, the task with its labels, encoded texts, and findings.
 
     `learning` holds the training examples as the loop learns from them; for some tasks these are pairs of those read.
+    `memory` is what the task settles by: the items, if there are any, and the training examples.
     """
 
     splits: Splits
@@ -35,6 +36,7 @@ class Prepared:
     encoded: dict[str, list[Encoded]]
     learning: Sequence[Example]
     encoded_learning: list[Encoded]
+    memory: Sequence[Encoded] = ()
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -63,14 +65,21 @@ def accepted(finding: Finding, codes: Sequence[str]) -> Finding:
 def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Finding] = ()) -> Prepared:
     """Load the model, learn the labels and encode every text of these splits."""
     backbone = load(locate(experiment.model.name), dropout=experiment.model.dropout, kind=experiment.task.body)
-    task = experiment.task.prepared(splits.train, backbone.tokenizer)
+    known = [*splits.items, *splits.train] if splits.items else splits.train
+    task = experiment.task.prepared(known, backbone.tokenizer)
     encoder = TextEncoder.of(backbone.tokenizer, window(task, backbone), backbone.prefix)
     found = list(findings)
     encoded: dict[str, list[Encoded]] = {}
     for name, examples in splits.named().items():
         encoded[name] = [encode(task, example, encoder, is_train=name == "train") for example in examples]
+        if splits.items:
+            found += check_histories(examples, [item.cut for item in encoded[name]], split=name)
+            continue
         counts = [count_of(item, task) for item in encoded[name]]
         found += check_encoding(examples, counts, max_length=encoder.max_length, split=name)
+    items = [task.encode(item, encoder) for item in splits.items]
+    if items:
+        found += check_items(splits.items, items, encoder)
     learning = task.arranged(splits.train, experiment.seed)
     encoded_learning = encoded.get("train", [])
     if learning is not splits.train:
@@ -78,7 +87,15 @@ def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Fi
         message = f"The {len(splits.train):,} training examples are learnt from in {len(learning):,} arrangements."
         found.append(Finding("arranged", "note", message, len(learning)))
     found += too_long(learning, encoded_learning, experiment.training.max_tokens)
-    return Prepared(splits, tuple(found), backbone, task, encoder, encoded, learning, encoded_learning)
+    memory = (*items, *encoded.get("train", ()))
+    return Prepared(splits, tuple(found), backbone, task, encoder, encoded, learning, encoded_learning, memory)
+
+
+def check_items(items: Sequence[Example], encoded: Sequence[Encoded], encoder: TextEncoder) -> list[Finding]:
+    """What the tokenizer and its window do to the texts of items."""
+    unknown = [encoder.tokens(item.text).unknown for item in items]
+    counts = [TokenCount(one.tokens, lost, trainable=1) for one, lost in zip(encoded, unknown, strict=True)]
+    return check_encoding(items, counts, max_length=encoder.max_length, split="items")
 
 
 def encode(task: Task, example: Example, encoder: TextEncoder, *, is_train: bool) -> Encoded:

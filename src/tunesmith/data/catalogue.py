@@ -20,8 +20,9 @@ BESIDE = Path("..") / "shared" / "data"
 class DataSet:
     """A known data set.
 
-    `train`, `validation`, `test` are paths below `folder`; `reading` holds settings of `Data` that its form needs;
-    `items` is the file of what is recommended, for histories; `hub` holds the same splits as paths of the hub, for when the folder is not there.
+    `train`, `validation`, `test` are paths below `folder`, and so is `items`, the file of what is recommended;
+    `reading` holds settings of `Data` that its form needs; `hub` holds the same splits as paths of the hub, for when
+    the folder is not there.
     """
 
     summary: str
@@ -141,7 +142,7 @@ PACKAGED = "support-finance"
 
 
 def find(name: str) -> tuple[DataSet, dict[str, str]]:
-    """A data set and the path of each of its splits (and of its items): from the package, below $TUNESMITH_DATA, or on the hub.
+    """A data set and the path of each split (and of its items): from the package, $TUNESMITH_DATA, or the hub.
 
     Raises:
         DataError: the name is unknown, or the data set is neither here nor on the hub.

@@ -56,5 +56,7 @@ def _ids(value: object, separator: str, where: str) -> tuple[str, ...]:
     if is_missing(value):
         return ()
     raise DataError(
-        f"The history {str(value)[:60]!r} is no list of item ids.", where=where, to_do='Give a list such as ["12", "7"].'
+        f"The history {str(value)[:60]!r} is no list of item ids.",
+        where=where,
+        to_do='Give a list such as ["12", "7"].',
     )

@@ -97,7 +97,9 @@ def _named(place: Place, rows: Iterator[tuple[int, Mapping[str, object]]], tally
             id_column, title_column = (first_of(row, names, str(place)) for names in (ITEM, _TITLE))
             details = [name for name in row if name.lower() in _DETAILS and name != title_column]
             with_details = f", details from {', '.join(details)}" if details else ""
-            tally.add("item_columns", "note", f"Items: id from '{id_column}', title from '{title_column}'{with_details}.")
+            tally.add(
+                "item_columns", "note", f"Items: id from '{id_column}', title from '{title_column}'{with_details}."
+            )
         values = [_plain(row.get(name)) for name in details]
         more = ", ".join(value for value in values if value)
         yield number, _plain(row.get(id_column)), _plain(row.get(title_column)), more

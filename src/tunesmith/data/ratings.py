@@ -127,7 +127,9 @@ def _ratings(source: Source, place: Place, tally: Tally) -> Iterator[tuple[int, 
             raise DataError("The line has no user or no item.", where=where, to_do="Correct or remove the line.")
         if not _is_number(time):
             raise DataError(
-                f"The time '{time}' is not a number.", where=where, to_do="Give times as numbers, such as seconds since 1970."
+                f"The time '{time}' is not a number.",
+                where=where,
+                to_do="Give times as numbers, such as seconds since 1970.",
             )
         yield number, user, item, float(time)
 

@@ -96,4 +96,5 @@ def neighbours(sequences: Sequence[Sequence[int]], items: int, most: int) -> tup
 def knn_scores(history: Sequence[int], places: Numbers, cosines: Scores) -> Scores:
     """The sum of an item's cosines to the items of a history, over the neighbours that each of these has [N]."""
     chosen = np.asarray(history, dtype=np.int64)
-    return np.bincount(places[chosen].ravel(), weights=cosines[chosen].ravel(), minlength=len(places))
+    found: Scores = np.bincount(places[chosen].ravel(), weights=cosines[chosen].ravel(), minlength=len(places))  # type: ignore[assignment]
+    return found

@@ -13,6 +13,7 @@ from tunesmith.scoring import Measure
 from tunesmith.scoring.tables import Confusion, Table
 from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEncoder
 from tunesmith.tasks.heads import BodyShape
+from tunesmith.tasks.recommendation import Recommendation
 from tunesmith.tasks.sequence_classification import SequenceClassification
 from tunesmith.tasks.token_classification import TokenClassification
 
@@ -49,6 +50,10 @@ class Task(Protocol):
         """Whether an answer also says how likely the given label is, so that it must be read before answering."""
 
     @property
+    def settles_first(self) -> bool:
+        """Whether `settle` is also called before the first step, for what the steps themselves build on."""
+
+    @property
     def temperature(self) -> float:
         """What the scores are divided by before probabilities are taken; 1 before it is fitted."""
 
@@ -61,7 +66,10 @@ class Task(Protocol):
         """How many further kinds of token the backbone must tell apart (word shapes); 0 for none."""
 
     def prepared(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> Self:
-        """Return a copy with labels and statistics learnt from the training examples."""
+        """Return a copy with labels and statistics learnt from the training examples.
+
+        Where the data has items to recommend, these come first, as examples without a history and a label.
+        """
 
     def arranged(self, examples: Sequence[Example], seed: int) -> Sequence[Example]:
         """The training examples as the loss wants them: as they are, or for example in pairs."""
@@ -114,8 +122,19 @@ class Task(Protocol):
 
 
 TASKS: dict[str, type[Task]] = {
+    "recommendation": Recommendation,
     "sequence_classification": SequenceClassification,
     "token_classification": TokenClassification,
 }
 
-__all__ = ["TASKS", "Batch", "BodyShape", "Encoded", "Network", "SequenceClassification", "Task", "TokenClassification"]
+__all__ = [
+    "TASKS",
+    "Batch",
+    "BodyShape",
+    "Encoded",
+    "Network",
+    "Recommendation",
+    "SequenceClassification",
+    "Task",
+    "TokenClassification",
+]

@@ -50,7 +50,7 @@ class Encoded:
     `target` holds one number per unit (token tasks), one class, one number, or a row of zeros and ones; None without
     a label. `units` are the characters [start, end) of each unit that has a token, over all pieces (token tasks).
     `unknown` counts unknown tokens, `lost` holds the labels of gold spans whose borders lie inside a unit or that no
-    token carries.
+    token carries. `cut` counts what was left out because there is no room for it (the oldest items of a history).
     """
 
     pieces: tuple[Piece, ...]
@@ -58,6 +58,7 @@ class Encoded:
     units: tuple[tuple[int, int], ...] = ()
     unknown: int = 0
     lost: tuple[str, ...] = ()
+    cut: int = 0
 
     @property
     def tokens(self) -> int:
@@ -85,7 +86,8 @@ class Batch:
         segments: to which of two texts each token belongs [P, T] or None.
         part_of: which of its example's texts each piece is [P] or None.
         blocks: which packed sample each token belongs to, 0 for padding [P, T] or None.
-        media: further inputs by modality, such as images [E, 3, H, W]; with "image_mask" [E] where some lack them.
+        media: further inputs by modality, such as images [E, 3, H, W]; with "image_mask" [E] where some lack them; and
+            the histories of items (see `tasks/item_batches.py`).
     """
 
     input_ids: Tensor
@@ -153,6 +155,10 @@ class Network(Protocol):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
+
+    @property
+    def body_learns(self) -> bool:
+        """Whether a weight of the pre-trained body is open to learning."""
 
     def __call__(self, batch: Batch) -> Tensor:
         """The head's logits."""

@@ -148,6 +148,11 @@ class SequenceClassification:
         return False
 
     @property
+    def settles_first(self) -> bool:
+        """There is nothing to settle before training."""
+        return False
+
+    @property
     def token_types(self) -> int:
         """Sequence classification tells no kinds of token apart."""
         return 0

@@ -106,6 +106,11 @@ class TokenClassification:
         return False
 
     @property
+    def settles_first(self) -> bool:
+        """There is nothing to settle before training."""
+        return False
+
+    @property
     def token_types(self) -> int:
         """One kind of token per word shape when `casing` is on."""
         return len(SHAPES) if self.casing is True else 0

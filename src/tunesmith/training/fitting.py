@@ -118,6 +118,9 @@ class Fitting:
     ) -> Fitted:
         """Train, and leave the best weights in the model."""
         progress = self._resume(folders)
+        if self._material.task.settles_first:
+            with self._learner.weights.full_precision() as model:
+                self._material.settle(model)
         log = RunLog(folders.log, progress.step)
         learning = self._learner.weights.learning()
         began, earlier = time.monotonic(), progress.seconds
