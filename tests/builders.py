@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
+import pytest
 import yaml
 from accelerate import Accelerator
 
-from tunesmith.data.records import Example, Span
+from tests.media_files import with_media
+from tunesmith.data.records import Example, Span, Turn
 from tunesmith.methods import Full, Method
 from tunesmith.models.backbone import load
 from tunesmith.models.catalogue import locate
 from tunesmith.models.model import Model
-from tunesmith.tasks import SequenceClassification, Task, TokenClassification
+from tunesmith.tasks import (
+    CausalLanguageModeling,
+    MaskedLanguageModeling,
+    MultimodalClassification,
+    PromptClassification,
+    QuestionAnswering,
+    RelationClassification,
+    SentencePairs,
+    SequenceClassification,
+    SequenceToSequence,
+    Task,
+    TextGeneration,
+    TokenClassification,
+)
 from tunesmith.tasks.encoding import TextEncoder
 from tunesmith.training.batching import StepPlan
 from tunesmith.training.loop import Learner, Material, Scheduled, Step, train
@@ -32,6 +49,7 @@ CLASSES = [
     Example("h", "bad work", "bad"),
 ]
 SETS = [Example(e.id, e.text, (str(e.label),) if n % 2 else ("bad", "good")) for n, e in enumerate(CLASSES)]
+TEXTS = [Example(e.id, f"{e.text} and good work") for e in CLASSES]
 NUMBERS = [Example(e.id, e.text, float(len(e.text))) for e in CLASSES]
 SPANS = [
     Example("a", "Anna went to Rome", (Span(0, 4, "PER"), Span(13, 17, "LOC"))),
@@ -44,25 +62,167 @@ SPANS = [
     Example("h", "Bell", (Span(0, 4, "PER"),)),
 ]
 
+_PASSAGE = "Anna Bell went to Rome, the big city. No one met her in 2012."
+QUESTIONS = [
+    Example(
+        "a", _PASSAGE, (Span(0, 9, "answer"), Span(0, 4, "answer"), Span(0, 9, "answer")), second="who went to Rome?"
+    ),
+    Example("b", _PASSAGE, (Span(18, 22, "answer"),), second="which city was it?"),
+    Example("c", _PASSAGE, (), second="who was bad?"),
+    Example("d", "张三在北京工作，李四在上海。", (Span(3, 5, "answer"),), second="张三在哪里？"),
+    Example("e", "张三在北京工作，李四在上海。", (Span(8, 10, "answer"),), second="谁在上海？"),
+    Example("f", " ".join(["the day was good"] * 20 + ["Paris."]), (Span(340, 345, "answer"),), second="what city?"),
+    Example("g", "Rome", (Span(0, 4, "answer"),), second="what?"),
+    Example("h", "no film", (), second="is it good?"),
+]
+
+RELATIONS = [
+    Example(name, text, label, marks=(Span(*first, "e1"), Span(*second, "e2")))
+    for name, text, label, first, second in (
+        ("a", "Anna went to Rome", "at(e1,e2)", (0, 4), (13, 17)),
+        ("b", "in Rome we met Anna", "at(e2,e1)", (3, 7), (15, 19)),
+        ("c", "Anna and Bell", "Other", (0, 4), (9, 13)),
+        ("d", "Bell is in New York", "at(e1,e2)", (0, 4), (11, 19)),
+        ("e", "张三在北京", "at(e1,e2)", (0, 2), (3, 5)),
+        ("f", "北京和张三", "at(e2,e1)", (0, 2), (3, 5)),
+        ("g", "good Anna, bad Bell", "Other", (5, 9), (15, 19)),
+        ("h", "Paris saw Anna", "at(e2,e1)", (0, 5), (10, 14)),
+    )
+]
+
+PAIRS = [
+    Example(name, text, label, second=second)
+    for name, text, second, label in (
+        ("a", "good film", "a good film", "same"),
+        ("b", "bad film", "good work", "other"),
+        ("c", "a good day", "the day was good", "same"),
+        ("d", "Anna went to Rome", "a bad bad day", "other"),
+        ("e", "张三在北京", "张三在北京", "same"),
+        ("f", "天气好", "the bank", "other"),
+        ("g", "good work", "work", "same"),
+        ("h", "we met Anna", "New York", "other"),
+    )
+]
+LIKENESS = [replace(e, label=float(number % 3), group="ab"[number % 2]) for number, e in enumerate(PAIRS)]
+
+
+def dialogue(name: str, *said: str, rejected: str = "") -> Example:
+    """A dialogue of user and assistant in turns, the last of which is the answer."""
+    turns = [Turn(("user", "assistant")[place % 2], text) for place, text in enumerate(said)]
+    return Example(name, turns[-2].text, turns[-1].text, turns=tuple(turns[:-1]), rejected=rejected)
+
+
+DIALOGUES = [
+    dialogue("a", "good film?", "yes", rejected="no way"),
+    dialogue("b", "今天天气好吗", "很好", rejected="不知道"),
+    dialogue("c", "hi", "hello", "who are you", "a tiny model", rejected="me"),
+    dialogue("d", "say A", "A", rejected="B"),
+    dialogue("e", "你好", "你好！", "你是谁", "小模型", rejected="谁"),
+    dialogue("f", "count", "one two three", rejected="no"),
+    dialogue("g", "bad?", "not bad", rejected="bad"),
+    dialogue("h", "end", "the end", rejected="start"),
+]
+TRANSLATIONS = [
+    Example("a", "good film", "bad day"),
+    Example("b", "今天天气好", "good day"),
+    Example("c", "who are you", "我是人"),
+    Example("d", "a", "the big city of rome"),
+    Example("e", "the day was good, the film was bad", "good"),
+    Example("f", "good work", "北京和上海"),
+    Example("g", "bad work", "paris"),
+    Example("h", "two", "three"),
+]
+
 TASK_CASES: dict[str, tuple[Task, list[Example]]] = {
     "single_label": (SequenceClassification(), CLASSES),
     "binary": (SequenceClassification(problem="binary"), CLASSES),
     "multi_label": (SequenceClassification(problem="multi_label"), SETS),
     "regression": (SequenceClassification(problem="regression"), NUMBERS),
+    "masked_language": (MaskedLanguageModeling(), TEXTS),
+    "causal_language": (CausalLanguageModeling(), TEXTS),
+    "prompts": (
+        PromptClassification(body="masked_lm", label_words={"good": ("great", "well paid"), "bad": "the worst"}),
+        CLASSES,
+    ),
+    "prompts_causal": (
+        PromptClassification(
+            label_words={"good": ("great", "well paid"), "bad": "the worst"},
+            demonstrations=1,
+            selection="sampled",
+            demonstration_tokens=60,
+            demonstration_sets=2,
+        ),
+        CLASSES,
+    ),
+    "questions": (QuestionAnswering(stride=16, normalization="squad"), QUESTIONS),
+    "relations": (RelationClassification(), RELATIONS),
+    "relations_mean": (RelationClassification(entity="mean"), RELATIONS),
+    "pairs_cross": (SentencePairs(), PAIRS),
+    "pairs_bi": (SentencePairs(encoder="bi"), PAIRS),
+    "likeness_cross": (SentencePairs(problem="similarity"), LIKENESS),
+    "likeness_bi": (SentencePairs(problem="similarity", encoder="bi"), LIKENESS),
+    "ranking_bi": (SentencePairs(problem="ranking", encoder="bi"), LIKENESS),
+    "ranking_cross": (SentencePairs(problem="ranking"), LIKENESS),
     "tokens": (TokenClassification(casing=False), SPANS),
     "tokens_casing": (TokenClassification(casing=True), SPANS),
     "tokens_crf": (TokenClassification(crf=True, casing=True), SPANS),
+    "image_text": (MultimodalClassification(channels=4, image_size=16), with_media(CLASSES, "image")),
+    "audio_text": (
+        MultimodalClassification(modality="audio", fusion="gated", channels=4, sample_rate=8000, mel_bands=20),
+        with_media(CLASSES, "audio"),
+    ),
+    "dialogues": (TextGeneration(max_new_tokens=4), DIALOGUES),
+    "preferences": (TextGeneration(preference=True, answers=False), DIALOGUES),
+    "packed": (TextGeneration(packing=True, max_length=256, answers=False), DIALOGUES),
+    "translations": (SequenceToSequence(beams=2, max_new_tokens=8), TRANSLATIONS),
+    "translations_t5": (SequenceToSequence(beams=1, max_new_tokens=8, label_smoothing=0.1), TRANSLATIONS),
 }
+
+BODIES: dict[str, str] = {
+    **dict.fromkeys(("dialogues", "preferences", "packed"), "tiny_llama_folder"),
+    "translations": "tiny_bart_folder",
+    "translations_t5": "tiny_t5_folder",
+    **dict.fromkeys(("causal_language", "prompts_causal"), "tiny_decoder_folder"),
+}
+"""The fixture with the model of a case; the others are for the tiny BERT."""
+
+
+def folder_of(case: str, request: pytest.FixtureRequest) -> Path:
+    """The folder of the tiny model that fits a case of `TASK_CASES`."""
+    found: Path = request.getfixturevalue(BODIES.get(case, "tiny_model_folder"))
+    return found
+
+
+NOT_IN_AN_ENCODER_DECODER = ("top_layers", "gradual_unfreezing", "prefix_tuning", "p_tuning_v2", "prompt_tuning")
+"""Methods that have no place in an encoder-decoder; each says so."""
+
+
+def applies(name: str, case: str) -> bool:
+    """Whether a method has weights to learn in the model of a case."""
+    task, folder = TASK_CASES[case][0], BODIES.get(case, "")
+    if task.body != "encoder" and name == "head_only":
+        return False
+    if folder in ("tiny_llama_folder", "tiny_decoder_folder", "tiny_t5_folder") and name == "bitfit":
+        return False
+    return not (task.body == "seq2seq" and name in NOT_IN_AN_ENCODER_DECODER)
+
+
+T = TypeVar("T", bound=Task)
 
 
 def build_model(
-    folder: Path, task: Task, examples: Sequence[Example], method: Method | None = None, max_length: int = 0
-) -> tuple[Model, Task, TextEncoder]:
+    folder: Path,
+    task: T,
+    examples: Sequence[Example],
+    method: Method | None = None,
+    max_length: int = 0,
+    dropout: float | None = None,
+) -> tuple[Model, T, TextEncoder]:
     """A tiny model with its prepared task, the method applied."""
-    backbone = load(locate(str(folder)), dropout=None)
+    backbone = load(locate(str(folder)), dropout=dropout, kind=task.body)
     prepared = task.prepared(examples, backbone.tokenizer)
     model = Model(backbone, prepared)
-    (method or Full()).apply(model)
+    model.rule = (method or Full()).apply(model)
     return model, prepared, TextEncoder.of(backbone.tokenizer, max_length or backbone.max_length, backbone.prefix)
 
 
@@ -77,7 +237,7 @@ def build_learner(
     """An optimiser over a model's learning weights."""
     weights = MasterWeights(model, enabled=low)
     moved = Optimizer(model, weights.learning(), optimizer or AdamW(), Grouping())
-    return Learner(model, weights, moved, objective or TaskLoss(), clip, seed=1)
+    return Learner(model, weights, moved, objective or TaskLoss(), clip, seed=1, total=20)
 
 
 def build_material(task: Task, encoder: TextEncoder, examples: Sequence[Example]) -> Material:

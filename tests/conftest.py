@@ -10,14 +10,22 @@ import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
     BertConfig,
     BertModel,
+    DistilBertConfig,
+    DistilBertModel,
+    LlamaConfig,
+    LlamaForCausalLM,
     MPNetConfig,
     MPNetModel,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaModel,
+    T5Config,
+    T5ForConditionalGeneration,
 )
 
 from tests.builders import write_recipe
@@ -60,7 +68,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     """A lower-casing WordPiece tokenizer over letters, a few words and some Chinese characters."""
     letters = "abcdefghijklmnopqrstuvwxyz0123456789"
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
-    pieces += [*".,;:!?()'\"-/$%£€", *"，。！？、：；", *WORDS.split(), *CHINESE]
+    pieces += [*".,;:!?()'\"-/$%£€#", *"，。！？、：；", *WORDS.split(), *CHINESE]
     vocabulary = {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
@@ -77,6 +85,35 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         mask_token="[MASK]",
         model_max_length=64,
     )
+
+
+CHAT_TEMPLATE = (
+    "{% for m in messages %}{% if loop.first and m['role'] != 'system' %}"
+    "<|im_start|>system\nBe kind<|im_end|>\n{% endif %}"
+    "<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def build_chat_tokenizer(template: str | None = CHAT_TEMPLATE) -> PreTrainedTokenizerFast:
+    """A tokenizer of bytes, which reads every language, with the marks of a chat template and an opening token."""
+    special = ["<|pad|>", "<|im_start|>", "<|im_end|>", "<|begin|>"]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {piece: number for number, piece in enumerate([*special, *alphabet])}
+    tokenizer = Tokenizer(models.BPE(vocabulary, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.TemplateProcessing(single="<|begin|> $A", special_tokens=[("<|begin|>", 3)])
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<|pad|>",
+        eos_token="<|im_end|>",
+        bos_token="<|begin|>",
+        additional_special_tokens=["<|im_start|>"],
+        model_max_length=512,
+    )
+    made.chat_template = template
+    return made
 
 
 SIZES: dict[str, Any] = {
@@ -106,6 +143,26 @@ def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     config = BertConfig(vocab_size=len(build_tokenizer()), max_position_embeddings=64, pad_token_id=0, **SIZES)
     return save_tiny(tmp_path_factory.mktemp("tiny") / "bert", BertModel(config, add_pooling_layer=False))
+
+
+@pytest.fixture(scope="session")
+def tiny_llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama of two layers that reads bytes and has a chat template."""
+    torch.manual_seed(0)
+    tokenizer = build_chat_tokenizer()
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        max_position_embeddings=512,
+        num_key_value_heads=2,
+        pad_token_id=0,
+        bos_token_id=3,
+        eos_token_id=2,
+        **SIZES,
+    )
+    folder = tmp_path_factory.mktemp("tiny") / "llama"
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture
@@ -139,3 +196,71 @@ def tiny_roberta_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     size = len(build_tokenizer())
     config = RobertaConfig(vocab_size=size, max_position_embeddings=66, pad_token_id=0, type_vocab_size=1, **SIZES)
     return save_tiny(tmp_path_factory.mktemp("tiny") / "roberta", RobertaModel(config, add_pooling_layer=False))
+
+
+@pytest.fixture(scope="session")
+def tiny_decoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama of two layers, with its output layer: a decoder whose query heads share keys."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(build_tokenizer()), max_position_embeddings=64, num_key_value_heads=2, pad_token_id=0,
+        bos_token_id=2, eos_token_id=3, tie_word_embeddings=True, **SIZES,
+    )  # fmt: skip
+    return save_tiny(tmp_path_factory.mktemp("tiny") / "decoder", LlamaForCausalLM(config))
+
+
+@pytest.fixture(scope="session")
+def tiny_distilbert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random DistilBERT of two layers."""
+    torch.manual_seed(0)
+    config = DistilBertConfig(
+        vocab_size=len(build_tokenizer()), max_position_embeddings=64, pad_token_id=0, dim=32, n_layers=2, n_heads=4,
+        hidden_dim=48, initializer_range=0.1,
+    )  # fmt: skip
+    return save_tiny(tmp_path_factory.mktemp("tiny") / "distilbert", DistilBertModel(config))
+
+
+PAIR_SIZES: dict[str, Any] = {
+    "d_model": 32, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "decoder_start_token_id": 2,
+}  # fmt: skip
+BART_SIZES: dict[str, Any] = {
+    "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4, "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "max_position_embeddings": 64, "init_std": 0.1, **PAIR_SIZES,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def tiny_bart_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random BART of two layers on each side: places are learnt, the output shares the word embeddings."""
+    torch.manual_seed(0)
+    config = BartConfig(vocab_size=len(build_tokenizer()), forced_eos_token_id=None, **BART_SIZES)
+    return save_tiny(tmp_path_factory.mktemp("tiny") / "bart", BartForConditionalGeneration(config))
+
+
+@pytest.fixture(scope="session")
+def tiny_t5_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random T5 of two layers on each side: distances instead of places, an output layer of its own."""
+    torch.manual_seed(0)
+    config = T5Config(
+        vocab_size=len(build_tokenizer()), d_kv=8, d_ff=48, num_layers=2, num_heads=4, initializer_factor=0.3,
+        **{"tie_word_embeddings": False, **PAIR_SIZES},
+    )  # fmt: skip
+    return save_tiny(tmp_path_factory.mktemp("tiny") / "t5", T5ForConditionalGeneration(config))
+
+
+@pytest.fixture(scope="session")
+def tiny_backbones(
+    tiny_model_folder: Path,
+    tiny_roberta_folder: Path,
+    tiny_mpnet_folder: Path,
+    tiny_distilbert_folder: Path,
+    tiny_decoder_folder: Path,
+) -> dict[str, Path]:
+    """A tiny model of each of five kinds."""
+    return {
+        "bert": tiny_model_folder,
+        "roberta": tiny_roberta_folder,
+        "mpnet": tiny_mpnet_folder,
+        "distilbert": tiny_distilbert_folder,
+        "llama": tiny_decoder_folder,
+    }

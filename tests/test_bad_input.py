@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from tests.builders import write_recipe
+from tests.media_files import write_picture
 from tunesmith import cli
 from tunesmith.inference import artifact as artifacts
 
@@ -280,6 +282,39 @@ def tags_for_a_task_of_texts(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple
     return data(f, "a.conll", "Anna B-PER\nmet O\n"), "needs a label per text"
 
 
+def questions_file(folder: Path, **more: object) -> str:
+    """A file with one question, in SQuAD's form."""
+    asked = {"id": "q", "question": "where?", "answers": [{"text": "Rome", "answer_start": 0}], **more}
+    written = [{"title": "Rome", "paragraphs": [{"context": "Rome is big.", "qas": [asked]}]}]
+    (folder / "asked.json").write_text(json.dumps({"data": written}), encoding="utf-8")
+    return str(folder / "asked.json")
+
+
+def questions_for_a_task_of_texts(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return recipe(f, data={"train": questions_file(f), "format": "squad"}), "questions about passages"
+
+
+def answers_that_are_numbers(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return recipe(f, task="question_answering", data={"train": questions_file(f, answers=[17])}), "17 is not an answer"
+
+
+def answers_that_stand_nowhere(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    data = {"train": questions_file(f, answers=["Paris"])}
+    return recipe(f, task="question_answering", data=data), "There is no example in it"
+
+
+def questions_without_answer_where_each_must_have_one(
+    f: Path, run: Path, m: pytest.MonkeyPatch
+) -> tuple[list[str], str]:
+    data = {"train": questions_file(f, is_impossible=True), "validation_share": 0, "test_share": 0}
+    return recipe(f, task={"name": "question_answering", "no_answer": False}, data=data), "have no answer"
+
+
+def rows_without_a_question(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    (f / "a.jsonl").write_text('{"context": "Rome", "answers": ["Rome"]}\n', encoding="utf-8")
+    return recipe(f, task="question_answering", data={"train": str(f / "a.jsonl")}), "Set data.second"
+
+
 def separator_of_two_characters(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
     return data(f, "a.csv", GOOD, separator="||"), "must be one character"
 
@@ -341,6 +376,31 @@ def text_that_the_tokenizer_does_not_know(f: Path, run: Path, m: pytest.MonkeyPa
     return data(
         f, "a.csv", GOOD + "".join(f"ประเทศ ไทย {n} ครับ,bad\n" for n in range(60))
     ), "DOES NOT READ THIS LANGUAGE"
+
+
+def raw_text_that_is_to_be_joined_without_a_window(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    (f / "a.txt").write_text("one text\nanother\n", encoding="utf-8")
+    task = {"name": "masked_language_modeling", "join": True}
+    return recipe(f, task=task, data={"train": str(f / "a.txt")}), "join: true needs max_length"
+
+
+def encoder_that_is_to_go_on(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    (f / "a.txt").write_text("".join(f"text number {n}\n" for n in range(40)), encoding="utf-8")
+    return recipe(f, task="causal_language_modeling", data={"train": str(f / "a.txt")}), "Choose a decoder"
+
+
+def template_without_a_label(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return recipe(f, task={"name": "prompt_classification", "template": "{text} was"}), "The template lacks a slot"
+
+
+def label_word_of_two_labels(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    words = {"good": "fine", "bad": ["poor", "fine"]}
+    return recipe(f, task={"name": "prompt_classification", "label_words": words}), "stands for 'bad' and for 'good'"
+
+
+def more_demonstrations_than_examples(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    task = {"name": "prompt_classification", "body": "masked_lm", "demonstrations": 40}
+    return recipe(f, task=task), "Lower task.demonstrations"
 
 
 # The model
@@ -487,7 +547,63 @@ def tracker_that_is_not_installed(f: Path, run: Path, m: pytest.MonkeyPatch) -> 
     return recipe(f, trackers=["wandb"]), "tunesmith[tracking]"
 
 
+def quantized(f: Path, form: str, **changes: object) -> list[str]:
+    return recipe(f, model={"name": str(f / "model"), "quantize": form}, **changes)
+
+
+def form_of_weights_that_is_not_known(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return quantized(f, "nf5", method="lora"), "'nf4' or 'int8'"
+
+
+def quantizing_without_bitsandbytes(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    m.setitem(sys.modules, "bitsandbytes.functional", None)
+    return quantized(f, "nf4", method="lora"), "tunesmith[quantize]"
+
+
+def method_that_moves_quantized_weights(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    pytest.importorskip("bitsandbytes")
+    return quantized(f, "int8", method="top_layers"), "or leave model.quantize out"
+
+
+def pictures(folder: Path, table: str, **settings: object) -> list[str]:
+    """Run a recipe on texts with pictures, of which 0.png to 39.png are good and bad.png is none."""
+    for number in range(40):
+        write_picture(folder / f"{number}.png", "red", seed=number)
+    (folder / "bad.png").write_bytes(b"no picture")
+    (folder / "t.csv").write_text(table, encoding="utf-8")
+    task = {"name": "multimodal_classification", **settings}
+    return recipe(folder, task=task, data={"train": str(folder / "t.csv")})
+
+
+def picture_that_is_not_there(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return pictures(f, "text,image,label\ngood,1.png,a\nbad,40.png,b\n"), "t.csv:3"
+
+
+def picture_that_is_none(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    rows = "".join(f"good {n},{'bad' if n == 9 else n}.png,{'ab'[n % 2]}\n" for n in range(40))
+    return pictures(f, f"text,image,label\n{rows}"), "t.csv:11"
+
+
+def table_without_pictures(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return pictures(f, GOOD), "No column is named as image files usually are"
+
+
+def picture_without_a_text_for_a_model_of_both(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    rows = "".join(f"good {n},{n}.png,{'ab'[n % 2]}\n" for n in range(40))
+    command = pictures(f, f"text,image,label\n{rows}", modality_dropout=0)
+    (f / "v.csv").write_text("text,image,label\n,1.png,a\n", encoding="utf-8")
+    return [*command, "--set", f"data.validation={f / 'v.csv'}"], "The example has no text"
+
+
+def recording_where_pictures_are_set(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return pictures(f, GOOD, modality="audio", image_size=32), "image_size has no effect on modality audio"
+
+
 SITUATIONS: list[Situation] = [
+    raw_text_that_is_to_be_joined_without_a_window, encoder_that_is_to_go_on, template_without_a_label,
+    label_word_of_two_labels, more_demonstrations_than_examples,
+    picture_that_is_not_there, picture_that_is_none, table_without_pictures,
+    picture_without_a_text_for_a_model_of_both, recording_where_pictures_are_set,
     model_with_an_adapter,
     misspelt_key, misspelt_section, wrong_type, value_out_of_range, rate_that_is_no_number, unknown_method,
     unknown_task, unknown_setting_of_a_method, unknown_metric, missing_recipe, recipe_that_is_no_yaml,
@@ -509,7 +625,9 @@ SITUATIONS: list[Situation] = [
     empty_word, column_for_a_format_without_columns, positive_class_that_is_none,
     setting_that_says_nothing_of_a_file, folder_in_the_artifact, link_in_the_artifact,
     artifact_that_says_too_little, artifact_whose_model_has_no_sense, no_disk_space, too_small_a_disk_for_a_run,
-    tracker_that_is_not_installed,
+    tracker_that_is_not_installed, questions_for_a_task_of_texts, answers_that_are_numbers,
+    answers_that_stand_nowhere, questions_without_answer_where_each_must_have_one, rows_without_a_question,
+    form_of_weights_that_is_not_known, quantizing_without_bitsandbytes, method_that_moves_quantized_weights,
 ]  # fmt: skip
 
 

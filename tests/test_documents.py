@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tunesmith.documentation import components_page
+from tests.builders import TASK_CASES
+from tunesmith.documentation import components_page, paragraph_of
 from tunesmith.experiment import FAMILIES
+from tunesmith.overviews import methods_page, tasks_page
+from tunesmith.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -24,6 +27,28 @@ def test_the_components_page_is_what_the_code_says() -> None:
     page = (ROOT / "docs" / "components.md").read_text(encoding="utf-8")
     assert page == components_page(), "write it anew: python -m tunesmith components --markdown > docs/components.md"
     assert all(f"`{name}`" in page for members in FAMILIES.values() for name in members)
+
+
+def test_the_pages_of_tasks_and_methods_are_what_the_code_says() -> None:
+    made = {"tasks": tasks_page(ROOT / "examples"), "methods": methods_page()}
+    for name, page in made.items():
+        written = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+        again = f"python -m tunesmith components --markdown {name} > docs/{name}.md"
+        assert written == page, f"write it anew: {again}"
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_says_what_it_needs_measures_and_does_with_long_texts(name: str) -> None:
+    assert all(paragraph_of(TASKS[name], title) for title in ("Needs", "Metrics", "Long texts"))
+    metrics = re.findall(r"[\w@]+", paragraph_of(TASKS[name], "Metrics"))
+    for case, (task, _) in TASK_CASES.items():
+        if type(task) is TASKS[name]:
+            assert task.metric in metrics, case
+
+
+def test_every_recipe_is_named_on_the_page_of_tasks() -> None:
+    page = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
+    assert all(f"(../examples/{path.name})" in page for path in (ROOT / "examples").glob("*.yaml"))
 
 
 def test_the_examples_of_the_readme_are_as_short_as_it_says() -> None:

@@ -6,12 +6,17 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tunesmith.errors import RecipeError
 from tunesmith.experiment import FAMILIES, Experiment, with_changes
 from tunesmith.methods import LoRA
 
-EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.yaml"))
+EXAMPLES = [
+    path
+    for path in sorted((Path(__file__).parents[1] / "examples").glob("*.yaml"))
+    if "vary" not in yaml.safe_load(path.read_text(encoding="utf-8"))  # studies: tests/study/test_plan.py
+]
 SMALL = {"task": "sequence_classification", "data": {"train": "a.csv"}}
 
 

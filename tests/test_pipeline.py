@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.builders import write_recipe
@@ -21,9 +22,14 @@ from tunesmith.errors import ArtifactError
 from tunesmith.experiment import Experiment
 from tunesmith.inference.artifact import file_hash, verify
 from tunesmith.inference.predictor import Predictor
+from tunesmith.scoring import Measure, mean_measure
 from tunesmith.training.fitting import Validation
 
 FILES = ["artifact", "checkpoints", "log.jsonl", "metrics.json", "predictions.jsonl", "recipe.yaml", "report.html"]
+
+
+def accuracy(value: float) -> Measure:
+    return mean_measure("accuracy", np.array([value]))
 
 
 def test_a_run_leaves_what_it_promises(finished_run: Path) -> None:
@@ -163,12 +169,12 @@ def test_gradient_checkpointing_changes_nothing_but_memory(place: Path) -> None:
 
 def test_a_metric_that_is_no_number_at_first_does_not_choose(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     values = iter([math.nan, 0.25])
-    monkeypatch.setattr(Validation, "evaluate", lambda *_arguments: {"accuracy": next(values)})
+    monkeypatch.setattr(Validation, "evaluate", lambda *_arguments: [accuracy(next(values))])
     run = pipeline.run(Experiment.from_yaml(write_recipe(place)), place / "run", quiet=True)
     assert "Validation chose the checkpoint (step 12)" in run.report.notes[0]
 
 
 def test_a_metric_that_is_never_a_number_is_said(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Validation, "evaluate", lambda *_arguments: {"accuracy": math.nan})
+    monkeypatch.setattr(Validation, "evaluate", lambda *_arguments: [accuracy(math.nan)])
     run = pipeline.run(Experiment.from_yaml(write_recipe(place)), place / "run", quiet=True)
     assert any("was never a number" in note for note in run.report.notes)

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import tee
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from typer.exceptions import TyperException
 
-from tunesmith import console, documentation, pipeline, preparation
+from tunesmith import console, documentation, overviews, pipeline, preparation
 from tunesmith.data.records import Example
 from tunesmith.data.source import Source
 from tunesmith.data.sources import iterate
 from tunesmith.data.tally import Tally
-from tunesmith.errors import ResourceError, TunesmithError
-from tunesmith.evaluation.results import prediction_row
+from tunesmith.errors import DataError, ResourceError, TunesmithError
+from tunesmith.evaluation.results import DialogueForm, dialogue_row, prediction_row
 from tunesmith.experiment import Experiment, reading
 from tunesmith.inference.predictor import Predictor
 from tunesmith.judging import judge_artifact
 from tunesmith.machine import inspect_machine
+from tunesmith.study.conduct import conduct
+from tunesmith.study.plan import Study
 from tunesmith.versions import versions
 from tunesmith.writing import written
 
@@ -89,44 +92,99 @@ def resume(
 
 
 @app.command()
+def study(
+    file: Annotated[Path, typer.Argument(help="The study, a YAML file: a recipe, what is varied, and seeds.")],
+    out: Annotated[Path | None, typer.Option(help="The folder to write; runs/<name> if left out.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Do runs again whose recipe was changed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run variants of a recipe with several seeds and compare them; given again, it goes on."""
+    findings = conduct(Study.from_yaml(file), out, overwrite=overwrite, quiet=as_json)
+    console.show_study(findings, as_json=as_json)
+    if findings.failures:
+        raise typer.Exit(2)
+
+
+@app.command()
 def predict(
     artifact: Annotated[Path, typer.Argument(help="The artifact's folder.")],
     text: Annotated[list[str] | None, typer.Option(help="A text to answer; may be given several times.")] = None,
+    second: Annotated[
+        list[str] | None, typer.Option(help="The other text of each --text: the question about it, or a pair's second.")
+    ] = None,
     file: Annotated[
         Path | None, typer.Option(help="A file of texts (CSV, JSONL, ...); answers are written as JSON lines.")
     ] = None,
-    column: Annotated[str, typer.Option(help="The file's text column, if it is not found by its name.")] = "",
     out: Annotated[Path | None, typer.Option(help="Where to write the answers; standard output if left out.")] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="How the file is written, such as data.encoding=gb18030."),
     ] = None,
+    form: Annotated[
+        DialogueForm | None, typer.Option("--format", help="Write a file's answers as dialogues of this form.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Answer texts with a trained model."""
     predictor = Predictor.load(artifact)
+    if form is not None and (predictor.task.label_kind != "text" or file is None):
+        raise TunesmithError(
+            "Only a file of texts with written answers becomes dialogues.",
+            where="--format",
+            to_do="Leave it out, or give --file and a model that writes.",
+        )
     if text:
-        examples = [Example(str(number), line) for number, line in enumerate(text, 1)]
-        console.show_predictions(examples, predictor.predict(examples), as_json=as_json)
+        given = given_examples(text, second or (), predictor.task.inputs)
+        console.show_predictions(given, predictor.predict(given), as_json=as_json)
     if file is not None:
         tally = Tally()
         data = reading(changes or ())
         source = Source(
             str(file),
             data.format,
-            column or data.text,
+            data.text,
             id=data.id,
             header=data.header,
             separator=data.separator,
+            quoted=data.quoted,
             encoding=data.encoding,
             second=data.second,
+            image=data.image,
+            audio=data.audio,
             inputs=predictor.task.inputs,
         )
-        answers = predictor.stream(iterate(source, tally))
-        console.write_lines((prediction_row(answer) for answer in answers), out)
+        examples, asked = tee(iterate(source, tally))
+        pairs = zip(examples, predictor.stream(asked), strict=True)
+        console.write_lines(
+            (dialogue_row(*pair, form) if form is not None else prediction_row(pair[1]) for pair in pairs), out
+        )
         console.warn(tally.findings())
     if not text and file is None:
         raise TunesmithError("There is nothing to answer.", where="predict", to_do="Give --text or --file.")
+
+
+def given_examples(texts: Sequence[str], seconds: Sequence[str], inputs: Sequence[str]) -> list[Example]:
+    """The texts of the command line as examples.
+
+    Raises:
+        DataError: the task reads more than texts, or a second text is missing, or there is no use for it.
+    """
+    if further := [name for name in inputs if name.rstrip("?") not in ("text", "second", "turns")]:
+        raise DataError(
+            f"This task also reads {further[0]}, which the command line cannot give.",
+            where="predict --text",
+            to_do="Give --file with a file like those that the model learnt from.",
+        )
+    wanted = len(texts) if "second" in inputs or (seconds and "second?" in inputs) else 0
+    if len(seconds) != wanted:
+        said = f"{len(texts)} texts need {wanted} second texts" if wanted else "This task reads one text at a time"
+        raise DataError(
+            f"{said}; --second is given {len(seconds)} times.",
+            where="predict --second",
+            to_do="Give --second once for each --text." if wanted else "Remove --second.",
+        )
+    pairs = zip(texts, seconds or [""] * len(texts), strict=True)
+    return [Example(str(number), one, second=other) for number, (one, other) in enumerate(pairs, 1)]
 
 
 @app.command()
@@ -149,14 +207,22 @@ def show(recipe: Recipe, changes: Changes = None, as_json: AsJson = False) -> No
 
 @app.command()
 def components(
+    page: Annotated[
+        Literal["components", "tasks", "methods"], typer.Argument(help="With --markdown: the page to print.")
+    ] = "components",
     as_json: AsJson = False,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the page docs/components.md.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the page docs/<PAGE>.md.")] = False,
 ) -> None:
     """List every family, its members and their settings."""
-    if as_markdown:
-        console.say(documentation.components_page().rstrip("\n"))
-    else:
+    if not as_markdown:
         console.show_components(documentation.components(), as_json=as_json)
+        return
+    pages = {
+        "components": documentation.components_page,
+        "tasks": lambda: overviews.tasks_page(Path("examples")),
+        "methods": overviews.methods_page,
+    }
+    console.say(pages[page]().rstrip("\n"))
 
 
 @app.command()
@@ -190,5 +256,10 @@ def guarded(command: Callable[[], object]) -> int:
         return 2
     # With standalone_mode off, typer returns exit codes, also that of an interruption.
     if code == INTERRUPTED:
-        console.complain(TunesmithError("Stopped.", to_do="A run goes on from its last checkpoint: tunesmith resume."))
+        console.complain(
+            TunesmithError(
+                "Stopped.",
+                to_do="A run goes on from its last checkpoint: tunesmith resume. A study goes on by the same command.",
+            )
+        )
     return code if isinstance(code, int) else 0

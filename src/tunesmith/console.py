@@ -16,10 +16,11 @@ from rich.table import Table
 from tunesmith.data.records import Example, Finding, Prediction, Span
 from tunesmith.errors import TunesmithError
 from tunesmith.evaluation.report import SplitReport, metrics_json
-from tunesmith.evaluation.results import prediction_row
+from tunesmith.evaluation.results import answer_of, prediction_row
 from tunesmith.judging import Judgement
 from tunesmith.machine import Machine
 from tunesmith.pipeline import Result
+from tunesmith.study.findings import StudyFindings, as_markdown, plain_findings
 from tunesmith.writing import written
 
 _COLOURS = {"error": "red", "warning": "yellow", "note": "dim"}
@@ -140,6 +141,8 @@ def show_predictions(examples: Sequence[Example], predictions: Sequence[Predicti
     console = _console()
     for example, prediction in zip(examples, predictions, strict=True):
         console.print(escape(example.text), highlight=False)
+        if example.second:
+            console.print(escape(example.second), highlight=False)
         for line in answer_lines(example, prediction):
             console.print(f"  {escape(line)}", highlight=False)
 
@@ -154,6 +157,8 @@ def answer_lines(example: Example, prediction: Prediction) -> list[str]:
             for span, score in zip(spans, prediction.span_scores, strict=True)
         ]
     if isinstance(label, tuple):
+        if answer_of(prediction) == "":
+            return [f"no answer in the text  ({prediction.confidence:.2f})"]
         return [", ".join(str(item) for item in label) or "nothing found"]
     if isinstance(label, float):
         return [f"{label:.4g}"]
@@ -193,6 +198,14 @@ def show_evaluation(judgement: Judgement, *, as_json: bool) -> None:
             f"({gap.low:+.4f} to {gap.high:+.4f}), p = {item.p_value:.4f}",
             highlight=False,
         )
+
+
+def show_study(findings: StudyFindings, *, as_json: bool) -> None:
+    """Show the cells of a study side by side."""
+    if as_json:
+        say_json(plain_findings(findings))
+        return
+    say(as_markdown(findings).rstrip("\n"))
 
 
 def show_components(families: Mapping[str, Mapping[str, Mapping[str, Any]]], *, as_json: bool) -> None:

@@ -16,8 +16,9 @@ from pydantic import TypeAdapter
 
 from tunesmith.errors import RecipeError, nearest
 from tunesmith.experiment import FAMILIES, SECTIONS, Experiment
+from tunesmith.study.plan import Study
 
-LEARNT = {"temperature", "mean", "scale", "popularity"}
+LEARNT = {"temperature", "mean", "scale", "end", "language_token", "ending", "lacked", "popularity"}
 """Settings that training fills in; a recipe for people leaves them out."""
 
 
@@ -41,6 +42,14 @@ def attributes_of(kind: type) -> dict[str, str]:
     return found
 
 
+def paragraph_of(kind: type, title: str) -> str:
+    """The paragraph of a class's docstring that begins with a title, such as "Needs: ", on one line; or nothing."""
+    for paragraph in (inspect.getdoc(kind) or "").split("\n\n"):
+        if paragraph.startswith(f"{title}: "):
+            return paragraph.removeprefix(f"{title}: ").replace("\n", " ")
+    return ""
+
+
 def components() -> dict[str, dict[str, dict[str, Any]]]:
     """Family -> member -> its summary and its settings with defaults and descriptions."""
     return {family: {name: _describe(kind) for name, kind in members.items()} for family, members in FAMILIES.items()}
@@ -56,10 +65,10 @@ def components_page() -> str:
     ]
     for family, members in components().items():
         lines += ["", f"## {family}", "", "| name | what it does |", "|---|---|"]
-        lines += [f"| `{name}` | {_cell(member['summary'])} |" for name, member in members.items()]
+        lines += [f"| `{name}` | {cell(member['summary'])} |" for name, member in members.items()]
         for name, member in members.items():
             lines += _settings_table(f"### {name}", member["settings"])
-    for section, kind in SECTIONS.items():
+    for section, kind in {**SECTIONS, "study": Study}.items():
         described = _describe(kind)
         lines += _settings_table(f"## {section}\n\n{described['summary']}", described["settings"])
     return "\n".join(lines) + "\n"
@@ -67,13 +76,14 @@ def components_page() -> str:
 
 def _settings_table(heading: str, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
     rows = [
-        f"| `{name}` | `{_cell(_yaml(facts['default']))}` | {_cell(facts['description'])} |"
+        f"| `{name}` | `{cell(_yaml(facts['default']))}` | {cell(facts['description'])} |"
         for name, facts in settings.items()
     ]
     return ["", heading, "", "| setting | default | meaning |", "|---|---|---|", *rows] if rows else []
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """A text as it may stand in a field of a Markdown table."""
     return text.replace("|", "\\|")
 
 

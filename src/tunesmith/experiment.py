@@ -15,27 +15,11 @@ from tunesmith.components import build, from_settings, name_of, settings_of
 from tunesmith.data.dataset import Data
 from tunesmith.errors import RecipeError, nearest
 from tunesmith.methods import METHODS, Full, Method
+from tunesmith.models.pretrained import Pretrained
 from tunesmith.tasks import TASKS, Task
 from tunesmith.training.objectives import OBJECTIVES, Objective, TaskLoss
 from tunesmith.training.optimizer import OPTIMIZERS, AdamW, Grouping, OptimizerSettings, Schedule
 from tunesmith.training.tracking import Tracker
-
-
-@dataclass(frozen=True)
-class Pretrained:
-    """The pre-trained model to start from.
-
-    Attributes:
-        name: a folder, a short name of the catalogue, or a hub id.
-        dropout: dropout in the body and before the head; none means what the model was trained with.
-    """
-
-    name: str = "minilm-l6"
-    dropout: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.dropout is not None and not 0 <= self.dropout < 1:
-            raise RecipeError("dropout must be at least 0 and below 1.", where="model.dropout")
 
 
 @dataclass(frozen=True)
@@ -166,6 +150,16 @@ class Experiment:
             )
         if not 0 <= self.seed < 2**32:
             raise RecipeError("seed must be at least 0 and below 2^32.", where="seed")
+        if self.model.is_scratch and not isinstance(self.method, Full):
+            raise RecipeError(
+                "Of a model from scratch every weight learns.", where="method", to_do="Use method: full, or remove it."
+            )
+        if self.model.is_scratch and self.training.learning_rate is None:
+            raise RecipeError(
+                "A model from scratch needs a learning rate; that of fine-tuning is too low for it.",
+                where="training.learning_rate",
+                to_do="1e-3 with a warm-up is a usual one for small models.",
+            )
 
     @classmethod
     def from_yaml(cls, path: str | Path, changes: Sequence[str] = ()) -> Self:
@@ -248,31 +242,31 @@ def _parse(text: str) -> Any:
     return yaml.safe_load(text)
 
 
-def read_recipe(path: Path) -> dict[str, object]:
-    """The keys and values of a YAML file."""
+def read_recipe(path: Path, what: str = "recipe") -> dict[str, object]:
+    """The keys and values of a YAML file; `what` it is called in errors."""
     try:
         recipe = _parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise RecipeError(
-            "The recipe does not exist.",
+            f"The {what} does not exist.",
             where=str(path),
-            to_do="Give an existing file, or write one with 'tunesmith new'.",
+            to_do="Give an existing file, or write a recipe with 'tunesmith new'.",
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(
-            "The recipe cannot be read as text.", where=str(path), to_do="Give a YAML file in UTF-8."
+            f"The {what} cannot be read as text.", where=str(path), to_do="Give a YAML file in UTF-8."
         ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that is none is a ValueError
         mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
         line = f", line {mark.line + 1}" if mark else ""
         problem = f": {error.problem}" if isinstance(error, yaml.MarkedYAMLError) and error.problem else ""
         raise RecipeError(
-            f"The recipe is not valid YAML{problem}.",
+            f"The {what} is not valid YAML{problem}.",
             where=f"{path}{line}",
             to_do="Check indentation, quotes and colons there.",
         ) from error
     if not isinstance(recipe, dict):
-        raise RecipeError("The recipe holds no keys.", where=str(path), to_do="Write one with 'tunesmith new'.")
+        raise RecipeError(f"The {what} holds no keys.", where=str(path), to_do="Write a recipe with 'tunesmith new'.")
     return {str(key): value for key, value in recipe.items()}
 
 
@@ -294,13 +288,17 @@ def with_changes(recipe: Mapping[str, object], changes: Sequence[str]) -> dict[s
             raise RecipeError(
                 f"The value of '{change}' is not valid YAML.", where="--set", to_do="Put the value in quotes."
             ) from error
-        if len(keys) == 1:
-            changed[keys[0]] = value
-            continue
-        section = changed.get(keys[0], {})
-        named = {"name": section} if isinstance(section, str) else dict(section) if isinstance(section, Mapping) else {}
-        changed[keys[0]] = {**named, keys[1]: value}
+        changed = changed_at(changed, keys, value)
     return changed
+
+
+def changed_at(recipe: Mapping[str, object], keys: Sequence[str], value: object) -> dict[str, object]:
+    """A copy of a recipe with another value at a key, or at a key of one of its sections."""
+    if len(keys) == 1:
+        return {**recipe, keys[0]: value}
+    section = recipe.get(keys[0], {})
+    named = {"name": section} if isinstance(section, str) else dict(section) if isinstance(section, Mapping) else {}
+    return {**recipe, keys[0]: {**named, keys[1]: value}}
 
 
 def reading(changes: Sequence[str]) -> Data:
@@ -313,7 +311,7 @@ def reading(changes: Sequence[str]) -> Data:
     for key in changed:
         if key != "data":
             raise RecipeError(f"'{key}' says nothing of a file.", where="--set", to_do="Write --set data.KEY=VALUE.")
-    used = ("format", "text", "second", "id", "header", "separator", "encoding")
+    used = ("format", "text", "second", "id", "header", "separator", "quoted", "encoding")
     for key in _mapping("data", changed["data"]):
         if key not in used and key in {field.name for field in dataclasses.fields(Data)}:
             raise RecipeError(f"'data.{key}' is of no use here.", where="--set", to_do=f"Use {', '.join(used)}.")

@@ -17,15 +17,15 @@ from tunesmith.data.records import Example
 from tunesmith.errors import CheckpointError, DataError
 from tunesmith.evaluation.report import Cost, RunReport
 from tunesmith.experiment import Experiment
+from tunesmith.inference.adapters import learnt_weights
 from tunesmith.inference.artifact import Origin, save_artifact
 from tunesmith.inference.parity import prove_reload
 from tunesmith.inference.predictor import Predictor, best_device
 from tunesmith.machine import EnergyMeter, has_bf16, peak_memory_bytes
 from tunesmith.models.anatomy import enable_gradient_checkpointing
-from tunesmith.models.backbone import load
-from tunesmith.models.catalogue import locate
 from tunesmith.models.model import Model
-from tunesmith.preparation import Prepared, prepare, stop_at_errors
+from tunesmith.models.quantization import dequantize, quantize
+from tunesmith.preparation import Prepared, load_backbone, prepare, stop_at_errors
 from tunesmith.reporting import describe, history, judge, notes, summary, write_report
 from tunesmith.training.batching import StepPlan
 from tunesmith.training.checkpoint import Progress
@@ -69,7 +69,7 @@ def run(
     model = rehearse(experiment, prepared)
     run_folder.begin(place, experiment.to_yaml(), room_for(model), overwrite=overwrite)
     if not quiet:
-        announce(summary(experiment, prepared, *count_parameters(model)))
+        announce(summary(experiment, prepared, *count_parameters(model), model.quantized))
     return finish(experiment, prepared, model, place, quiet=quiet)
 
 
@@ -109,9 +109,10 @@ def rehearse(experiment: Experiment, prepared: Prepared) -> Model:
             to_do="Give data.train, or choose a method and a task that need none.",
         )
     few = spread(prepared.splits.validation or prepared.splits.train or prepared.splits.test, 4)
-    answers = Predictor(model, prepared.task, prepared.encoder).predict(few)
-    names = {measure.name: measure.value() for measure in prepared.task.measures(few, answers)}
-    Validation((), (), experiment.training.metric, 0, 0).chosen(names, prepared.task)
+    Predictor(model, prepared.task, prepared.encoder).predict(few)
+    choosing = prepared.task.for_choosing()
+    measures = choosing.measures(few, Predictor(model, choosing, prepared.encoder).predict(few))
+    Validation((), (), experiment.training.metric, 0, 0).chosen(measures, choosing)
     learning = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     if learning:
         experiment.training.grouping().groups(model, learning)
@@ -131,7 +132,8 @@ def room_for(model: Model) -> int:
 def count_parameters(model: Model) -> tuple[int, int]:
     """How many numbers the model has, and how many of them learn."""
     every = list(model.parameters())
-    return sum(p.numel() for p in every), sum(p.numel() for p in every if p.requires_grad)
+    uncounted = model.quantized.uncounted if model.quantized else 0
+    return sum(p.numel() for p in every) + uncounted, sum(p.numel() for p in every if p.requires_grad)
 
 
 def finish(experiment: Experiment, prepared: Prepared, model: Model, folder: Path, *, quiet: bool) -> Result:
@@ -139,6 +141,7 @@ def finish(experiment: Experiment, prepared: Prepared, model: Model, folder: Pat
     began, energy = time.monotonic(), EnergyMeter()
     parameters = count_parameters(model)
     fitted, tested = fit(experiment, prepared, model, folder, quiet=quiet)
+    adapter = learnt_weights(model)
     experiment.method.merge(model)
     model.eval()
     predictor = calibrated(
@@ -151,6 +154,9 @@ def finish(experiment: Experiment, prepared: Prepared, model: Model, folder: Pat
         versions(),
         experiment.seed,
         cast("dict[str, object]", experiment.to_mapping()["method"]),
+        experiment.model.name,
+        adapter,
+        experiment.model.quantize or "",
     )
     save_artifact(folder / "artifact", model, predictor.task, prepared.encoder, origin, prepared.backbone.prefix)
     proof = prove_reload(
@@ -160,13 +166,14 @@ def finish(experiment: Experiment, prepared: Prepared, model: Model, folder: Pat
     )
     served = Predictor.load(folder / "artifact")
     splits = judge(served, prepared, folder, experiment)
+    choosing = prepared.task.for_choosing().metric
     report = RunReport(
         name=experiment.name,
         created=time.strftime("%Y-%m-%d %H:%M:%S"),
         task_name=str(experiment.to_mapping()["task"]["name"]),  # type: ignore[index]
         main_metric=prepared.task.metric,
         splits=splits,
-        history=history(folder / "log.jsonl", prepared.task.metric),
+        history=history(folder / "log.jsonl", choosing),
         findings=prepared.findings,
         cost=Cost(
             fitted.progress.seconds,
@@ -184,18 +191,22 @@ def finish(experiment: Experiment, prepared: Prepared, model: Model, folder: Pat
         sizes={split: len(examples) for split, examples in prepared.splits.named().items()},
         parity=describe(proof),
         learning_rate_test=tested.points if tested else (),
-        notes=notes(fitted, served.task, prepared.splits),
+        notes=notes(fitted, served.task, prepared.splits, model.quantized),
+        choosing_metric=choosing,
     )
     write_report(report, folder)
     return Result(folder, report)
 
 
 def make_model(experiment: Experiment, prepared: Prepared) -> Model:
-    """Backbone and head, with the method's weights open."""
+    """Backbone and head, the method's weights open, what stays frozen quantised where the recipe says so."""
     torch.manual_seed(experiment.seed)
     model = Model(prepared.backbone, prepared.task, experiment.model.dropout)
     if experiment.training.gradient_checkpointing:
         enable_gradient_checkpointing(model.body)
+    if experiment.model.quantize:
+        lacking = {name.removeprefix("body.") for name in model.lacking}
+        model.quantized = quantize(model.body, experiment.model.quantize, lacking)
     model.rule = experiment.method.apply(model)
     return model
 
@@ -210,6 +221,7 @@ def fit(
     pad_id = prepared.encoder.tokenizer.pad_token_id or 0
     material = Material(prepared.task, prepared.learning, prepared.encoded_learning, pad_id, prepared.memory)
     if not any(parameter.requires_grad for parameter in model.parameters()):
+        dequantize(model.body)
         material.settle(model)
         return Fitted(Progress(finished=True), 0.0, 0.0), None
     plan = StepPlan(
@@ -260,12 +272,10 @@ def remembered_range_test(
     if kept.is_file():
         values = json.loads(kept.read_text(encoding="utf-8"))
         return RangeTest(tuple((rate, loss) for rate, loss in values["points"]), values["suggestion"])
-    backbone = load(locate(experiment.model.name), dropout=experiment.model.dropout, kind=prepared.task.body)
-    throwaway = replace(prepared, findings=(), backbone=backbone)
+    throwaway = replace(prepared, findings=(), backbone=load_backbone(experiment, prepared.splits.train))
     accelerator = make_accelerator((), folder, experiment.name, {})
     model = make_model(experiment, throwaway).to(accelerator.device)
-    if material.task.settles_first:
-        material.settle(model)
+    material.settle(model)
     found = range_test(make_learner(experiment, model, plan.total), material, plan, accelerator)
     with written(kept) as file:
         json.dump({"points": found.points, "suggestion": found.suggestion}, file)
@@ -277,7 +287,9 @@ def calibrated(predictor: Predictor, prepared: Prepared, *, enabled: bool) -> Pr
     encoded = prepared.encoded.get("validation", [])
     if not enabled or not encoded:
         return predictor
-    task = predictor.task.calibrated(encoded, predictor.logits(encoded))
+    # What is fitted are probabilities, which need no text to be written.
+    asked = Predictor(predictor.model, predictor.task.for_choosing(), predictor.encoder)
+    task = predictor.task.calibrated(encoded, asked.logits(encoded))
     return Predictor(predictor.model, task, predictor.encoder)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from tunesmith.data.checks import check, label_names
 from tunesmith.data.encoding_checks import TokenCount, check_encoding, check_histories
@@ -13,6 +15,7 @@ from tunesmith.errors import DataError, RecipeError
 from tunesmith.experiment import Experiment
 from tunesmith.models.backbone import Backbone, load
 from tunesmith.models.catalogue import locate
+from tunesmith.models.scratch import make_backbone
 from tunesmith.tasks import Task
 from tunesmith.tasks.encoding import Encoded, TextEncoder
 
@@ -64,22 +67,24 @@ def accepted(finding: Finding, codes: Sequence[str]) -> Finding:
 
 def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Finding] = ()) -> Prepared:
     """Load the model, learn the labels and encode every text of these splits."""
-    backbone = load(locate(experiment.model.name), dropout=experiment.model.dropout, kind=experiment.task.body)
     known = [*splits.items, *splits.train] if splits.items else splits.train
+    backbone = load_backbone(experiment, known)
     task = experiment.task.prepared(known, backbone.tokenizer)
     encoder = TextEncoder.of(backbone.tokenizer, window(task, backbone), backbone.prefix)
-    found = list(findings)
+    found = [*findings, *announced(backbone)]
     encoded: dict[str, list[Encoded]] = {}
     for name, examples in splits.named().items():
         encoded[name] = [encode(task, example, encoder, is_train=name == "train") for example in examples]
         if splits.items:
-            found += check_histories(examples, [item.cut for item in encoded[name]], split=name)
+            found += check_histories(examples, [item.dropped for item in encoded[name]], split=name)
             continue
         counts = [count_of(item, task) for item in encoded[name]]
         found += check_encoding(examples, counts, max_length=encoder.max_length, split=name)
     items = [task.encode(item, encoder) for item in splits.items]
     if items:
         found += check_items(splits.items, items, encoder)
+    if task.body == "causal_lm":
+        found += example_shown(encoded, encoder)
     learning = task.arranged(splits.train, experiment.seed)
     encoded_learning = encoded.get("train", [])
     if learning is not splits.train:
@@ -98,6 +103,37 @@ def check_items(items: Sequence[Example], encoded: Sequence[Encoded], encoder: T
     return check_encoding(items, counts, max_length=encoder.max_length, split="items")
 
 
+def example_shown(encoded: Mapping[str, Sequence[Encoded]], encoder: TextEncoder) -> list[Finding]:
+    """The first example as the model reads it, in brackets what is learnt of it (if it stands in it)."""
+    pieces = [items[0].pieces[0] for items in encoded.values() if len(items) and len(items[0].pieces[0].unit_positions)]
+    if not pieces:
+        return []
+    ids = pieces[0].input_ids.tolist()
+    learnt = {int(place) + 1 for place in pieces[0].unit_positions if place + 1 < len(ids)}
+    parts = []
+    for is_learnt, run in groupby(range(len(ids)), key=learnt.__contains__):
+        text = str(encoder.tokenizer.decode([ids[place] for place in run]))
+        shown = text if len(text) <= 600 else f"{text[:300]} ... {text[-300:]}"
+        parts.append(f"[{shown}]" if is_learnt else shown)
+    brackets = f"; the {len(learnt)} tokens in brackets are learnt" if learnt else ""
+    message = f"The first example as the model reads it{brackets}: {''.join(parts)}"
+    return [Finding("example_shown", "note", message, 1)]
+
+
+def load_backbone(experiment: Experiment, examples: Sequence[Example]) -> Backbone:
+    """The pre-trained body, or one from scratch whose tokenizer is learnt from these training examples."""
+    model, kind = experiment.model, experiment.task.body
+    if not model.is_scratch:
+        return load(locate(model.name), dropout=model.dropout, kind=kind)
+    texts = (text for example in examples for text in (example.content, written_label(example, experiment.task)))
+    return make_backbone(model.sizes, kind, texts, seed=experiment.seed, dropout=model.dropout)
+
+
+def written_label(example: Example, task: Task) -> str:
+    """The label, where it is a text that the model reads too."""
+    return str(example.label) if task.label_kind == "text" and example.label is not None else ""
+
+
 def encode(task: Task, example: Example, encoder: TextEncoder, *, is_train: bool) -> Encoded:
     """The example as pieces, without a target where it is not for training and has a label that the task lacks.
 
@@ -105,6 +141,19 @@ def encode(task: Task, example: Example, encoder: TextEncoder, *, is_train: bool
     """
     is_foreign = not is_train and task.labels and not set(label_names(example)) <= set(task.labels)
     return task.encode(replace(example, label=None) if is_foreign else example, encoder)
+
+
+def announced(backbone: Backbone) -> list[Finding]:
+    """What of the checkpoint is left out, and what it lacks."""
+    found = []
+    for code, names, message in (
+        ("weights_left_out", backbone.unused, "{} weights of the checkpoint have no place in this form of the model."),
+        ("new_weights", backbone.missing, "{} weights of the model are not in the checkpoint and start at random."),
+    ):
+        if names:
+            severity = "note" if code == "weights_left_out" else "warning"
+            found.append(Finding(code, severity, message.format(len(names)), len(names), tuple(sorted(names)[:3])))
+    return found
 
 
 def too_long(examples: Sequence[Example], encoded: Sequence[Encoded], max_tokens: int) -> list[Finding]:
@@ -144,9 +193,23 @@ def window(task: Task, backbone: Backbone) -> int:
 
 
 def count_of(item: Encoded, task: Task) -> TokenCount:
-    """What the checks need to know of an encoded example."""
+    """What the checks need to know of an encoded example; of several texts that are read apart, the longest counts."""
     trainable = len(item.units) if task.label_kind == "spans" else 1
-    return TokenCount(tokens=item.tokens, unknown=item.unknown, trainable=trainable, lost_spans=item.lost)
+    parts: Counter[int] = Counter()
+    for piece in item.pieces:
+        parts[piece.part] += len(piece.input_ids)
+    return TokenCount(
+        tokens=max(parts.values()) + item.unread,
+        unknown=item.unknown,
+        trainable=trainable,
+        lost_spans=item.lost,
+        changed=item.changed,
+        repeated=item.repeated,
+        dropped=item.dropped,
+        cut=item.cut,
+        unread=item.unread,
+        frame=item.frame,
+    )
 
 
 def stop_at_errors(findings: Sequence[Finding]) -> None:

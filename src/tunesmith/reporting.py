@@ -13,6 +13,7 @@ from tunesmith.experiment import Experiment
 from tunesmith.inference.artifact import add_file
 from tunesmith.inference.parity import Parity
 from tunesmith.inference.predictor import Predictor
+from tunesmith.models.quantization import NAMES, Quantized
 from tunesmith.preparation import Prepared
 from tunesmith.tasks import Task
 from tunesmith.training.fitting import Fitted
@@ -20,15 +21,29 @@ from tunesmith.training.run_log import read_log
 from tunesmith.writing import written
 
 
-def summary(experiment: Experiment, prepared: Prepared, parameters: int, learning: int) -> list[str]:
-    """What is about to be done, and every warning about the data."""
+def summary(
+    experiment: Experiment, prepared: Prepared, parameters: int, learning: int, quantized: Quantized | None = None
+) -> list[str]:
+    """What is about to be done, an example of what a language model learns, and every warning about the data."""
     sizes = ", ".join(f"{len(examples):,} {name}" for name, examples in prepared.splits.named().items())
     done = f"{experiment.name}: {sizes}; {learning:,} of {parameters:,} parameters learn."
     warnings = [finding.message for finding in prepared.findings if finding.severity == "warning"]
-    return [done, *(f"warning: {message}" for message in warnings)]
+    shown = [finding.message for finding in prepared.findings if finding.code == "example_shown"]
+    held = [described(quantized)] if quantized else []
+    return [done, *held, *shown, *(f"warning: {message}" for message in warnings)]
 
 
-def notes(fitted: Fitted, task: Task, splits: Splits) -> tuple[str, ...]:
+def described(quantized: Quantized) -> str:
+    """What quantising did to the frozen weights, in numbers that were measured."""
+    before, after = quantized.bytes_before / 1e6, quantized.bytes_after / 1e6
+    return (
+        f"In training {quantized.layers} linear layers hold their weights in {NAMES[quantized.kind]}: the body takes "
+        f"{after:,.1f} MB instead of {before:,.1f} MB, and they differ from the pre-trained weights by "
+        f"{100 * quantized.error:.2f} % (norm of the difference relative to their norm)."
+    )
+
+
+def notes(fitted: Fitted, task: Task, splits: Splits, quantized: Quantized | None = None) -> tuple[str, ...]:
     """What a reader of the figures should know beside them."""
     trained = fitted.examples_per_second > 0  # not when a run is resumed after its last step
     said = [f"{100 * fitted.padding_share:.1f} % of the tokens computed in training were padding."] if trained else []
@@ -40,6 +55,11 @@ def notes(fitted: Fitted, task: Task, splits: Splits) -> tuple[str, ...]:
             said.insert(0, "The validation metric was never a number, so the weights of the last step were kept.")
         if chosen:
             said.insert(0, f"Validation chose {' and '.join(chosen)}, so its own figures flatter; test is the judge.")
+    if quantized:
+        said.append(
+            f"{described(quantized)} The artifact holds them dequantised, as they were evaluated: it takes the memory "
+            "of a plain model, and needs no bitsandbytes."
+        )
     return tuple(said)
 
 

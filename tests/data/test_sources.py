@@ -279,6 +279,27 @@ def test_quotes_that_do_not_close_swallow_no_row_of_a_tsv_file(tmp_path: Path) -
     assert findings["stray_quotes"][0] >= 3
 
 
+def test_a_quote_that_closes_in_a_later_field_of_a_tsv_file_is_part_of_the_text(tmp_path: Path) -> None:
+    line = 'he said no\t"the first\tand the last"\tx\n'
+    path = write(tmp_path, "a.tsv", "text\tsecond\tmore\tlabel\n" + line)
+    read_rows, findings = found(path, text="second")
+    assert read_rows == [('"the first', "x")]
+    assert findings["stray_quotes"][0] == 1
+    path = write(tmp_path, "b.tsv", 'text\tlabel\n"one\tfield"\tx\n')
+    assert found(path)[0] == [("one\tfield", "x")]
+
+
+def test_where_fields_are_not_quoted_a_quote_is_text(tmp_path: Path) -> None:
+    texts = ['"whole"', '"oh no', 'he said ""no""', '"a" and "b"', "“好”", '"last']
+    for name, mark in (("a.tsv", "\t"), ("a.csv", ",")):
+        path = write(tmp_path, name, f"text{mark}label\n" + "".join(f"{text}{mark}x\n" for text in texts))
+        read_rows, findings = found(path, quoted=False)
+        assert [text for text, _ in read_rows] == texts
+        assert "stray_quotes" not in findings
+    with pytest.raises(DataError, match="'quoted' has no meaning for a file of format jsonl"):
+        found(write(tmp_path, "a.jsonl", '{"text": "a", "label": "x"}\n'), quoted=False)
+
+
 def test_a_quoted_field_over_several_lines_is_one_field_and_counted(tmp_path: Path) -> None:
     for name, mark in (("a.csv", ","), ("a.tsv", "\t")):
         path = write(tmp_path, name, f'text{mark}label\nbefore{mark}x\n"dear\ncustomer"{mark}y\nafter{mark}x\n')

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.builders import TASK_CASES, build_learner, build_material, build_model, run_steps
+from tests.builders import TASK_CASES, build_learner, build_material, build_model, folder_of, run_steps
 from tunesmith.errors import ResourceError, TrainingError
 from tunesmith.models.model import Model
 from tunesmith.tasks import Task
@@ -19,19 +19,15 @@ from tunesmith.training.optimizer import SGD
 def fresh(folder: Path, case: str) -> tuple[Model, Task, TextEncoder]:
     torch.manual_seed(0)
     task, examples = TASK_CASES[case]
-    model, prepared, encoder = build_model(folder, task, examples)
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-    return model, prepared, encoder
+    return build_model(folder, task, examples, dropout=0.0)
 
 
-@pytest.mark.parametrize("case", TASK_CASES)
-def test_the_gradient_norm_does_not_depend_on_how_a_step_is_cut(case: str, tiny_model_folder: Path) -> None:
+@pytest.mark.parametrize("case", [case for case in TASK_CASES if case != "ranking_bi"])  # it compares within a batch
+def test_the_gradient_norm_does_not_depend_on_how_a_step_is_cut(case: str, request: pytest.FixtureRequest) -> None:
     examples = TASK_CASES[case][1]
     norms = []
     for batch_size, accumulate in ((8, 1), (2, 4), (1, 8)):
-        model, task, encoder = fresh(tiny_model_folder, case)
+        model, task, encoder = fresh(folder_of(case, request), case)
         learner = build_learner(model, optimizer=SGD())
         (step,) = run_steps(
             learner,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,8 @@ SMALL_TEST = 200
 
 COMPARED = 200_000
 """Near duplicates are looked for among so many texts."""
+
+_OF_COPIES = ("exact_duplicates", "near_duplicates")
 
 _FIXED = ("class", "classes", "number", "spans")
 """The kinds of label of which an example has only one that is right, from a set that training knows."""
@@ -55,6 +58,8 @@ def check(splits: Splits, *, label_kind: str) -> list[Finding]:
     if label_kind in _FIXED and label_kind != "number":
         found += _imbalance(splits.train, label_kind)
         found += _unseen(splits)
+    if not label_kind:  # of raw text a line may well occur again
+        found = [replace(one, severity="note") if one.code in _OF_COPIES else one for one in found]
     for name in ("validation", "test"):
         size = len(splits.named().get(name, ()))
         if 0 < size < SMALL_TEST:
@@ -111,7 +116,9 @@ def _near(splits: Splits) -> Iterator[Finding]:
         if taken[name] < len(named[name]):
             message = f"Near duplicates were looked for among {taken[name]:,} of {len(named[name]):,} texts of {name}."
             yield Finding("near_duplicates_part", "note", message, len(named[name]) - taken[name])
-    texts = [named[name][index].content for name, index in places]
+    # Questions about one picture are much alike and are none the less different; only texts by themselves are compared.
+    chosen = (named[name][index] for name, index in places)
+    texts = ["" if example.media else example.content for example in chosen]
     counts: dict[tuple[str, str], list[str]] = defaultdict(list)
     for first, later in near_duplicates(texts):
         counts[places[first][0], places[later][0]].append(f"{shorten(texts[first], 60)} | {shorten(texts[later], 60)}")
@@ -206,4 +213,11 @@ def _unseen(splits: Splits) -> Iterator[Finding]:
 
 def _shown(examples: Sequence[Example], places: Sequence[int] | NDArray[np.intp]) -> tuple[str, ...]:
     chosen = [examples[int(place)] for place in places[:SHOWN]]
-    return tuple(f"{shorten(example.text, 70)} ({example.origin or example.id})" for example in chosen)
+    return tuple(f"{shortened(example)} ({example.origin or example.id})" for example in chosen)
+
+
+def shortened(example: Example) -> str:
+    """The beginning of an example's text, or of each of its two."""
+    if not example.second:
+        return shorten(example.text, 70)
+    return f"{shorten(example.text, 35)} | {shorten(example.second, 60)}"

@@ -23,6 +23,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         "utterance",
         "query",
         "message",
+        "context",
         "title",
         "文本",
         "内容",
@@ -46,11 +47,14 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         "译文",
         "回答",
     ),
+    "answers": ("answers", "answer", "答案"),
     "words": ("words", "tokens"),
     "label": ("label", "labels", "class", "category", "intent", "sentiment", "target", "标签", "类别", "情感", "意图"),
     "spans": ("spans", "entities", "label", "labels", "实体", "标签"),
     "tags": ("ner_tags", "tags", "labels", "label"),
     "number": ("score", "label", "labels", "rating", "target", "value", "similarity", "分数", "评分"),
+    "image": ("image", "image_path", "img", "picture", "photo", "图片", "图像", "照片"),
+    "audio": ("audio", "audio_path", "wav", "sound", "recording", "speech", "音频", "录音", "语音"),
     "id": ("id", "ID", "guid", "idx", "编号"),
 }
 """The names that are looked for, the first that is there wins; capitals do not matter."""
@@ -58,13 +62,17 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The columns that are read; an empty name is a column that there is not. `words` stands in for `text`."""
+    """The columns that are read; an empty name is a column that there is not. `words` stands in for `text`.
+
+    `media` are pairs of a modality and the column that names its files.
+    """
 
     text: str
     label: str
     id: str
     words: str = ""
     second: str = ""
+    media: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         parts = [
@@ -73,6 +81,7 @@ class Columns:
             ("words", self.words),
             ("label", self.label),
             ("id", self.id),
+            *self.media,
         ]
         return ", ".join(f"{role} from '{name}'" for role, name in parts if name)
 
@@ -87,7 +96,7 @@ def find_columns(
         later: the columns that begin in a later row; the id may be one of them.
         named: the recipe's names of the text, the label and the id; an empty one means "look".
         further: names of columns that must be there too.
-        kind: "class", "classes", "number" or "spans"; empty when no label is read.
+        kind: one of `LABEL_KINDS`; empty when no label is read.
         where: the file, for messages.
 
     Raises:
@@ -112,7 +121,7 @@ def find_columns(
         )
     found_label = named.label
     if kind and not found_label:
-        roles = {"spans": "spans", "number": "number", "text": "written"}
+        roles = {"spans": "spans", "number": "number", "text": "written", "answers": "answers"}
         role = "tags" if words else roles.get(kind, "label")
         found_label = _first([name for name in there if name != found_text], role)
         if not found_label:
@@ -130,7 +139,7 @@ def find_second(there: Sequence[str], found: Columns, named: str, where: str) ->
     Raises:
         DataError: there is none.
     """
-    free = [name for name in there if name not in (found.text, found.label, found.id)]
+    free = _free(there, found)
     second = named or _first(free, "second")
     if not second:
         raise DataError(
@@ -139,6 +148,47 @@ def find_second(there: Sequence[str], found: Columns, named: str, where: str) ->
             to_do=f"Set data.second to one of: {_list(free)}.",
         )
     return second
+
+
+def find_media(
+    there: Sequence[str], found: Columns, named: Mapping[str, str], where: str
+) -> tuple[tuple[str, str], ...]:
+    """The column that names the files of each modality: the named one, or the first of the usual names that is free.
+
+    Args:
+        there: the columns of the first rows.
+        found: the columns that are taken already.
+        named: modality -> the column that the recipe names; an empty one means "look".
+        where: the file, for messages.
+
+    Raises:
+        DataError: there is none.
+    """
+    free = [name for name in there if name not in (found.text, found.label, found.id, found.second)]
+    pairs = []
+    for modality, name in named.items():
+        if name and name not in there:
+            raise DataError(
+                f"There is no column '{name}'.{nearest(name, there)}", where=where, to_do=f"Columns: {_list(there)}."
+            )
+        column = name or _first(free, modality)
+        if not column:
+            raise DataError(
+                f"No column is named as {modality} files usually are ({', '.join(NAMES[modality][:5])}).",
+                where=where,
+                to_do=f"Set data.{modality} to one of: {_list(free)}.",
+            )
+        pairs.append((modality, column))
+    return tuple(pairs)
+
+
+def has_second(there: Sequence[str], found: Columns) -> bool:
+    """Whether a column that is not taken is named as second texts usually are."""
+    return bool(_first(_free(there, found), "second"))
+
+
+def _free(there: Sequence[str], found: Columns) -> list[str]:
+    return [name for name in there if name not in (found.text, found.label, found.id)]
 
 
 def missing_columns(columns: Columns, row: Iterable[str]) -> list[str]:

@@ -11,7 +11,7 @@ from tunesmith.data.items import read_items
 from tunesmith.data.records import Example, Finding, Splits
 from tunesmith.data.source import Format, Source
 from tunesmith.data.sources import Reading, idle_settings, read, usable
-from tunesmith.data.splits import split
+from tunesmith.data.splits import drawn, split
 from tunesmith.data.tally import Tally
 from tunesmith.errors import DataError, RecipeError
 
@@ -20,22 +20,27 @@ from tunesmith.errors import DataError, RecipeError
 class Data:
     """The examples: a data set of the catalogue by name, or files for each split.
 
-    A path may be compressed (.xz, .gz, .zip), name a member or keys ("set.zip!train.csv", "set.json!train+more"), or be
-    a data set of the hub ("hub:owner/name!train"). What is not given is held out of `train` by the shares.
+    A path may be compressed (.xz, .gz, .zip), name a member or keys ("set.zip!train.csv", "set.json!train+more"), be a
+    data set of the hub ("hub:owner/name!train"), or name two files line by line ("train.en|train.de"). What is not
+    given is held out of `train` by the shares.
 
     Attributes:
         name: a data set of the catalogue; the paths below override its own.
         train, validation, test: files to learn from, to choose by, to judge by.
         format: how the files are written; "auto" goes by the suffix, then by the first lines, and says so.
-        text, second, label, id: names of columns; empty means the usual names, and the report says which were taken.
+        text, second, image, audio, label, id: names of columns; empty means the usual names, and the report says which
+            were taken. Columns of images and recordings hold paths, relative to the file's folder.
         group: a column whose equal values are never split apart (a customer, a document).
         items: for histories: the file with each item's id and text (MovieLens' u.item, or a table with id and title).
         keep: further columns by which results are sliced.
         header: names of the columns, for files without them.
         separator: what parts the fields of a line; empty means by the format.
+        quoted: whether fields may stand in quotes; false where a quote is part of the text.
         label_first: for one text per line: the label stands before the separator.
         label_separator: what parts several labels in one field.
+        leave_out: labels whose rows are left out, such as "-" where annotators did not agree.
         encoding: of text files, such as utf-8, gb18030, utf-16.
+        limit: at most so many training examples, drawn by the seed from what is not held out; 0 for all.
         validation_share, test_share: how much of `train` is held out where no file is given; 0 for none.
         accept: codes of findings that are errors, but shall not stop the run.
     """
@@ -47,6 +52,8 @@ class Data:
     format: Format = "auto"
     text: str = ""
     second: str = ""
+    image: str = ""
+    audio: str = ""
     label: str = ""
     id: str = ""
     group: str = ""
@@ -54,9 +61,12 @@ class Data:
     keep: tuple[str, ...] = ()
     header: tuple[str, ...] = ()
     separator: str = ""
+    quoted: bool = True
     label_first: bool = False
     label_separator: str = "|"
+    leave_out: tuple[str, ...] = ()
     encoding: str = "utf-8"
+    limit: int = 0
     validation_share: float = 0.1
     test_share: float = 0.1
     accept: tuple[str, ...] = ()
@@ -70,6 +80,8 @@ class Data:
             raise RecipeError(
                 f"The header names '{twice[0]}' twice.", where="data.header", to_do="Name each column once."
             )
+        if self.limit < 0:
+            raise RecipeError("limit must not be negative.", where="data.limit", to_do="Use 0 for all examples.")
         if not self.label_separator:
             raise RecipeError("label_separator must not be empty.", where="data.label_separator")
 
@@ -117,6 +129,10 @@ class Data:
                         to_do=f"Give data.{name}, or set data.{name}_share: 0.",
                     )
         items = self._items() if "history" in inputs else ()
+        if 0 < self.limit < len(parts.get("train", ())):
+            said = f"{self.limit:,} of {len(parts['train']):,} training examples were drawn (data.limit, seed {seed})."
+            findings.append(Finding("limited", "note", said, self.limit))
+            parts["train"] = drawn(parts["train"], self.limit, seed)
         splits = Splits(parts.get("train", ()), parts.get("validation", ()), parts.get("test", ()), items)
         return Loaded(splits, tuple(findings))
 
@@ -183,14 +199,18 @@ _READING = {
     "format",
     "text",
     "second",
+    "image",
+    "audio",
     "label",
     "id",
     "group",
     "keep",
     "header",
     "separator",
+    "quoted",
     "label_first",
     "label_separator",
+    "leave_out",
     "encoding",
 }
 

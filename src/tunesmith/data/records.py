@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -51,6 +52,7 @@ class Example:
         history: ids of the items that a user had, the oldest first.
         rejected: an answer that was found worse than the label.
         media: the file of each further modality, such as {"image": "photos/1.png"}; a modality may be missing.
+        digests: by modality what tells the file's content from others, whatever its name; the name stands in for it.
     """
 
     id: str
@@ -66,13 +68,15 @@ class Example:
     history: tuple[str, ...] = ()
     rejected: str = ""
     media: Mapping[str, str] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def content(self) -> str:
         """All that tells this example from others, as one text: what copies are looked for by."""
         before = [turn.text for turn in self.turns[:-1]]
         marks = [f"{mark.label} {mark.start} {mark.end}" for mark in self.marks]
-        parts = [*before, self.text, self.second, *marks, *self.history, *self.media.values()]
+        files = [self.digests.get(name, path) for name, path in self.media.items()]
+        parts = [*before, self.text, self.second, *marks, *self.history, *files]
         return "\n".join(part for part in parts if part)
 
 
@@ -86,7 +90,10 @@ class Prediction:
     best answers (question answering, as texts) and of the best items (recommendation); empty otherwise. `span_scores`
     gives the probability of each span, in the order of `label`. `vector` is the text's embedding, if it has one.
     `ranks` tells for the label that was given its place among all that could be answered (recommendation), 1 the best,
-    by the "model" and by simpler rankers; 0 for none.
+    by the "model" and by simpler rankers; 0 for none. `without` gives by modality what the answer would be if the example lacked it. `log_likelihood` is that of the given
+    label (of a raw text, the label of which is empty, its own), summed over its `label_tokens`, of which `right_tokens`
+    were the likeliest at their place, and `rejected_log_likelihood` that of the answer found worse; nan and 0 where
+    there is none.
     """
 
     id: str
@@ -96,6 +103,11 @@ class Prediction:
     span_scores: tuple[float, ...] = ()
     vector: tuple[float, ...] = ()
     ranks: Mapping[str, int] = field(default_factory=dict)
+    log_likelihood: float = math.nan
+    label_tokens: int = 0
+    right_tokens: int = 0
+    rejected_log_likelihood: float = math.nan
+    without: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

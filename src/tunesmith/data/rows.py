@@ -8,14 +8,19 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
 
-from tunesmith.data.columns import Columns, find_columns, find_second, missing_columns
+from tunesmith.data.answers import find_answers
+from tunesmith.data.columns import NAMES, Columns, find_columns, find_media, find_second, has_second, missing_columns
+from tunesmith.data.dialogues import read_dialogue
+from tunesmith.data.duplicates import text_key
 from tunesmith.data.files import Place
 from tunesmith.data.labels import is_missing, read_label, tagged_words
+from tunesmith.data.marks import ROLES, with_marks
+from tunesmith.data.media import MODALITIES, paths_of, with_media
 from tunesmith.data.records import Example, Label
 from tunesmith.data.source import Source
 from tunesmith.data.tables import Row
 from tunesmith.data.tally import Tally
-from tunesmith.errors import DataError
+from tunesmith.errors import DataError, nearest
 
 _LOOKED_AT = 100
 """Rows in which columns are looked for; JSON may leave out what is null."""
@@ -23,6 +28,9 @@ _LOOKED_AT = 100
 
 def examples_of_rows(source: Source, place: Place, rows: Iterator[Row], tally: Tally) -> Iterator[Example]:
     """The examples of a table's rows, by the columns that the source or their usual names tell."""
+    if "turns" in source.inputs:
+        yield from _dialogues(source, place, rows, tally)
+        return
     head = list(islice(rows, _LOOKED_AT))
     if not head:
         return
@@ -43,16 +51,65 @@ def examples_of_rows(source: Source, place: Place, rows: Iterator[Row], tally: T
         if columns.label and is_missing(label) and source.label_kind != "classes":
             unlabelled.append(str(number))
             continue
-        example = _example(source, columns, row, number, place)
-        if not example.text.strip() or (columns.second and not example.second.strip()):
+        if source.leave_out and str(label).strip() in source.leave_out:
+            tally.add(
+                "left_out", "note", "{count} rows were left out for their label (data.leave_out).", f"line {number}"
+            )
+            continue
+        example = _example(source, columns, row, number, place, tally)
+        if source.label_kind == "answers":
+            answered = _answered(source, columns, row, example, tally)
+            if answered is None:
+                continue
+            example = answered
+        if not (example.text.strip() or example.media) or (
+            columns.second and needs_second(source) and not example.second.strip()
+        ):
             tally.add("empty_texts", "warning", "{count} rows without text were left out.", f"line {number}")
             continue
+        _note_missing(example, columns, number, tally)
         note_blanks(label, source, number, tally)
-        yield _distinct(example, seen, number, tally) if columns.id else example
+        yield distinct(example, seen, number, tally) if columns.id else example
     refuse_unlabelled(unlabelled, source)
 
 
-def _distinct(example: Example, seen: set[int], line: int, tally: Tally) -> Example:
+def _note_missing(example: Example, columns: Columns, line: int, tally: Tally) -> None:
+    """Count what an example with several modalities lacks."""
+    given = {"text": example.text.strip(), **example.media}
+    for modality in ("text", *(name for name, _ in columns.media)):
+        if not given.get(modality):
+            message = f"{{count}} rows have no {modality}; they are read without."
+            tally.add(f"missing_{modality}", "note", message, f"line {line}")
+
+
+def _dialogues(source: Source, place: Place, rows: Iterator[Row], tally: Tally) -> Iterator[Example]:
+    """The examples of rows that hold a dialogue each."""
+    seen: set[int] = set()
+    head = list(islice(rows, _LOOKED_AT))
+    every = list(dict.fromkeys(name for _, row in head for name in row))
+    for name in (source.text, source.label, source.id, source.group, *source.keep):
+        if name and name not in every:
+            raise DataError(
+                f"There is no column '{name}'.{nearest(name, every)}",
+                where=source.path,
+                to_do=f"Columns: {', '.join(every[:12])}.",
+            )
+    own = source.id or next((name for name in NAMES["id"] if name in every), "")
+    for number, row in chain(head, rows):
+        found = read_dialogue(source, row, number, tally)
+        if found is None:
+            continue
+        example = replace(
+            _bare(source, own, row, number, place),
+            text=found.turns[-1].text,
+            label=found.answer,
+            turns=found.turns,
+            rejected=found.rejected,
+        )
+        yield distinct(example, seen, number, tally) if own else example
+
+
+def distinct(example: Example, seen: set[int], line: int, tally: Tally) -> Example:
     """The example, with its line added to an id that was there before; hashes keep a million ids small."""
     name = example.id
     while hash(name) in seen:
@@ -73,24 +130,46 @@ def _columns(source: Source, there: Sequence[str], later: Sequence[str] = ()) ->
     further = (source.group, *source.keep)
     named = Columns(source.text, source.label, source.id, second=source.second)
     found = find_columns(there, later, named=named, further=further, kind=source.label_kind, where=source.path)
-    if "second" not in source.inputs:
-        return found
-    return replace(found, second=find_second(there, found, source.second, source.path))
+    wanted = {name: source.image if name == "image" else source.audio for name in MODALITIES if name in source.inputs}
+    may_lack = not needs_second(source) and not source.second and not has_second(there, found)
+    if {"second", "second?"} & set(source.inputs) and not may_lack:
+        found = replace(found, second=find_second(there, found, source.second, source.path))
+    return replace(found, media=find_media((*there, *later), found, wanted, source.path))
+
+
+def needs_second(source: Source) -> bool:
+    """Whether every example must have a second text: a "second?" may be missing where no labels are read."""
+    return "second" in source.inputs or bool(source.label_kind)
 
 
 def wanted_columns(source: Source, there: Sequence[str]) -> list[str]:
     """The columns that will be read of those that are there."""
+    if "turns" in source.inputs:
+        return list(there)
     columns = _columns(source, there)
-    names = (columns.text, columns.second, columns.words, columns.label, columns.id, source.group, *source.keep)
+    media = (column for _, column in columns.media)
+    names = (columns.text, columns.second, columns.words, columns.label, columns.id, source.group, *source.keep, *media)
+    names += tuple(role for role in ROLES if role in there and "marks" in source.inputs)
     return list(dict.fromkeys(name for name in names if name))
 
 
-def _example(source: Source, columns: Columns, row: Mapping[str, Any], number: int, place: Place) -> Example:
-    where = f"{source.path}:{number}"
-    own, shared = (row.get(column) if column else None for column in (columns.id, source.group))
-    name = f"{place.file.name}-{number}" if is_missing(own) else str(own)
-    group = "" if is_missing(shared) else str(shared)
-    attributes = {column: _plain(row.get(column)) for column in source.keep}
+def _bare(source: Source, own: str, row: Mapping[str, Any], number: int, place: Place) -> Example:
+    """An example without its text: its id from the column `own`, its group, where it stands, and what is kept of it."""
+    name, shared = (row.get(column) if column else None for column in (own, source.group))
+    return Example(
+        id=f"{place.file.name}-{number}" if is_missing(name) else str(name),
+        text="",
+        group="" if is_missing(shared) else str(shared),
+        origin=f"{source.path}:{number}",
+        attributes={column: _plain(row.get(column)) for column in source.keep},
+    )
+
+
+def _example(
+    source: Source, columns: Columns, row: Mapping[str, Any], number: int, place: Place, tally: Tally
+) -> Example:
+    bare = _bare(source, columns.id, row, number, place)
+    name, group, where, attributes = bare.id, bare.group, bare.origin, bare.attributes
     if columns.words:
         words, tags = row[columns.words], row[columns.label] if columns.label else None
         if not words and not tags:
@@ -104,11 +183,28 @@ def _example(source: Source, columns: Columns, row: Mapping[str, Any], number: i
             f"'{columns.text}' holds {held}, not a text.", where=where, to_do="Name the column of texts in data.text."
         )
     text = _plain(value)
+    media = paths_of(columns.media, row, place.file.parent, where)
     label: Label | None = None
-    if columns.label and text.strip():
+    if columns.label and (text.strip() or media) and source.label_kind != "answers":
         label = read_label(row[columns.label], source.label_kind, text, source.label_separator, where)
     second = _plain(row.get(columns.second)) if columns.second else ""
-    return Example(name, text, label, None, group, where, attributes, second)
+    example = Example(name, text, label, None, group, where, attributes, second)
+    if media:
+        return with_media(example, media)
+    return with_marks(example, row, where, tally) if "marks" in source.inputs and text.strip() else example
+
+
+def _answered(
+    source: Source, columns: Columns, row: Mapping[str, Any], example: Example, tally: Tally
+) -> Example | None:
+    """The question with its answers found in its passage; questions about one passage belong together.
+
+    None where none of its answers stands there, which was counted.
+    """
+    label = find_answers(row[columns.label], example.text, source.label_separator, example.origin, tally)
+    if label is None:
+        return None
+    return replace(example, label=label, group=example.group or f"passage {text_key(example.text)}")
 
 
 def _plain(value: object) -> str:

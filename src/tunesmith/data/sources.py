@@ -11,10 +11,12 @@ from tunesmith.data.files import Place, keyless, read_lines
 from tunesmith.data.histories import examples_of_histories
 from tunesmith.data.hub import HUB, read_hub
 from tunesmith.data.lines import FASTTEXT
+from tunesmith.data.parallel import MARK
 from tunesmith.data.readers import READERS
 from tunesmith.data.records import Example, Finding
 from tunesmith.data.rows import examples_of_rows, wanted_columns
 from tunesmith.data.source import Format, Source
+from tunesmith.data.squad import looks_like_squad
 from tunesmith.data.stored import keep
 from tunesmith.data.tables import Row, is_one_json_value, read_csv, read_json, read_jsonl, read_parquet
 from tunesmith.data.tally import Tally
@@ -27,10 +29,10 @@ _SUFFIXES: Mapping[str, Format] = {
 _IDLE: Mapping[Format, tuple[str, ...]] = {
     "csv": ("label_first",),
     "tsv": ("label_first",),
-    "jsonl": ("separator", "label_first"),
-    "json": ("separator", "label_first"),
-    "parquet": ("header", "separator", "label_first", "encoding"),
-    "hub": ("separator", "label_first", "encoding"),
+    "jsonl": ("separator", "quoted", "label_first"),
+    "json": ("separator", "quoted", "label_first"),
+    "parquet": ("header", "separator", "quoted", "label_first", "encoding"),
+    "hub": ("separator", "quoted", "label_first", "encoding"),
 }
 """The settings that these formats of tables have no use for."""
 
@@ -93,10 +95,14 @@ def format_of(source: Source) -> Format:
         return "hub"
     if source.format != "auto":
         return source.format
+    if MARK in source.path:
+        return "parallel"
     place = _place(source)
     if place.suffix in _SUFFIXES:
         return _SUFFIXES[place.suffix]
     head = list(islice(read_lines(place, source.encoding), 200))
+    if place.suffix == ".json" and "second" in source.inputs and looks_like_squad(head):
+        return "squad"
     if place.suffix == ".json":
         return "json" if place.keys or is_one_json_value(head) else "jsonl"
     if looks_like_conll(head):
@@ -130,9 +136,12 @@ def _wanted(source: Source, there: Sequence[str]) -> list[str]:
 
 
 def _rows(form: Format, source: Source, place: Place, tally: Tally) -> Iterator[Row]:
+    def table(separator: str) -> Iterator[Row]:
+        return read_csv(place, source.encoding, separator, source.header, tally, quoted=source.quoted)
+
     readers: Mapping[str, Callable[[], Iterator[Row]]] = {
-        "csv": lambda: read_csv(place, source.encoding, source.separator, source.header, tally),
-        "tsv": lambda: read_csv(place, source.encoding, source.separator or "\t", source.header, tally),
+        "csv": lambda: table(source.separator),
+        "tsv": lambda: table(source.separator or "\t"),
         "jsonl": lambda: read_jsonl(place, source.encoding, source.header, tally),
         "json": lambda: read_json(place, source.encoding, source.header, tally),
         "parquet": lambda: read_parquet(place, lambda there: _wanted(source, there)),

@@ -51,6 +51,11 @@ def split(
     return {name: Chosen(examples, sorted(places)) for name, places in parts.items()}
 
 
+def drawn(examples: Sequence[Example], size: int, seed: int) -> Sequence[Example]:
+    """So many of the examples, drawn by chance, in their order."""
+    return Chosen(examples, sorted(random.Random(seed).sample(range(len(examples)), size)))
+
+
 def _units(examples: Sequence[Example]) -> list[list[int]]:
     groups: dict[str, list[int]] = defaultdict(list)
     for place, example in enumerate(examples):

@@ -22,10 +22,13 @@ _SEPARATORS = ",\t;|"
 _NO_SEPARATORS = {'"', "\r", "\n"}
 
 
-def read_csv(place: Place, encoding: str, separator: str, header: Sequence[str], tally: Tally) -> Iterator[Row]:
+def read_csv(
+    place: Place, encoding: str, separator: str, header: Sequence[str], tally: Tally, *, quoted: bool = True
+) -> Iterator[Row]:
     """Yield the rows of a CSV or TSV file; the first line names the columns unless `header` does.
 
-    Without a `separator` it is the tab for .tsv, else the one of comma, tab, semicolon and bar that is most in line 1.
+    Where fields are not `quoted`, a quote is a character like any other and every line is a row. Without a `separator`
+    it is the tab for .tsv, else the one of comma, tab, semicolon and bar that is most in line 1.
 
     Raises:
         DataError: a row has more or fewer fields than there are columns, or its quotes are not closed.
@@ -43,10 +46,12 @@ def read_csv(place: Place, encoding: str, separator: str, header: Sequence[str],
     if not separator and mark != ("\t" if place.suffix == ".tsv" else ","):
         tally.add("separator", "note", f"The fields are separated by {mark!r}, of which the first line has most.")
     columns = list(header)
-    for record in _records(_chain(first, lines), mark):
+    for record in _records(_chain(first, lines), mark, quoted=quoted):
         for line, fields in _rows(record, place, mark, len(columns), tally):
             if not any(field.strip() for field in fields):
                 tally.add("empty_lines", "note", "{count} empty lines were passed over.", f"line {line}")
+            elif line == 1 and columns and [field.strip() for field in fields] == columns:
+                tally.add("header_line", "note", "The first line holds the names of data.header; it is no row.")
             elif not columns:
                 columns = _named([field.strip() for field in fields], f"{place}:1")
             elif len(fields) != len(columns):
@@ -69,7 +74,7 @@ class _Record:
     raw: list[str]
 
 
-def _records(lines: Iterator[str], mark: str) -> Iterator[_Record]:
+def _records(lines: Iterator[str], mark: str, *, quoted: bool) -> Iterator[_Record]:
     raw: list[str] = []
 
     def watched() -> Iterator[str]:
@@ -77,7 +82,7 @@ def _records(lines: Iterator[str], mark: str) -> Iterator[_Record]:
             raw.append(line)
             yield line
 
-    rows = csv.reader(watched(), delimiter=mark, strict=True)
+    rows = csv.reader(watched(), delimiter=mark, strict=True, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
     number = 1
     while True:
         fields, problem = [], ""
@@ -95,10 +100,12 @@ def _records(lines: Iterator[str], mark: str) -> Iterator[_Record]:
 def _rows(record: _Record, place: Place, mark: str, width: int, tally: Tally) -> Iterator[tuple[int, list[str]]]:
     """The record as a row; or its lines as rows, if a quote that is part of a text made the csv module join them.
 
-    Many TSV files quote nothing, so that a text may begin with a quote that never closes, or closes in a later row.
+    Many TSV files quote nothing, so that a text may begin with a quote that never closes, or closes in a later field or
+    row.
     """
     is_joined = len(record.raw) > 1 or bool(record.problem)
-    look_whole = is_joined and all(len(_parted(line, mark)) == width for line in record.raw)
+    is_short = bool(width) and len(record.fields) < width
+    look_whole = (is_joined or is_short) and all(len(_parted(line, mark)) == width for line in record.raw)
     if look_whole and mark == "\t":
         yield from _whole_lines(record, mark, tally)
         return
@@ -169,16 +176,8 @@ def read_json(place: Place, encoding: str, header: Sequence[str], tally: Tally) 
     Raises:
         DataError: the file is not valid JSON, or holds no list of rows where it should.
     """
-    text = "".join(read_lines(place, encoding))
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError(
-            f"The file is not valid JSON: {error}.",
-            where=str(place),
-            to_do="Give a list of objects, or one JSON object per line (.jsonl).",
-        ) from error
-    number, has_escapes = 0, "\\u" in text
+    value, has_escapes = _parsed(place, encoding)
+    number = 0
     for rows in _lists(value, place):
         if not isinstance(rows, list):
             raise DataError("There is no list of rows.", where=str(place), to_do="Give a JSON list of objects.")
@@ -186,6 +185,29 @@ def read_json(place: Place, encoding: str, header: Sequence[str], tally: Tally) 
             number += 1
             row = _sound(item, tally, f"row {number}") if has_escapes else item
             yield number, _as_row(row, header, f"{place}:{number}", tally)
+
+
+def read_document(place: Place, encoding: str, tally: Tally) -> object:
+    """The value of a JSON file whose form is its reader's business.
+
+    Raises:
+        DataError: the file is not valid JSON.
+    """
+    value, has_escapes = _parsed(place, encoding)
+    return _sound(value, tally, str(place)) if has_escapes else value
+
+
+def _parsed(place: Place, encoding: str) -> tuple[Any, bool]:
+    """The value of a JSON file, and whether characters are written as escapes in it."""
+    text = "".join(read_lines(place, encoding))
+    try:
+        return json.loads(text), "\\u" in text
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"The file is not valid JSON: {error}.",
+            where=str(place),
+            to_do="Give a list of objects, or one JSON object per line (.jsonl).",
+        ) from error
 
 
 def read_parquet(place: Place, choose: Callable[[list[str]], list[str]]) -> Iterator[Row]:

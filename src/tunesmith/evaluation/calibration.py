@@ -91,7 +91,9 @@ def judged_confidences(task: Task, examples: Sequence[Example], predictions: Seq
             assert isinstance(answer, tuple)
             judged.append([(score, span in gold) for span, score in zip(answer, prediction.span_scores, strict=True)])
         else:
-            judged.append([(prediction.confidence, task.is_correct(example, prediction))])
+            # How likely the tokens of a written answer are on average is not how likely all of it is right.
+            sure = math.nan if task.label_kind == "text" else prediction.confidence
+            judged.append([(sure, task.is_correct(example, prediction))])
     return judged
 
 

@@ -69,9 +69,9 @@ def estimate(
             values.append(measure.resampled(indices))
     found = {}
     for measure, values in zip(measures, drawn, strict=True):
-        one = _interval(measure.value(), np.concatenate(values), level)
+        one = interval_of(measure.value(), np.concatenate(values), level)
         if one.low == one.high:
-            one = _without_spread(one.value, size, level) if measure.higher_is_better else _unknown(one.value)
+            one = widened(one.value, size, level, measure.higher_is_better)
         found[measure.name] = one
     return found
 
@@ -94,17 +94,23 @@ def compare(a: Measure, b: Measure, *, seed: int, resamples: int = 10_000, level
     blocks = draws(size, resamples, level, seed)
     parts = [a.resampled(indices) - b.resampled(indices) for indices in blocks] if size > 1 else [np.zeros(0)]
     gaps = np.concatenate(parts)
-    difference = _interval(values[0] - values[1], gaps, level)
+    difference = interval_of(values[0] - values[1], gaps, level)
     if math.isnan(difference.low):
         return Comparison(a.name, *values, difference, math.nan, "no difference shown")
+    return Comparison(a.name, *values, difference, p_value_of(gaps), verdict_of(difference, a.higher_is_better))
+
+
+def p_value_of(gaps: NDArray[np.float64]) -> float:
+    """Twice the share of resampled differences on the rarer side of zero."""
     gaps = gaps[~np.isnan(gaps)]
     rarer = min(np.count_nonzero(gaps <= 0), np.count_nonzero(gaps >= 0))
-    p_value = min(1.0, 2 * (rarer + 1) / (len(gaps) + 1))
-    return Comparison(a.name, *values, difference, p_value, _verdict(difference, a.higher_is_better))
+    return float(min(1.0, 2 * (rarer + 1) / (len(gaps) + 1)))
 
 
-def _without_spread(value: float, size: int, level: float) -> Estimate:
-    """The interval of a score that is the same in every resample."""
+def widened(value: float, size: int, level: float, higher_is_better: bool) -> Estimate:
+    """The interval of a score that is the same in every resample (see `estimate`)."""
+    if not higher_is_better:
+        return _unknown(value)
     seldom = 1 - ((1 - level) / 2) ** (1 / size)
     if value == 1:
         return Estimate(value, 1 - seldom, 1.0)
@@ -115,13 +121,15 @@ def _unknown(value: float) -> Estimate:
     return Estimate(value, math.nan, math.nan)
 
 
-def _verdict(difference: Estimate, higher_is_better: bool) -> Verdict:
+def verdict_of(difference: Estimate, higher_is_better: bool) -> Verdict:
+    """What an interval of a difference shows."""
     if difference.low <= 0 <= difference.high:
         return "no difference shown"
     return "better" if (difference.low > 0) == higher_is_better else "worse"
 
 
-def _interval(value: float, drawn: NDArray[np.float64], level: float) -> Estimate:
+def interval_of(value: float, drawn: NDArray[np.float64], level: float) -> Estimate:
+    """A value with the percentile interval of what was drawn."""
     if math.isnan(value):
         return Estimate(value, math.nan, math.nan)
     return Estimate(value, quantile(drawn, (1 - level) / 2), quantile(drawn, (1 + level) / 2))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from itertools import groupby, pairwise
 
@@ -17,6 +17,9 @@ from tunesmith.evaluation.report import Mistake, RunReport, SplitReport
 from tunesmith.evaluation.slices import MOST
 from tunesmith.scoring.tables import ClassRow, Confusion, Table
 
+LONGEST = 400
+"""Up to so many characters a stretch without marks is shown whole in a passage; of a longer one both ends are."""
+
 MATRIX = 30
 """Up to so many classes the confusion matrix is drawn; beyond, the most frequent confusions are listed.
 
@@ -25,8 +28,14 @@ A table of more rows begins with the averages and the weakest classes."""
 _NAMES = {
     "f1": "F1", "macro_f1": "macro F1", "micro_f1": "micro F1", "weighted_f1": "weighted F1",
     "mcc": "Matthews correlation (MCC)", "roc_auc": "area under the ROC curve", "ece": "calibration error (ECE)",
+    "token_loss": "loss per token", "token_accuracy": "accuracy of tokens",
+    "bits_per_character": "bits per character",
     "mae": "mean absolute error", "rmse": "root mean squared error", "r2": "R²", "pearson": "Pearson correlation",
-    "spearman": "Spearman correlation",
+    "spearman": "Spearman correlation", "answerable_f1": "F1 of the questions with an answer",
+    "unanswerable_accuracy": "share of the questions without an answer that got none",
+    "bleu": "BLEU", "chrf": "chrF", "rouge_1": "ROUGE-1", "rouge_2": "ROUGE-2", "rouge_l": "ROUGE-L",
+    "exact_match": "exact match",
+    "preference_accuracy": "preference accuracy", "margin": "margin of log-likelihoods",
 }  # fmt: skip
 
 
@@ -56,6 +65,7 @@ def render(report: RunReport) -> str:
         words=metric_words,
         seconds=seconds,
         label=show_label,
+        in_words=in_words,
         segments=segments,
         in_order=in_order,
         count=count,
@@ -75,7 +85,9 @@ def render(report: RunReport) -> str:
         severities=[
             (kind, [one for one in report.findings if one.severity == kind]) for kind in ("error", "warning", "note")
         ],
-        curve=figures.learning_curve(report.history, metric_words(report.main_metric)) if report.history else "",
+        curve=figures.learning_curve(report.history, metric_words(report.choosing_metric or report.main_metric))
+        if report.history
+        else "",
         rates=figures.learning_rates(report.history) if report.history else "",
         range_test=figures.range_test(report.learning_rate_test)
         if figures.is_drawable(report.learning_rate_test)
@@ -184,9 +196,22 @@ def segments(mistake: Mistake) -> list[Segment]:
         one, other = covering(gold, start), covering(answer, start)
         types = one.label if one else "", other.label if other else ""
         is_right = one is not None and one == other
-        note = ending(one, other, end)
+        note = "" if mistake.second else ending(one, other, end)
         found.append(Segment(mistake.text[start:end], *types, is_right=is_right, note=note))
-    return found
+    return [abridged(part) for part in found] if mistake.second else found
+
+
+def abridged(part: Segment) -> Segment:
+    """A long stretch of a passage without its middle, so that what is marked stays in sight."""
+    if part.gold or part.answer or len(part.text) <= LONGEST:
+        return part
+    return replace(part, text=f"{part.text[: LONGEST // 2]} […] {part.text[-LONGEST // 2 :]}")
+
+
+def in_words(label: Label, text: str) -> str:
+    """The words of a label's spans, each once."""
+    words = dict.fromkeys(text[span.start : span.end] for span in spans_of(label))
+    return " / ".join(words) or "no answer"
 
 
 def ending(gold: Span | None, answer: Span | None, place: int) -> str:

@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tunesmith.data.records import Example, Finding, Label, Prediction
+from tunesmith.data.records import Example, Finding, Label, Prediction, Span
 from tunesmith.evaluation.calibration import Calibration, calibration_error, judged_confidences, reliability
 from tunesmith.evaluation.intervals import Estimate, estimate
+from tunesmith.evaluation.results import answer_of
 from tunesmith.evaluation.slices import Slice, slices_of
 from tunesmith.scoring.answers import spans_of
 from tunesmith.scoring.entities import count_words
@@ -21,7 +22,10 @@ WORST = 50
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A wrong answer beside the right one; `badness` grows with how sure and how wrong it was."""
+    """A wrong answer beside the right one; `badness` grows with how sure and how wrong it was.
+
+    `second` is the question about the text, or the other text of a pair.
+    """
 
     id: str
     text: str
@@ -29,6 +33,7 @@ class Mistake:
     answer: Label
     confidence: float
     badness: float
+    second: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +84,9 @@ class Cost:
 class RunReport:
     """A run as its report tells it, from the result to the last setting.
 
-    `main_metric` names the metric by which models of this task are judged; `settings` is the recipe after defaults;
-    `parity` says how the reload check ended; `learning_rate_test` holds (rate, loss) points if there was a range test.
+    `main_metric` names the metric by which models of this task are judged, `choosing_metric` that of the learning curve
+    where it is another; `settings` is the recipe after defaults; `parity` says how the reload check ended;
+    `learning_rate_test` holds (rate, loss) points if there was a range test.
     """
 
     name: str
@@ -100,6 +106,7 @@ class RunReport:
     parity: str
     learning_rate_test: tuple[tuple[float, float], ...] = ()
     notes: tuple[str, ...] = ()
+    choosing_metric: str = ""
 
 
 def evaluate_split(
@@ -138,27 +145,43 @@ def evaluate_split(
 
 
 def units_of(task: Task, examples: Sequence[Example]) -> dict[str, int]:
-    """How many words and entities were scored; nothing for whole texts."""
+    """How many words and entities were scored, or how many passages were asked about; nothing for whole texts."""
+    if task.label_kind == "answers":
+        return units_of_questions(examples)
     if task.label_kind != "spans":
         return {}
     return {"words": count_words(examples), "entities": sum(len(spans_of(example)) for example in examples)}
 
 
+def units_of_questions(examples: Sequence[Example]) -> dict[str, int]:
+    """How many passages the questions are about, and how many have no answer, if any."""
+    without = sum(not spans_of(example) for example in examples)
+    passages = len({example.text for example in examples})
+    return {"passages": passages} | ({"questions without an answer": without} if without else {})
+
+
 def mistake_of(example: Example, prediction: Prediction) -> Mistake:
     """The wrong answer to an example, and how bad it is."""
     gold = example.label if example.label is not None else ()
-    return Mistake(example.id, example.text, gold, prediction.label, prediction.confidence, badness(gold, prediction))
+    bad = badness(gold, prediction, example.text)
+    return Mistake(example.id, example.text, gold, prediction.label, prediction.confidence, bad, example.second)
 
 
-def badness(gold: Label, prediction: Prediction) -> float:
+def badness(gold: Label, prediction: Prediction, text: str = "") -> float:
     """How wrong an answer is, so that a sure mistake stands before an unsure one.
 
     Numbers: the distance. A class: the probability withheld from the right one. Several classes: the probability on the
-    wrong side, summed. Spans: the missed ones, plus the probability of each wrong one.
+    wrong side, summed. Spans: the missed ones, plus the probability of each wrong one. Answers out of `text`: how
+    much likelier than the right ones the answer was held to be. A raw text: its loss per token.
     """
     answer = prediction.label
+    if answer == "" and prediction.label_tokens:
+        return -prediction.log_likelihood / prediction.label_tokens
     if isinstance(gold, int | float) and isinstance(answer, int | float):
         return abs(float(gold) - float(answer))
+    if answer_of(prediction) is not None and isinstance(gold, tuple):
+        texts = {text[item.start : item.end] for item in gold if isinstance(item, Span)} or {""}
+        return prediction.confidence - sum(prediction.scores.get(one, 0.0) for one in texts)
     if prediction.scores:
         right = {gold} if isinstance(gold, str) else set(gold)  # type: ignore[arg-type]
         gaps = [1 - p if label in right else p for label, p in prediction.scores.items()]

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -20,12 +20,14 @@ from tunesmith.errors import ArtifactError, ResourceError, TunesmithError
 from tunesmith.methods import METHODS
 from tunesmith.models.backbone import load_saved, save_tokenizer
 from tunesmith.models.model import Model
+from tunesmith.models.quantization import Quantization
 from tunesmith.tasks import TASKS, Task
 from tunesmith.tasks.encoding import TextEncoder
 from tunesmith.writing import refused
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
+ADAPTER = "adapter.safetensors"
 DESCRIPTION = "artifact.json"
 MANIFEST = "manifest.json"
 _KEYS = ("task", "schema_sha256", "pooling", "prefix", "max_length", "data_fingerprints")
@@ -44,7 +46,11 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where an artifact comes from: its recipe, the data's fingerprints, the base model and the versions used."""
+    """Where an artifact comes from: its recipe, the data's fingerprints, the base model and the versions used.
+
+    `adapter` holds what the method learnt before it was merged, for several of one base model; empty for none.
+    `quantized` says in what form the base model was held while it learnt; empty for float32.
+    """
 
     recipe: str
     fingerprints: Mapping[str, str]
@@ -52,6 +58,9 @@ class Origin:
     versions: Mapping[str, str]
     seed: int
     method: Mapping[str, object] = field(default_factory=dict)
+    model_name: str = ""
+    adapter: Mapping[str, Tensor] = field(default_factory=dict)
+    quantized: Quantization | Literal[""] = ""
 
 
 def schema_hash(task: Task) -> str:
@@ -73,6 +82,8 @@ def save_artifact(folder: Path, model: Model, task: Task, encoder: TextEncoder, 
         draft.mkdir()
         try:
             save_file(without_shared(model), draft / WEIGHTS)
+            if origin.adapter:
+                save_file({name: tensor.contiguous() for name, tensor in origin.adapter.items()}, draft / ADAPTER)
             model.config.save_pretrained(draft)
             save_tokenizer(encoder.tokenizer, draft)
             (draft / "recipe.yaml").write_text(origin.recipe, encoding="utf-8")
@@ -144,7 +155,7 @@ def file_hash(path: Path) -> str:
 def load_artifact(folder: Path, *, labels: tuple[str, ...] = ()) -> Loaded:
     """Read an artifact after verifying it; see `Predictor.load`."""
     description = verify(folder)
-    task = _task(description, folder)
+    task = task_of(description, folder)
     if labels and set(labels) != set(task.labels):
         strange = sorted(set(labels) ^ set(task.labels))
         raise ArtifactError(
@@ -231,7 +242,12 @@ def read_description(folder: Path) -> dict[str, object]:
     return _read_json(folder / DESCRIPTION)
 
 
-def _task(description: Mapping[str, object], folder: Path) -> Task:
+def task_of(description: Mapping[str, object], folder: Path) -> Task:
+    """The task that an artifact's description holds.
+
+    Raises:
+        ArtifactError: it cannot be read, or its labels were changed.
+    """
     settings = description["task"]
     assert isinstance(settings, Mapping)
     try:
@@ -261,6 +277,9 @@ def _describe(model: Model, task: Task, encoder: TextEncoder, origin: Origin, pr
         "prefix": prefix,
         "max_length": encoder.max_length,
         "base_model": origin.base_model,
+        "model_name": origin.model_name,
+        "quantized": origin.quantized,
+        "adapted_by": dict(origin.method) if origin.adapter else {},
         "new_parameters": sorted(model.lacking),
         "data_fingerprints": dict(origin.fingerprints),
         "versions": dict(origin.versions),

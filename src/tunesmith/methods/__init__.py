@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from tunesmith.methods.peft_library import LoRA
-from tunesmith.methods.selective import BitFit, Full, HeadOnly, TopLayers
+from tunesmith.methods.adapter import Houlsby, Pfeiffer
+from tunesmith.methods.adaptive_rank import AdaLoRA
+from tunesmith.methods.butterfly import BOFT
+from tunesmith.methods.low_rank import DoRA, LoRA, RsLoRA
+from tunesmith.methods.prompts import PrefixTuning, PromptTuning, PTuningV2
+from tunesmith.methods.rescaling import IA3, OFT, LayerNormTuning
+from tunesmith.methods.selective import BitFit, Full, HeadOnly, Nothing, TopLayers
+from tunesmith.methods.unfreezing import GradualUnfreezing
 from tunesmith.models.model import Model
 from tunesmith.models.step_rule import StepRule
 
@@ -34,9 +40,33 @@ class Method(Protocol):
 METHODS: dict[str, type[Method]] = {
     "full": Full,
     "head_only": HeadOnly,
+    "none": Nothing,
     "top_layers": TopLayers,
+    "gradual_unfreezing": GradualUnfreezing,
     "bitfit": BitFit,
     "lora": LoRA,
+    "rslora": RsLoRA,
+    "dora": DoRA,
+    "adalora": AdaLoRA,
+    "ia3": IA3,
+    "oft": OFT,
+    "boft": BOFT,
+    "layer_norms": LayerNormTuning,
+    "houlsby": Houlsby,
+    "pfeiffer": Pfeiffer,
+    "prefix_tuning": PrefixTuning,
+    "p_tuning_v2": PTuningV2,
+    "prompt_tuning": PromptTuning,
 }
 
-__all__ = ["METHODS", "BitFit", "Full", "HeadOnly", "LoRA", "Method", "StepRule", "TopLayers"]
+__all__ = [
+    "METHODS",
+    "BitFit",
+    "Full",
+    "HeadOnly",
+    "LoRA",
+    "Method",
+    "Nothing",
+    "StepRule",
+    "TopLayers",
+]

@@ -1,10 +1,11 @@
-"""Methods of the PEFT package, put into the body without wrapping it."""
+"""How adapters of the PEFT package are put into a body without wrapping it, and taken in again."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from collections.abc import Sequence
 
-from peft import LoraConfig, inject_adapter_in_model
+from peft import PeftConfig, inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
@@ -13,69 +14,57 @@ from tunesmith.methods.selective import learn_only
 from tunesmith.models.anatomy import attention_projections
 from tunesmith.models.model import Model
 
+_OWN_PRECISION = ("lora_", "oft_")
+"""What casts its inputs to its own precision and back."""
 
-@dataclass(frozen=True)
-class LoRA:
-    """Low-rank updates beside frozen weight matrices (Hu et al. 2022, sec. 4).
 
-    Attributes:
-        rank: rank r of each update.
-        alpha: the update is scaled by alpha / rank.
-        dropout: dropout before the update, in [0, 1).
-        targets: endings of the names of the linear layers to update; empty means the query and value projections.
-    """
-
-    rank: int = 8
-    alpha: float = 16.0
-    dropout: float = 0.0
-    targets: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise RecipeError("rank must be at least 1.", where="method.rank")
-        if self.alpha <= 0:
-            raise RecipeError("alpha must be positive.", where="method.alpha")
-        if not 0 <= self.dropout < 1:
-            raise RecipeError("dropout must be at least 0 and below 1.", where="method.dropout")
-
-    @property
-    def learning_rate(self) -> float:
-        """Low-rank updates take larger steps than whole matrices."""
-        return 5e-4
-
-    def apply(self, model: Model) -> None:
-        """Freeze the pre-trained weights and put an update beside each target."""
-        targets = list(self.targets or attention_projections(model.body))
-        for target in targets:
-            if not any(
-                name.endswith(target) and isinstance(module, nn.Linear) for name, module in model.body.named_modules()
-            ):
-                linear = sorted(
-                    {
-                        name.rsplit(".", 1)[-1]
-                        for name, module in model.body.named_modules()
-                        if isinstance(module, nn.Linear)
-                    }
-                )
-                raise RecipeError(
-                    f"No linear layer's name ends in '{target}'.",
-                    where="method.targets",
-                    to_do=f"Endings in this model: {', '.join(linear)}.",
-                )
-        config = LoraConfig(
-            r=self.rank,
-            lora_alpha=self.alpha,  # type: ignore[arg-type]
-            lora_dropout=self.dropout,
-            target_modules=targets,
-            bias="none",
-        )
+def inject(model: Model, config: PeftConfig, marks: Sequence[str]) -> None:
+    """Put the adapters of a configuration into the body; only parameters whose name holds one of `marks` learn."""
+    with warnings.catch_warnings():
+        # It warns of every layer norm that its width is not known.
+        warnings.simplefilter("ignore", UserWarning)
         inject_adapter_in_model(config, model.body)
-        learn_only(model, lambda name: "lora_" in name)
+    model.exact = tuple(mark for mark in marks if mark in _OWN_PRECISION)
+    learn_only(model, lambda name: any(mark in name for mark in marks))
 
-    def merge(self, model: Model) -> None:
-        """Add each update to its matrix and put the plain layer back."""
-        for name, module in list(model.body.named_modules()):
-            if isinstance(module, BaseTunerLayer):
-                module.merge()
-                parent, _, child = name.rpartition(".")
-                setattr(model.body.get_submodule(parent), child, module.get_base_layer())
+
+def merge_adapters(model: Model) -> None:
+    """Fold each adapter into the layer that it stands beside, and put the plain layer back."""
+    for name, module in list(model.body.named_modules()):
+        if isinstance(module, BaseTunerLayer):
+            module.merge()
+            parent, _, child = name.rpartition(".")
+            setattr(model.body.get_submodule(parent), child, module.get_base_layer())
+
+
+def chosen_layers(model: Model, targets: Sequence[str]) -> list[str]:
+    """The endings of the linear layers to update: those named, or the query and value projections.
+
+    Raises:
+        RecipeError: no linear layer's name ends so.
+    """
+    linear = [name for name, module in model.body.named_modules() if isinstance(module, nn.Linear)]
+    chosen = list(targets or attention_projections(model.body))
+    for target in chosen:
+        if not any(name.endswith(target) for name in linear):
+            endings = sorted({name.rsplit(".", 1)[-1] for name in linear})
+            raise RecipeError(
+                f"No linear layer's name ends in '{target}'.",
+                where="method.targets",
+                to_do=f"Endings in this model: {', '.join(endings)}.",
+            )
+    return chosen
+
+
+def check_update(rank: int, alpha: float, dropout: float) -> None:
+    """See that the numbers of a low-rank update make sense.
+
+    Raises:
+        RecipeError: one does not.
+    """
+    if rank < 1:
+        raise RecipeError("rank must be at least 1.", where="method.rank")
+    if alpha <= 0:
+        raise RecipeError("alpha must be positive.", where="method.alpha")
+    if not 0 <= dropout < 1:
+        raise RecipeError("dropout must be at least 0 and below 1.", where="method.dropout")

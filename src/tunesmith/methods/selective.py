@@ -11,9 +11,21 @@ from tunesmith.models.model import Model
 
 
 def learn_only(model: Model, chosen: Callable[[str], bool]) -> None:
-    """Let the parameters learn that the checkpoint lacked or whose name is chosen; freeze the others."""
+    """Let the parameters learn that the checkpoint lacked or whose name is chosen; freeze the others.
+
+    Raises:
+        RecipeError: one of those is held in a few bits, between whose values no step could be made.
+    """
+    learning = {name for name, _ in model.named_parameters() if name in model.lacking or chosen(name)}
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name in model.lacking or chosen(name))
+        if name in learning and not parameter.is_floating_point():
+            raise RecipeError(
+                f"The method moves '{name.partition('.parametrizations')[0]}', which model.quantize holds in few bits.",
+                where="method and model.quantize",
+                to_do="Choose a method that learns beside frozen weights, such as lora, or leave model.quantize out.",
+            )
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in learning)
 
 
 @dataclass(frozen=True)
@@ -51,8 +63,40 @@ class HeadOnly:
 
 
 @dataclass(frozen=True)
+class Nothing:
+    """Nothing learns: for tasks that need no new weights, or that settle them without steps.
+
+    Refused: a task with new weights, which would stay random.
+    """
+
+    @property
+    def learning_rate(self) -> float:
+        """Of no use, as there are no steps."""
+        return 1e-3
+
+    def apply(self, model: Model) -> None:
+        """Freeze everything.
+
+        Raises:
+            RecipeError: the task has new weights, which would stay random.
+        """
+        if model.lacking:
+            raise RecipeError(
+                f"With method: none the new weights would stay random: {', '.join(sorted(model.lacking)[:3])}.",
+                where="method",
+                to_do="Use method: head_only, a task that needs no new weights, or a model that has them.",
+            )
+        model.requires_grad_(requires_grad=False)
+
+    def merge(self, model: Model) -> None:
+        """Nothing was added."""
+
+
+@dataclass(frozen=True)
 class TopLayers:
     """The last `layers` layers of the body and the head learn.
+
+    Refused: more layers than the body has.
 
     Attributes:
         layers: how many layers, counted from the top.
@@ -90,7 +134,10 @@ class TopLayers:
 
 @dataclass(frozen=True)
 class BitFit:
-    """Only bias terms learn (Ben Zaken et al. 2022, sec. 3)."""
+    """Only bias terms learn (Ben Zaken et al. 2022, sec. 3).
+
+    Refused: a body without bias terms.
+    """
 
     @property
     def learning_rate(self) -> float:

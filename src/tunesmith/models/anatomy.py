@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Sequence
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from tunesmith.errors import ModelError, RecipeError
+from tunesmith.tasks.encoding import IGNORED
 
-# Of BERT and its kin; DistilBERT; Llama and its kin (attention alone); ModernBERT; GPT-2.
+# Of BERT and its kin; DistilBERT; Llama and its kin (attention alone); ModernBERT; GPT-2; T5.
 _DROPOUT_FIELDS = (
     *("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"),
     *("embedding_dropout", "mlp_dropout", "embd_pdrop", "attn_pdrop", "resid_pdrop"),
+    "dropout_rate",
 )
 _LAYER_LISTS = ("encoder.layer", "transformer.layer", "encoder.layers", "layers", "layer", "h")
 _ATTENTION_PAIRS = (
     *(("query", "value"), ("q_lin", "v_lin"), ("query_proj", "value_proj")),
-    *(("q_proj", "v_proj"), ("attn.q", "attn.v"), ("Wqkv",)),
+    *(("q_proj", "v_proj"), ("attn.q", "attn.v"), ("Wqkv",), ("q", "v")),
 )
+# Of BERT and its kin; DistilBERT; MPNet; Llama and its kin; BART and its kin; ModernBERT; T5.
+_ATTENTION_OUTPUTS = (
+    *("attention.output.dense", "attention.out_lin", "attention.attn.o", "self_attn.o_proj", "self_attn.out_proj"),
+    *("encoder_attn.out_proj", "attn.Wo", "SelfAttention.o", "EncDecAttention.o"),
+)
+_FEED_FORWARD_OUTPUTS = ("output.dense", "ffn.lin2", "mlp.down_proj", "fc2", "mlp.Wo", "DenseReluDense.wo")
+_KEYS = ("key", "k_lin", "key_proj", "k_proj", "attn.k", "k")
+_VALUES = ("value", "v_lin", "value_proj", "v_proj", "attn.v", "v")
+_NORMS = ("LayerNorm", "RMSNorm", "T5LayerNorm")
 
 
 def set_dropout(config: PretrainedConfig, value: float) -> None:
@@ -72,6 +86,13 @@ def embedding_block(module: nn.Module) -> nn.Module | None:
     return dict(core(module).named_children()).get("embeddings")
 
 
+def word_table(module: PreTrainedModel) -> nn.Module:
+    """The table of the words that are read: each side of an encoder-decoder has its own, with the same weights."""
+    reader = module.get_encoder() if module.config.is_encoder_decoder else module
+    table: nn.Module = reader.get_input_embeddings()
+    return table
+
+
 def _layer_list(module: nn.Module) -> tuple[str, nn.ModuleList]:
     inner = core(module)
     start = next((f"{name}." for name, part in module.named_modules() if part is inner and name), "")
@@ -112,6 +133,99 @@ def attention_projections(module: nn.Module) -> tuple[str, ...]:
             return pair
     what = f"The attention projections of a {type(module).__name__} are not known."
     raise RecipeError(what, where="method.targets", to_do="Name the layers to update in method.targets.")
+
+
+def _named_so(module: nn.Module, endings: Sequence[str]) -> list[str]:
+    linear = [name for name, part in module.named_modules() if isinstance(part, nn.Linear)]
+    for ending in endings:
+        if found := [name for name in linear if name.endswith(f".{ending}")]:
+            return found
+    return []
+
+
+def sublayer_outputs(module: nn.Module) -> tuple[list[str], list[str]]:
+    """The names of the linear layers in which each attention, and each feed-forward block, ends.
+
+    Raises:
+        ModelError: they have no name that is known.
+    """
+    attention = [
+        name
+        for name, part in module.named_modules()
+        if isinstance(part, nn.Linear) and any(name.endswith(f".{ending}") for ending in _ATTENTION_OUTPUTS)
+    ]
+    feed_forward = [name for name in _named_so(module, _FEED_FORWARD_OUTPUTS) if name not in attention]
+    if not attention or not feed_forward:
+        what = f"The ends of attention and feed-forward blocks of a {type(module).__name__} are not known."
+        raise ModelError(what, where="method", to_do="Choose lora and name the layers in method.targets.")
+    return attention, feed_forward
+
+
+def keys_and_values(module: nn.Module) -> list[str]:
+    """The names of the key and value projections.
+
+    Raises:
+        ModelError: they have no name that is known, or are one matrix with the queries.
+    """
+    keys, values = _named_so(module, _KEYS), _named_so(module, _VALUES)
+    if not keys or not values:
+        what = f"The key and value projections of a {type(module).__name__} are not known, or are not matrices alone."
+        raise ModelError(what, where="method", to_do="Choose lora and name the layers in method.targets.")
+    return keys + values
+
+
+def norms(module: nn.Module) -> list[str]:
+    """The names of the normalisation layers."""
+    return [
+        name
+        for name, part in module.named_modules()
+        if isinstance(part, nn.LayerNorm) or type(part).__name__.endswith(_NORMS)
+    ]
+
+
+def attention_layers(module: PreTrainedModel) -> list[tuple[nn.Module, int]]:
+    """The modules that compute attention, each with the width of its keys; none where their parts have other names."""
+    found = []
+    for name in dict.fromkeys(name.rpartition(".")[0] for name in _named_so(module, _KEYS)):
+        layer = module.get_submodule(name)
+        key = next(part for end, part in layer.named_children() if end in _KEYS)
+        found.append((layer, key.out_features))
+    return found  # type: ignore[return-value]
+
+
+def decoder_inputs(module: PreTrainedModel, targets: Tensor) -> dict[str, Tensor]:
+    """What a decoder reads while `targets` [E, L] are expected of it: the same tokens, one place later.
+
+    Each kind of model shifts them in its own way; where it has no function for that, its start token comes first.
+    """
+    shift = getattr(module, "prepare_decoder_input_ids_from_labels", None)
+    if shift is not None:
+        return {"decoder_input_ids": shift(labels=targets)}
+    shifted = targets.roll(1, dims=1)
+    shifted[:, 0] = module.config.decoder_start_token_id
+    return {"decoder_input_ids": shifted.masked_fill(shifted == IGNORED, module.config.pad_token_id)}
+
+
+def fixed_positions(module: nn.Module) -> list[nn.Module]:
+    """The tables of places that do not learn: they are no parameters, and so stay in float32."""
+    return [
+        part
+        for name, part in module.named_modules()
+        if name.endswith("embed_positions") and not list(part.parameters()) and list(part.buffers())
+    ]
+
+
+def takes_positions(module: nn.Module) -> bool:
+    """Whether the body can be told at which place each token stands."""
+    return "position_ids" in inspect.signature(core(module).forward).parameters
+
+
+def first_position(module: nn.Module) -> int:
+    """The number of the first place: RoBERTa, MPNet and their kin count from behind the padding's number."""
+    for name, table in module.named_modules():
+        if name.endswith("position_embeddings") and isinstance(table, nn.Embedding) and table.padding_idx is not None:
+            return table.padding_idx + 1
+    return 0
 
 
 def extend_token_types(module: PreTrainedModel, count: int) -> int | None:

@@ -75,6 +75,7 @@ class Backbone:
         identity: name, source and checksum, for reports.
         kind: a bare body, or one with its output layer over the vocabulary.
         head: the weights of the head of the artifact that the body was taken from; empty for other models.
+        unused: names of the checkpoint's weights that this form of the body has no place for.
     """
 
     module: PreTrainedModel
@@ -87,6 +88,7 @@ class Backbone:
     identity: str
     kind: BodyKind = "encoder"
     head: Mapping[str, Tensor] = field(default_factory=dict)
+    unused: frozenset[str] = frozenset()
 
 
 def load(folder: ModelFolder, *, dropout: float | None, kind: BodyKind = "encoder") -> Backbone:
@@ -101,7 +103,7 @@ def load(folder: ModelFolder, *, dropout: float | None, kind: BodyKind = "encode
     if dropout is not None:
         set_dropout(config, dropout)
     tokenizer = load_tokenizer(folder.path, folder.gguf)
-    module, missing, head = _load_module(folder, config, form)
+    module, missing, unused, head = _load_module(folder, config, form)
     rows = cast(nn.Embedding, module.get_input_embeddings()).num_embeddings
     if len(tokenizer) > rows:
         what = f"The tokenizer knows {len(tokenizer)} pieces and the model only {rows}."
@@ -117,6 +119,7 @@ def load(folder: ModelFolder, *, dropout: float | None, kind: BodyKind = "encode
         identity=folder.identity,
         kind=kind,
         head=head,
+        unused=unused,
     )
 
 
@@ -180,7 +183,7 @@ def _body_class(config: PretrainedConfig, folder: Path, kind: BodyKind) -> type[
 
 def _load_module(
     folder: ModelFolder, config: PretrainedConfig, form: type[PreTrainedModel]
-) -> tuple[PreTrainedModel, frozenset[str], dict[str, Tensor]]:
+) -> tuple[PreTrainedModel, frozenset[str], frozenset[str], dict[str, Tensor]]:
     options: dict[str, Any] = {"gguf_file": folder.gguf} if folder.gguf else {"use_safetensors": True}
     if not folder.gguf:
         check_weights(folder.path)
@@ -203,7 +206,7 @@ def _load_module(
     if missing == names:
         what = f"The weights' file holds none of the weights of a {type(module).__name__}."
         raise _refusal(what, folder.path, "Put the weights and the config.json of one model together.")
-    return module, missing, head
+    return module, missing, frozenset(report["unexpected_keys"]), head
 
 
 def _parts_of_artifact(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -16,7 +16,7 @@ from huggingface_hub.errors import HTTPError as HubHTTPError  # type: ignore[att
 from tunesmith.errors import ModelError, nearest
 from tunesmith.models.packages import Package, checksum, unpack, weight_files
 
-_WANTED = ["*.safetensors", "*.json", "*.txt", "*.model"]
+_WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 _PATIENCE = 3.0
 """Seconds within which the hub must answer; without a network the other places should be tried at once."""
 _log = logging.getLogger(__name__)

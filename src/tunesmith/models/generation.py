@@ -14,15 +14,18 @@ from tunesmith.tasks.encoding import Batch, Generation
 def written_tokens(body: PreTrainedModel, batch: Batch, how: Generation) -> list[Tensor]:
     """The tokens that `body` writes after each piece (or from it), without the end token and what follows it.
 
-    The same settings always give the same tokens: what is drawn is drawn by the seed that is in force.
+    The same settings always give the same tokens: what is drawn is drawn by a seed of its own.
     """
     is_decoder = not body.config.is_encoder_decoder
     ids, mask = batch.input_ids, batch.attention_mask
     if is_decoder:
         ids, mask = left_padded(ids, mask)
-    made: Any = body.generate(input_ids=ids, attention_mask=mask, generation_config=settings(body, how))  # type: ignore[operator]
+    with torch.random.fork_rng(devices=[ids.device] if ids.device.type == "cuda" else []):
+        torch.manual_seed(0)
+        made: Any = body.generate(input_ids=ids, attention_mask=mask, generation_config=settings(body, how))  # type: ignore[operator]
     written = made[:, ids.shape[1] :] if is_decoder else made[:, 1:]
-    return [_until_end(row, body) for row in written.cpu()]
+    ends = _ends(body, how)
+    return [_until_end(row, ends) for row in written.cpu()]
 
 
 def settings(body: PreTrainedModel, how: Generation) -> GenerationConfig:
@@ -42,9 +45,14 @@ def settings(body: PreTrainedModel, how: Generation) -> GenerationConfig:
         options |= {"temperature": how.temperature, "top_p": how.top_p}
     for name in ("pad_token_id", "eos_token_id", "bos_token_id", "decoder_start_token_id"):
         options[name] = known.get(name)
-    if options["pad_token_id"] is None:
-        end = options["eos_token_id"]
-        options["pad_token_id"] = end[0] if isinstance(end, list) else end
+    places = known.get("max_position_embeddings")
+    if body.config.is_encoder_decoder and places is not None:
+        options["max_new_tokens"] = min(how.max_new_tokens, int(places) - 1)
+    if how.start >= 0:
+        options["decoder_start_token_id"] = how.start
+    options["eos_token_id"] = _ends(body, how) or None
+    if options["pad_token_id"] is None and options["eos_token_id"]:
+        options["pad_token_id"] = options["eos_token_id"][0]
     return GenerationConfig(**options)  # type: ignore[no-untyped-call]
 
 
@@ -62,8 +70,13 @@ def left_padded(ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     return ids.gather(1, index), mask.gather(1, index)
 
 
-def _until_end(row: Tensor, body: PreTrainedModel) -> Tensor:
+def _ends(body: PreTrainedModel, how: Generation) -> list[int]:
+    """The tokens that end an answer."""
     end = known_tokens(body).get("eos_token_id")
-    ends = set(end) if isinstance(end, list) else {end}
+    known = end if isinstance(end, list) else [end]
+    return list(dict.fromkeys(token for token in [*known, how.end] if token is not None and token >= 0))
+
+
+def _until_end(row: Tensor, ends: list[int]) -> Tensor:
     places = [place for place, token in enumerate(row.tolist()) if token in ends]
     return row[: places[0]] if places else row

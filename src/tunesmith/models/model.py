@@ -9,10 +9,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from tunesmith.models.anatomy import body_dropout, core, embedding_block, extend_token_types
+from tunesmith.models.anatomy import body_dropout, core, decoder_inputs, embedding_block, extend_token_types, word_table
 from tunesmith.models.backbone import Backbone
 from tunesmith.models.generation import written_tokens
 from tunesmith.models.packing import packed_inputs
+from tunesmith.models.quantization import Quantized
+from tunesmith.models.soft_prompt import SoftPrompt
 from tunesmith.models.step_rule import StepRule
 from tunesmith.tasks import Task
 from tunesmith.tasks.encoding import Batch, Generation
@@ -48,6 +50,9 @@ class Model(nn.Module):
         lacking: names of the parameters that the pre-trained checkpoint did not hold; they always learn.
         plain: names of all that the model consists of before a method adds anything.
         rule: what the method does between steps, or None.
+        exact: parts of the names of weights that stay in float32 when the body computes in bfloat16.
+        soft_prompt: learnt vectors before the text, or None.
+        quantized: what quantising its frozen weights did, or None.
     """
 
     def __init__(self, backbone: Backbone, task: Task, dropout: float | None = None) -> None:
@@ -68,6 +73,9 @@ class Model(nn.Module):
         self.lacking = frozenset(name for name, _ in self.named_parameters() if name not in pretrained)
         self.plain = frozenset(self.state_dict())
         self.rule: StepRule | None = None
+        self.exact: tuple[str, ...] = ()
+        self.soft_prompt: SoftPrompt | None = None
+        self.quantized: Quantized | None = None
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits of the batch, in the form that the task's head gives them (fp32)."""
@@ -122,7 +130,7 @@ class Model(nn.Module):
         inputs: dict[str, Tensor] = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
         if self._kind == "seq2seq":
             assert batch.targets is not None, "an encoder-decoder reads the answer as it is written"
-            return body(**inputs, labels=batch.targets)
+            return body(**inputs, **decoder_inputs(self.body, batch.targets), use_cache=False)
         if batch.blocks is not None:
             inputs |= packed_inputs(batch.blocks, causal=self._kind == "causal_lm")
         if batch.segments is not None:
@@ -130,6 +138,8 @@ class Model(nn.Module):
         kinds = torch.zeros_like(batch.input_ids) if batch.token_kinds is None else batch.token_kinds
         if self._first_kind is not None:
             inputs["token_type_ids"] = torch.where(kinds > 0, kinds - 1 + self._first_kind, 0)
+        if self.soft_prompt is not None:
+            return self._with_soft_prompt(self.soft_prompt, inputs, body)
         if self.kinds is None:
             return body(**inputs)
         table = self.kinds
@@ -139,11 +149,24 @@ class Model(nn.Module):
         finally:
             hook.remove()
 
+    def _with_soft_prompt(self, prompt: SoftPrompt, inputs: dict[str, Tensor], body: nn.Module) -> Any:
+        """The body's output, without the states of the learnt tokens."""
+
+        def take_off(_module: nn.Module, _inputs: object, output: Any) -> Any:
+            output.last_hidden_state = output.last_hidden_state[:, prompt.tokens :]
+            return output
+
+        hook = core(self.body).register_forward_hook(take_off, prepend=True)
+        try:
+            with prompt.put_in(self.word_embeddings):
+                return body(**prompt.extend(inputs, body))
+        finally:
+            hook.remove()
+
     @property
     def word_embeddings(self) -> nn.Module:
-        """The table of word vectors (its output is where adversarial objectives perturb)."""
-        table: nn.Module = self.body.get_input_embeddings()
-        return table
+        """The table of word vectors (its output is where adversarial objectives perturb); the encoder's of two."""
+        return word_table(self.body)
 
     @property
     def embedding_block(self) -> nn.Module | None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class StepRule(Protocol):
-    """Changes of a model over a run. Each is a function of the step's number, so that a resumed run repeats it."""
+    """Changes of a model over a run, by the step's number and what `state` holds, so that a resumed run is the same."""
 
     def before(self, step: int, total: int) -> None:
         """Before the batches of step `step` (from 0, of `total`) are computed."""
@@ -18,3 +18,9 @@ class StepRule(Protocol):
 
     def penalty(self) -> Tensor | None:
         """What is added to every loss; None for nothing."""
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint must keep besides the weights."""
+
+    def load_state(self, kept: dict[str, Tensor]) -> None:
+        """Take up what `state` returned."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from tunesmith.errors import TrainingError
 
 LOWEST, HIGHEST = 0.05, 20.0
 """Limits of a temperature: beyond them all probabilities are 0, 1 or equal."""
+_SURE = 1e-6
 
 
 def fit_temperature(logits: NDArray[np.float64], gold: NDArray[np.int64]) -> float:
@@ -49,3 +51,31 @@ def negative_log_likelihood(logits: NDArray[np.float64], gold: NDArray[np.int64]
     if gold.ndim == 2:
         return float(np.mean(np.logaddexp(0.0, scaled) - gold * scaled))
     return float(np.mean(logsumexp(scaled, axis=1) - scaled[np.arange(len(gold)), gold]))
+
+
+def fit_confidence(scores: Sequence[Sequence[float]], right: Sequence[bool]) -> float:
+    """The temperature at which the softmax of an example's `scores` says best whether its first one is right.
+
+    For answers out of lists that differ in length and may lack the right one: what is fitted is the likelihood of
+    `right` under the probability of the first score, the one that is given as the answer. Without rows, or where no
+    other temperature is better, it is 1.
+    """
+    if not len(scores):
+        return 1.0
+    width = max(len(row) for row in scores)
+    table = np.array([[*row, *[-np.inf] * (width - len(row))] for row in scores], dtype=np.float64)
+    is_right = np.array(right, dtype=bool)
+
+    def surprise(temperature: float) -> float:
+        scaled = table / temperature
+        chance = np.exp(scaled[:, 0] - logsumexp(scaled, axis=1)).clip(_SURE, 1 - _SURE)
+        return float(-np.mean(np.where(is_right, np.log(chance), np.log1p(-chance))))
+
+    found = minimize_scalar(
+        lambda log: surprise(math.exp(log)),
+        bounds=(math.log(LOWEST), math.log(HIGHEST)),
+        method="bounded",
+        options={"xatol": 1e-4},
+    )
+    temperature = math.exp(float(found.x))
+    return temperature if surprise(temperature) < surprise(1.0) else 1.0

@@ -28,6 +28,7 @@ __all__ = [
     "label_set_table",
     "measure_classes",
     "measure_label_sets",
+    "measure_without",
 ]
 
 
@@ -53,6 +54,21 @@ def measure_classes(
     if len(labels) > 1 and all(label in prediction.scores for prediction in predictions for label in labels):
         measures.append(_auc(gold, predictions, labels))
     return measures
+
+
+def measure_without(examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Measure]:
+    """Accuracy when a modality is withheld ("accuracy_without_image"), over the examples that were answered so too."""
+    check_pairs(examples, predictions)
+    pairs = list(zip(examples, predictions, strict=True))
+    names = dict.fromkeys(name for _, prediction in pairs for name in prediction.without)
+    found: list[Measure] = []
+    for name in names:
+        statistics = np.array(
+            [(example.label == answer.without.get(name), name in answer.without) for example, answer in pairs],
+            dtype=np.float64,
+        )
+        found.append(SummedMeasure(f"accuracy_without_{name}", statistics, lambda sums: divide(sums[:, 0], sums[:, 1])))
+    return found
 
 
 def class_table(

@@ -11,10 +11,19 @@ from transformers import PreTrainedTokenizerBase
 from tunesmith.data.records import Example, Prediction
 from tunesmith.scoring import Measure
 from tunesmith.scoring.tables import Confusion, Table
+from tunesmith.tasks.causal_language_modeling import CausalLanguageModeling
 from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEncoder
 from tunesmith.tasks.heads import BodyShape
+from tunesmith.tasks.masked_language_modeling import MaskedLanguageModeling
+from tunesmith.tasks.multimodal_classification import MultimodalClassification
+from tunesmith.tasks.prompt_classification import PromptClassification
+from tunesmith.tasks.question_answering import QuestionAnswering
 from tunesmith.tasks.recommendation import Recommendation
+from tunesmith.tasks.relation_classification import RelationClassification
+from tunesmith.tasks.sentence_pairs import SentencePairs
 from tunesmith.tasks.sequence_classification import SequenceClassification
+from tunesmith.tasks.sequence_to_sequence import SequenceToSequence
+from tunesmith.tasks.text_generation import TextGeneration
 from tunesmith.tasks.token_classification import TokenClassification
 
 
@@ -39,7 +48,10 @@ class Task(Protocol):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """What an example must have, by the fields of `Example`: "text", and for example "second"."""
+        """What an example must have, by the fields of `Example`: "text", and for example "second".
+
+        One with a question mark may be missing where no labels are read.
+        """
 
     @property
     def body(self) -> BodyKind:
@@ -48,10 +60,6 @@ class Task(Protocol):
     @property
     def reads_labels(self) -> bool:
         """Whether an answer also says how likely the given label is, so that it must be read before answering."""
-
-    @property
-    def settles_first(self) -> bool:
-        """Whether `settle` is also called before the first step, for what the steps themselves build on."""
 
     @property
     def temperature(self) -> float:
@@ -90,7 +98,10 @@ class Task(Protocol):
         """The mean loss over the batch's `units`."""
 
     def settle(self, network: Network, batches: Iterable[Batch]) -> None:
-        """Fit what is not learnt by gradients (a closed form, a memory of examples) on the training batches."""
+        """Fit what is not learnt by gradients (a closed form, a memory of examples) on the training batches.
+
+        This is done before the first step, before each validation, and at the end.
+        """
 
     def infer(self, network: Network, batch: Batch) -> list[Tensor]:
         """Ask the network, and part what it gives (logits, or tokens that it wrote) by example, on the CPU."""
@@ -123,18 +134,36 @@ class Task(Protocol):
 
 TASKS: dict[str, type[Task]] = {
     "recommendation": Recommendation,
+    "question_answering": QuestionAnswering,
+    "relation_classification": RelationClassification,
+    "sentence_pairs": SentencePairs,
     "sequence_classification": SequenceClassification,
+    "text_generation": TextGeneration,
     "token_classification": TokenClassification,
+    "sequence_to_sequence": SequenceToSequence,
+    "masked_language_modeling": MaskedLanguageModeling,
+    "causal_language_modeling": CausalLanguageModeling,
+    "prompt_classification": PromptClassification,
+    "multimodal_classification": MultimodalClassification,
 }
 
 __all__ = [
-    "TASKS",
     "Batch",
     "BodyShape",
+    "CausalLanguageModeling",
     "Encoded",
+    "MaskedLanguageModeling",
+    "MultimodalClassification",
     "Network",
+    "PromptClassification",
+    "QuestionAnswering",
     "Recommendation",
+    "RelationClassification",
+    "SentencePairs",
     "SequenceClassification",
+    "SequenceToSequence",
+    "TASKS",
     "Task",
+    "TextGeneration",
     "TokenClassification",
 ]

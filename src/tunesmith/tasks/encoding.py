@@ -50,7 +50,12 @@ class Encoded:
     `target` holds one number per unit (token tasks), one class, one number, or a row of zeros and ones; None without
     a label. `units` are the characters [start, end) of each unit that has a token, over all pieces (token tasks).
     `unknown` counts unknown tokens, `lost` holds the labels of gold spans whose borders lie inside a unit or that no
-    token carries. `cut` counts what was left out because there is no room for it (the oldest items of a history).
+    token carries. `media` holds further inputs by modality, such as an image [3, H, W]. `golds` are the characters of
+    the right answers (question answering), `changed` says what else is not read as it stands, by codes that the checks
+    know, and `repeated` counts tokens that an earlier piece has already. `dropped` counts the tokens that were cut off
+    before what is read (older messages), `cut` those of the label that did not fit, `unread` those of the text itself,
+    and `frame` those that the task put around the text (a template, demonstrations). `written` is the number of tokens
+    of a text to be written.
     """
 
     pieces: tuple[Piece, ...]
@@ -58,7 +63,15 @@ class Encoded:
     units: tuple[tuple[int, int], ...] = ()
     unknown: int = 0
     lost: tuple[str, ...] = ()
+    golds: tuple[tuple[int, int], ...] = ()
+    changed: tuple[str, ...] = ()
+    repeated: int = 0
+    dropped: int = 0
     cut: int = 0
+    written: int = 0
+    unread: int = 0
+    frame: int = 0
+    media: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def tokens(self) -> int:
@@ -67,8 +80,8 @@ class Encoded:
 
     @property
     def longest(self) -> int:
-        """The length of the longest piece in tokens."""
-        return max(len(piece.input_ids) for piece in self.pieces)
+        """The length of the longest piece in tokens, or of the text to be written where that is longer."""
+        return max(self.written, *(len(piece.input_ids) for piece in self.pieces))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +118,11 @@ class Batch:
     media: Mapping[str, Tensor] = field(default_factory=dict)
 
     def rows(self, start: int, end: int) -> Batch:
-        """The batch with the body's inputs of some pieces only."""
+        """The batch with the body's inputs of some pieces, and with their targets where each piece has its own."""
         inputs = ("input_ids", "attention_mask", "token_kinds", "unit_positions", "unit_mask", "segments", "blocks")
         given = {name: value for name, value in self._tensors().items() if name in inputs}
+        if self.targets is not None and len(self.targets) == len(self.input_ids):
+            given["targets"] = self.targets
         return replace(self, **{name: value[start:end] for name, value in given.items()})
 
     def to(self, device: torch.device) -> Batch:
@@ -133,6 +148,8 @@ class Generation:
         forced_first: the token that an answer must begin with, such as the target language's; -1 for none.
         temperature, top_p: draw each token from the distribution divided by `temperature`, its likeliest tokens up to
             the probability `top_p` only; a temperature of 0 draws nothing.
+        end: a token that ends an answer beside those that the model names; -1 for none.
+        start: the token after which an encoder-decoder begins to write; -1 for the model's own.
     """
 
     max_new_tokens: int = 128
@@ -143,6 +160,8 @@ class Generation:
     forced_first: int = -1
     temperature: float = 0.0
     top_p: float = 1.0
+    end: int = -1
+    start: int = -1
 
 
 class Network(Protocol):
@@ -190,9 +209,12 @@ class TextEncoder:
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase, max_length: int, prefix: str = "") -> TextEncoder:
-        """Read the special tokens from how the tokenizer wraps an empty text; `prefix` goes before every text."""
+        """Read the special tokens from how the tokenizer wraps a text; `prefix` goes before every text."""
         wrapped = list(tokenizer("", add_special_tokens=True)["input_ids"])
         closing = 1 if wrapped and wrapped[-1] in (tokenizer.sep_token_id, tokenizer.eos_token_id) else 0
+        full, bare = (list(tokenizer("a", add_special_tokens=special)["input_ids"]) for special in (True, False))
+        if bare and full[: len(bare)] == bare:  # all stands behind the text, such as an end token and a language
+            closing = len(wrapped)
         opening = wrapped[: len(wrapped) - closing]
         opening += tokenizer(prefix, add_special_tokens=False)["input_ids"] if prefix else []
         return cls(tokenizer, tuple(opening), tuple(wrapped[len(wrapped) - closing :]), max_length)
@@ -293,44 +315,6 @@ def windows(count: int, size: int, stride: int) -> list[tuple[int, int]]:
     step = max(1, size - stride)
     starts = list(range(0, count - stride, step))
     return [(start, min(start + size, count)) for start in starts]
-
-
-def pad(rows: Sequence[Integers], value: int) -> Tensor:
-    """Stack rows of unequal length into [rows, longest], filled up with `value`."""
-    width = max((len(row) for row in rows), default=0)
-    table = np.full((len(rows), width), value, dtype=np.int64)
-    for line, row in zip(table, rows, strict=True):
-        line[: len(row)] = row
-    return torch.from_numpy(table)
-
-
-def collate_pieces(encoded: Sequence[Encoded], pad_id: int, targets: Tensor | None, units: float) -> Batch:
-    """Pad the pieces of several examples into one batch."""
-    pieces = [piece for item in encoded for piece in item.pieces]
-    owner = [number for number, item in enumerate(encoded) for _ in item.pieces]
-    kinds = pad([piece.token_kinds for piece in pieces], 0)
-    parts = torch.tensor([piece.part for piece in pieces], dtype=torch.long)
-    return Batch(
-        input_ids=pad([piece.input_ids for piece in pieces], pad_id),
-        attention_mask=pad([np.ones_like(piece.input_ids) for piece in pieces], 0),
-        token_kinds=kinds if bool(kinds.any()) else None,
-        unit_positions=pad([piece.unit_positions for piece in pieces], 0),
-        unit_mask=pad([np.ones_like(piece.unit_positions) for piece in pieces], 0).bool(),
-        example_of=torch.tensor(owner, dtype=torch.long),
-        targets=targets,
-        size=len(encoded),
-        units=units,
-        segments=_padded([piece.segments for piece in pieces], pieces),
-        part_of=parts if bool(parts.any()) else None,
-        blocks=_padded([piece.blocks for piece in pieces], pieces),
-    )
-
-
-def _padded(rows: Sequence[Integers | None], pieces: Sequence[Piece]) -> Tensor | None:
-    """Rows that not every piece has, zero where it has none; None where no piece has one."""
-    if all(row is None for row in rows):
-        return None
-    return pad([np.zeros_like(p.input_ids) if row is None else row for row, p in zip(rows, pieces, strict=True)], 0)
 
 
 def plain_piece(ids: Sequence[int] | Integers, positions: Sequence[int] = (), part: int = 0) -> Piece:

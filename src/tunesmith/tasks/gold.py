@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tunesmith.data.records import Example, Span
-from tunesmith.errors import LabelError
+from tunesmith.errors import LabelError, nearest
 
 
 def labels_of(example: Example) -> tuple[str, ...]:
@@ -39,3 +41,15 @@ def spans_of(example: Example) -> tuple[Span, ...]:
         where=example.origin or example.id,
         to_do="Check data.label and the file's format.",
     )
+
+
+def class_number(label: str, labels: Sequence[str], example: Example) -> int:
+    """The number of a class among all; an unknown one is an error that names the nearest."""
+    if label not in labels:
+        known = ", ".join(labels[:8]) + (" ..." if len(labels) > 8 else "")
+        raise LabelError(
+            f"Unknown label '{label}'.{nearest(label, labels)}",
+            where=example.origin or example.id,
+            to_do=f"Known labels: {known}. Correct the row or add the label.",
+        )
+    return labels.index(label)

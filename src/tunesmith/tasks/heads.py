@@ -29,7 +29,14 @@ class BodyShape:
 
 
 class NoHead(nn.Module):
-    """For bodies that come with an output layer over their vocabulary: what they give is the answer already."""
+    """For bodies that come with an output layer over their vocabulary: what they give is the answer already.
+
+    `pairs` says that each example of a batch is a better and a worse answer, for objectives that compare the two.
+    """
+
+    def __init__(self, *, pairs: bool = False) -> None:
+        super().__init__()
+        self.pairs = pairs
 
     def forward(self, logits: Tensor, batch: Batch) -> Tensor:
         """The body's logits as they are."""

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tunesmith.tasks.encoding import IGNORED, Batch, Encoded, Integers, Piece, collate_pieces, pad, plain_piece
+from tunesmith.tasks.collation import collate_pieces, pad
+from tunesmith.tasks.encoding import IGNORED, Batch, Encoded, Integers, Piece, plain_piece
 
 HISTORY, TEXT = 0, 1
 """The parts of an example: its history as item numbers, and the texts of items."""

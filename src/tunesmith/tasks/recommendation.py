@@ -163,11 +163,6 @@ class Recommendation:
         return True
 
     @property
-    def settles_first(self) -> bool:
-        """The items' texts are read before the first step."""
-        return True
-
-    @property
     def token_types(self) -> int:
         """There are no kinds of token."""
         return 0
@@ -241,11 +236,11 @@ class Recommendation:
         read = history[-self.max_history :]
         pieces = [plain_piece(read, part=HISTORY)]
         if example.label is None:
-            return Encoded(tuple(pieces), None, cut=len(history) - len(read))
+            return Encoded(tuple(pieces), None, dropped=len(history) - len(read))
         if self.learn_texts:
             for number in dict.fromkeys([*read, whole[-1]]):
                 pieces += self._text(number, encoder)
-        return Encoded(tuple(pieces), np.array(whole, dtype=np.float64), cut=len(history) - len(read))
+        return Encoded(tuple(pieces), np.array(whole, dtype=np.float64), dropped=len(history) - len(read))
 
     @cached_property
     def _texts(self) -> dict[tuple[int, TextEncoder], tuple[Piece, ...]]:

@@ -27,17 +27,9 @@ from tunesmith.scoring.classification import (
 )
 from tunesmith.scoring.numbers import measure_numbers
 from tunesmith.scoring.tables import Confusion, Table
-from tunesmith.tasks.encoding import (
-    Batch,
-    BodyKind,
-    Encoded,
-    Network,
-    Piece,
-    TextEncoder,
-    collate_pieces,
-    windows,
-)
-from tunesmith.tasks.gold import labels_of, number_of
+from tunesmith.tasks.collation import collate_pieces
+from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, Piece, TextEncoder, windows
+from tunesmith.tasks.gold import class_number, labels_of, number_of
 from tunesmith.tasks.heads import BodyShape, SequenceHead
 from tunesmith.tasks.losses import binary_loss, class_loss
 from tunesmith.tasks.ranges import check_labels, check_numbers
@@ -53,6 +45,11 @@ class SequenceClassification:
     """Give each text one class, one of two, several, or a number; a long text's windows have their logits pooled.
 
     Needs: labels that are strings (a set of strings for `multi_label`, numbers for `regression`).
+
+    Metrics: accuracy, F1s, MCC and AUC; micro_f1, exact_match and hamming_accuracy for `multi_label`; spearman, pearson
+    and errors for `regression`.
+
+    Long texts: windows that share `stride` tokens; their logits become one by `window_pooling`.
 
     Attributes:
         problem: what an answer is; "binary" uses one logit and the binary cross-entropy.
@@ -148,11 +145,6 @@ class SequenceClassification:
         return False
 
     @property
-    def settles_first(self) -> bool:
-        """There is nothing to settle before training."""
-        return False
-
-    @property
     def token_types(self) -> int:
         """Sequence classification tells no kinds of token apart."""
         return 0
@@ -216,7 +208,7 @@ class SequenceClassification:
             return None
         if self.problem == "regression":
             return np.array((number_of(example) - self.mean) / self.scale)
-        numbers = [self._number(label, example) for label in labels_of(example)]
+        numbers = [class_number(label, self.labels, example) for label in labels_of(example)]
         if self.problem == "multi_label":
             row = np.zeros(len(self.labels))
             row[numbers] = 1
@@ -224,16 +216,6 @@ class SequenceClassification:
         if self.problem == "binary":
             return np.array([float(self.labels[numbers[0]] == self._positive)])
         return np.array(float(numbers[0]))
-
-    def _number(self, label: str, example: Example) -> int:
-        if label not in self.labels:
-            known = ", ".join(self.labels[:8]) + (" ..." if len(self.labels) > 8 else "")
-            raise LabelError(
-                f"Unknown label '{label}'.{nearest(label, self.labels)}",
-                where=example.origin or example.id,
-                to_do=f"Known labels: {known}. Correct the row or add the label.",
-            )
-        return self.labels.index(label)
 
     @property
     def _positive(self) -> str:

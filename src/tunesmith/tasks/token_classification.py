@@ -19,6 +19,7 @@ from tunesmith.scoring import Measure
 from tunesmith.scoring.calibration import fit_temperature
 from tunesmith.scoring.entities import entity_table, measure_entities, word_ranges, word_table
 from tunesmith.scoring.tables import Confusion, Table
+from tunesmith.tasks.collation import collate_pieces, pad
 from tunesmith.tasks.crf import bio_viterbi
 from tunesmith.tasks.encoding import (
     IGNORED,
@@ -28,9 +29,7 @@ from tunesmith.tasks.encoding import (
     Network,
     Piece,
     TextEncoder,
-    collate_pieces,
     first_tokens,
-    pad,
     split_across,
     windows,
 )
@@ -47,6 +46,10 @@ class TokenClassification:
 
     Needs: labels that are spans. Long texts are read in overlapping windows; each word is judged in the window that
     shows most of its surroundings, and the tags are decoded over the whole text, so no entity is lost at a border.
+
+    Metrics: f1, precision and recall of entities by exact borders and type, and of words by their tags.
+
+    Long texts: windows that share `stride` tokens; a word is judged where most of its surroundings are seen.
 
     Attributes:
         labels: the entity types; empty means those of the training split, sorted.
@@ -103,11 +106,6 @@ class TokenClassification:
     @property
     def reads_labels(self) -> bool:
         """An answer depends on the text alone."""
-        return False
-
-    @property
-    def settles_first(self) -> bool:
-        """There is nothing to settle before training."""
         return False
 
     @property

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tunesmith.errors import CheckpointError, ResourceError
+from tunesmith.models.step_rule import StepRule
 from tunesmith.training.optimizer import Optimizer
 from tunesmith.writing import refused
 
@@ -48,7 +49,15 @@ class Progress:
     finished: bool = field(default=False)
 
 
-def save_checkpoint(folder: Path, learning: Mapping[str, Tensor], optimizer: Optimizer, progress: Progress) -> None:
+@dataclass(frozen=True)
+class Stateful:
+    """What has a memory besides the weights: the optimiser, and what the method does between steps."""
+
+    optimizer: Optimizer
+    rule: StepRule | None
+
+
+def save_checkpoint(folder: Path, learning: Mapping[str, Tensor], states: Stateful, progress: Progress) -> None:
     """Write `folder`/step-N with weights, averages and progress, and remove all but the newest.
 
     Raises:
@@ -56,7 +65,9 @@ def save_checkpoint(folder: Path, learning: Mapping[str, Tensor], optimizer: Opt
     """
     with refused(folder), _draft_folder(folder) as draft:
         write_tensors(draft / "weights.safetensors", learning)
-        write_tensors(draft / "optimizer.safetensors", optimizer.state())
+        write_tensors(draft / "optimizer.safetensors", states.optimizer.state())
+        if states.rule is not None:
+            write_tensors(draft / "rule.safetensors", states.rule.state())
         (draft / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
         place = folder / f"step-{progress.step:08d}"
         if place.exists():
@@ -121,10 +132,12 @@ def newest(folder: Path, run_id: str) -> tuple[Path, Progress] | None:
     return found[-1], progress
 
 
-def restore(folder: Path, learning: Mapping[str, Tensor], optimizer: Optimizer) -> None:
-    """Put a checkpoint's weights and averages in place."""
+def restore(folder: Path, learning: Mapping[str, Tensor], states: Stateful) -> None:
+    """Put a checkpoint's weights, averages and the method's memory in place."""
     put_weights(read_tensors(folder / "weights.safetensors"), learning, folder)
-    optimizer.load_state(read_tensors(folder / "optimizer.safetensors"))
+    states.optimizer.load_state(read_tensors(folder / "optimizer.safetensors"))
+    if states.rule is not None:
+        states.rule.load_state(read_tensors(folder / "rule.safetensors"))
 
 
 def put_weights(kept: Mapping[str, Tensor], learning: Mapping[str, Tensor], where: Path) -> None:

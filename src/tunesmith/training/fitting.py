@@ -14,11 +14,14 @@ from accelerate import Accelerator
 from tunesmith.data.records import Example
 from tunesmith.errors import RecipeError, nearest
 from tunesmith.inference.predictor import Predictor
+from tunesmith.models.quantization import dequantize
+from tunesmith.scoring import Measure
 from tunesmith.tasks import Task
 from tunesmith.tasks.encoding import Encoded, TextEncoder
 from tunesmith.training.batching import StepPlan
 from tunesmith.training.checkpoint import (
     Progress,
+    Stateful,
     newest,
     put_weights,
     read_tensors,
@@ -50,29 +53,30 @@ class Validation:
     every: int
     patience: int
 
-    def evaluate(self, learner: Learner, material: Material, encoder: TextEncoder) -> dict[str, float]:
-        """The metrics of the model as it stands, in the precision in which it will be saved."""
+    def evaluate(self, learner: Learner, material: Material, encoder: TextEncoder) -> list[Measure]:
+        """The measures of the model as it stands, in the precision in which it will be saved."""
         task = material.task.for_choosing()
         with learner.weights.full_precision() as model:
             material.settle(model)
             predictor = Predictor(model, task, encoder)
             predictions = predictor.decode(self.examples, self.encoded, predictor.logits(self.encoded))
-        return {measure.name: measure.value() for measure in task.measures(self.examples, predictions)}
+        return task.measures(self.examples, predictions)
 
-    def chosen(self, metrics: dict[str, float], task: Task) -> float:
+    def chosen(self, measures: Sequence[Measure], task: Task) -> float:
         """The value to compare, higher always better.
 
         Raises:
             RecipeError: the metric is not one that this task has.
         """
         name = self.metric or task.metric
-        if name not in metrics:
+        named = {measure.name: measure for measure in measures}
+        if name not in named:
             raise RecipeError(
-                f"Unknown metric '{name}'.{nearest(name, metrics)}",
+                f"Unknown metric '{name}'.{nearest(name, named)}",
                 where="training.metric",
-                to_do=f"Use one of {', '.join(metrics)}.",
+                to_do=f"Use one of {', '.join(named)}.",
             )
-        return -metrics[name] if name in ("mae", "rmse") else metrics[name]
+        return named[name].value() if named[name].higher_is_better else -named[name].value()
 
 
 @dataclass(frozen=True)
@@ -112,17 +116,19 @@ class Fitting:
         self._plan = plan
         self._validation = validation
         self._encoder = encoder
+        # Taken before the first step, since a method may close and open weights between steps.
+        self._learning = learner.weights.learning()
+        self._states = Stateful(learner.optimizer, learner.model.rule)
 
     def run(
         self, rate: Rate, folders: Folders, accelerator: Accelerator, *, checkpoint_every: int, quiet: bool
     ) -> Fitted:
         """Train, and leave the best weights in the model."""
         progress = self._resume(folders)
-        if self._material.task.settles_first:
-            with self._learner.weights.full_precision() as model:
-                self._material.settle(model)
+        with self._learner.weights.full_precision() as model:
+            self._material.settle(model)
         log = RunLog(folders.log, progress.step)
-        learning = self._learner.weights.learning()
+        learning = self._learning
         began, earlier = time.monotonic(), progress.seconds
         saved = began
         seen = tokens = padding = 0
@@ -142,7 +148,7 @@ class Fitting:
                 progress = replace(progress, finished=stops)
                 is_due = (checkpoint_every and step.number % checkpoint_every == 0) or validates or stops
                 if is_due or time.monotonic() - saved > SAVE_AFTER:
-                    save_checkpoint(folders.checkpoints, learning, self._learner.optimizer, progress)
+                    save_checkpoint(folders.checkpoints, learning, self._states, progress)
                     saved = time.monotonic()
                 if stops:
                     break
@@ -150,6 +156,7 @@ class Fitting:
         if progress.best_step is not None:
             put_weights(read_tensors(folders.best), learning, folders.best)
         self._learner.weights.finish()
+        dequantize(self._learner.model.body)
         self._material.settle(self._learner.model)
         return Fitted(progress, seen / seconds, padding / max(1, tokens + padding))
 
@@ -158,7 +165,7 @@ class Fitting:
         if found is None:
             return Progress(run_id=folders.run_id)
         place, progress = found
-        restore(place, self._learner.weights.learning(), self._learner.optimizer)
+        restore(place, self._learning, self._states)
         self._learner.weights.publish()
         return progress
 
@@ -179,15 +186,16 @@ class Fitting:
         self, progress: Progress, folders: Folders, log: RunLog, accelerator: Accelerator, bar: Bar
     ) -> Progress:
         """Measure, and keep the weights if they are the best so far."""
-        task = self._material.task
-        metrics = self._validation.evaluate(self._learner, self._material, self._encoder)
-        value = self._validation.chosen(metrics, task)
+        task = self._material.task.for_choosing()
+        measures = self._validation.evaluate(self._learner, self._material, self._encoder)
+        metrics = {measure.name: measure.value() for measure in measures}
+        value = self._validation.chosen(measures, task)
         log.validation(progress.step, metrics)
         name = self._validation.metric or task.metric
         bar.validated(name, metrics[name])
         log_metrics(accelerator, {f"validation/{name}": number for name, number in metrics.items()}, progress.step)
         if not math.isnan(value) and (progress.best_value is None or value > progress.best_value):
             folders.checkpoints.mkdir(parents=True, exist_ok=True)
-            write_tensors(folders.best, self._learner.weights.learning())
+            write_tensors(folders.best, self._learning)
             return replace(progress, best_step=progress.step, best_value=value, waited=0)
         return replace(progress, waited=progress.waited + 1)

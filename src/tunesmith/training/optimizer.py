@@ -302,8 +302,12 @@ class Optimizer:
 
 
 def _sparse_table(model: Model, learning: Mapping[str, Tensor]) -> tuple[Tensor | None, str]:
-    """The word embeddings, if they learn, are not tied, and live on a CPU, where touching the table is dear."""
-    for name, tensor in learning.items() if not is_tied(model.body) else ():
+    """The word embeddings, if they learn, are not tied, and live on a CPU, where touching the table is dear.
+
+    An encoder-decoder reads its table in two places.
+    """
+    is_shared = is_tied(model.body) or model.body.config.is_encoder_decoder
+    for name, tensor in learning.items() if not is_shared else ():
         if tensor is model.word_embeddings.weight and tensor.device.type == "cpu":
             return tensor, name
     return None, ""

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from tunesmith.models.anatomy import is_tied
+from tunesmith.models.anatomy import fixed_positions, is_tied
 from tunesmith.models.model import Model
 
 
@@ -24,7 +24,7 @@ class MasterWeights:
         self._model = model
         self._low = _layers(model) if enabled else []
         self._high = [parameter.detach().clone() for parameter in self._low]
-        self._hook: torch.utils.hooks.RemovableHandle | None = None
+        self._hooks: list[torch.utils.hooks.RemovableHandle] = []
         self._lower()
 
     def learning(self) -> dict[str, Tensor]:
@@ -72,15 +72,17 @@ class MasterWeights:
         for low, high in zip(self._low, self._high, strict=True):
             low.data = high.to(torch.bfloat16)
         block = self._model.embedding_block
-        if self._low and block is not None:
-            self._hook = block.register_forward_hook(lambda _module, _inputs, output: output.to(torch.bfloat16))
+        exact = [*fixed_positions(self._model.body), *([block] if block is not None else [])] if self._low else []
+        self._hooks = [
+            part.register_forward_hook(lambda _module, _inputs, output: output.to(torch.bfloat16)) for part in exact
+        ]
 
     def _raise(self) -> None:
         for low, high in zip(self._low, self._high, strict=True):
             low.data = high
-        if self._hook is not None:
-            self._hook.remove()
-            self._hook = None
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
 
 
 def _layers(model: Model) -> list[nn.Parameter]:
@@ -89,6 +91,6 @@ def _layers(model: Model) -> list[nn.Parameter]:
     kept = {id(parameter) for parameter in block.parameters()} if block is not None else set()
     return [
         parameter
-        for parameter in model.body.parameters()
-        if id(parameter) not in kept and parameter.is_floating_point()
+        for name, parameter in model.body.named_parameters()
+        if id(parameter) not in kept and parameter.is_floating_point() and not any(part in name for part in model.exact)
     ]

@@ -102,5 +102,5 @@ def progress_bar(total: int, done: int, *, quiet: bool) -> Iterator[Bar]:
 
 
 def log_metrics(accelerator: Accelerator, metrics: Mapping[str, float], step: int) -> None:
-    """Hand numbers to the trackers."""
-    accelerator.log(dict(metrics), step=step)
+    """Hand numbers to the trackers; MLflow takes no @ in a name."""
+    accelerator.log({name.replace("@", "_at_"): value for name, value in metrics.items()}, step=step)

@@ -11,6 +11,7 @@ from tunesmith.models.model import Model
 from tunesmith.tasks.encoding import Batch
 from tunesmith.training.objectives.adversarial import FGM
 from tunesmith.training.objectives.plain import TaskLoss
+from tunesmith.training.objectives.preference import DPO
 
 Loss = Callable[[Model, Batch], Tensor]
 """The task's mean loss of a model on a batch."""
@@ -26,6 +27,6 @@ class Objective(Protocol):
         """Raise a TrainingError where the objective would have no effect on this model."""
 
 
-OBJECTIVES: dict[str, type[Objective]] = {"task": TaskLoss, "fgm": FGM}
+OBJECTIVES: dict[str, type[Objective]] = {"task": TaskLoss, "fgm": FGM, "dpo": DPO}
 
-__all__ = ["FGM", "OBJECTIVES", "Loss", "Objective", "TaskLoss"]
+__all__ = ["DPO", "FGM", "OBJECTIVES", "Loss", "Objective", "TaskLoss"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tunesmith.errors import RecipeError
 from tunesmith.models.model import Model
@@ -54,7 +55,9 @@ class FGM:
 
     def perturbation(self, gradient: Tensor, mask: Tensor) -> Tensor:
         """The step [P, T, H] along the gradient, of norm epsilon per piece; zero on padding or without a gradient."""
-        kept = gradient.float() * mask[:, :, None]
+        # Vectors that a method put before the text stay where they are.
+        real = functional.pad(mask, (gradient.shape[1] - mask.shape[1], 0))
+        kept = gradient.float() * real[:, :, None]
         norm = kept.flatten(1).norm(dim=1)[:, None, None]
         return torch.where((norm > 0) & norm.isfinite(), self.epsilon * kept / norm, 0.0).to(gradient.dtype)
 
