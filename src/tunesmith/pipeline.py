@@ -117,6 +117,7 @@ def rehearse(experiment: Experiment, prepared: Prepared) -> Model:
     if learning:
         experiment.training.grouping().groups(model, learning)
     experiment.objective.check(model)
+    prepared.task.settle(model, ())  # what cannot be settled is refused before anything is written
     return model
 
 

@@ -20,9 +20,8 @@ BESIDE = Path("..") / "shared" / "data"
 class DataSet:
     """A known data set.
 
-    `train`, `validation`, `test` are paths below `folder`, and so is `items`, the file of what is recommended;
-    `reading` holds settings of `Data` that its form needs; `hub` holds the same splits as paths of the hub, for when
-    the folder is not there.
+    `train`, `validation`, `test` and `items` (what is recommended) are paths below `folder`; `reading` holds settings
+    of `Data` that its form needs; `hub` holds the same splits as paths of the hub, for when the folder is not there.
     """
 
     summary: str
@@ -312,12 +311,7 @@ DATA_SETS: Mapping[str, DataSet] = {
         "Apache-2.0",
         "instruction-data-with-preference.json.xz",
     ),
-    "gsm8k": DataSet(
-        "school mathematics with worked answers (en)",
-        "MIT",
-        "train.jsonl.xz",
-        test="test.jsonl.xz",
-    ),
+    "gsm8k": DataSet("school mathematics with worked answers (en)", "MIT", "train.jsonl.xz", test="test.jsonl.xz"),
 }
 
 PACKAGED = "support-finance"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from tunesmith.data.conll import conll_examples
 from tunesmith.data.easy_vqa import examples_of_easy_vqa
 from tunesmith.data.lines import examples_of_lines
-from tunesmith.data.ratings import examples_of_ratings
 from tunesmith.data.marks import semeval_examples
 from tunesmith.data.parallel import parallel_examples
+from tunesmith.data.ratings import examples_of_ratings
 from tunesmith.data.records import Example
 from tunesmith.data.source import Source
 from tunesmith.data.spoken_digits import examples_of_spoken_digits

@@ -90,10 +90,10 @@ class Prediction:
     best answers (question answering, as texts) and of the best items (recommendation); empty otherwise. `span_scores`
     gives the probability of each span, in the order of `label`. `vector` is the text's embedding, if it has one.
     `ranks` tells for the label that was given its place among all that could be answered (recommendation), 1 the best,
-    by the "model" and by simpler rankers; 0 for none. `without` gives by modality what the answer would be if the example lacked it. `log_likelihood` is that of the given
-    label (of a raw text, the label of which is empty, its own), summed over its `label_tokens`, of which `right_tokens`
-    were the likeliest at their place, and `rejected_log_likelihood` that of the answer found worse; nan and 0 where
-    there is none.
+    by the "model" and by simpler rankers; 0 for none. `without` gives by modality what the answer would be if the
+    example lacked it. `log_likelihood` is that of the given label (of a raw text, whose label is empty, its own),
+    summed over its `label_tokens`, of which `right_tokens` were the likeliest at their place, and
+    `rejected_log_likelihood` that of the answer found worse; nan and 0 where there is none.
     """
 
     id: str

@@ -15,12 +15,16 @@ from scipy.sparse import csr_array
 from tunesmith.data.records import Example, Prediction
 from tunesmith.scoring import Measure, mean_measure
 from tunesmith.scoring.answers import check_pairs
+from tunesmith.scoring.calibration import fit_temperature
 
 MODEL, POPULARITY, ITEM_KNN = "model", "popularity", "item_knn"
 """The ways of ranking that `Prediction.ranks` may hold."""
 
 CUTS = (5, 10, 20)
 """The lengths of list for which hit rate and NDCG are given."""
+
+_NEVER = -1e4
+"""The score of what cannot be recommended, while a temperature is fitted."""
 
 Scores = NDArray[np.float64]
 Numbers = NDArray[np.int64]
@@ -67,6 +71,16 @@ def measure_ranks(examples: Sequence[Example], predictions: Sequence[Prediction]
 def gains(ranks: Scores, cut: int) -> Scores:
     """NDCG@cut of one right item at these ranks [N] (Järvelin and Kekäläinen 2002): the ideal gain is 1."""
     return np.where((ranks > 0) & (ranks <= cut), 1 / np.log2(1 + np.maximum(ranks, 1)), 0.0)
+
+
+def fit_to_ranked(rows: Sequence[Scores], sequences: Sequence[Sequence[int]]) -> float:
+    """The temperature that fits scores of all items [N] to the last item of each sequence, its others left out."""
+    if not rows:
+        return 1.0
+    scores = np.stack(rows)
+    for row, (*history, wanted) in zip(scores, sequences, strict=True):
+        row[[number for number in history if number != wanted]] = _NEVER
+    return fit_temperature(scores, np.array([sequence[-1] for sequence in sequences]))
 
 
 def neighbours(sequences: Sequence[Sequence[int]], items: int, most: int) -> tuple[Numbers, Scores]:

@@ -148,6 +148,7 @@ TASKS: dict[str, type[Task]] = {
 }
 
 __all__ = [
+    "TASKS",
     "Batch",
     "BodyShape",
     "CausalLanguageModeling",
@@ -162,7 +163,6 @@ __all__ = [
     "SentencePairs",
     "SequenceClassification",
     "SequenceToSequence",
-    "TASKS",
     "Task",
     "TextGeneration",
     "TokenClassification",

@@ -80,6 +80,6 @@ def sampled(targets: Tensor, known: Tensor, shares: Tensor, negatives: int) -> t
     """
     wanted = targets[targets != IGNORED]
     drawn = known[torch.randint(len(known), (negatives,))] if negatives and len(known) else known[:0]
-    candidates: Tensor = torch.unique(torch.cat([wanted, drawn]))  # type: ignore[no-untyped-call]
+    candidates: Tensor = torch.unique(torch.cat([wanted, drawn]))
     missed = (1 - shares[candidates]) ** len(wanted) * (1 - 1 / max(len(known), 1)) ** negatives
     return candidates, torch.log((1 - missed).clamp(min=1e-12))

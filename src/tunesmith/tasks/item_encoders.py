@@ -182,7 +182,7 @@ class ItemHead(nn.Module):
 
         `numbers` [P] says of which item each piece is; those of an item are side by side.
         """
-        own, place = torch.unique_consecutive(numbers, return_inverse=True)  # type: ignore[no-untyped-call]
+        own, place = torch.unique_consecutive(numbers, return_inverse=True)
         return own, pool_windows(pool(hidden.float(), mask, self.pooling), place, len(own), "mean")
 
     def vectors(self, states: Tensor) -> Tensor:

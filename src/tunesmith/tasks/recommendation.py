@@ -18,14 +18,14 @@ from torch.nn import functional
 from transformers import PreTrainedTokenizerBase
 
 from tunesmith.data.records import Example, Prediction
-from tunesmith.errors import DataError, RecipeError, nearest
+from tunesmith.errors import DataError, RecipeError
 from tunesmith.scoring import Measure
 from tunesmith.scoring.answers import class_of
-from tunesmith.scoring.calibration import fit_temperature
 from tunesmith.scoring.recommendation import (
     ITEM_KNN,
     MODEL,
     POPULARITY,
+    fit_to_ranked,
     knn_scores,
     measure_ranks,
     neighbours,
@@ -38,18 +38,14 @@ from tunesmith.tasks.encoding import (
     BodyKind,
     Encoded,
     Network,
-    Piece,
     TextEncoder,
     plain_piece,
-    windows,
 )
 from tunesmith.tasks.heads import BodyShape
-from tunesmith.tasks.item_batches import HISTORY, TEXT, among, collate_histories, sampled
+from tunesmith.tasks.item_batches import HISTORY, among, collate_histories, sampled
+from tunesmith.tasks.item_catalogue import ItemCatalogue
 from tunesmith.tasks.item_encoders import NEIGHBOURS, ItemHead, ItemShape
 from tunesmith.tasks.ranges import check_numbers
-
-_NEVER = -1e4
-"""The score of what cannot be recommended, while a temperature is fitted."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +56,11 @@ class Recommendation:
     yet. Beside them stand the ranks that popularity and item-kNN give.
 
     Needs: histories of item ids, a file of items with their texts (data.items).
+
+    Metrics: ndcg@10, hr@10 and mrr among all items, also at 5 and 20; ndcg@10 of popularity and item-kNN for the same
+    users, and how far the model is above them.
+
+    Long texts: windows over an item's text, averaged; of a history the oldest items are cut, and counted.
 
     Attributes:
         encoder: "sequential", a causal transformer (SASRec), or "two_tower", the history's mean through two layers.
@@ -78,7 +79,7 @@ class Recommendation:
         stride: tokens that neighbouring windows share.
         answers: how many of the best items an answer names.
         temperature: divides the scores before probabilities are taken; fitted on validation after training.
-        items: the text of each item by its id, from data.items.
+        item_texts: the text of each item by its id, from data.items.
         popularity: how many training histories have each item, learnt from them.
     """
 
@@ -99,7 +100,7 @@ class Recommendation:
     stride: int = 32
     answers: int = 10
     temperature: float = 1.0
-    items: dict[str, str] = field(default_factory=dict)
+    item_texts: dict[str, str] = field(default_factory=dict)
     popularity: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -169,12 +170,12 @@ class Recommendation:
 
     def prepared(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> Self:
         """Return a copy with the items' texts (the examples without history) and how often training has each item."""
-        texts = {example.id: example.text for example in examples if not example.history} or self.items
+        texts = {example.id: example.text for example in examples if not example.history} or self.item_texts
         if not texts:
             raise DataError("There are no items.", where="data.items", to_do="Give the file with the items' texts.")
-        known = replace(self, items=texts)
-        counts = Counter(number for example in examples if example.history for number in known.sequence(example))
-        return replace(known, popularity=tuple(counts[number] for number in range(len(texts))))
+        items = ItemCatalogue(texts)
+        counts = Counter(number for example in examples if example.history for number in items.sequence(example))
+        return replace(self, item_texts=texts, popularity=tuple(counts[number] for number in range(len(texts))))
 
     def arranged(self, examples: Sequence[Example], seed: int) -> Sequence[Example]:
         """The training examples as they are."""
@@ -185,53 +186,19 @@ class Recommendation:
         return self
 
     @cached_property
-    def numbers(self) -> dict[str, int]:
-        """Each item's number by its id."""
-        return {item: number for number, item in enumerate(self.items)}
-
-    @cached_property
-    def ids(self) -> tuple[str, ...]:
-        """The items' ids by their numbers."""
-        return tuple(self.items)
-
-    @cached_property
-    def known(self) -> Tensor:
-        """The numbers of the items that training histories have."""
-        return torch.tensor([number for number, count in enumerate(self.popularity) if count], dtype=torch.long)
-
-    def sequence(self, example: Example) -> list[int]:
-        """The numbers of the items that the example's user had, the label last if there is one.
-
-        Raises:
-            DataError: there is no history, or an item is unknown.
-        """
-        where = example.origin or example.id
-        if not example.history:
-            raise DataError(
-                "There is no history to recommend by.",
-                where=where,
-                to_do='Give a file with rows such as {"history": ["12", "7"]}, the oldest item first.',
-            )
-        label = () if example.label is None else (class_of(example),)
-        found = []
-        for item in (*example.history, *label):
-            if item not in self.numbers:
-                raise DataError(
-                    f"Unknown item '{item}'.{nearest(item, self.numbers)}",
-                    where=where,
-                    to_do="Correct it, or train with a file of items (data.items) that has it.",
-                )
-            found.append(self.numbers[item])
-        return found
+    def catalogue(self) -> ItemCatalogue:
+        """The items that there are."""
+        return ItemCatalogue(self.item_texts, self.popularity)
 
     def encode(self, example: Example, encoder: TextEncoder) -> Encoded:
         """Turn a history into item numbers, or an item of data.items into windows of its text.
 
         The target is the whole sequence, so that item-kNN sees what the cut leaves out.
         """
-        if not example.history and self.items.get(example.id) == example.text:
-            return Encoded(self._text(self.numbers[example.id], encoder), None)
-        whole = self.sequence(example)
+        items = self.catalogue
+        if items.holds(example):
+            return Encoded(items.pieces(items.numbers[example.id], encoder, self.stride), None)
+        whole = items.sequence(example)
         history = whole if example.label is None else whole[:-1]
         read = history[-self.max_history :]
         pieces = [plain_piece(read, part=HISTORY)]
@@ -239,22 +206,8 @@ class Recommendation:
             return Encoded(tuple(pieces), None, dropped=len(history) - len(read))
         if self.learn_texts:
             for number in dict.fromkeys([*read, whole[-1]]):
-                pieces += self._text(number, encoder)
+                pieces += items.pieces(number, encoder, self.stride)
         return Encoded(tuple(pieces), np.array(whole, dtype=np.float64), dropped=len(history) - len(read))
-
-    @cached_property
-    def _texts(self) -> dict[tuple[int, TextEncoder], tuple[Piece, ...]]:
-        """The pieces of texts that were encoded already: an item is in many histories."""
-        return {}
-
-    def _text(self, number: int, encoder: TextEncoder) -> tuple[Piece, ...]:
-        if (number, encoder) not in self._texts:
-            tokens = encoder.tokens(self.items[self.ids[number]])
-            cuts = windows(len(tokens.ids), encoder.room, min(self.stride, encoder.room // 2))
-            self._texts[number, encoder] = tuple(
-                plain_piece(encoder.wrap(tokens.ids[start:end]), (number,), part=TEXT) for start, end in cuts
-            )
-        return self._texts[number, encoder]
 
     def collate(self, encoded: Sequence[Encoded], pad_id: int) -> Batch:
         """Join histories, targets and texts (see `collate_histories`), and name the items a target is chosen among.
@@ -263,12 +216,12 @@ class Recommendation:
         each was to be there, 0 for certain; `targets` become places among the candidates.
         """
         batch = collate_histories(encoded, pad_id)
-        candidates, chances = self.known, torch.zeros(len(self.known))
+        known = self.catalogue.known
+        candidates, chances = known, torch.zeros(len(known))
         if batch.targets is None:
             return replace(batch, media={**batch.media, "candidates": candidates, "chances": chances})
         if self.softmax == "sampled":
-            shares = torch.tensor(self.popularity, dtype=torch.float64) / max(sum(self.popularity), 1)
-            candidates, logarithms = sampled(batch.targets, self.known, shares, self.negatives)
+            candidates, logarithms = sampled(batch.targets, known, self.catalogue.shares, self.negatives)
             chances = logarithms.float() if self.correction else torch.zeros(len(candidates))
         media = {**batch.media, "candidates": candidates, "chances": chances}
         return replace(batch, targets=among(batch.targets, candidates), media=media)
@@ -276,7 +229,7 @@ class Recommendation:
     def build_head(self, shape: BodyShape) -> nn.Module:
         """Item vectors, the encoder of histories, and their dot products."""
         pooling = shape.pooling if self.pooling == "auto" else self.pooling
-        known = self.known.tolist() if self.item_ids else ()
+        known = self.catalogue.known.tolist() if self.item_ids else ()
         form = ItemShape(
             shape.hidden_size,
             self.size,
@@ -289,7 +242,7 @@ class Recommendation:
             self.id_dropout,
             known,
         )
-        return ItemHead(len(self.items), form)
+        return ItemHead(len(self.item_texts), form)
 
     def loss(self, head: nn.Module, logits: Tensor, batch: Batch) -> Tensor:
         """The mean cross-entropy of the next item over all places: scores less the logarithm of being a candidate.
@@ -329,7 +282,7 @@ class Recommendation:
                 sequences += [row for row in rows if row]
                 if not all(rows):  # items stand without a history
                     head.keep(network.hidden(batch), batch)
-        head.keep_neighbours(*neighbours(sequences, len(self.items), NEIGHBOURS))
+        head.keep_neighbours(*neighbours(sequences, len(self.item_texts), NEIGHBOURS))
 
     def infer(self, network: Network, batch: Batch) -> list[Tensor]:
         """The scores of all items for each example, from the kept states of their texts."""
@@ -350,7 +303,7 @@ class Recommendation:
         return [self._answer(example, row, near) for example, row in zip(examples, outputs, strict=True)]
 
     def _answer(self, example: Example, row: Tensor, near: tuple[NDArray[np.int64], NDArray[np.float64]]) -> Prediction:
-        sequence = self.sequence(example)
+        sequence = self.catalogue.sequence(example)
         history = sequence if example.label is None else sequence[:-1]
         taken = set(history)
         scores = row.numpy().astype(np.float64)
@@ -359,13 +312,13 @@ class Recommendation:
             popular = np.array(self.popularity, dtype=np.float64)
             rankers = {MODEL: scores, POPULARITY: popular, ITEM_KNN: knn_scores(history, *near)}
             ranks = {name: rank_of(ranker, sequence[-1], taken) for name, ranker in rankers.items()}
-        if len(taken) == len(self.items):
+        if len(taken) == len(self.item_texts):
             return Prediction(example.id, "", math.nan, ranks=ranks)
         scores[list(taken)] = -np.inf
         chances = softmax(scores / self.temperature)
         best = np.argsort(-scores, kind="stable")[: min(self.answers, len(scores) - len(taken))]
-        given = {self.ids[number]: float(chances[number]) for number in best}
-        return Prediction(example.id, self.ids[best[0]], float(chances[best[0]]), given, ranks=ranks)
+        given = {self.catalogue.ids[number]: float(chances[number]) for number in best}
+        return Prediction(example.id, self.catalogue.ids[best[0]], float(chances[best[0]]), given, ranks=ranks)
 
     def measures(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Measure]:
         """NDCG, hit rate and MRR among all items, and the same users' NDCG by popularity and item-kNN."""
@@ -387,12 +340,6 @@ class Recommendation:
 
     def calibrated(self, encoded: Sequence[Encoded], logits: Sequence[Tensor]) -> Self:
         """Return a copy whose temperature fits the validation examples (Guo et al. 2017, sec. 4.2)."""
-        rows, wanted = [], []
-        for item, row in zip(encoded, logits, strict=True):
-            if item.target is not None:
-                *history, gold = item.target.astype(np.int64).tolist()
-                scores = row.numpy().astype(np.float64)
-                scores[[number for number in history if number != gold]] = _NEVER
-                rows.append(scores)
-                wanted.append(gold)
-        return replace(self, temperature=fit_temperature(np.stack(rows), np.array(wanted))) if rows else self
+        pairs = [(row, item.target) for item, row in zip(encoded, logits, strict=True) if item.target is not None]
+        rows = [row.numpy().astype(np.float64) for row, _ in pairs]
+        return replace(self, temperature=fit_to_ranked(rows, [whole.astype(np.int64).tolist() for _, whole in pairs]))
