@@ -23,6 +23,7 @@ from tunesmith.tasks import (
     MultimodalClassification,
     PromptClassification,
     QuestionAnswering,
+    Recommendation,
     RelationClassification,
     SentencePairs,
     SequenceClassification,
@@ -133,6 +134,24 @@ TRANSLATIONS = [
     Example("h", "two", "three"),
 ]
 
+ITEM_TEXTS = {
+    "1": "good film", "2": "bad film", "3": "a good day", "4": "a bad day", "5": "the big city", "6": "New York",
+    "7": "北京的天气", "8": "上海", "9": "no one has it yet",
+}  # fmt: skip
+HISTORIES = [
+    Example(name, " > ".join(ITEM_TEXTS[item] for item in history), label, history=tuple(history))
+    for name, history, label in (
+        ("a", "13", "5"),
+        ("b", "2", "4"),
+        ("c", "246", "8"),
+        ("d", "13572", "4"),
+        ("e", "78", "6"),
+        ("f", "5", "7"),
+        ("g", "8765", "1"),
+        ("h", "31", "7"),
+    )
+]
+
 TASK_CASES: dict[str, tuple[Task, list[Example]]] = {
     "single_label": (SequenceClassification(), CLASSES),
     "binary": (SequenceClassification(problem="binary"), CLASSES),
@@ -176,7 +195,26 @@ TASK_CASES: dict[str, tuple[Task, list[Example]]] = {
     "packed": (TextGeneration(packing=True, max_length=256, answers=False), DIALOGUES),
     "translations": (SequenceToSequence(beams=2, max_new_tokens=8), TRANSLATIONS),
     "translations_t5": (SequenceToSequence(beams=1, max_new_tokens=8, label_smoothing=0.1), TRANSLATIONS),
+    "histories": (
+        Recommendation(size=8, layers=1, dropout=0.0, id_dropout=0.0, max_history=3, item_texts=ITEM_TEXTS),
+        HISTORIES,
+    ),
+    "histories_texts": (
+        Recommendation(
+            encoder="two_tower",
+            size=8,
+            dropout=0.0,
+            id_dropout=0.0,
+            softmax="sampled",
+            negatives=2,
+            learn_texts=True,
+            item_texts=ITEM_TEXTS,
+        ),
+        HISTORIES,
+    ),
 }
+WITHIN_A_BATCH = ("ranking_bi", "histories_texts")
+"""Cases whose loss compares the examples of a batch with each other."""
 
 BODIES: dict[str, str] = {
     **dict.fromkeys(("dialogues", "preferences", "packed"), "tiny_llama_folder"),
@@ -202,6 +240,8 @@ def applies(name: str, case: str) -> bool:
     task, folder = TASK_CASES[case][0], BODIES.get(case, "")
     if task.body != "encoder" and name == "head_only":
         return False
+    if case == "histories":  # the body reads the items once
+        return name == "head_only"
     if folder in ("tiny_llama_folder", "tiny_decoder_folder", "tiny_t5_folder") and name == "bitfit":
         return False
     return not (task.body == "seq2seq" and name in NOT_IN_AN_ENCODER_DECODER)

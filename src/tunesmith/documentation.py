@@ -18,7 +18,7 @@ from tunesmith.errors import RecipeError, nearest
 from tunesmith.experiment import FAMILIES, SECTIONS, Experiment
 from tunesmith.study.plan import Study
 
-LEARNT = {"temperature", "mean", "scale", "end", "language_token", "ending", "lacked"}
+LEARNT = {"temperature", "mean", "scale", "end", "language_token", "ending", "lacked", "popularity", "item_texts"}
 """Settings that training fills in; a recipe for people leaves them out."""
 
 

@@ -117,6 +117,7 @@ def rehearse(experiment: Experiment, prepared: Prepared) -> Model:
     if learning:
         experiment.training.grouping().groups(model, learning)
     experiment.objective.check(model)
+    prepared.task.settle(model, ())  # what cannot be settled is refused before anything is written
     return model
 
 
@@ -219,9 +220,7 @@ def fit(
     accelerator = make_accelerator(experiment.trackers, folder, experiment.name, experiment.to_mapping())
     model.to(accelerator.device)
     pad_id = prepared.encoder.tokenizer.pad_token_id or 0
-    material = Material(
-        prepared.task, prepared.learning, prepared.encoded_learning, pad_id, prepared.encoded.get("train", ())
-    )
+    material = Material(prepared.task, prepared.learning, prepared.encoded_learning, pad_id, prepared.memory)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         dequantize(model.body)
         material.settle(model)
@@ -277,6 +276,7 @@ def remembered_range_test(
     throwaway = replace(prepared, findings=(), backbone=load_backbone(experiment, prepared.splits.train))
     accelerator = make_accelerator((), folder, experiment.name, {})
     model = make_model(experiment, throwaway).to(accelerator.device)
+    material.settle(model)
     found = range_test(make_learner(experiment, model, plan.total), material, plan, accelerator)
     with written(kept) as file:
         json.dump({"points": found.points, "suggestion": found.suggestion}, file)

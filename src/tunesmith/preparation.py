@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from tunesmith.data.checks import check, label_names
-from tunesmith.data.encoding_checks import TokenCount, check_encoding
+from tunesmith.data.encoding_checks import TokenCount, check_encoding, check_histories
 from tunesmith.data.records import Example, Finding, Splits
 from tunesmith.data.splits import fingerprint
 from tunesmith.errors import DataError, RecipeError
@@ -28,6 +28,7 @@ class Prepared:
     """All that is known before training: examples, the task with its labels, encoded texts, and findings.
 
     `learning` holds the training examples as the loop learns from them; for some tasks these are pairs of those read.
+    `memory` is what the task settles by: the items, if there are any, and the training examples.
     """
 
     splits: Splits
@@ -38,6 +39,7 @@ class Prepared:
     encoded: dict[str, list[Encoded]]
     learning: Sequence[Example]
     encoded_learning: list[Encoded]
+    memory: Sequence[Encoded] = ()
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -65,15 +67,22 @@ def accepted(finding: Finding, codes: Sequence[str]) -> Finding:
 
 def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Finding] = ()) -> Prepared:
     """Load the model, learn the labels and encode every text of these splits."""
-    backbone = load_backbone(experiment, splits.train)
-    task = experiment.task.prepared(splits.train, backbone.tokenizer)
+    known = [*splits.items, *splits.train] if splits.items else splits.train
+    backbone = load_backbone(experiment, known)
+    task = experiment.task.prepared(known, backbone.tokenizer)
     encoder = TextEncoder.of(backbone.tokenizer, window(task, backbone), backbone.prefix)
     found = [*findings, *announced(backbone)]
     encoded: dict[str, list[Encoded]] = {}
     for name, examples in splits.named().items():
         encoded[name] = [encode(task, example, encoder, is_train=name == "train") for example in examples]
+        if splits.items:
+            found += check_histories(examples, [item.dropped for item in encoded[name]], split=name)
+            continue
         counts = [count_of(item, task) for item in encoded[name]]
         found += check_encoding(examples, counts, max_length=encoder.max_length, split=name)
+    items = [task.encode(item, encoder) for item in splits.items]
+    if items:
+        found += check_items(splits.items, items, encoder)
     if task.body == "causal_lm":
         found += example_shown(encoded, encoder)
     learning = task.arranged(splits.train, experiment.seed)
@@ -83,7 +92,15 @@ def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Fi
         message = f"The {len(splits.train):,} training examples are learnt from in {len(learning):,} arrangements."
         found.append(Finding("arranged", "note", message, len(learning)))
     found += too_long(learning, encoded_learning, experiment.training.max_tokens)
-    return Prepared(splits, tuple(found), backbone, task, encoder, encoded, learning, encoded_learning)
+    memory = (*items, *encoded.get("train", ()))
+    return Prepared(splits, tuple(found), backbone, task, encoder, encoded, learning, encoded_learning, memory)
+
+
+def check_items(items: Sequence[Example], encoded: Sequence[Encoded], encoder: TextEncoder) -> list[Finding]:
+    """What the tokenizer and its window do to the texts of items."""
+    unknown = [encoder.tokens(item.text).unknown for item in items]
+    counts = [TokenCount(one.tokens, lost, trainable=1) for one, lost in zip(encoded, unknown, strict=True)]
+    return check_encoding(items, counts, max_length=encoder.max_length, split="items")
 
 
 def example_shown(encoded: Mapping[str, Sequence[Encoded]], encoder: TextEncoder) -> list[Finding]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.builders import TASK_CASES, build_learner, build_material, build_model, folder_of, run_steps
+from tests.builders import TASK_CASES, WITHIN_A_BATCH, build_learner, build_material, build_model, folder_of, run_steps
 from tunesmith.errors import ResourceError, TrainingError
 from tunesmith.models.model import Model
 from tunesmith.tasks import Task
@@ -22,7 +22,7 @@ def fresh(folder: Path, case: str) -> tuple[Model, Task, TextEncoder]:
     return build_model(folder, task, examples, dropout=0.0)
 
 
-@pytest.mark.parametrize("case", [case for case in TASK_CASES if case != "ranking_bi"])  # it compares within a batch
+@pytest.mark.parametrize("case", [case for case in TASK_CASES if case not in WITHIN_A_BATCH])
 def test_the_gradient_norm_does_not_depend_on_how_a_step_is_cut(case: str, request: pytest.FixtureRequest) -> None:
     examples = TASK_CASES[case][1]
     norms = []

@@ -20,8 +20,8 @@ BESIDE = Path("..") / "shared" / "data"
 class DataSet:
     """A known data set.
 
-    `train`, `validation`, `test` are paths below `folder`; `reading` holds settings of `Data` that its form needs;
-    `hub` holds the same splits as paths of the hub, for when the folder is not there.
+    `train`, `validation`, `test` and `items` (what is recommended) are paths below `folder`; `reading` holds settings
+    of `Data` that its form needs; `hub` holds the same splits as paths of the hub, for when the folder is not there.
     """
 
     summary: str
@@ -32,6 +32,7 @@ class DataSet:
     folder: str = ""
     reading: Mapping[str, Any] = field(default_factory=dict)
     hub: Mapping[str, str] = field(default_factory=dict)
+    items: str = ""
 
 
 _STSB = (*("index", "genre", "filename", "year", "old_index", "source1", "source2", "sentence1", "sentence2", "score"),)
@@ -172,6 +173,15 @@ DATA_SETS: Mapping[str, DataSet] = {
         folder="cold-zh",
         reading={"text": "TEXT"},
     ),
+    "ml-100k": DataSet(
+        "what 943 people rated of 1,682 films, by time; each one's last is the test (en)",
+        "GroupLens terms, research only",
+        "u.data.xz!train",
+        "u.data.xz!validation",
+        "u.data.xz!test",
+        reading={"format": "ratings", "encoding": "latin-1"},
+        items="u.item.xz",
+    ),
     "multi30k-en-de": DataSet(
         "captions of pictures and their translations; the test is that of 2016 (en-de)",
         "non-commercial research",
@@ -301,19 +311,14 @@ DATA_SETS: Mapping[str, DataSet] = {
         "Apache-2.0",
         "instruction-data-with-preference.json.xz",
     ),
-    "gsm8k": DataSet(
-        "school mathematics with worked answers (en)",
-        "MIT",
-        "train.jsonl.xz",
-        test="test.jsonl.xz",
-    ),
+    "gsm8k": DataSet("school mathematics with worked answers (en)", "MIT", "train.jsonl.xz", test="test.jsonl.xz"),
 }
 
 PACKAGED = "support-finance"
 
 
 def find(name: str) -> tuple[DataSet, dict[str, str]]:
-    """A data set and the path of each of its splits: from the package, below $TUNESMITH_DATA, or on the hub.
+    """A data set and the path of each split (and of its items): from the package, $TUNESMITH_DATA, or the hub.
 
     Raises:
         DataError: the name is unknown, or the data set is neither here nor on the hub.
@@ -326,7 +331,7 @@ def find(name: str) -> tuple[DataSet, dict[str, str]]:
         )
     entry = DATA_SETS[name]
     folder = Path(str(files("tunesmith") / "demo")) if name == PACKAGED else data_folder() / (entry.folder or name)
-    splits = {"train": entry.train, "validation": entry.validation, "test": entry.test}
+    splits = {"train": entry.train, "validation": entry.validation, "test": entry.test, "items": entry.items}
     if folder.is_dir():
         return entry, {split: str(folder / path) for split, path in splits.items() if path}
     if entry.hub:

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from tunesmith.data.catalogue import find
+from tunesmith.data.items import read_items
 from tunesmith.data.records import Example, Finding, Splits
 from tunesmith.data.source import Format, Source
 from tunesmith.data.sources import Reading, idle_settings, read, usable
 from tunesmith.data.splits import drawn, split
+from tunesmith.data.tally import Tally
 from tunesmith.errors import DataError, RecipeError
 
 
@@ -29,6 +31,7 @@ class Data:
         text, second, image, audio, label, id: names of columns; empty means the usual names, and the report says which
             were taken. Columns of images and recordings hold paths, relative to the file's folder.
         group: a column whose equal values are never split apart (a customer, a document).
+        items: for histories: the file with each item's id and text (MovieLens' u.item, or a table with id and title).
         keep: further columns by which results are sliced.
         header: names of the columns, for files without them.
         separator: what parts the fields of a line; empty means by the format.
@@ -54,6 +57,7 @@ class Data:
     label: str = ""
     id: str = ""
     group: str = ""
+    items: str = ""
     keep: tuple[str, ...] = ()
     header: tuple[str, ...] = ()
     separator: str = ""
@@ -124,18 +128,33 @@ class Data:
                         where="data.train",
                         to_do=f"Give data.{name}, or set data.{name}_share: 0.",
                     )
+        items = self._items() if "history" in inputs else ()
         if 0 < self.limit < len(parts.get("train", ())):
             said = f"{self.limit:,} of {len(parts['train']):,} training examples were drawn (data.limit, seed {seed})."
             findings.append(Finding("limited", "note", said, self.limit))
             parts["train"] = drawn(parts["train"], self.limit, seed)
-        return Loaded(
-            Splits(parts.get("train", ()), parts.get("validation", ()), parts.get("test", ())), tuple(findings)
-        )
+        splits = Splits(parts.get("train", ()), parts.get("validation", ()), parts.get("test", ()), items)
+        return Loaded(splits, tuple(findings))
 
     def source(self, path: str, label_kind: str, inputs: tuple[str, ...] = ("text",)) -> Source:
         """A file that is written as these settings say."""
         settings = {key: value for key, value in self.resolved().__dict__.items() if key in _READING}
-        return Source(path=path, label_kind=label_kind, inputs=inputs, **settings)
+        return Source(path=path, label_kind=label_kind, inputs=inputs, items=self.located_items(), **settings)
+
+    def located_items(self) -> str:
+        """The path of the file of items; empty where there is none."""
+        return self.items or (find(self.name)[1].get("items", "") if self.name else "")
+
+    def _items(self) -> tuple[Example, ...]:
+        """The items of the recipe; what was odd about them was seen when the histories were read."""
+        place = self.located_items()
+        if not place:
+            raise DataError(
+                "The items have no texts.",
+                where="data.items",
+                to_do="Give data.items, a file with the id and title of each item.",
+            )
+        return tuple(read_items(place, self.resolved().encoding, Tally()).values())
 
     def located(self) -> dict[str, str]:
         """The path of each split that is there."""

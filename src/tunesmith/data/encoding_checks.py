@@ -80,6 +80,25 @@ def check_encoding(
     ]
 
 
+def check_histories(examples: Sequence[Example], cut: Sequence[int], *, split: str) -> list[Finding]:
+    """Say how long histories are, and of how many the oldest items are not read.
+
+    Args:
+        examples: the examples of a split.
+        cut: how many items of each one's history are left out.
+        split: the split's name.
+    """
+    sizes = np.array([len(example.history) for example in examples])
+    middle, high = np.quantile(sizes, [0.5, 0.95])
+    message = f"Items per history of {split}: {middle:.0f} in the middle, {high:.0f} at 95 %, at most {sizes.max():,}."
+    found = [Finding("lengths", "note", message, len(sizes))]
+    long = [place for place, count in enumerate(cut) if count]
+    if long:
+        message = f"Of {len(long):,} histories of {split} the oldest items are not read, {sum(cut):,} in all."
+        found.append(Finding("cut_histories", "warning", message, sum(cut), _shown(examples, long)))
+    return found
+
+
 def _lengths(
     examples: Sequence[Example], counts: Sequence[TokenCount], max_length: int, split: str
 ) -> Iterator[Finding]:

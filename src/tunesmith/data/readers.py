@@ -10,6 +10,7 @@ from tunesmith.data.easy_vqa import examples_of_easy_vqa
 from tunesmith.data.lines import examples_of_lines
 from tunesmith.data.marks import semeval_examples
 from tunesmith.data.parallel import parallel_examples
+from tunesmith.data.ratings import examples_of_ratings
 from tunesmith.data.records import Example
 from tunesmith.data.source import Source
 from tunesmith.data.spoken_digits import examples_of_spoken_digits
@@ -34,6 +35,7 @@ READERS: Mapping[str, FileForm] = {
     "conll": FileForm(conll_examples, (*COLUMNS, "separator", "label_first")),
     "semeval": FileForm(semeval_examples, (*COLUMNS, "separator", "label_first")),
     "lines": FileForm(examples_of_lines, COLUMNS),
+    "ratings": FileForm(examples_of_ratings, ("text", "label", "id", "group", "keep", "second", "label_first")),
     "parallel": FileForm(parallel_examples, (*COLUMNS, "separator", "label_first", "label_separator")),
     "squad": FileForm(squad_examples, (*COLUMNS, "separator", "label_first", "label_separator")),
     "easy_vqa": FileForm(examples_of_easy_vqa, (*COLUMNS, "separator", "label_first", "label_separator", "encoding")),

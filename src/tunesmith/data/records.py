@@ -89,10 +89,11 @@ class Prediction:
     (regression). `scores` gives the probability of each class for single-label, binary and multi-label tasks, of the
     best answers (question answering, as texts) and of the best items (recommendation); empty otherwise. `span_scores`
     gives the probability of each span, in the order of `label`. `vector` is the text's embedding, if it has one.
-    `without` gives by modality what the answer would be if the example lacked it. `log_likelihood` is that of the given
-    label (of a raw text, the label of which is empty, its own), summed over its `label_tokens`, of which `right_tokens`
-    were the likeliest at their place, and `rejected_log_likelihood` that of the answer found worse; nan and 0 where
-    there is none.
+    `ranks` tells for the label that was given its place among all that could be answered (recommendation), 1 the best,
+    by the "model" and by simpler rankers; 0 for none. `without` gives by modality what the answer would be if the
+    example lacked it. `log_likelihood` is that of the given label (of a raw text, whose label is empty, its own),
+    summed over its `label_tokens`, of which `right_tokens` were the likeliest at their place, and
+    `rejected_log_likelihood` that of the answer found worse; nan and 0 where there is none.
     """
 
     id: str
@@ -101,6 +102,7 @@ class Prediction:
     scores: Mapping[str, float] = field(default_factory=dict)
     span_scores: tuple[float, ...] = ()
     vector: tuple[float, ...] = ()
+    ranks: Mapping[str, int] = field(default_factory=dict)
     log_likelihood: float = math.nan
     label_tokens: int = 0
     right_tokens: int = 0
@@ -110,11 +112,15 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """The examples to learn from, to choose by, and to judge by; `test` and `validation` may be empty."""
+    """The examples to learn from, to choose by, and to judge by; `test` and `validation` may be empty.
+
+    `items` are what is recommended, for data of histories: examples with an item's id, its text, and no label.
+    """
 
     train: Sequence[Example]
     validation: Sequence[Example]
     test: Sequence[Example]
+    items: Sequence[Example] = ()
 
     def named(self) -> dict[str, Sequence[Example]]:
         """The splits that hold examples, by name."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 Format = Literal[
     "auto", "csv", "tsv", "jsonl", "json", "parquet", "conll", "semeval", "lines", "parallel", "squad", "hub",
-    "easy_vqa", "fsdd",
+    "easy_vqa", "fsdd", "ratings",
 ]  # fmt: skip
 """How a file is written."""
 
@@ -36,6 +36,7 @@ class Source:
     encoding: str = "utf-8"
     label_kind: str = ""
     second: str = ""
+    items: str = ""
     image: str = ""
     audio: str = ""
     leave_out: tuple[str, ...] = ()

@@ -8,6 +8,7 @@ from itertools import islice
 
 from tunesmith.data.conll import looks_like_conll
 from tunesmith.data.files import Place, keyless, read_lines
+from tunesmith.data.histories import examples_of_histories
 from tunesmith.data.hub import HUB, read_hub
 from tunesmith.data.lines import FASTTEXT
 from tunesmith.data.parallel import MARK
@@ -76,7 +77,8 @@ def _examples(source: Source, tally: Tally) -> Iterator[Example]:
         yield from READERS[form].read(source, tally)
         return
     place = _place(source) if form in ("json", "hub") else keyless(source.path, form)
-    yield from examples_of_rows(source, place, _rows(form, source, place, tally), tally)
+    examples = examples_of_histories if "history" in source.inputs else examples_of_rows
+    yield from examples(source, place, _rows(form, source, place, tally), tally)
 
 
 def _place(source: Source) -> Place:
@@ -129,6 +131,10 @@ def usable(source: Source) -> Source:
     return replace(source, **{name: usual[name] for name in idle_settings(source)})
 
 
+def _wanted(source: Source, there: Sequence[str]) -> list[str]:
+    return list(there) if "history" in source.inputs else wanted_columns(source, there)
+
+
 def _rows(form: Format, source: Source, place: Place, tally: Tally) -> Iterator[Row]:
     def table(separator: str) -> Iterator[Row]:
         return read_csv(place, source.encoding, separator, source.header, tally, quoted=source.quoted)
@@ -138,7 +144,7 @@ def _rows(form: Format, source: Source, place: Place, tally: Tally) -> Iterator[
         "tsv": lambda: table(source.separator or "\t"),
         "jsonl": lambda: read_jsonl(place, source.encoding, source.header, tally),
         "json": lambda: read_json(place, source.encoding, source.header, tally),
-        "parquet": lambda: read_parquet(place, lambda there: wanted_columns(source, there)),
+        "parquet": lambda: read_parquet(place, lambda there: _wanted(source, there)),
         "hub": lambda: read_hub(source.path),
     }
     return readers[form]()

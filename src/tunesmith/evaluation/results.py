@@ -27,6 +27,8 @@ def prediction_row(prediction: Prediction) -> dict[str, object]:
         row["scores"] = {label: plain_number(score) for label, score in prediction.scores.items()}
     if prediction.span_scores:
         row["span_scores"] = [plain_number(score) for score in prediction.span_scores]
+    if prediction.ranks:
+        row["ranks"] = dict(prediction.ranks)
     if prediction.without:
         row["without"] = dict(prediction.without)
     if prediction.vector:

@@ -174,6 +174,11 @@ class Model(nn.Module):
         return embedding_block(self.body)
 
     @property
+    def body_learns(self) -> bool:
+        """Whether a weight of the body is open to learning."""
+        return any(parameter.requires_grad for parameter in self.body.parameters())
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device

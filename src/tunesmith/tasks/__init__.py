@@ -18,6 +18,7 @@ from tunesmith.tasks.masked_language_modeling import MaskedLanguageModeling
 from tunesmith.tasks.multimodal_classification import MultimodalClassification
 from tunesmith.tasks.prompt_classification import PromptClassification
 from tunesmith.tasks.question_answering import QuestionAnswering
+from tunesmith.tasks.recommendation import Recommendation
 from tunesmith.tasks.relation_classification import RelationClassification
 from tunesmith.tasks.sentence_pairs import SentencePairs
 from tunesmith.tasks.sequence_classification import SequenceClassification
@@ -73,7 +74,10 @@ class Task(Protocol):
         """How many further kinds of token the backbone must tell apart (word shapes); 0 for none."""
 
     def prepared(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> Self:
-        """Return a copy with labels and statistics learnt from the training examples."""
+        """Return a copy with labels and statistics learnt from the training examples.
+
+        Where the data has items to recommend, these come first, as examples without a history and a label.
+        """
 
     def arranged(self, examples: Sequence[Example], seed: int) -> Sequence[Example]:
         """The training examples as the loss wants them: as they are, or for example in pairs."""
@@ -94,7 +98,10 @@ class Task(Protocol):
         """The mean loss over the batch's `units`."""
 
     def settle(self, network: Network, batches: Iterable[Batch]) -> None:
-        """Fit what is not learnt by gradients (a closed form, a memory of examples) on the training batches."""
+        """Fit what is not learnt by gradients (a closed form, a memory of examples) on the training batches.
+
+        This is done before the first step, before each validation, and at the end.
+        """
 
     def infer(self, network: Network, batch: Batch) -> list[Tensor]:
         """Ask the network, and part what it gives (logits, or tokens that it wrote) by example, on the CPU."""
@@ -126,6 +133,7 @@ class Task(Protocol):
 
 
 TASKS: dict[str, type[Task]] = {
+    "recommendation": Recommendation,
     "question_answering": QuestionAnswering,
     "relation_classification": RelationClassification,
     "sentence_pairs": SentencePairs,
@@ -150,6 +158,7 @@ __all__ = [
     "Network",
     "PromptClassification",
     "QuestionAnswering",
+    "Recommendation",
     "RelationClassification",
     "SentencePairs",
     "SequenceClassification",

@@ -99,7 +99,8 @@ class Batch:
         segments: to which of two texts each token belongs [P, T] or None.
         part_of: which of its example's texts each piece is [P] or None.
         blocks: which packed sample each token belongs to, 0 for padding [P, T] or None.
-        media: further inputs by modality, such as images [E, 3, H, W]; with "image_mask" [E] where some lack them.
+        media: further inputs by modality, such as images [E, 3, H, W]; with "image_mask" [E] where some lack them; and
+            the histories of items (see `tasks/item_batches.py`).
     """
 
     input_ids: Tensor
@@ -173,6 +174,10 @@ class Network(Protocol):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
+
+    @property
+    def body_learns(self) -> bool:
+        """Whether a weight of the pre-trained body is open to learning."""
 
     def __call__(self, batch: Batch) -> Tensor:
         """The head's logits."""

@@ -125,6 +125,8 @@ class Fitting:
     ) -> Fitted:
         """Train, and leave the best weights in the model."""
         progress = self._resume(folders)
+        with self._learner.weights.full_precision() as model:
+            self._material.settle(model)
         log = RunLog(folders.log, progress.step)
         learning = self._learning
         began, earlier = time.monotonic(), progress.seconds

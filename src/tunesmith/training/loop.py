@@ -52,7 +52,7 @@ class Step:
 class Material:
     """What there is to learn from: examples and their encoded form, in the same order, and how to make batches.
 
-    `memory` holds what the task settles by after the steps, where that is not what the steps learn from.
+    `memory` holds what the task settles by, where that is not what the steps learn from.
     """
 
     task: Task

@@ -42,7 +42,13 @@ class FGM:
         """Clean loss + weight * loss at embeddings + epsilon * gradient / |gradient|."""
         with _recorded_embeddings(model) as seen:
             clean = loss(model, batch)
-        (gradient,) = torch.autograd.grad(clean, seen, retain_graph=True)
+        (gradient,) = torch.autograd.grad(clean, seen, retain_graph=True, allow_unused=True)
+        if gradient is None:
+            raise RecipeError(
+                "FGM has no effect: the loss does not depend on the word embeddings.",
+                where="objective",
+                to_do="Let the task read texts at every step (learn_texts: true), or use objective: task.",
+            )
         step = self.perturbation(gradient, batch.attention_mask)
         with _shifted_embeddings(model, step):
             return clean + self.weight * loss(model, batch)

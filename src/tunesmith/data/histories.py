@@ -1,0 +1,62 @@
+"""Rows that hold a user's history as a list of item ids -> examples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+
+from tunesmith.data.files import Place
+from tunesmith.data.items import described, first_of, read_items
+from tunesmith.data.labels import is_missing, read_label
+from tunesmith.data.records import Example
+from tunesmith.data.source import Source
+from tunesmith.data.tables import Row
+from tunesmith.data.tally import Tally
+from tunesmith.errors import DataError
+
+HISTORY = ("history", "items", "sequence", "历史")
+_TARGET = ("label", "target", "next", "item")
+_ID = ("id", "user", "user_id", "userid")
+
+
+def examples_of_histories(source: Source, place: Place, rows: Iterator[Row], tally: Tally) -> Iterator[Example]:
+    """Examples of rows with the ids of a user's items, the oldest first, as a list or parted by `label_separator`.
+
+    Raises:
+        DataError: there is no such column, or it holds something else.
+    """
+    items = read_items(source.items, source.encoding, tally) if source.items else {}
+    head = next(rows, None)
+    if head is None:
+        return
+    there = head[1]
+    column = source.text or first_of(there, HISTORY, source.path)
+    target = (source.label or first_of(there, _TARGET, source.path)) if source.label_kind else ""
+    own = source.id or next((name for name in there if name.lower() in _ID), "")
+    for name in (column, target, own, *source.keep):
+        if name and name not in there:
+            raise DataError(f"There is no column '{name}'.", where=source.path, to_do=f"Columns: {', '.join(there)}.")
+    for number, row in chain([head], rows):
+        where = f"{source.path}:{number}"
+        history = _ids(row.get(column), source.label_separator, where)
+        if not history:
+            tally.add("empty_histories", "warning", "{count} rows without history were left out.", f"line {number}")
+            continue
+        label = read_label(row.get(target), source.label_kind, "", source.label_separator, where) if target else None
+        name = f"{place.file.name}-{number}" if is_missing(row.get(own)) else str(row[own])
+        slices = {kept: str(row.get(kept, "")) for kept in source.keep}
+        yield Example(name, described(history, items), label, origin=where, attributes=slices, history=history)
+
+
+def _ids(value: object, separator: str, where: str) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(separator) if part.strip())
+    if isinstance(value, list) and all(isinstance(item, str | int) and not isinstance(item, bool) for item in value):
+        return tuple(str(item) for item in value)
+    if is_missing(value):
+        return ()
+    raise DataError(
+        f"The history {str(value)[:60]!r} is no list of item ids.",
+        where=where,
+        to_do='Give a list such as ["12", "7"].',
+    )
