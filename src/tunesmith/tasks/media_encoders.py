@@ -10,7 +10,10 @@ STAGES = 4
 """Stages of a network; each halves height and width."""
 
 GROUPS = 4
-"""Groups of channels that are normalised together."""
+"""Most groups of channels, each normalised by itself."""
+
+_PER_GROUP = 4
+"""Fewest channels of a group: one that is normalised by itself no longer shows how bright or red a whole picture is."""
 
 _AT_ONCE = 64
 """Pictures or recordings that pass through at once when nothing is learnt."""
@@ -25,14 +28,16 @@ class ExampleNorm(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        most = min(GROUPS, max(1, channels // _PER_GROUP))
+        self.groups = next(count for count in range(most, 0, -1) if channels % count == 0)
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, values: Tensor, real: Tensor | None) -> Tensor:
         """Normalise [E, C, H, W]; `real` [E, 1, 1, W] is zero in the padding."""
         if real is None:
-            return F.group_norm(values, GROUPS, self.weight, self.bias)
-        grouped = _only(values, real).view(len(values), GROUPS, -1, *values.shape[2:])
+            return F.group_norm(values, self.groups, self.weight, self.bias)
+        grouped = _only(values, real).view(len(values), self.groups, -1, *values.shape[2:])
         mask = real[:, :, None]
         count = mask.sum((2, 3, 4), keepdim=True) * grouped.shape[2] * grouped.shape[3]
         centred = (grouped - grouped.sum((2, 3, 4), keepdim=True) / count) * mask
