@@ -113,7 +113,7 @@ class Recommendation:
                 raise RecipeError(f"{name} must be at least 0 and below 1.", where=f"task.{name}")
         if self.negatives < 0:
             raise RecipeError("negatives must not be negative.", where="task.negatives")
-        if self.size % self.heads:
+        if self.encoder == "sequential" and self.size % self.heads:
             raise RecipeError(
                 f"size {self.size} cannot be parted among {self.heads} heads.",
                 where="task.heads",
@@ -312,13 +312,16 @@ class Recommendation:
             popular = np.array(self.popularity, dtype=np.float64)
             rankers = {MODEL: scores, POPULARITY: popular, ITEM_KNN: knn_scores(history, *near)}
             ranks = {name: rank_of(ranker, sequence[-1], taken) for name, ranker in rankers.items()}
+        texts = {item: self.item_texts[item] for item in example.history}
         if len(taken) == len(self.item_texts):
-            return Prediction(example.id, "", math.nan, ranks=ranks)
+            return Prediction(example.id, "", math.nan, texts=texts, ranks=ranks)
         scores[list(taken)] = -np.inf
         chances = softmax(scores / self.temperature)
         best = np.argsort(-scores, kind="stable")[: min(self.answers, len(scores) - len(taken))]
         given = {self.catalogue.ids[number]: float(chances[number]) for number in best}
-        return Prediction(example.id, self.catalogue.ids[best[0]], float(chances[best[0]]), given, ranks=ranks)
+        texts |= {item: self.item_texts[item] for item in given}
+        first = self.catalogue.ids[best[0]]
+        return Prediction(example.id, first, given[first], given, texts=texts, ranks=ranks)
 
     def measures(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Measure]:
         """NDCG, hit rate and MRR among all items, and the same users' NDCG by popularity and item-kNN."""
