@@ -118,37 +118,6 @@ def predict(
     second: Annotated[
         list[str] | None, typer.Option(help="The other text of each --text: the question about it, or a pair's second.")
     ] = None,
-    file: Annotated[Path, typer.Argument(help="The study, a YAML file: a recipe, what is varied, and seeds.")],
-    out: Annotated[Path | None, typer.Option(help="The folder to write; runs/<name> if left out.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Do runs again whose recipe was changed.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Run variants of a recipe with several seeds and compare them; given again, it goes on."""
-    findings = conduct(Study.from_yaml(file), out, overwrite=overwrite, quiet=as_json)
-    console.show_study(findings, as_json=as_json)
-    if findings.failures:
-        raise typer.Exit(2)
-
-
-@app.command()
-def predict(
-    artifact: Annotated[Path, typer.Argument(help="The artifact's folder.")],
-    text: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A text to answer, or for recommendation a history: ids of items such as 50,181, the oldest first. "
-            "May be given several times."
-        ),
-    ] = None,
-    second: Annotated[
-        list[str] | None, typer.Option(help="The other text of each --text: the question about it, or a pair's second.")
-    ] = None,
-    history: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="For recommendation: the ids of what a user had, such as 50,181, the oldest first; as often as wanted."
-        ),
-    ] = None,
     file: Annotated[
         Path | None, typer.Option(help="A file of texts (CSV, JSONL, ...); answers are written as JSON lines.")
     ] = None,
