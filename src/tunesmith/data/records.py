@@ -94,7 +94,7 @@ class Prediction:
     example lacked it. `log_likelihood` is that of the given label (of a raw text, whose label is empty, its own),
     summed over its `label_tokens`, of which `right_tokens` were the likeliest at their place, and
     `rejected_log_likelihood` that of the answer found worse; nan and 0 where there is none. `texts` are those of the
-    items of the history and of `scores`, by id (recommendation).
+    items of the history, of `scores` and of the given label, by id (recommendation).
     """
 
     id: str

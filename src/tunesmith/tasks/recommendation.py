@@ -312,7 +312,7 @@ class Recommendation:
             popular = np.array(self.popularity, dtype=np.float64)
             rankers = {MODEL: scores, POPULARITY: popular, ITEM_KNN: knn_scores(history, *near)}
             ranks = {name: rank_of(ranker, sequence[-1], taken) for name, ranker in rankers.items()}
-        texts = {item: self.item_texts[item] for item in example.history}
+        texts = {self.catalogue.ids[number]: self.item_texts[self.catalogue.ids[number]] for number in sequence}
         if len(taken) == len(self.item_texts):
             return Prediction(example.id, "", math.nan, texts=texts, ranks=ranks)
         scores[list(taken)] = -np.inf
