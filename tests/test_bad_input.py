@@ -599,7 +599,85 @@ def recording_where_pictures_are_set(f: Path, run: Path, m: pytest.MonkeyPatch) 
     return pictures(f, GOOD, modality="audio", image_size=32), "image_size has no effect on modality audio"
 
 
+def histories(folder: Path, rows: str = "", items: str = "", **task: object) -> list[str]:
+    """Run a recommendation on a table of histories."""
+    titles = "id,title\n" + "".join(f"{n},good day {n}\n" for n in range(10))
+    (folder / "items.csv").write_text(items or titles, encoding="utf-8")
+    rows = rows or "history,label\n" + "".join(f"{n % 8}|{n % 8 + 1},9\n" for n in range(40))
+    (folder / "h.csv").write_text(rows, encoding="utf-8")
+    settings = {"train": str(folder / "h.csv"), "items": str(folder / "items.csv")}
+    return recipe(folder, task={"name": "recommendation", "size": 8, **task}, method="head_only", data=settings)
+
+
+def ratings(folder: Path, rows: str, items: str = "") -> list[str]:
+    """Run a recommendation on ratings."""
+    command = histories(folder, items=items)
+    (folder / "r.csv").write_text(rows, encoding="utf-8")
+    return [*command, "--set", f"data.train={folder / 'r.csv'}!train", "--set", "data.format=ratings"]
+
+
+RATINGS = "user,item,time\n" + "".join(f"u{n % 20},{(n // 20 + n) % 10},{900 + n}\n" for n in range(100))
+
+
+def histories_without_a_file_of_items(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return [*histories(f), "--set", "data.items=''"], "The items have no texts"
+
+
+def file_of_items_that_is_not_there(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return [*histories(f), "--set", f"data.items={f / 'item.csv'}"], "Did you mean 'items.csv'?"
+
+
+def broken_line_of_items(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return histories(f, items="1|a|||x|0|1\n2\n"), "items.csv:2"
+
+
+def items_without_titles(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return histories(f, items="id,price\n1,2\n"), "No column is named title"
+
+
+def item_of_a_history_that_the_items_lack(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    rows = "history,label\n" + "".join(f"{n % 8}|{n % 8 + 1},9\n" for n in range(40)) + "1|12,9\n"
+    return histories(f, rows), "h.csv:42"
+
+
+def table_without_histories(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return histories(f, GOOD), "No column is named history"
+
+
+def heads_that_do_not_part_the_size(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return histories(f, size=9), "task.heads"
+
+
+def body_that_learns_from_items_that_are_read_once(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return [*histories(f), "--set", "method=full"], "task.learn_texts"
+
+
+def broken_line_of_ratings(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return ratings(f, f"{RATINGS}u1,3\n"), "r.csv:102"
+
+
+def ratings_without_times(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return ratings(f, RATINGS.replace("time", "rating", 1)), "No column is named time"
+
+
+def ratings_where_times_should_be(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return ratings(f, "".join(f"u{n % 20},{(n // 20 + n) % 10},{n % 5}\n" for n in range(100))), "are these ratings?"
+
+
+def rating_of_an_item_without_a_title(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    items = "id,title\n" + "".join(f"{n},{'' if n == 3 else 'good'}\n" for n in range(10))
+    return ratings(f, RATINGS, items), "10 ratings are of items"
+
+
+def ratings_without_a_part(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return [*ratings(f, RATINGS), "--set", f"data.train={f / 'r.csv'}"], "r.csv!validation"
+
+
 SITUATIONS: list[Situation] = [
+    histories_without_a_file_of_items, file_of_items_that_is_not_there, broken_line_of_items, items_without_titles,
+    item_of_a_history_that_the_items_lack, table_without_histories, heads_that_do_not_part_the_size,
+    body_that_learns_from_items_that_are_read_once, broken_line_of_ratings, ratings_without_times,
+    ratings_where_times_should_be, rating_of_an_item_without_a_title, ratings_without_a_part,
     raw_text_that_is_to_be_joined_without_a_window, encoder_that_is_to_go_on, template_without_a_label,
     label_word_of_two_labels, more_demonstrations_than_examples,
     picture_that_is_not_there, picture_that_is_none, table_without_pictures,
