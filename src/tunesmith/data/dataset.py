@@ -31,13 +31,14 @@ class Data:
         text, second, image, audio, label, id: names of columns; empty means the usual names, and the report says which
             were taken. Columns of images and recordings hold paths, relative to the file's folder.
         group: a column whose equal values are never split apart (a customer, a document).
-        items: for histories: the file with each item's id and text (MovieLens' u.item, or a table with id and title).
+        items: for histories and ratings: the file with each item's id and text (MovieLens' u.item, or a table with id
+            and title).
         keep: further columns by which results are sliced.
         header: names of the columns, for files without them.
         separator: what parts the fields of a line; empty means by the format.
         quoted: whether fields may stand in quotes; false where a quote is part of the text.
         label_first: for one text per line: the label stands before the separator.
-        label_separator: what parts several labels in one field.
+        label_separator: what parts several labels, or the items of a history, in one field.
         leave_out: labels whose rows are left out, such as "-" where annotators did not agree.
         encoding: of text files, such as utf-8, gb18030, utf-16.
         limit: at most so many training examples, drawn by the seed from what is not held out; 0 for all.

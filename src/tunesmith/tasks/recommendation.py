@@ -55,7 +55,8 @@ class Recommendation:
     The loss is over every place of a training history; answers are judged among all items that the user does not have
     yet. Beside them stand the ranks that popularity and item-kNN give.
 
-    Needs: histories of item ids, a file of items with their texts (data.items).
+    Needs: a file of items with their texts (data.items), and histories: rows as {"history": ["12", "7"], "label": "3"}
+    or ratings with users and times (data.format: ratings; r.csv!train, r.csv!validation and r.csv!test of one file).
 
     Metrics: ndcg@10, hr@10 and mrr among all items, also at 5 and 20; ndcg@10 of popularity and item-kNN for the same
     users, and how far the model is above them.
