@@ -87,7 +87,9 @@ class Data:
         if self.limit < 0:
             raise RecipeError("limit must not be negative.", where="data.limit", to_do="Use 0 for all examples.")
         if self.per_class < 0:
-            raise RecipeError("per_class must not be negative.", where="data.per_class", to_do="Use 0 for all examples.")
+            raise RecipeError(
+                "per_class must not be negative.", where="data.per_class", to_do="Use 0 for all examples."
+            )
         if self.per_class and self.limit:
             raise RecipeError(
                 "limit and per_class both say how many training examples are drawn.",
@@ -148,8 +150,8 @@ class Data:
                         to_do=f"Give data.{name}, or set data.{name}_share: 0.",
                     )
         items = self._items() if "history" in inputs else ()
-        parts["train"], said = self._drawn(parts.get("train", ()), seed)
-        findings += said
+        parts["train"], how = self._drawn(parts.get("train", ()), seed)
+        findings += how
         splits = Splits(parts["train"], parts.get("validation", ()), parts.get("test", ()), items)
         return Loaded(splits, tuple(findings))
 

@@ -62,7 +62,9 @@ def drawn_per_class(examples: Sequence[Example], size: int, seed: int) -> Sequen
     for place, example in enumerate(examples):
         places[str(example.label)].append(place)
     chance = random.Random(seed)
-    chosen = [place for label in sorted(places) for place in chance.sample(places[label], min(size, len(places[label])))]
+    chosen = [
+        place for label in sorted(places) for place in chance.sample(places[label], min(size, len(places[label])))
+    ]
     return Chosen(examples, sorted(chosen))
 
 

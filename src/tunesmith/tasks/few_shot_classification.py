@@ -65,9 +65,7 @@ class FewShotClassification:
 
     def __post_init__(self) -> None:
         check_labels(self.labels)
-        check_numbers(
-            label_smoothing=0.0, max_length=self.max_length, stride=self.stride, temperature=self.temperature
-        )
+        check_numbers(label_smoothing=0.0, max_length=self.max_length, stride=self.stride, temperature=self.temperature)
         if self.iterations < 1:
             raise RecipeError(
                 "iterations must be at least 1.",
@@ -142,9 +140,7 @@ class FewShotClassification:
         """Turn a text, or both of a pair, into windows; the target is the class, or whether a pair has one class."""
         texts = [encoder.tokens(text) for text in (example.text, example.second) if text]
         unknown = sum(tokens.unknown for tokens in texts)
-        pieces = tuple(
-            piece for part, tokens in enumerate(texts) for piece in self._windows(tokens.ids, encoder, part)
-        )
+        pieces = tuple(piece for part, tokens in enumerate(texts) for piece in self._windows(tokens.ids, encoder, part))
         if example.label is None:
             return Encoded(pieces, None, unknown=unknown)
         number = example.label == SAME if example.second else class_number(class_of(example), self.labels, example)
