@@ -41,6 +41,15 @@ class Published:
     high: float
 
 
+@dataclass(frozen=True)
+class Draw:
+    """What a draw of examples came to with each method."""
+
+    seed: int
+    few_shot: RunReport
+    probe: RunReport
+
+
 PUBLISHED: Mapping[str, Published] = {"agnews": Published(83.11, 81.4, 84.9), "sst5": Published(29.77, 28.5, 31.0)}
 
 
@@ -69,9 +78,7 @@ def limited(data: Data, size: int, folder: Path) -> Data:
     return Data(train=str(folder / "train.jsonl"), test=str(folder / "test.jsonl"))
 
 
-def measured(
-    data: Data, seeds: Sequence[int], changes: Sequence[str], console: Console
-) -> list[tuple[int, RunReport, RunReport]]:
+def measured(data: Data, seeds: Sequence[int], changes: Sequence[str], console: Console) -> list[Draw]:
     """Each draw with the reports of few-shot classification and of the linear probe."""
     found = []
     for seed in seeds:
@@ -81,7 +88,7 @@ def measured(
         for experiment in (few_shot, replace(few_shot, method=Nothing())):
             with tempfile.TemporaryDirectory() as folder:
                 reports.append(pipeline.run(experiment, Path(folder) / "run", quiet=True).report)
-        found.append((seed, *reports))
+        found.append(Draw(seed, *reports))
         console.print(f"draw {seed}: {accuracy(reports[0]):.2f}, linear probe {accuracy(reports[1]):.2f}")
     return found
 
@@ -91,16 +98,16 @@ def accuracy(report: RunReport) -> float:
     return 100 * next(split for split in report.splits if split.name == "test").metrics["accuracy"].value
 
 
-def show(name: str, draws: Sequence[tuple[int, RunReport, RunReport]], console: Console) -> None:
+def show(name: str, draws: Sequence[Draw], console: Console) -> None:
     """Print the draws, and their mean beside the published one."""
-    table = Table(title=f"{name}: accuracy (%) on {draws[0][1].sizes['test']:,} test texts, by draw")
+    table = Table(title=f"{name}: accuracy (%) on {draws[0].few_shot.sizes['test']:,} test texts, by draw")
     for column in ("draw", "few-shot", "linear probe", "training s"):
         table.add_column(column, justify="right")
-    for seed, few_shot, probe in draws:
-        seconds = f"{few_shot.cost.seconds_training:.0f}"
-        table.add_row(str(seed), f"{accuracy(few_shot):.2f}", f"{accuracy(probe):.2f}", seconds)
+    columns = [[accuracy(draw.few_shot) for draw in draws], [accuracy(draw.probe) for draw in draws]]
+    for draw, reached, probed in zip(draws, *columns, strict=True):
+        seconds = f"{draw.few_shot.cost.seconds_training:.0f}"
+        table.add_row(str(draw.seed), f"{reached:.2f}", f"{probed:.2f}", seconds)
     table.add_section()
-    columns = [[accuracy(draw[place]) for draw in draws] for place in (1, 2)]
     for row in zip(("mean", "sd", "interval of the mean"), *(summary(column) for column in columns), strict=True):
         table.add_row(*row, "")
     published = PUBLISHED[name]

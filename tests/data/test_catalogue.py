@@ -12,6 +12,7 @@ from tunesmith.errors import DataError
 from tunesmith.scoring.answers import spans_of
 
 CLASSES = {
+    "agnews": (5_000, 1_000, 7_600, 4),
     "chnsenticorp": (9_600, 1_200, 1_200, 2),
     "clinc150": (15_100, 3_100, 5_500, 151),
     "sst2": (6_920, 872, 1_821, 2),
