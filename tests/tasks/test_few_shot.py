@@ -13,13 +13,14 @@ from sklearn.linear_model import LogisticRegression
 
 from tests.builders import CLASSES, build_material, build_model, run_steps, write_recipe
 from tests.builders import build_learner as learner_of
-from tunesmith import pipeline
+from tunesmith import pipeline, run_folder
 from tunesmith.data.records import Example
 from tunesmith.errors import LabelError, RecipeError, TrainingError
 from tunesmith.experiment import Experiment
 from tunesmith.inference.artifact import file_hash
 from tunesmith.inference.predictor import Predictor
 from tunesmith.methods import METHODS
+from tunesmith.preparation import prepare
 from tunesmith.tasks import FewShotClassification
 from tunesmith.tasks.contrastive_pairs import DIFFERENT, SAME, cosine_loss, pair_findings, paired
 from tunesmith.tasks.encoding import Encoded
@@ -189,9 +190,9 @@ def test_a_run_without_validation_is_saved_and_answers_as_it_was_judged(method: 
 def test_a_run_that_is_resumed_comes_to_the_same_bits(place: Path) -> None:
     experiment = Experiment.from_yaml(write_recipe(place, **RECIPE), ["training.checkpoint_every=3"])
     whole = pipeline.run(experiment, place / "whole", quiet=True)
-    prepared = pipeline.prepare(experiment)
+    prepared = prepare(experiment)
     folder = place / "stopped"
-    pipeline.run_folder.begin(folder, experiment.to_yaml(), 0, overwrite=False)
+    run_folder.begin(folder, experiment.to_yaml(), 0, overwrite=False)
     model = pipeline.rehearse(experiment, prepared)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tunesmith.training.fitting.Fitting._validate", _stop)
