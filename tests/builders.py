@@ -19,6 +19,7 @@ from tunesmith.models.catalogue import locate
 from tunesmith.models.model import Model
 from tunesmith.tasks import (
     CausalLanguageModeling,
+    FewShotClassification,
     MaskedLanguageModeling,
     MultimodalClassification,
     PromptClassification,
@@ -157,6 +158,7 @@ TASK_CASES: dict[str, tuple[Task, list[Example]]] = {
     "binary": (SequenceClassification(problem="binary"), CLASSES),
     "multi_label": (SequenceClassification(problem="multi_label"), SETS),
     "regression": (SequenceClassification(problem="regression"), NUMBERS),
+    "few_shot": (FewShotClassification(iterations=2, pooling="auto", stride=8), CLASSES),
     "masked_language": (MaskedLanguageModeling(), TEXTS),
     "causal_language": (CausalLanguageModeling(), TEXTS),
     "prompts": (
@@ -281,10 +283,10 @@ def build_learner(
 
 
 def build_material(task: Task, encoder: TextEncoder, examples: Sequence[Example]) -> Material:
-    """Encoded examples, ready to be batched."""
-    return Material(
-        task, examples, [task.encode(example, encoder) for example in examples], encoder.tokenizer.pad_token_id
-    )
+    """Encoded examples, arranged as the loss wants them and ready to be batched; settled by the examples themselves."""
+    learning = task.arranged(examples, 1)
+    encoded, memory = ([task.encode(example, encoder) for example in given] for given in (learning, examples))
+    return Material(task, learning, encoded, encoder.tokenizer.pad_token_id, memory)
 
 
 def run_steps(

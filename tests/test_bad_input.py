@@ -673,11 +673,48 @@ def ratings_without_a_part(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[l
     return [*ratings(f, RATINGS), "--set", f"data.train={f / 'r.csv'}"], "r.csv!validation"
 
 
+FEW_SHOT = {"name": "few_shot_classification", "iterations": 1}
+
+
+def one_class_for_a_task_of_classes(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    command = data(f, "one.csv", "text,label\ngood film,good\na good day,good\n", validation="none", test="none")
+    return [*command, "--set", "task=few_shot_classification"], "only the class 'good'"
+
+
+def class_without_an_example_to_fit_to(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return recipe(f, task={**FEW_SHOT, "labels": ["good", "bad", "odd"]}), "No training example has the label 'odd'"
+
+
+def learning_from_no_pairs(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return recipe(f, task={**FEW_SHOT, "iterations": 0}), "set method: none"
+
+
+def two_settings_that_draw_examples(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return data(f, "t.csv", GOOD, per_class=1, limit=2), "limit and per_class both say"
+
+
+def examples_per_class_without_classes(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    rows = '{"text": "Anna", "spans": []}\n'
+    command = data(f, "t.jsonl", rows, per_class=1)
+    return [*command, "--set", "task=token_classification"], "Use data.limit to draw training examples"
+
+
+def news_with_a_fifth_topic(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return data(f, "news.csv", '"1","Title","Text"\n"5","Title","Text"\n', format="ag_news"), "news.csv:2"
+
+
+def news_in_a_form_of_its_own(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return data(f, "news.csv", "one field\n", format="ag_news"), "neither topic, title, description nor text, topic"
+
+
 SITUATIONS: list[Situation] = [
     histories_without_a_file_of_items, file_of_items_that_is_not_there, broken_line_of_items, items_without_titles,
     item_of_a_history_that_the_items_lack, table_without_histories, heads_that_do_not_part_the_size,
     body_that_learns_from_items_that_are_read_once, broken_line_of_ratings, ratings_without_times,
     ratings_where_times_should_be, rating_of_an_item_without_a_title, ratings_without_a_part,
+    one_class_for_a_task_of_classes, class_without_an_example_to_fit_to, learning_from_no_pairs,
+    two_settings_that_draw_examples, examples_per_class_without_classes,
+    news_with_a_fifth_topic, news_in_a_form_of_its_own,
     raw_text_that_is_to_be_joined_without_a_window, encoder_that_is_to_go_on, template_without_a_label,
     label_word_of_two_labels, more_demonstrations_than_examples,
     picture_that_is_not_there, picture_that_is_none, table_without_pictures,

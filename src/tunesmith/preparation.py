@@ -17,6 +17,7 @@ from tunesmith.models.backbone import Backbone, load
 from tunesmith.models.catalogue import locate
 from tunesmith.models.scratch import make_backbone
 from tunesmith.tasks import Task
+from tunesmith.tasks.contrastive_pairs import pair_findings
 from tunesmith.tasks.encoding import Encoded, TextEncoder
 
 SHORTEST = 16
@@ -89,8 +90,7 @@ def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Fi
     encoded_learning = encoded.get("train", [])
     if learning is not splits.train:
         encoded_learning = [task.encode(example, encoder) for example in learning]
-        message = f"The {len(splits.train):,} training examples are learnt from in {len(learning):,} arrangements."
-        found.append(Finding("arranged", "note", message, len(learning)))
+        found += arrangement(splits.train, learning)
     found += too_long(learning, encoded_learning, experiment.training.max_tokens)
     memory = (*items, *encoded.get("train", ()))
     return Prepared(splits, tuple(found), backbone, task, encoder, encoded, learning, encoded_learning, memory)
@@ -101,6 +101,14 @@ def check_items(items: Sequence[Example], encoded: Sequence[Encoded], encoder: T
     unknown = [encoder.tokens(item.text).unknown for item in items]
     counts = [TokenCount(one.tokens, lost, trainable=1) for one, lost in zip(encoded, unknown, strict=True)]
     return check_encoding(items, counts, max_length=encoder.max_length, split="items")
+
+
+def arrangement(examples: Sequence[Example], learning: Sequence[Example]) -> list[Finding]:
+    """How the training examples stand together for learning: in pairs, or in some other way."""
+    if any(example.second for example in learning[:1]):
+        return pair_findings(examples, learning)
+    message = f"The {len(examples):,} training examples are learnt from in {len(learning):,} arrangements."
+    return [Finding("arranged", "note", message, len(learning))]
 
 
 def example_shown(encoded: Mapping[str, Sequence[Encoded]], encoder: TextEncoder) -> list[Finding]:

@@ -13,6 +13,7 @@ from tunesmith.scoring import Measure
 from tunesmith.scoring.tables import Confusion, Table
 from tunesmith.tasks.causal_language_modeling import CausalLanguageModeling
 from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEncoder
+from tunesmith.tasks.few_shot_classification import FewShotClassification
 from tunesmith.tasks.heads import BodyShape
 from tunesmith.tasks.masked_language_modeling import MaskedLanguageModeling
 from tunesmith.tasks.multimodal_classification import MultimodalClassification
@@ -145,6 +146,7 @@ TASKS: dict[str, type[Task]] = {
     "causal_language_modeling": CausalLanguageModeling,
     "prompt_classification": PromptClassification,
     "multimodal_classification": MultimodalClassification,
+    "few_shot_classification": FewShotClassification,
 }
 
 __all__ = [
@@ -153,6 +155,7 @@ __all__ = [
     "BodyShape",
     "CausalLanguageModeling",
     "Encoded",
+    "FewShotClassification",
     "MaskedLanguageModeling",
     "MultimodalClassification",
     "Network",
