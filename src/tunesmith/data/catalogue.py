@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
+from tunesmith.data.data_set import DataSet
+from tunesmith.data.pair_sets import PAIR_SETS
 from tunesmith.errors import DataError, nearest
 
 VARIABLE = "TUNESMITH_DATA"
@@ -16,28 +16,8 @@ BESIDE = Path("..") / "shared" / "data"
 """Where the data sets are looked for when the variable is not set."""
 
 
-@dataclass(frozen=True, slots=True)
-class DataSet:
-    """A known data set.
-
-    `train`, `validation`, `test` and `items` (what is recommended) are paths below `folder`; `reading` holds settings
-    of `Data` that its form needs; `hub` holds the same splits as paths of the hub, for when the folder is not there.
-    """
-
-    summary: str
-    licence: str
-    train: str = ""
-    validation: str = ""
-    test: str = ""
-    folder: str = ""
-    reading: Mapping[str, Any] = field(default_factory=dict)
-    hub: Mapping[str, str] = field(default_factory=dict)
-    items: str = ""
-
-
-_STSB = (*("index", "genre", "filename", "year", "old_index", "source1", "source2", "sentence1", "sentence2", "score"),)
-
 DATA_SETS: Mapping[str, DataSet] = {
+    **PAIR_SETS,
     "support-finance": DataSet(
         "customer-service and finance messages, six entity types (en)",
         "CC0-1.0",
@@ -235,41 +215,20 @@ DATA_SETS: Mapping[str, DataSet] = {
         folder="finre-sanwen-zh",
         reading={"format": "tsv", "header": ("e1", "e2", "label", "text"), "quoted": False},
     ),
-    "mrpc": DataSet(
-        "pairs of sentences from news, paraphrases or not (en)",
-        "Microsoft Research licence",
-        "MRPC/msr_paraphrase_train.txt.xz",
-        test="MRPC/msr_paraphrase_test.tsv.xz",
-        folder="glue-small",
-        reading={"format": "tsv", "text": "#1 String", "second": "#2 String", "label": "Quality", "quoted": False},
+    "agnews": DataSet(
+        "the full official test of AG News: 1 World, 2 Sports, 3 Business, 4 Sci/Tech; no title, no train (en)",
+        "non-commercial use",
+        test="test.csv.xz",
+        reading={"header": ("label", "title", "text")},
     ),
-    "rte": DataSet(
-        "a text and a statement that follows from it or does not; the dev split is the test here (en)",
-        "no licence stated",
-        "RTE/train.tsv.xz",
-        test="RTE/dev.tsv",
-        folder="glue-small",
-        reading={"format": "tsv", "quoted": False},
-    ),
-    "stsb": DataSet(
-        "pairs of sentences with a likeness from 0 to 5; only train, since the file called dev is a part of it (en)",
-        "CC BY-SA",
-        "STS-B/train.tsv.xz",
-        folder="glue-small",
-        reading={"format": "tsv", "header": _STSB, "quoted": False},
-    ),
-    "ocnli": DataSet(
-        "a premise and a hypothesis: entailment, contradiction or neither; the dev split is the test here (zh)",
-        "CC BY-NC 2.0",
-        "ocnli_public.zip!train.50k.json",
-        test="ocnli_public.zip!dev.json",
-        reading={"format": "jsonl", "group": "prem_id", "leave_out": ("-",)},
-    ),
-    "afqmc": DataSet(
-        "pairs of questions on financial services, of one meaning or not; the dev split, unsplit (zh)",
-        "no licence stated",
-        "dev.json.xz",
-        reading={"format": "jsonl"},
+    "agnews-sample": DataSet(
+        "5,000 and 1,000 texts of AG News' train, titles included, 0 World to 3 Sci/Tech; test is of agnews (en)",
+        "non-commercial use",
+        "sample/train.csv.xz",
+        "sample/dev.csv.xz",
+        "sample/test.csv.xz",
+        folder="agnews",
+        reading={"header": ("text", "label")},
     ),
     "alpaca-5000": DataSet(
         "instructions with answers; unsplit (en)",

@@ -25,6 +25,7 @@ from tunesmith.tasks.sequence_classification import SequenceClassification
 from tunesmith.tasks.sequence_to_sequence import SequenceToSequence
 from tunesmith.tasks.text_generation import TextGeneration
 from tunesmith.tasks.token_classification import TokenClassification
+from tunesmith.tasks.zero_shot_classification import ZeroShotClassification
 
 
 class Task(Protocol):
@@ -145,6 +146,7 @@ TASKS: dict[str, type[Task]] = {
     "causal_language_modeling": CausalLanguageModeling,
     "prompt_classification": PromptClassification,
     "multimodal_classification": MultimodalClassification,
+    "zero_shot_classification": ZeroShotClassification,
 }
 
 __all__ = [
@@ -166,4 +168,5 @@ __all__ = [
     "Task",
     "TextGeneration",
     "TokenClassification",
+    "ZeroShotClassification",
 ]
