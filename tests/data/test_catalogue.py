@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tunesmith.data.catalogue import DATA_SETS, PACKAGED
+from tunesmith.data.catalogue import PACKAGED
+from tunesmith.data.data_sets import DATA_SETS
 from tunesmith.data.dataset import Data
 from tunesmith.data.sources import read
 from tunesmith.errors import DataError
