@@ -401,7 +401,7 @@ def test_settings_without_sense_are_refused(settings: dict[str, Any], said: str)
         ({"labels": ("good",)}, "fewer than two labels"),
         ({"descriptions": {"good": "good"}}, "fewer than two labels"),
         ({"labels": ("good", "bad"), "descriptions": {"god": "x"}}, "Did you mean 'good'?"),
-        ({"descriptions": {"good": "a film", "bad": ("bad", "A Film")}}, "'good' and 'bad' have the same description"),
+        ({"descriptions": {"good": "a film", "bad": ("bad", "A Film")}}, "'bad' and 'good' have the same description"),
         ({"descriptions": {"good": " ", "bad": "bad"}}, "empty description"),
         ({"descriptions": {"good": (), "bad": "bad"}}, "empty description"),
         ({"descriptions": {"good": "ครับ", "bad": "bad"}}, "does not know the description"),
