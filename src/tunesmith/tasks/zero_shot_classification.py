@@ -54,8 +54,8 @@ class ZeroShotClassification:
 
     "similarity" compares the text's vector with those of the labels' descriptions (Veeranna et al. 2016). "entailment"
     asks an inference model (NLI) whether the text entails the template filled with a description (Yin et al. 2019).
-    With method: none nothing is learnt; any other method goes on from there with training examples, by the cross-entropy
-    of the same scores. To ask a language model for the word instead, see `prompt_classification`.
+    With method: none nothing is learnt; any other method goes on from there with training examples, by the same
+    scores' cross-entropy. To ask a language model for the word instead, see `prompt_classification`.
 
     Needs: labels that are strings; by entailment an inference model: an artifact of `sentence_pairs`, or a checkpoint
     with its classifier. Each batch also reads the labels' descriptions, and by entailment each text once for each.
