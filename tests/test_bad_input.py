@@ -403,6 +403,42 @@ def more_demonstrations_than_examples(f: Path, run: Path, m: pytest.MonkeyPatch)
     return recipe(f, task=task), "Lower task.demonstrations"
 
 
+def zero_shot(f: Path, **settings: object) -> list[str]:
+    """Judge a test split by what the labels mean."""
+    (f / "t.csv").write_text(GOOD, encoding="utf-8")
+    task = {"name": "zero_shot_classification", **settings}
+    return recipe(f, task=task, data={"test": str(f / "t.csv")}, method="none")
+
+
+def zero_shot_without_labels(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return zero_shot(f, descriptions={"good": "a good film"}), "fewer than two labels"
+
+
+def zero_shot_label_that_is_not_named(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return zero_shot(f, labels=["good", "bed"]), "'bad' (3 times) Did you mean 'bed'?"
+
+
+def description_of_a_label_that_there_is_not(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return zero_shot(f, labels=["good", "bad"], descriptions={"gud": "a good film"}), "Did you mean 'good'?"
+
+
+def two_labels_with_one_description(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return zero_shot(f, descriptions={"good": "a film", "bad": ["bad", "A film"]}), "have the same description"
+
+
+def slot_that_no_label_has(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return zero_shot(f, labels=["good", "bad"], template="It is {lable}."), "wrong slot '{lable}'"
+
+
+def inference_by_a_model_without_a_classifier(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return zero_shot(f, by="entailment", labels=["good", "bad"]), "no trained classifier"
+
+
+def inference_by_an_artifact_of_another_task(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    command = zero_shot(f, by="entailment", labels=["good", "bad"])
+    return [*command, "--set", f"model.name={run / 'artifact'}"], "does not classify pairs of texts"
+
+
 # The model
 
 
@@ -717,6 +753,9 @@ SITUATIONS: list[Situation] = [
     news_with_a_fifth_topic, news_in_a_form_of_its_own,
     raw_text_that_is_to_be_joined_without_a_window, encoder_that_is_to_go_on, template_without_a_label,
     label_word_of_two_labels, more_demonstrations_than_examples,
+    zero_shot_without_labels, zero_shot_label_that_is_not_named, description_of_a_label_that_there_is_not,
+    two_labels_with_one_description, slot_that_no_label_has, inference_by_a_model_without_a_classifier,
+    inference_by_an_artifact_of_another_task,
     picture_that_is_not_there, picture_that_is_none, table_without_pictures,
     picture_without_a_text_for_a_model_of_both, recording_where_pictures_are_set,
     model_with_an_adapter,

@@ -11,7 +11,7 @@ from tunesmith.data.checks import check, label_names
 from tunesmith.data.encoding_checks import TokenCount, check_encoding, check_histories
 from tunesmith.data.records import Example, Finding, Splits
 from tunesmith.data.splits import fingerprint
-from tunesmith.errors import DataError, RecipeError
+from tunesmith.errors import DataError, RecipeError, nearest
 from tunesmith.experiment import Experiment
 from tunesmith.models.backbone import Backbone, load
 from tunesmith.models.catalogue import locate
@@ -72,7 +72,7 @@ def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Fi
     backbone = load_backbone(experiment, known)
     task = experiment.task.prepared(known, backbone.tokenizer)
     encoder = TextEncoder.of(backbone.tokenizer, window(task, backbone), backbone.prefix)
-    found = [*findings, *announced(backbone)]
+    found = [*findings, *announced(backbone), *unnamed(task.labels, splits)]
     encoded: dict[str, list[Encoded]] = {}
     for name, examples in splits.named().items():
         encoded[name] = [encode(task, example, encoder, is_train=name == "train") for example in examples]
@@ -149,6 +149,18 @@ def encode(task: Task, example: Example, encoder: TextEncoder, *, is_train: bool
     """
     is_foreign = not is_train and task.labels and not set(label_names(example)) <= set(task.labels)
     return task.encode(replace(example, label=None) if is_foreign else example, encoder)
+
+
+def unnamed(labels: Sequence[str], splits: Splits) -> list[Finding]:
+    """Labels of the data that the task does not name, where there is no training split that would have shown them."""
+    found = []
+    for split, examples in splits.named().items() if labels and not len(splits.train) else ():
+        strange = Counter(label for example in examples for label in label_names(example) if label not in labels)
+        if strange:
+            shown = tuple(f"'{name}' ({count} times){nearest(name, labels)}" for name, count in strange.most_common(3))
+            message = f"{len(strange)} labels of {split} are not among the task's."
+            found.append(Finding("unseen_labels", "error", message, sum(strange.values()), shown))
+    return found
 
 
 def announced(backbone: Backbone) -> list[Finding]:

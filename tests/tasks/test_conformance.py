@@ -22,6 +22,7 @@ from tunesmith.tasks import (
     Task,
     TextGeneration,
     TokenClassification,
+    ZeroShotClassification,
 )
 from tunesmith.tasks.answers import Answer
 from tunesmith.tasks.encoding import Encoded
@@ -52,6 +53,9 @@ def perfect_logits(task: Task, encoded: Encoded) -> torch.Tensor:
         end = len(first.input_ids) - 1  # without the end token
         begins = first.unit_positions[[True, *(first.unit_positions[1:] - first.unit_positions[:-1] > 1)]][-1]
         return Answer(((1, -1.0), (1, -2.0)), first.input_ids[begins + 1 : end].tolist(), -1.0).packed()
+    if isinstance(task, ZeroShotClassification):
+        one_hot = target if task.multi_label else torch.nn.functional.one_hot(target.long(), len(task.labels))
+        return one_hot.float() * 40 - 20
     assert isinstance(task, TokenClassification | SequenceClassification)
     if isinstance(task, TokenClassification):
         return torch.nn.functional.one_hot(target.long(), len(task.tags)).float() * 40 - 20

@@ -257,6 +257,14 @@ DATA_SETS: Mapping[str, DataSet] = {
         folder="glue-small",
         reading={"format": "tsv", "header": _STSB, "quoted": False},
     ),
+    "nli-counterfactual": DataSet(
+        "a premise and a hypothesis of SNLI, and revisions that change the answer (en)",
+        "Apache-2.0; SNLI CC BY-SA 4.0",
+        "all_combined/train.tsv.xz",
+        "all_combined/dev.tsv.xz",
+        "all_combined/test.tsv.xz",
+        reading={"format": "tsv", "label": "gold_label", "quoted": False},
+    ),
     "ocnli": DataSet(
         "a premise and a hypothesis: entailment, contradiction or neither; the dev split is the test here (zh)",
         "CC BY-NC 2.0",

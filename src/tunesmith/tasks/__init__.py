@@ -26,6 +26,7 @@ from tunesmith.tasks.sequence_classification import SequenceClassification
 from tunesmith.tasks.sequence_to_sequence import SequenceToSequence
 from tunesmith.tasks.text_generation import TextGeneration
 from tunesmith.tasks.token_classification import TokenClassification
+from tunesmith.tasks.zero_shot_classification import ZeroShotClassification
 
 
 class Task(Protocol):
@@ -147,6 +148,7 @@ TASKS: dict[str, type[Task]] = {
     "prompt_classification": PromptClassification,
     "multimodal_classification": MultimodalClassification,
     "few_shot_classification": FewShotClassification,
+    "zero_shot_classification": ZeroShotClassification,
 }
 
 __all__ = [
@@ -169,4 +171,5 @@ __all__ = [
     "Task",
     "TextGeneration",
     "TokenClassification",
+    "ZeroShotClassification",
 ]
