@@ -19,6 +19,7 @@ from tunesmith.models.catalogue import locate
 from tunesmith.models.model import Model
 from tunesmith.tasks import (
     CausalLanguageModeling,
+    FewShotTagging,
     MaskedLanguageModeling,
     MultimodalClassification,
     PromptClassification,
@@ -185,6 +186,8 @@ TASK_CASES: dict[str, tuple[Task, list[Example]]] = {
     "tokens": (TokenClassification(casing=False), SPANS),
     "tokens_casing": (TokenClassification(casing=True), SPANS),
     "tokens_crf": (TokenClassification(crf=True, casing=True), SPANS),
+    "words": (FewShotTagging(), SPANS),
+    "words_cosine": (FewShotTagging(distance="cosine", neighbours=2, transitions="support", memory=20), SPANS),
     "image_text": (MultimodalClassification(channels=4, image_size=16), with_media(CLASSES, "image")),
     "audio_text": (
         MultimodalClassification(modality="audio", fusion="gated", channels=4, sample_rate=8000, mel_bands=20),
@@ -213,7 +216,7 @@ TASK_CASES: dict[str, tuple[Task, list[Example]]] = {
         HISTORIES,
     ),
 }
-WITHIN_A_BATCH = ("ranking_bi", "histories_texts")
+WITHIN_A_BATCH = ("ranking_bi", "histories_texts", "words", "words_cosine")
 """Cases whose loss compares the examples of a batch with each other."""
 
 BODIES: dict[str, str] = {

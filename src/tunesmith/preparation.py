@@ -16,7 +16,7 @@ from tunesmith.experiment import Experiment
 from tunesmith.models.backbone import Backbone, load
 from tunesmith.models.catalogue import locate
 from tunesmith.models.scratch import make_backbone
-from tunesmith.tasks import Task
+from tunesmith.tasks import Announcing, Task
 from tunesmith.tasks.encoding import Encoded, TextEncoder
 
 SHORTEST = 16
@@ -71,7 +71,7 @@ def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Fi
     backbone = load_backbone(experiment, known)
     task = experiment.task.prepared(known, backbone.tokenizer)
     encoder = TextEncoder.of(backbone.tokenizer, window(task, backbone), backbone.prefix)
-    found = [*findings, *announced(backbone)]
+    found = [*findings, *announced(backbone), *(task.announcements if isinstance(task, Announcing) else ())]
     encoded: dict[str, list[Encoded]] = {}
     for name, examples in splits.named().items():
         encoded[name] = [encode(task, example, encoder, is_train=name == "train") for example in examples]

@@ -10,6 +10,7 @@ import torch
 from tests.builders import TASK_CASES, WITHIN_A_BATCH, build_model, folder_of
 from tunesmith.data.records import Example, Span
 from tunesmith.tasks import (
+    FewShotTagging,
     MultimodalClassification,
     PromptClassification,
     QuestionAnswering,
@@ -51,8 +52,8 @@ def perfect_logits(task: Task, encoded: Encoded) -> torch.Tensor:
         end = len(first.input_ids) - 1  # without the end token
         begins = first.unit_positions[[True, *(first.unit_positions[1:] - first.unit_positions[:-1] > 1)]][-1]
         return Answer(((1, -1.0), (1, -2.0)), first.input_ids[begins + 1 : end].tolist(), -1.0).packed()
-    assert isinstance(task, TokenClassification | SequenceClassification)
-    if isinstance(task, TokenClassification):
+    assert isinstance(task, FewShotTagging | TokenClassification | SequenceClassification)
+    if isinstance(task, FewShotTagging | TokenClassification):
         return torch.nn.functional.one_hot(target.long(), len(task.tags)).float() * 40 - 20
     if task.problem == "single_label":
         return torch.nn.functional.one_hot(target.long(), len(task.labels)).float() * 40 - 20

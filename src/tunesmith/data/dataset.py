@@ -9,6 +9,7 @@ from typing import Any, Self
 from tunesmith.data.catalogue import find
 from tunesmith.data.items import read_items
 from tunesmith.data.records import Example, Finding, Splits
+from tunesmith.data.shots import draw_shots
 from tunesmith.data.source import Format, Source
 from tunesmith.data.sources import Reading, idle_settings, read, usable
 from tunesmith.data.splits import drawn, split
@@ -41,6 +42,8 @@ class Data:
         leave_out: labels whose rows are left out, such as "-" where annotators did not agree.
         encoding: of text files, such as utf-8, gb18030, utf-16.
         limit: at most so many training examples, drawn by the seed from what is not held out; 0 for all.
+        shots: of labelled spans: so few training examples, drawn by the seed, that each type has at least so many
+            spans; 0 for all.
         validation_share, test_share: how much of `train` is held out where no file is given; 0 for none.
         accept: codes of findings that are errors, but shall not stop the run.
     """
@@ -67,6 +70,7 @@ class Data:
     leave_out: tuple[str, ...] = ()
     encoding: str = "utf-8"
     limit: int = 0
+    shots: int = 0
     validation_share: float = 0.1
     test_share: float = 0.1
     accept: tuple[str, ...] = ()
@@ -82,6 +86,14 @@ class Data:
             )
         if self.limit < 0:
             raise RecipeError("limit must not be negative.", where="data.limit", to_do="Use 0 for all examples.")
+        if self.shots < 0:
+            raise RecipeError("shots must not be negative.", where="data.shots", to_do="Use 0 for all examples.")
+        if self.shots and self.limit:
+            raise RecipeError(
+                "shots and limit both say which training examples are drawn.",
+                where="data.shots",
+                to_do="Remove one of them.",
+            )
         if not self.label_separator:
             raise RecipeError("label_separator must not be empty.", where="data.label_separator")
 
@@ -93,6 +105,12 @@ class Data:
         Raises:
             DataError: a file cannot be read, or none is named.
         """
+        if self.shots and label_kind != "spans":
+            raise RecipeError(
+                "shots counts labelled spans, which this task's labels are not.",
+                where="data.shots",
+                to_do="Remove it, or use data.limit.",
+            )
         paths = self.located()
         if not paths:
             raise DataError(
@@ -133,6 +151,9 @@ class Data:
             said = f"{self.limit:,} of {len(parts['train']):,} training examples were drawn (data.limit, seed {seed})."
             findings.append(Finding("limited", "note", said, self.limit))
             parts["train"] = drawn(parts["train"], self.limit, seed)
+        if self.shots and "train" in parts:
+            parts["train"], finding = draw_shots(parts["train"], self.shots, seed)
+            findings.append(finding)
         splits = Splits(parts.get("train", ()), parts.get("validation", ()), parts.get("test", ()), items)
         return Loaded(splits, tuple(findings))
 
