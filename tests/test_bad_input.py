@@ -403,6 +403,23 @@ def more_demonstrations_than_examples(f: Path, run: Path, m: pytest.MonkeyPatch)
     return recipe(f, task=task), "Lower task.demonstrations"
 
 
+def shots_of_texts(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return data(f, "a.csv", GOOD, shots=2), "Remove it, or use data.limit"
+
+
+def shots_beside_a_limit(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    (f / "a.conll").write_text("Anna B-PER\nmet O\n", encoding="utf-8")
+    drawn = {"train": str(f / "a.conll"), "shots": 2, "limit": 3}
+    return recipe(f, task="few_shot_tagging", data=drawn), "both say which training examples"
+
+
+def memory_for_fewer_words_than_tags(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    (f / "a.conll").write_text("Anna B-PER\nBell I-PER\nmet O\n\n" * 30, encoding="utf-8")
+    task = {"name": "few_shot_tagging", "memory": 2}
+    given = {"train": str(f / "a.conll"), "validation_share": 0, "test_share": 0}
+    return recipe(f, task=task, data=given, method="none"), "memory is 2, but the training examples have 3 tags"
+
+
 # The model
 
 
@@ -600,6 +617,7 @@ def recording_where_pictures_are_set(f: Path, run: Path, m: pytest.MonkeyPatch) 
 
 
 SITUATIONS: list[Situation] = [
+    shots_of_texts, shots_beside_a_limit, memory_for_fewer_words_than_tags,
     raw_text_that_is_to_be_joined_without_a_window, encoder_that_is_to_go_on, template_without_a_label,
     label_word_of_two_labels, more_demonstrations_than_examples,
     picture_that_is_not_there, picture_that_is_none, table_without_pictures,

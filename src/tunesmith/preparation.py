@@ -71,7 +71,7 @@ def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Fi
     backbone = load_backbone(experiment, known)
     task = experiment.task.prepared(known, backbone.tokenizer)
     encoder = TextEncoder.of(backbone.tokenizer, window(task, backbone), backbone.prefix)
-    found = [*findings, *announced(backbone), *(task.announcements if isinstance(task, Announcing) else ())]
+    found = [*findings, *announced(backbone, task), *(task.announcements if isinstance(task, Announcing) else ())]
     encoded: dict[str, list[Encoded]] = {}
     for name, examples in splits.named().items():
         encoded[name] = [encode(task, example, encoder, is_train=name == "train") for example in examples]
@@ -143,7 +143,7 @@ def encode(task: Task, example: Example, encoder: TextEncoder, *, is_train: bool
     return task.encode(replace(example, label=None) if is_foreign else example, encoder)
 
 
-def announced(backbone: Backbone) -> list[Finding]:
+def announced(backbone: Backbone, task: Task) -> list[Finding]:
     """What of the checkpoint is left out, and what it lacks."""
     found = []
     for code, names, message in (
@@ -153,6 +153,9 @@ def announced(backbone: Backbone) -> list[Finding]:
         if names:
             severity = "note" if code == "weights_left_out" else "warning"
             found.append(Finding(code, severity, message.format(len(names)), len(names), tuple(sorted(names)[:3])))
+    if backbone.token_kinds is not None and not task.token_types:
+        message = "The body learnt with word shapes, and is used without them (task.casing)."
+        found.append(Finding("word_shapes_left_out", "warning", message, 1))
     return found
 
 

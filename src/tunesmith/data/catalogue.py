@@ -40,10 +40,7 @@ _STSB = (*("index", "genre", "filename", "year", "old_index", "source1", "source
 DATA_SETS: Mapping[str, DataSet] = {
     "support-finance": DataSet(
         "customer-service and finance messages, six entity types (en)",
-        "CC0-1.0",
-        "train.jsonl",
-        "validation.jsonl",
-        "test.jsonl",
+        *("CC0-1.0", "train.jsonl", "validation.jsonl", "test.jsonl"),
     ),
     "conll2003": DataSet(
         "news, persons, organisations, places, others (en)",
@@ -70,11 +67,7 @@ DATA_SETS: Mapping[str, DataSet] = {
     **{
         f"crossner-{domain}": DataSet(
             f"sentences of Wikipedia on {domain}, {types} entity types (en)",
-            "MIT",
-            f"{domain}/train.txt",
-            f"{domain}/dev.txt.xz",
-            f"{domain}/test.txt.xz",
-            folder="crossner",
+            *("MIT", f"{domain}/train.txt", f"{domain}/dev.txt.xz", f"{domain}/test.txt.xz", "crossner"),
             reading={"format": "conll"},
         )
         for domain, types in (("politics", 9), ("science", 17), ("music", 13), ("literature", 12), ("ai", 14))
@@ -119,10 +112,7 @@ DATA_SETS: Mapping[str, DataSet] = {
     "sst2": DataSet(
         "sentences of film reviews, good or bad (en)",
         "no licence stated",
-        "stsa.binary.train.xz",
-        "stsa.binary.dev",
-        "stsa.binary.test.xz",
-        folder="sst",
+        *("stsa.binary.train.xz", "stsa.binary.dev", "stsa.binary.test.xz", "sst"),
         reading={"format": "lines", "separator": " ", "label_first": True},
     ),
     "sst5": DataSet(

@@ -54,8 +54,8 @@ class FewShotTagging:
 
     Attributes:
         labels: the entity types; empty means those of the training split, sorted.
-        distance: squared Euclidean distance over the number of dimensions, or one minus the cosine, of the states of
-            words (each at its first token).
+        distance: one minus the cosine of the states of words (each at its first token), or their squared Euclidean
+            distance over the number of dimensions.
         neighbours: a tag is as far as the mean of so many of its nearest words.
         transitions: "bio" allows all that IOB2 allows (NNShot); "support" also weighs steps between tags by how often
             the training examples have them (StructShot).
@@ -70,7 +70,7 @@ class FewShotTagging:
     """
 
     labels: tuple[str, ...] = ()
-    distance: Distance = "euclidean"
+    distance: Distance = "cosine"
     neighbours: int = 1
     transitions: Literal["bio", "support"] = "bio"
     memory: int = 10_000

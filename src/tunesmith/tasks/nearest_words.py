@@ -49,7 +49,7 @@ class NearestWords(nn.Module):
 
     def _nearness(self, states: Tensor) -> Tensor:
         found = states.new_full((len(states), len(self.kept)), UNKNOWN)
-        for tag, words in enumerate(torch.split(self.get_buffer("memory"), self.kept)):
+        for tag, words in enumerate(torch.split(self.get_buffer("memory"), list(self.kept))):
             if len(words):
                 near = distances(states, words, self.distance)
                 near = near.topk(min(self.neighbours, len(words)), dim=1, largest=False).values
