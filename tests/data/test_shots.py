@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tunesmith.data.dataset import Data
 from tunesmith.data.records import Example, Span
 from tunesmith.data.shots import draw_shots
 from tunesmith.errors import RecipeError
+from tunesmith.tasks.gold import spans_of
 
 
 def sentences(count: int) -> list[Example]:
@@ -25,8 +27,8 @@ def sentences(count: int) -> list[Example]:
     return made
 
 
-def counted(examples: list[Example]) -> Counter[str]:
-    return Counter(span.label for example in examples for span in example.label)
+def counted(examples: Sequence[Example]) -> Counter[str]:
+    return Counter(span.label for example in examples for span in spans_of(example))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -35,7 +37,7 @@ def test_every_type_has_its_shots_and_no_sentence_is_superfluous(shots: int, see
     every = sentences(200)
     drawn, finding = draw_shots(every, shots, seed)
     wanted = {label: min(shots, count) for label, count in counted(every).items()}
-    have = counted(list(drawn))
+    have = counted(drawn)
     assert all(have[label] >= count for label, count in wanted.items())
     for left_out in drawn:
         rest = counted([example for example in drawn if example is not left_out])
