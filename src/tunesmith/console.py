@@ -99,9 +99,10 @@ def show_result(result: Result, *, as_json: bool) -> None:
     warnings = sum(finding.severity == "warning" for finding in report.findings)
     console.print(f"{warnings} warnings about the data. {escape(report.parity)}", highlight=False)
     cost = report.cost
+    # A run that is resumed after its last step learns nothing, and has no speed.
+    speed = f" ({cost.examples_per_second:.0f} examples/s)" if cost.examples_per_second else ""
     console.print(
-        f"Training took {cost.seconds_training:.0f} s ({cost.examples_per_second:.0f} examples/s), "
-        f"peak memory {cost.peak_memory_bytes / 1e9:.1f} GB.",
+        f"Training took {cost.seconds_training:.0f} s{speed}, peak memory {cost.peak_memory_bytes / 1e9:.1f} GB.",
         highlight=False,
     )
     say(f"Report:   {result.folder / 'report.html'}\nArtifact: {result.artifact}")
