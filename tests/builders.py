@@ -19,6 +19,7 @@ from tunesmith.models.catalogue import locate
 from tunesmith.models.model import Model
 from tunesmith.tasks import (
     CausalLanguageModeling,
+    FewShotClassification,
     FewShotTagging,
     MaskedLanguageModeling,
     MultimodalClassification,
@@ -32,6 +33,7 @@ from tunesmith.tasks import (
     Task,
     TextGeneration,
     TokenClassification,
+    ZeroShotClassification,
 )
 from tunesmith.tasks.encoding import TextEncoder
 from tunesmith.training.batching import StepPlan
@@ -158,6 +160,7 @@ TASK_CASES: dict[str, tuple[Task, list[Example]]] = {
     "binary": (SequenceClassification(problem="binary"), CLASSES),
     "multi_label": (SequenceClassification(problem="multi_label"), SETS),
     "regression": (SequenceClassification(problem="regression"), NUMBERS),
+    "few_shot": (FewShotClassification(iterations=2, pooling="auto", stride=8), CLASSES),
     "masked_language": (MaskedLanguageModeling(), TEXTS),
     "causal_language": (CausalLanguageModeling(), TEXTS),
     "prompts": (
@@ -196,6 +199,12 @@ TASK_CASES: dict[str, tuple[Task, list[Example]]] = {
     "dialogues": (TextGeneration(max_new_tokens=4), DIALOGUES),
     "preferences": (TextGeneration(preference=True, answers=False), DIALOGUES),
     "packed": (TextGeneration(packing=True, max_length=256, answers=False), DIALOGUES),
+    "zero_shot": (ZeroShotClassification(descriptions={"good": ("a good film", "good work"), "bad": "bad"}), CLASSES),
+    "zero_shot_entailment": (
+        ZeroShotClassification(by="entailment", descriptions={"good": ("a good film", "good work"), "bad": "bad"}),
+        CLASSES,
+    ),
+    "zero_shot_several": (ZeroShotClassification(by="entailment", multi_label=True), SETS),
     "translations": (SequenceToSequence(beams=2, max_new_tokens=8), TRANSLATIONS),
     "translations_t5": (SequenceToSequence(beams=1, max_new_tokens=8, label_smoothing=0.1), TRANSLATIONS),
     "histories": (
@@ -224,6 +233,7 @@ BODIES: dict[str, str] = {
     "translations": "tiny_bart_folder",
     "translations_t5": "tiny_t5_folder",
     **dict.fromkeys(("causal_language", "prompts_causal"), "tiny_decoder_folder"),
+    **dict.fromkeys(("zero_shot_entailment", "zero_shot_several"), "tiny_inference_folder"),
 }
 """The fixture with the model of a case; the others are for the tiny BERT."""
 
@@ -242,6 +252,8 @@ def applies(name: str, case: str) -> bool:
     """Whether a method has weights to learn in the model of a case."""
     task, folder = TASK_CASES[case][0], BODIES.get(case, "")
     if task.body != "encoder" and name == "head_only":
+        return False
+    if task.body == "classifier" and name == "prompt_tuning":  # its classifier reads the first token
         return False
     if case == "histories":  # the body reads the items once
         return name == "head_only"
@@ -284,10 +296,10 @@ def build_learner(
 
 
 def build_material(task: Task, encoder: TextEncoder, examples: Sequence[Example]) -> Material:
-    """Encoded examples, ready to be batched."""
-    return Material(
-        task, examples, [task.encode(example, encoder) for example in examples], encoder.tokenizer.pad_token_id
-    )
+    """Encoded examples, arranged as the loss wants them and ready to be batched; settled by the examples themselves."""
+    learning = task.arranged(examples, 1)
+    encoded, memory = ([task.encode(example, encoder) for example in given] for given in (learning, examples))
+    return Material(task, learning, encoded, encoder.tokenizer.pad_token_id, memory)
 
 
 def run_steps(

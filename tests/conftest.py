@@ -13,6 +13,7 @@ from transformers import (
     BartConfig,
     BartForConditionalGeneration,
     BertConfig,
+    BertForSequenceClassification,
     BertModel,
     DistilBertConfig,
     DistilBertModel,
@@ -143,6 +144,19 @@ def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     config = BertConfig(vocab_size=len(build_tokenizer()), max_position_embeddings=64, pad_token_id=0, **SIZES)
     return save_tiny(tmp_path_factory.mktemp("tiny") / "bert", BertModel(config, add_pooling_layer=False))
+
+
+INFERENCE = ("neutral", "entailment", "contradiction")
+"""The classes of the tiny inference model, in an order that is no model's habit."""
+
+
+@pytest.fixture(scope="session")
+def tiny_inference_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random BERT of two layers with a classifier of pairs of texts."""
+    torch.manual_seed(0)
+    size, names = len(build_tokenizer()), dict(enumerate(INFERENCE))
+    config = BertConfig(vocab_size=size, max_position_embeddings=64, pad_token_id=0, id2label=names, **SIZES)
+    return save_tiny(tmp_path_factory.mktemp("tiny") / "inference", BertForSequenceClassification(config))
 
 
 @pytest.fixture(scope="session")

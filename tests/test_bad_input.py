@@ -410,7 +410,7 @@ def shots_of_texts(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str]
 def shots_beside_a_limit(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
     (f / "a.conll").write_text("Anna B-PER\nmet O\n", encoding="utf-8")
     drawn = {"train": str(f / "a.conll"), "shots": 2, "limit": 3}
-    return recipe(f, task="few_shot_tagging", data=drawn), "both say which training examples"
+    return recipe(f, task="few_shot_tagging", data=drawn), "limit and shots both say"
 
 
 def memory_for_fewer_words_than_tags(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
@@ -418,6 +418,42 @@ def memory_for_fewer_words_than_tags(f: Path, run: Path, m: pytest.MonkeyPatch) 
     task = {"name": "few_shot_tagging", "memory": 2}
     given = {"train": str(f / "a.conll"), "validation_share": 0, "test_share": 0}
     return recipe(f, task=task, data=given, method="none"), "memory is 2, but the training examples have 3 tags"
+
+
+def zero_shot(f: Path, **settings: object) -> list[str]:
+    """Judge a test split by what the labels mean."""
+    (f / "t.csv").write_text(GOOD, encoding="utf-8")
+    task = {"name": "zero_shot_classification", **settings}
+    return recipe(f, task=task, data={"test": str(f / "t.csv")}, method="none")
+
+
+def zero_shot_without_labels(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return zero_shot(f, descriptions={"good": "a good film"}), "fewer than two labels"
+
+
+def zero_shot_label_that_is_not_named(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return zero_shot(f, labels=["good", "bed"]), "'bad' (3 times) Did you mean 'bed'?"
+
+
+def description_of_a_label_that_there_is_not(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return zero_shot(f, labels=["good", "bad"], descriptions={"gud": "a good film"}), "Did you mean 'good'?"
+
+
+def two_labels_with_one_description(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return zero_shot(f, descriptions={"good": "a film", "bad": ["bad", "A film"]}), "have the same description"
+
+
+def slot_that_no_label_has(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return zero_shot(f, labels=["good", "bad"], template="It is {lable}."), "wrong slot '{lable}'"
+
+
+def inference_by_a_model_without_a_classifier(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return zero_shot(f, by="entailment", labels=["good", "bad"]), "no trained classifier"
+
+
+def inference_by_an_artifact_of_another_task(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    command = zero_shot(f, by="entailment", labels=["good", "bad"])
+    return [*command, "--set", f"model.name={run / 'artifact'}"], "does not classify pairs of texts"
 
 
 # The model
@@ -616,10 +652,130 @@ def recording_where_pictures_are_set(f: Path, run: Path, m: pytest.MonkeyPatch) 
     return pictures(f, GOOD, modality="audio", image_size=32), "image_size has no effect on modality audio"
 
 
+def histories(folder: Path, rows: str = "", items: str = "", **task: object) -> list[str]:
+    """Run a recommendation on a table of histories."""
+    titles = "id,title\n" + "".join(f"{n},good day {n}\n" for n in range(10))
+    (folder / "items.csv").write_text(items or titles, encoding="utf-8")
+    rows = rows or "history,label\n" + "".join(f"{n % 8}|{n % 8 + 1},9\n" for n in range(40))
+    (folder / "h.csv").write_text(rows, encoding="utf-8")
+    settings = {"train": str(folder / "h.csv"), "items": str(folder / "items.csv")}
+    return recipe(folder, task={"name": "recommendation", "size": 8, **task}, method="head_only", data=settings)
+
+
+def ratings(folder: Path, rows: str, items: str = "") -> list[str]:
+    """Run a recommendation on ratings."""
+    command = histories(folder, items=items)
+    (folder / "r.csv").write_text(rows, encoding="utf-8")
+    return [*command, "--set", f"data.train={folder / 'r.csv'}!train", "--set", "data.format=ratings"]
+
+
+RATINGS = "user,item,time\n" + "".join(f"u{n % 20},{(n // 20 + n) % 10},{900 + n}\n" for n in range(100))
+
+
+def histories_without_a_file_of_items(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return [*histories(f), "--set", "data.items=''"], "The items have no texts"
+
+
+def file_of_items_that_is_not_there(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return [*histories(f), "--set", f"data.items={f / 'item.csv'}"], "Did you mean 'items.csv'?"
+
+
+def broken_line_of_items(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return histories(f, items="1|a|||x|0|1\n2\n"), "items.csv:2"
+
+
+def items_without_titles(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return histories(f, items="id,price\n1,2\n"), "No column is named title"
+
+
+def item_of_a_history_that_the_items_lack(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    rows = "history,label\n" + "".join(f"{n % 8}|{n % 8 + 1},9\n" for n in range(40)) + "1|12,9\n"
+    return histories(f, rows), "h.csv:42"
+
+
+def table_without_histories(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return histories(f, GOOD), "No column is named history"
+
+
+def heads_that_do_not_part_the_size(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return histories(f, size=9), "task.heads"
+
+
+def body_that_learns_from_items_that_are_read_once(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return [*histories(f), "--set", "method=full"], "task.learn_texts"
+
+
+def broken_line_of_ratings(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return ratings(f, f"{RATINGS}u1,3\n"), "r.csv:102"
+
+
+def ratings_without_times(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return ratings(f, RATINGS.replace("time", "rating", 1)), "No column is named time"
+
+
+def ratings_where_times_should_be(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return ratings(f, "".join(f"u{n % 20},{(n // 20 + n) % 10},{n % 5}\n" for n in range(100))), "are these ratings?"
+
+
+def rating_of_an_item_without_a_title(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    items = "id,title\n" + "".join(f"{n},{'' if n == 3 else 'good'}\n" for n in range(10))
+    return ratings(f, RATINGS, items), "10 ratings are of items"
+
+
+def ratings_without_a_part(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return [*ratings(f, RATINGS), "--set", f"data.train={f / 'r.csv'}"], "r.csv!validation"
+
+
+FEW_SHOT = {"name": "few_shot_classification", "iterations": 1}
+
+
+def one_class_for_a_task_of_classes(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    command = data(f, "one.csv", "text,label\ngood film,good\na good day,good\n", validation="none", test="none")
+    return [*command, "--set", "task=few_shot_classification"], "only the class 'good'"
+
+
+def class_without_an_example_to_fit_to(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return recipe(f, task={**FEW_SHOT, "labels": ["good", "bad", "odd"]}), "No training example has the label 'odd'"
+
+
+def learning_from_no_pairs(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return recipe(f, task={**FEW_SHOT, "iterations": 0}), "set method: none"
+
+
+def two_settings_that_draw_examples(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return data(f, "t.csv", GOOD, per_class=1, limit=2), "limit and per_class both say"
+
+
+def examples_per_class_without_classes(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    rows = '{"text": "Anna", "spans": []}\n'
+    command = data(f, "t.jsonl", rows, per_class=1)
+    return [*command, "--set", "task=token_classification"], "Use data.limit to draw training examples"
+
+
+def news_with_a_fifth_topic(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return data(f, "news.csv", '"1","Title","Text"\n"5","Title","Text"\n', format="ag_news"), "news.csv:2"
+
+
+def news_in_a_form_of_its_own(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return data(f, "news.csv", "one field\n", format="ag_news"), "neither topic, title, description nor text, topic"
+
+
 SITUATIONS: list[Situation] = [
     shots_of_texts, shots_beside_a_limit, memory_for_fewer_words_than_tags,
+
+
+    histories_without_a_file_of_items, file_of_items_that_is_not_there, broken_line_of_items, items_without_titles,
+    item_of_a_history_that_the_items_lack, table_without_histories, heads_that_do_not_part_the_size,
+    body_that_learns_from_items_that_are_read_once, broken_line_of_ratings, ratings_without_times,
+    ratings_where_times_should_be, rating_of_an_item_without_a_title, ratings_without_a_part,
+    one_class_for_a_task_of_classes, class_without_an_example_to_fit_to, learning_from_no_pairs,
+    two_settings_that_draw_examples, examples_per_class_without_classes,
+    news_with_a_fifth_topic, news_in_a_form_of_its_own,
     raw_text_that_is_to_be_joined_without_a_window, encoder_that_is_to_go_on, template_without_a_label,
     label_word_of_two_labels, more_demonstrations_than_examples,
+    zero_shot_without_labels, zero_shot_label_that_is_not_named, description_of_a_label_that_there_is_not,
+    two_labels_with_one_description, slot_that_no_label_has, inference_by_a_model_without_a_classifier,
+    inference_by_an_artifact_of_another_task,
     picture_that_is_not_there, picture_that_is_none, table_without_pictures,
     picture_without_a_text_for_a_model_of_both, recording_where_pictures_are_set,
     model_with_an_adapter,

@@ -108,7 +108,13 @@ def study(
 @app.command()
 def predict(
     artifact: Annotated[Path, typer.Argument(help="The artifact's folder.")],
-    text: Annotated[list[str] | None, typer.Option(help="A text to answer; may be given several times.")] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A text to answer, or for recommendation a history: ids of items such as 50,181, the oldest first. "
+            "May be given several times."
+        ),
+    ] = None,
     second: Annotated[
         list[str] | None, typer.Option(help="The other text of each --text: the question about it, or a pair's second.")
     ] = None,
@@ -133,26 +139,13 @@ def predict(
             where="--format",
             to_do="Leave it out, or give --file and a model that writes.",
         )
+    inputs = predictor.task.inputs
     if text:
-        given = given_examples(text, second or (), predictor.task.inputs)
+        given = given_examples(text, second or (), inputs)
         console.show_predictions(given, predictor.predict(given), as_json=as_json)
     if file is not None:
         tally = Tally()
-        data = reading(changes or ())
-        source = Source(
-            str(file),
-            data.format,
-            data.text,
-            id=data.id,
-            header=data.header,
-            separator=data.separator,
-            quoted=data.quoted,
-            encoding=data.encoding,
-            second=data.second,
-            image=data.image,
-            audio=data.audio,
-            inputs=predictor.task.inputs,
-        )
+        source = asked_source(file, changes or (), inputs)
         examples, asked = tee(iterate(source, tally))
         pairs = zip(examples, predictor.stream(asked), strict=True)
         console.write_lines(
@@ -163,13 +156,33 @@ def predict(
         raise TunesmithError("There is nothing to answer.", where="predict", to_do="Give --text or --file.")
 
 
+def asked_source(file: Path, changes: Sequence[str], inputs: tuple[str, ...]) -> Source:
+    """A file without labels that is read as the changes to the recipe's section `data` say."""
+    data = reading(changes)
+    return Source(
+        str(file),
+        data.format,
+        data.text,
+        id=data.id,
+        header=data.header,
+        separator=data.separator,
+        quoted=data.quoted,
+        label_separator=data.label_separator,
+        encoding=data.encoding,
+        second=data.second,
+        image=data.image,
+        audio=data.audio,
+        inputs=inputs,
+    )
+
+
 def given_examples(texts: Sequence[str], seconds: Sequence[str], inputs: Sequence[str]) -> list[Example]:
     """The texts of the command line as examples.
 
     Raises:
         DataError: the task reads more than texts, or a second text is missing, or there is no use for it.
     """
-    if further := [name for name in inputs if name.rstrip("?") not in ("text", "second", "turns")]:
+    if further := [name for name in inputs if name.rstrip("?") not in ("text", "second", "turns", "history")]:
         raise DataError(
             f"This task also reads {further[0]}, which the command line cannot give.",
             where="predict --text",
@@ -183,8 +196,16 @@ def given_examples(texts: Sequence[str], seconds: Sequence[str], inputs: Sequenc
             where="predict --second",
             to_do="Give --second once for each --text." if wanted else "Remove --second.",
         )
+    if "history" in inputs:
+        return [history_of(text, number) for number, text in enumerate(texts, 1)]
     pairs = zip(texts, seconds or [""] * len(texts), strict=True)
     return [Example(str(number), one, second=other) for number, (one, other) in enumerate(pairs, 1)]
+
+
+def history_of(text: str, number: int) -> Example:
+    """The ids of items, parted by commas, as the history of user `number`."""
+    ids = tuple(item.strip() for item in text.split(",") if item.strip())
+    return Example(str(number), text, origin=f"predict --text {text}", history=ids)
 
 
 @app.command()

@@ -141,7 +141,8 @@ def show_predictions(examples: Sequence[Example], predictions: Sequence[Predicti
         return
     console = _console()
     for example, prediction in zip(examples, predictions, strict=True):
-        console.print(escape(example.text), highlight=False)
+        had = (f"{item} {prediction.texts[item]}" for item in example.history)
+        console.print(escape(" > ".join(had) or example.text), highlight=False)
         if example.second:
             console.print(escape(example.second), highlight=False)
         for line in answer_lines(example, prediction):
@@ -149,8 +150,12 @@ def show_predictions(examples: Sequence[Example], predictions: Sequence[Predicti
 
 
 def answer_lines(example: Example, prediction: Prediction) -> list[str]:
-    """An answer in words: one line per span, or one for the whole text."""
+    """An answer in words: one line per span or recommended item, or one for the whole text."""
     label = prediction.label
+    if example.history:
+        best = enumerate(prediction.scores.items(), 1)
+        lines = [f"{place:3}. {item:8} {prediction.texts[item]}  ({score:.4f})" for place, (item, score) in best]
+        return lines or ["there is no item that is not in the history"]
     if prediction.span_scores and isinstance(label, tuple):
         spans = [span for span in label if isinstance(span, Span)]
         return [

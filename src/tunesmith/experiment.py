@@ -311,7 +311,9 @@ def reading(changes: Sequence[str]) -> Data:
     for key in changed:
         if key != "data":
             raise RecipeError(f"'{key}' says nothing of a file.", where="--set", to_do="Write --set data.KEY=VALUE.")
-    used = ("format", "text", "second", "id", "header", "separator", "quoted", "encoding")
+    columns = ("text", "second", "image", "audio", "id", "header")
+    # What parts labels also parts the ids of a history.
+    used = ("format", *columns, "separator", "quoted", "label_separator", "encoding")
     for key in _mapping("data", changed["data"]):
         if key not in used and key in {field.name for field in dataclasses.fields(Data)}:
             raise RecipeError(f"'data.{key}' is of no use here.", where="--set", to_do=f"Use {', '.join(used)}.")

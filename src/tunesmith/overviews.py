@@ -30,6 +30,7 @@ _BODIES = {
     "masked_lm": "masked language model",
     "causal_lm": "causal language model",
     "seq2seq": "encoder-decoder",
+    "classifier": "classifier of pairs of texts",
 }
 
 

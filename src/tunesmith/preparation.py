@@ -11,12 +11,13 @@ from tunesmith.data.checks import check, label_names
 from tunesmith.data.encoding_checks import TokenCount, check_encoding, check_histories
 from tunesmith.data.records import Example, Finding, Splits
 from tunesmith.data.splits import fingerprint
-from tunesmith.errors import DataError, RecipeError
+from tunesmith.errors import DataError, RecipeError, nearest
 from tunesmith.experiment import Experiment
 from tunesmith.models.backbone import Backbone, load
 from tunesmith.models.catalogue import locate
 from tunesmith.models.scratch import make_backbone
 from tunesmith.tasks import Announcing, Task
+from tunesmith.tasks.contrastive_pairs import pair_findings
 from tunesmith.tasks.encoding import Encoded, TextEncoder
 
 SHORTEST = 16
@@ -71,7 +72,8 @@ def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Fi
     backbone = load_backbone(experiment, known)
     task = experiment.task.prepared(known, backbone.tokenizer)
     encoder = TextEncoder.of(backbone.tokenizer, window(task, backbone), backbone.prefix)
-    found = [*findings, *announced(backbone, task), *(task.announcements if isinstance(task, Announcing) else ())]
+    found = [*findings, *announced(backbone, task), *unnamed(task.labels, splits)]
+    found += task.announcements if isinstance(task, Announcing) else ()
     encoded: dict[str, list[Encoded]] = {}
     for name, examples in splits.named().items():
         encoded[name] = [encode(task, example, encoder, is_train=name == "train") for example in examples]
@@ -89,8 +91,7 @@ def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Fi
     encoded_learning = encoded.get("train", [])
     if learning is not splits.train:
         encoded_learning = [task.encode(example, encoder) for example in learning]
-        message = f"The {len(splits.train):,} training examples are learnt from in {len(learning):,} arrangements."
-        found.append(Finding("arranged", "note", message, len(learning)))
+        found += arrangement(splits.train, learning)
     found += too_long(learning, encoded_learning, experiment.training.max_tokens)
     memory = (*items, *encoded.get("train", ()))
     return Prepared(splits, tuple(found), backbone, task, encoder, encoded, learning, encoded_learning, memory)
@@ -101,6 +102,14 @@ def check_items(items: Sequence[Example], encoded: Sequence[Encoded], encoder: T
     unknown = [encoder.tokens(item.text).unknown for item in items]
     counts = [TokenCount(one.tokens, lost, trainable=1) for one, lost in zip(encoded, unknown, strict=True)]
     return check_encoding(items, counts, max_length=encoder.max_length, split="items")
+
+
+def arrangement(examples: Sequence[Example], learning: Sequence[Example]) -> list[Finding]:
+    """How the training examples stand together for learning: in pairs, or in some other way."""
+    if any(example.second for example in learning[:1]):
+        return pair_findings(examples, learning)
+    message = f"The {len(examples):,} training examples are learnt from in {len(learning):,} arrangements."
+    return [Finding("arranged", "note", message, len(learning))]
 
 
 def example_shown(encoded: Mapping[str, Sequence[Encoded]], encoder: TextEncoder) -> list[Finding]:
@@ -141,6 +150,18 @@ def encode(task: Task, example: Example, encoder: TextEncoder, *, is_train: bool
     """
     is_foreign = not is_train and task.labels and not set(label_names(example)) <= set(task.labels)
     return task.encode(replace(example, label=None) if is_foreign else example, encoder)
+
+
+def unnamed(labels: Sequence[str], splits: Splits) -> list[Finding]:
+    """Labels of the data that the task does not name, where there is no training split that would have shown them."""
+    found = []
+    for split, examples in splits.named().items() if labels and not len(splits.train) else ():
+        strange = Counter(label for example in examples for label in label_names(example) if label not in labels)
+        if strange:
+            shown = tuple(f"'{name}' ({count} times){nearest(name, labels)}" for name, count in strange.most_common(3))
+            message = f"{len(strange)} labels of {split} are not among the task's."
+            found.append(Finding("unseen_labels", "error", message, sum(strange.values()), shown))
+    return found
 
 
 def announced(backbone: Backbone, task: Task) -> list[Finding]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tunesmith.data.catalogue import DATA_SETS, PACKAGED
+from tunesmith.data.catalogue import PACKAGED
+from tunesmith.data.data_sets import DATA_SETS
 from tunesmith.data.dataset import Data
 from tunesmith.data.sources import read
 from tunesmith.errors import DataError
 from tunesmith.scoring.answers import spans_of
 
 CLASSES = {
+    "agnews": (5_000, 1_000, 7_600, 4),
     "chnsenticorp": (9_600, 1_200, 1_200, 2),
     "clinc150": (15_100, 3_100, 5_500, 151),
     "sst2": (6_920, 872, 1_821, 2),

@@ -147,6 +147,17 @@ def test_pixels_are_scaled_turned_and_laid_on_white(tmp_path: Path) -> None:
     assert turned[0, 13].min() > 200 > 50 > turned[0, 2].max()
 
 
+def test_greys_of_16_bits_keep_their_shades(tmp_path: Path) -> None:
+    shades = np.repeat(np.arange(16, dtype=np.uint16)[None] * 4096, 16, axis=0)
+    Image.fromarray(shades).save(tmp_path / "deep.png")
+    Image.fromarray((shades // 256).astype(np.uint8)).save(tmp_path / "flat.png")
+    deep, flat = (pixels_of(str(tmp_path / name), 16) for name in ("deep.png", "flat.png"))
+    assert deep[:, 8].tolist() == flat[:, 8].tolist() == [[16 * shade for shade in range(16)]] * 3
+    Image.fromarray(shades.astype(np.float32)).save(tmp_path / "numbers.tif")
+    with pytest.raises(DataError, match="its points are numbers of 32 bits"):
+        pixels_of(str(tmp_path / "numbers.tif"), 16)
+
+
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\nbroken"])
 def test_what_is_no_picture_is_said_so(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "1.png").write_bytes(content)
@@ -198,6 +209,18 @@ def test_what_is_no_recording_or_too_long_is_said_so(tmp_path: Path) -> None:
         log_mel_of(str(write_tone(tmp_path / "long.wav", 500, seconds=6)), HOW)
     with pytest.raises(DataError, match="holds no sound"):
         log_mel_of(str(write_tone(tmp_path / "none.wav", 500, seconds=0)), HOW)
+
+
+def test_a_recording_that_is_cut_off_is_refused_and_one_of_untold_length_is_not(tmp_path: Path) -> None:
+    whole = write_tone(tmp_path / "whole.wav", 500, seconds=1)
+    content = whole.read_bytes()
+    (tmp_path / "half.wav").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match=r"is cut off: 7,978 of 16,000 bytes"):
+        log_mel_of(str(tmp_path / "half.wav"), HOW)
+    # As it is written to a pipe, when the length is not known yet.
+    untold = content[:4] + b"\xff\xff\xff\xff" + content[8:40] + b"\xff\xff\xff\xff" + content[44:]
+    (tmp_path / "piped.wav").write_bytes(untold)
+    assert np.array_equal(log_mel_of(str(tmp_path / "piped.wav"), HOW), log_mel_of(str(whole), HOW))
 
 
 def test_a_recording_shorter_than_a_window_is_heard(tmp_path: Path) -> None:

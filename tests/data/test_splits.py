@@ -99,3 +99,28 @@ def test_a_fingerprint_notices_texts_labels_and_order() -> None:
     others = [one[::-1], [one[0]], [Example("1", "a", "y"), one[1]], [Example("1", "A", "x"), one[1]]]
     assert fingerprint(one) == fingerprint([Example("other id", "a", "x"), one[1]])
     assert all(fingerprint(one) != fingerprint(other) for other in others)
+
+
+def test_so_many_of_each_class_are_drawn_by_the_seed_and_those_with_fewer_are_said(tmp_path: Path) -> None:
+    rows = [{"text": f"text number {n}", "label": "common" if n % 3 else "other"} for n in range(90)]
+    rows += [{"text": f"rare text {n}", "label": "rare"} for n in range(3)]
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    data = Data(train=str(tmp_path / "train.jsonl"), per_class=8, validation="none", test_share=0.2)
+    loaded, again, other = (data.load("class", seed) for seed in (1, 1, 2))
+    counts = Counter(str(example.label) for example in loaded.splits.train)
+    rare = counts.pop("rare")
+    assert counts == {"common": 8, "other": 8}
+    assert 0 < rare <= 3
+    assert list(loaded.splits.train) == list(again.splits.train) != list(other.splits.train)
+    assert (len(loaded.splits.validation), len(loaded.splits.test)) == (0, 19)
+    assert not {e.id for e in loaded.splits.train} & {e.id for e in loaded.splits.test}
+    findings = {finding.code: finding for finding in loaded.findings}
+    assert findings["limited"].count == 16 + rare
+    assert findings["classes_with_fewer"].examples == (f"rare: {rare}",)
+
+
+def test_a_split_that_shall_not_be_is_neither_read_nor_held_out(tmp_path: Path) -> None:
+    lines = "\n".join(json.dumps({"text": f"text {n}", "label": "ab"[n % 2]}) for n in range(20))
+    (tmp_path / "t.jsonl").write_text(lines, encoding="utf-8")
+    splits = Data(train=str(tmp_path / "t.jsonl"), validation="none", test="none").load("class", 1).splits
+    assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [20, 0, 0]

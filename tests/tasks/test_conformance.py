@@ -10,6 +10,7 @@ import torch
 from tests.builders import TASK_CASES, WITHIN_A_BATCH, build_model, folder_of
 from tunesmith.data.records import Example, Span
 from tunesmith.tasks import (
+    FewShotClassification,
     FewShotTagging,
     MultimodalClassification,
     PromptClassification,
@@ -22,6 +23,7 @@ from tunesmith.tasks import (
     Task,
     TextGeneration,
     TokenClassification,
+    ZeroShotClassification,
 )
 from tunesmith.tasks.answers import Answer
 from tunesmith.tasks.encoding import Encoded
@@ -45,13 +47,16 @@ def perfect_logits(task: Task, encoded: Encoded) -> torch.Tensor:
         return torch.nn.functional.one_hot(target[-1].long(), len(task.item_texts)).float() * 40 - 20
     if isinstance(task, SequenceToSequence):
         return Written(len(target), -1.0, tuple(target.long().tolist()), -1.0).packed()
-    if isinstance(task, RelationClassification | SentencePairs):
+    if isinstance(task, FewShotClassification | RelationClassification | SentencePairs):
         return torch.nn.functional.one_hot(target.long(), len(task.labels)).float() * 40 - 20
     if isinstance(task, TextGeneration):
         first = encoded.pieces[0]
         end = len(first.input_ids) - 1  # without the end token
         begins = first.unit_positions[[True, *(first.unit_positions[1:] - first.unit_positions[:-1] > 1)]][-1]
         return Answer(((1, -1.0), (1, -2.0)), first.input_ids[begins + 1 : end].tolist(), -1.0).packed()
+    if isinstance(task, ZeroShotClassification):
+        one_hot = target if task.multi_label else torch.nn.functional.one_hot(target.long(), len(task.labels))
+        return one_hot.float() * 40 - 20
     assert isinstance(task, FewShotTagging | TokenClassification | SequenceClassification)
     if isinstance(task, FewShotTagging | TokenClassification):
         return torch.nn.functional.one_hot(target.long(), len(task.tags)).float() * 40 - 20
@@ -127,16 +132,15 @@ def test_padding_changes_neither_loss_nor_logits(case: str, request: pytest.Fixt
     model, task, encoder = build_model(folder_of(case, request), task, examples)
     model.eval()
     encoded = [task.encode(example, encoder) for example in examples]
-    together = task.collate(encoded, 0)
-    rows = task.infer(model, together)
-    total = 0.0
-    for item, row in zip(encoded, rows, strict=True):
-        alone = task.collate([item], 0)
-        logits = model(alone)
-        torch.testing.assert_close(task.infer(model, alone)[0], row, atol=1e-5, rtol=1e-4)
-        total += float(task.loss(model.head, logits, alone).detach()) * alone.units
+    for item, row in zip(encoded, task.infer(model, task.collate(encoded, 0)), strict=True):
+        torch.testing.assert_close(task.infer(model, task.collate([item], 0))[0], row, atol=1e-5, rtol=1e-4)
     if case in WITHIN_A_BATCH:
         return
+    learning = [task.encode(example, encoder) for example in task.arranged(examples, 1)]
+    together, total = task.collate(learning, 0), 0.0
+    for item in learning:
+        alone = task.collate([item], 0)
+        total += float(task.loss(model.head, model(alone), alone).detach()) * alone.units
     assert float(task.loss(model.head, model(together), together).detach()) == pytest.approx(
         total / together.units, rel=1e-4
     )

@@ -238,9 +238,9 @@ def test_a_run_from_a_table_of_pictures_to_answers_on_the_command_line(
     said = {finding.code: finding.count for finding in result.report.findings}
     assert (said["missing_image"], said["missing_text"]) == (1, 1)
     assert {"accuracy_without_text", "accuracy_without_image"} <= result.report.splits[-1].metrics.keys()
-    (folder / "new.csv").write_text("text,image\ngood day,1.png\nbad day,\n,2.png\n", encoding="utf-8")
-    assert cli.guarded(lambda: cli.app(["predict", str(result.folder / "artifact"), "--file", str(folder / "new.csv")],
-                                       standalone_mode=False)) == 0  # fmt: skip
+    (folder / "new.csv").write_text("text,shot\ngood day,1.png\nbad day,\n,2.png\n", encoding="utf-8")
+    asked = ["predict", str(result.folder / "artifact"), "--file", str(folder / "new.csv"), "--set", "data.image=shot"]
+    assert cli.guarded(lambda: cli.app(asked, standalone_mode=False)) == 0
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
     assert [answer["label"] in ("yes", "no") for answer in answers] == [True] * 3
     assert [set(answer.get("without", ())) for answer in answers] == [{"text", "image"}, set(), set()]

@@ -53,6 +53,8 @@ def check(splits: Splits, *, label_kind: str) -> list[Finding]:
     # Questions about one passage share nearly all their text, and a user's history in train begins those in test.
     if label_kind not in ("answers", "item"):
         found += _near(splits)
+    if label_kind == "item":
+        found += _asked_in_training(splits)
     if label_kind in _FIXED:
         found += _conflicts(splits, keys)
     if label_kind in _FIXED and label_kind != "number":
@@ -102,6 +104,23 @@ def _leakage(splits: Splits, keys: dict[str, Keys]) -> Iterator[Finding]:
                     f"results on {later} are too good by what was learnt by heart."
                 )
                 yield Finding("leakage", "warning", message, len(leaked), _shown(named[later], leaked))
+
+
+def _asked_in_training(splits: Splits) -> Iterator[Finding]:
+    """What is asked of a user while training holds that the same user took it."""
+    taken: dict[str, set[object]] = defaultdict(set)
+    for example in splits.train:
+        if example.group:
+            taken[example.group].update((*example.history, example.label))
+    for name in ("validation", "test"):
+        examples = splits.named().get(name, ())
+        told = np.array([i for i, example in enumerate(examples) if example.label in taken.get(example.group, ())], int)
+        if len(told):
+            message = (
+                f"Of {len(told):,} examples of {name} the answer stands among what train has of the same user: results "
+                f"on {name} are too good. Keep a user's rows in one file, or cut train where {name} begins."
+            )
+            yield Finding("leakage_of_users", "warning", message, len(told), _shown(examples, told))
 
 
 def _near(splits: Splits) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -12,8 +13,8 @@ from tunesmith.data.records import Example, Finding, Splits
 from tunesmith.data.shots import draw_shots
 from tunesmith.data.source import Format, Source
 from tunesmith.data.sources import Reading, idle_settings, read, usable
-from tunesmith.data.splits import drawn, split
-from tunesmith.data.tally import Tally
+from tunesmith.data.splits import drawn, drawn_per_class, split
+from tunesmith.data.tally import SHOWN, Tally
 from tunesmith.errors import DataError, RecipeError
 
 
@@ -27,23 +28,26 @@ class Data:
 
     Attributes:
         name: a data set of the catalogue; the paths below override its own.
-        train, validation, test: files to learn from, to choose by, to judge by.
+        train, validation, test: files to learn from, to choose by, to judge by; "none" for no such split, even where
+            the catalogue has one.
         format: how the files are written; "auto" goes by the suffix, then by the first lines, and says so.
         text, second, image, audio, label, id: names of columns; empty means the usual names, and the report says which
             were taken. Columns of images and recordings hold paths, relative to the file's folder.
         group: a column whose equal values are never split apart (a customer, a document).
-        items: for histories: the file with each item's id and text (MovieLens' u.item, or a table with id and title).
+        items: for histories and ratings: the file with each item's id and text (MovieLens' u.item, or a table with id
+            and title).
         keep: further columns by which results are sliced.
         header: names of the columns, for files without them.
         separator: what parts the fields of a line; empty means by the format.
         quoted: whether fields may stand in quotes; false where a quote is part of the text.
         label_first: for one text per line: the label stands before the separator.
-        label_separator: what parts several labels in one field.
+        label_separator: what parts several labels, or the items of a history, in one field.
         leave_out: labels whose rows are left out, such as "-" where annotators did not agree.
         encoding: of text files, such as utf-8, gb18030, utf-16.
         limit: at most so many training examples, drawn by the seed from what is not held out; 0 for all.
         shots: of labelled spans: so few training examples, drawn by the seed, that each type has at least so many
             spans; 0 for all.
+        per_class: at most so many training examples of each class, drawn alike; 0 for all. Not together with `limit`.
         validation_share, test_share: how much of `train` is held out where no file is given; 0 for none.
         accept: codes of findings that are errors, but shall not stop the run.
     """
@@ -71,6 +75,7 @@ class Data:
     encoding: str = "utf-8"
     limit: int = 0
     shots: int = 0
+    per_class: int = 0
     validation_share: float = 0.1
     test_share: float = 0.1
     accept: tuple[str, ...] = ()
@@ -86,12 +91,16 @@ class Data:
             )
         if self.limit < 0:
             raise RecipeError("limit must not be negative.", where="data.limit", to_do="Use 0 for all examples.")
-        if self.shots < 0:
-            raise RecipeError("shots must not be negative.", where="data.shots", to_do="Use 0 for all examples.")
-        if self.shots and self.limit:
+        for name in ("per_class", "shots"):
+            if self.__dict__[name] < 0:
+                raise RecipeError(
+                    f"{name} must not be negative.", where=f"data.{name}", to_do="Use 0 for all examples."
+                )
+        drawn_by = [name for name in ("limit", "per_class", "shots") if self.__dict__[name]]
+        if len(drawn_by) > 1:
             raise RecipeError(
-                "shots and limit both say which training examples are drawn.",
-                where="data.shots",
+                f"{drawn_by[0]} and {drawn_by[1]} both say how many training examples are drawn.",
+                where=f"data.{drawn_by[1]}",
                 to_do="Remove one of them.",
             )
         if not self.label_separator:
@@ -104,12 +113,19 @@ class Data:
 
         Raises:
             DataError: a file cannot be read, or none is named.
+            RecipeError: per_class is set, and the labels are no classes; or shots, and they are no spans.
         """
         if self.shots and label_kind != "spans":
             raise RecipeError(
                 "shots counts labelled spans, which this task's labels are not.",
                 where="data.shots",
                 to_do="Remove it, or use data.limit.",
+            )
+        if self.per_class and label_kind != "class":
+            raise RecipeError(
+                "per_class has no effect where a text has no single class.",
+                where="data.per_class",
+                to_do="Use data.limit to draw training examples whatever their labels are.",
             )
         paths = self.located()
         if not paths:
@@ -124,7 +140,7 @@ class Data:
         held = {
             name: share
             for name, share in (("validation", self.validation_share), ("test", self.test_share))
-            if name not in parts and share and "train" in parts
+            if name not in parts and share and "train" in parts and self.__dict__[name] != NONE
         }
         if held:
             parts |= split(
@@ -147,15 +163,33 @@ class Data:
                         to_do=f"Give data.{name}, or set data.{name}_share: 0.",
                     )
         items = self._items() if "history" in inputs else ()
-        if 0 < self.limit < len(parts.get("train", ())):
-            said = f"{self.limit:,} of {len(parts['train']):,} training examples were drawn (data.limit, seed {seed})."
-            findings.append(Finding("limited", "note", said, self.limit))
-            parts["train"] = drawn(parts["train"], self.limit, seed)
-        if self.shots and "train" in parts:
-            parts["train"], finding = draw_shots(parts["train"], self.shots, seed)
-            findings.append(finding)
-        splits = Splits(parts.get("train", ()), parts.get("validation", ()), parts.get("test", ()), items)
+        parts["train"], how = self._drawn(parts.get("train", ()), seed)
+        findings += how
+        splits = Splits(parts["train"], parts.get("validation", ()), parts.get("test", ()), items)
         return Loaded(splits, tuple(findings))
+
+    def _drawn(self, examples: Sequence[Example], seed: int) -> tuple[Sequence[Example], list[Finding]]:
+        """The training examples that are learnt from, and how they were drawn."""
+        if 0 < self.limit < len(examples):
+            said = f"{self.limit:,} of {len(examples):,} training examples were drawn (data.limit, seed {seed})."
+            return drawn(examples, self.limit, seed), [Finding("limited", "note", said, self.limit)]
+        if self.shots and len(examples):
+            some, finding = draw_shots(examples, self.shots, seed)
+            return some, [finding]
+        if not self.per_class:
+            return examples, []
+        kept = drawn_per_class(examples, self.per_class, seed)
+        counts = Counter(str(example.label) for example in kept)
+        fewer = [f"{label}: {count}" for label, count in sorted(counts.items()) if count < self.per_class]
+        said = (
+            f"{len(kept):,} of {len(examples):,} training examples were drawn, {self.per_class:,} of each of "
+            f"{len(counts) - len(fewer):,} classes (data.per_class, seed {seed})."
+        )
+        found = [Finding("limited", "note", said, len(kept))]
+        if fewer:
+            said = f"{len(fewer):,} classes have fewer than {self.per_class:,} training examples (data.per_class)."
+            found.append(Finding("classes_with_fewer", "warning", said, len(fewer), tuple(fewer[:SHOWN])))
+        return kept, found
 
     def source(self, path: str, label_kind: str, inputs: tuple[str, ...] = ("text",)) -> Source:
         """A file that is written as these settings say."""
@@ -182,7 +216,7 @@ class Data:
         own = {"train": self.train, "validation": self.validation, "test": self.test}
         known = find(self.name)[1] if self.name else {}
         both = {split: own[split] or known.get(split, "") for split in own}
-        return {split: path for split, path in both.items() if path}
+        return {split: path for split, path in both.items() if path and path != NONE}
 
     def resolved(self) -> Self:
         """These settings, with the form of the data set from the catalogue where the recipe is silent."""
@@ -208,6 +242,8 @@ class Loaded:
     findings: tuple[Finding, ...]
 
 
+NONE = "none"
+"""In place of a path: there shall be no such split."""
 _SPLITS = ("train", "validation", "test")
 _STRATA = {
     "class": "stratified by label",

@@ -81,7 +81,7 @@ def check_encoding(
 
 
 def check_histories(examples: Sequence[Example], cut: Sequence[int], *, split: str) -> list[Finding]:
-    """Say how long histories are, and of how many the oldest items are not read.
+    """Say how long histories are, of how many the oldest items are not read, and how many hold their own label.
 
     Args:
         examples: the examples of a split.
@@ -96,6 +96,13 @@ def check_histories(examples: Sequence[Example], cut: Sequence[int], *, split: s
     if long:
         message = f"Of {len(long):,} histories of {split} the oldest items are not read, {sum(cut):,} in all."
         found.append(Finding("cut_histories", "warning", message, sum(cut), _shown(examples, long)))
+    again = [place for place, example in enumerate(examples) if example.label in example.history]
+    if again:
+        message = (
+            f"{len(again):,} labels of {split} stand in their own history. What a user has is never recommended, so no "
+            "answer to these can be right."
+        )
+        found.append(Finding("repeated_targets", "warning", message, len(again), _shown(examples, again)))
     return found
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tunesmith.data.files import Place, keyless, read_lines
 from tunesmith.data.records import Example
-from tunesmith.data.tables import read_csv, read_jsonl
+from tunesmith.data.tables import Row, read_csv, read_json, read_jsonl, read_parquet
 from tunesmith.data.tally import Tally
 from tunesmith.errors import DataError
 
@@ -21,15 +22,17 @@ _FLAGS = 5
 def read_items(path: str, encoding: str, tally: Tally) -> dict[str, Example]:
     """The items by id: their text is the title and what else tells them apart; "title" is among the attributes.
 
-    Read are MovieLens' u.item (genres by the u.genre beside it) and movies.dat, and tables (CSV, TSV, JSON lines) with
-    columns for id and title.
+    Read are MovieLens' u.item (genres by the u.genre beside it) and movies.dat, and tables (CSV, TSV, JSON, JSON lines,
+    Parquet) with columns for id and title.
 
     Raises:
         DataError: the file cannot be read, or has no column of ids or titles.
     """
     found: dict[str, Example] = {}
     for line, item, title, details in _rows(keyless(path, "items"), encoding, tally):
-        if item in found:
+        if not item:
+            tally.add("items_without_id", "warning", "{count} items have no id and were left out.", f"line {line}")
+        elif item in found:
             tally.add("duplicate_items", "warning", "{count} items occur again; the first stands.", f"{item} ({line})")
         elif not title:
             tally.add("items_without_text", "warning", "{count} items have no title and were left out.", item)
@@ -57,8 +60,14 @@ _Item = tuple[int, str, str, str]
 
 
 def _rows(place: Place, encoding: str, tally: Tally) -> Iterator[_Item]:
-    if place.suffix in (".jsonl", ".ndjson"):
-        yield from _named(place, read_jsonl(place, encoding, (), tally), tally)
+    tables: Mapping[str, Callable[[], Iterator[Row]]] = {
+        ".jsonl": lambda: read_jsonl(place, encoding, (), tally),
+        ".ndjson": lambda: read_jsonl(place, encoding, (), tally),
+        ".json": lambda: read_json(place, encoding, (), tally),
+        ".parquet": lambda: read_parquet(place, lambda there: there),
+    }
+    if place.suffix in tables:
+        yield from _named(place, tables[place.suffix](), tally)
         return
     first = next(read_lines(place, encoding), "")
     if first.count("|") >= _FLAGS:
@@ -82,13 +91,19 @@ def _flagged(place: Place, encoding: str) -> Iterator[_Item]:
             break
     for number, line in enumerate(read_lines(place, encoding), 1):
         if line.strip():
-            item, title, *more = line.rstrip("\r\n").split("|")
-            flags = more[_FLAGS - 2 :]
+            item, *rest = line.rstrip("\r\n").split("|")
+            if len(rest) < _FLAGS:
+                raise DataError(
+                    f"Line {number} has {len(rest) + 1} fields between bars; line 1 has more.",
+                    where=f"{place}:{number}",
+                    to_do="Correct the line.",
+                )
+            title, flags = rest[0], rest[_FLAGS - 1 :]
             own = [genre for genre, flag in zip(genres, flags, strict=False) if flag == "1" and genre != "unknown"]
             yield number, item.strip(), title.strip(), ", ".join(own)
 
 
-def _named(place: Place, rows: Iterator[tuple[int, Mapping[str, object]]], tally: Tally) -> Iterator[_Item]:
+def _named(place: Place, rows: Iterator[Row], tally: Tally) -> Iterator[_Item]:
     """A table's rows, by the names that are usual for ids, titles and details."""
     id_column = title_column = ""
     details: list[str] = []
@@ -100,9 +115,9 @@ def _named(place: Place, rows: Iterator[tuple[int, Mapping[str, object]]], tally
             tally.add(
                 "item_columns", "note", f"Items: id from '{id_column}', title from '{title_column}'{with_details}."
             )
-        values = [_plain(row.get(name)) for name in details]
+        values = [_told(row.get(name)) for name in details]
         more = ", ".join(value for value in values if value)
-        yield number, _plain(row.get(id_column)), _plain(row.get(title_column)), more
+        yield number, id_of(row.get(id_column)), id_of(row.get(title_column)), more
 
 
 def first_of(there: Mapping[str, object] | Sequence[str], names: Sequence[str], where: str) -> str:
@@ -122,8 +137,15 @@ def first_of(there: Mapping[str, object] | Sequence[str], names: Sequence[str], 
     )
 
 
-def _plain(value: object) -> str:
-    """A value as text; lists are joined, and of genres between bars each is told."""
+def id_of(value: object) -> str:
+    """An id or a title as text; a whole number is the same with and without its ".0", and a missing one is empty."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
+
+
+def _told(value: object) -> str:
+    """A detail as text; lists are joined, and of genres between bars each is told."""
     if isinstance(value, list):
-        return ", ".join(_plain(item) for item in value)
-    return "" if value is None else ", ".join(part.strip() for part in str(value).split("|") if part.strip())
+        return ", ".join(_told(item) for item in value)
+    return ", ".join(part.strip() for part in id_of(value).split("|") if part.strip())

@@ -11,7 +11,7 @@ from tunesmith.data.files import Place, read_lines
 from tunesmith.data.items import ITEM, described, first_of, read_items
 from tunesmith.data.records import Example
 from tunesmith.data.source import Source
-from tunesmith.data.tally import Tally
+from tunesmith.data.tally import Tally, shorten
 from tunesmith.errors import DataError, nearest
 
 PARTS = ("train", "validation", "test")
@@ -23,6 +23,8 @@ SHORTEST = 4
 _USER = ("user", "user_id", "userid", "uid", "reviewerid", "用户")
 _TIME = ("time", "timestamp", "ts", "unixreviewtime", "时间")
 _UNNAMED = {4: ("user", "item", "rating", "time"), 3: ("user", "item", "time")}
+_GRADES = 10
+"""Where no column is named and none of its numbers is higher, what should be times looks like ratings."""
 
 
 @dataclass
@@ -68,6 +70,9 @@ def examples_of_ratings(source: Source, tally: Tally) -> Iterator[Example]:
         )
     items = read_items(source.items, source.encoding, tally)
     sequences = _read(source, place, items, tally).sequences(tally)
+    if not sequences:
+        what = f"No user has at least {SHORTEST} items: one each for test and validation, and two to learn from."
+        raise DataError(what, where=str(place.file), to_do="Give more of what the users took.")
     known = {item for sequence in sequences.values() for _, item in sequence[:-2]}
     end = {"train": -2, "validation": -1, "test": None}[part]
     for user, sequence in sequences.items():
@@ -110,13 +115,15 @@ def _read(source: Source, place: Place, items: Mapping[str, Example], tally: Tal
 def _ratings(source: Source, place: Place, tally: Tally) -> Iterator[tuple[int, str, str, float]]:
     """Each line's number, user, item and time."""
     columns: tuple[int, int, int] | None = None
-    width = 0
+    width, highest, is_named = 0, -math.inf, True
     for number, fields in _fields(source, place):
         where = f"{place.file}:{number}"
         if columns is None:
             columns = _columns(fields, source, str(place), tally)
             width = len(fields)
-            if not source.header and not _is_number(fields[columns[2]]):
+            is_named = bool(source.header) or len(fields) != 3 or not _is_number(fields[-1])
+            is_header = fields == list(source.header) if source.header else not _is_number(fields[columns[2]])
+            if is_header:
                 continue
         if len(fields) != width:
             raise DataError(
@@ -131,7 +138,11 @@ def _ratings(source: Source, place: Place, tally: Tally) -> Iterator[tuple[int, 
                 where=where,
                 to_do="Give times as numbers, such as seconds since 1970.",
             )
+        highest = max(highest, float(time))
         yield number, user, item, float(time)
+    if not is_named and highest <= _GRADES:
+        message = f"The third column was taken for times, but no number in it is above {highest:g}: are these ratings?"
+        tally.add("times_like_ratings", "error", message, "Name the columns in data.header; one must be a time.")
 
 
 def _fields(source: Source, place: Place) -> Iterator[tuple[int, list[str]]]:
@@ -149,6 +160,12 @@ def _fields(source: Source, place: Place) -> Iterator[tuple[int, list[str]]]:
 def _columns(first: Sequence[str], source: Source, where: str, tally: Tally) -> tuple[int, int, int]:
     """The places of user, item and time: by the names in the header, or in the usual order."""
     names: Sequence[str] = source.header
+    if len(first) == 1:
+        raise DataError(
+            f"Line 1 is one field: '{shorten(first[0], 60)}'.",
+            where=where,
+            to_do="Name what parts its fields in data.separator, such as ' '.",
+        )
     if names and len(names) != len(first):
         raise DataError(
             f"The header names {len(names)} columns; line 1 has {len(first)}.", where="data.header", to_do="Correct it."

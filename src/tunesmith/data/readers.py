@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from tunesmith.data.ag_news import examples_of_ag_news
 from tunesmith.data.conll import conll_examples
 from tunesmith.data.easy_vqa import examples_of_easy_vqa
 from tunesmith.data.lines import examples_of_lines
@@ -39,5 +40,6 @@ READERS: Mapping[str, FileForm] = {
     "parallel": FileForm(parallel_examples, (*COLUMNS, "separator", "label_first", "label_separator")),
     "squad": FileForm(squad_examples, (*COLUMNS, "separator", "label_first", "label_separator")),
     "easy_vqa": FileForm(examples_of_easy_vqa, (*COLUMNS, "separator", "label_first", "label_separator", "encoding")),
+    "ag_news": FileForm(examples_of_ag_news, (*TABLES, "separator", "label_first", "label_separator")),
     "fsdd": FileForm(examples_of_spoken_digits, (*COLUMNS, "separator", "label_first", "label_separator", "encoding")),
 }

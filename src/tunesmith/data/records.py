@@ -93,7 +93,8 @@ class Prediction:
     by the "model" and by simpler rankers; 0 for none. `without` gives by modality what the answer would be if the
     example lacked it. `log_likelihood` is that of the given label (of a raw text, whose label is empty, its own),
     summed over its `label_tokens`, of which `right_tokens` were the likeliest at their place, and
-    `rejected_log_likelihood` that of the answer found worse; nan and 0 where there is none.
+    `rejected_log_likelihood` that of the answer found worse; nan and 0 where there is none. `texts` are those of the
+    items of the history, of `scores` and of the given label, by id (recommendation).
     """
 
     id: str
@@ -108,6 +109,7 @@ class Prediction:
     right_tokens: int = 0
     rejected_log_likelihood: float = math.nan
     without: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,9 @@ WINDOW, HOP = 0.025, 0.010
 
 _KEPT = 1024
 _SILENCE = 1e-10
+_UNTOLD = 0x7FFF0000
+"""Bytes from which a header does not mean its length: so software writes that did not know it at the beginning."""
+
 _RATES = (1000, 400_000)
 """Samples per second that a recording can have."""
 
@@ -46,7 +49,7 @@ def log_mel_of(path: str, how: Listening) -> NDArray[np.float32]:
     Mermelstein 1980, sec. II), then logarithms; several channels are averaged.
 
     Raises:
-        DataError: there is no such file, it is no WAV file with whole numbers, holds no sound, or is too long.
+        DataError: there is no such file, it is no whole WAV file with whole numbers, holds no sound, or is too long.
     """
     return _log_mel(path, last_change(path), how)
 
@@ -95,6 +98,10 @@ def _signal(path: str, how: Listening) -> NDArray[np.float64]:
     except (wave.Error, EOFError) as error:
         what = f"{path} is no WAV file that can be read: {str(error) or 'it ends too early'}."
         raise DataError(what, where=path, to_do="Save it as WAV with 16-bit samples (PCM).") from error
+    declared = described.nframes * described.sampwidth * described.nchannels
+    if len(content) < declared < _UNTOLD:
+        what = f"{path} is cut off: {len(content):,} of {declared:,} bytes of sound are there."
+        raise DataError(what, where=path, to_do="Copy it again.")
     samples = _samples(content, described.sampwidth, described.nchannels)
     rate = described.framerate
     if not len(samples) or not _RATES[0] <= rate <= _RATES[1]:

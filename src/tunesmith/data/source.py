@@ -7,7 +7,7 @@ from typing import Literal
 
 Format = Literal[
     "auto", "csv", "tsv", "jsonl", "json", "parquet", "conll", "semeval", "lines", "parallel", "squad", "hub",
-    "easy_vqa", "fsdd", "ratings",
+    "easy_vqa", "fsdd", "ratings", "ag_news",
 ]  # fmt: skip
 """How a file is written."""
 

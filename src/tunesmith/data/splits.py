@@ -56,6 +56,18 @@ def drawn(examples: Sequence[Example], size: int, seed: int) -> Sequence[Example
     return Chosen(examples, sorted(random.Random(seed).sample(range(len(examples)), size)))
 
 
+def drawn_per_class(examples: Sequence[Example], size: int, seed: int) -> Sequence[Example]:
+    """At most so many of the examples of each class, drawn by chance, in their order."""
+    places: dict[str, list[int]] = defaultdict(list)
+    for place, example in enumerate(examples):
+        places[str(example.label)].append(place)
+    chance = random.Random(seed)
+    chosen = [
+        place for label in sorted(places) for place in chance.sample(places[label], min(size, len(places[label])))
+    ]
+    return Chosen(examples, sorted(chosen))
+
+
 def _units(examples: Sequence[Example]) -> list[list[int]]:
     groups: dict[str, list[int]] = defaultdict(list)
     for place, example in enumerate(examples):

@@ -164,7 +164,13 @@ def mistake_of(example: Example, prediction: Prediction) -> Mistake:
     """The wrong answer to an example, and how bad it is."""
     gold = example.label if example.label is not None else ()
     bad = badness(gold, prediction, example.text)
-    return Mistake(example.id, example.text, gold, prediction.label, prediction.confidence, bad, example.second)
+    gold, answer = (_with_text(label, prediction.texts) for label in (gold, prediction.label))
+    return Mistake(example.id, example.text, gold, answer, prediction.confidence, bad, example.second)
+
+
+def _with_text(label: Label, texts: Mapping[str, str]) -> Label:
+    """The label, or an item's id with what it reads."""
+    return f"{label} {texts[label]}" if isinstance(label, str) and label in texts else label
 
 
 def badness(gold: Label, prediction: Prediction, text: str = "") -> float:

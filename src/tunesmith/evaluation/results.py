@@ -25,6 +25,8 @@ def prediction_row(prediction: Prediction) -> dict[str, object]:
     row["confidence"] = plain_number(prediction.confidence)
     if prediction.scores:
         row["scores"] = {label: plain_number(score) for label, score in prediction.scores.items()}
+    if prediction.texts:
+        row["texts"] = {label: prediction.texts[label] for label in prediction.scores}
     if prediction.span_scores:
         row["span_scores"] = [plain_number(score) for score in prediction.span_scores]
     if prediction.ranks:

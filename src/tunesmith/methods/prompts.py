@@ -100,6 +100,12 @@ class PromptTuning:
 
     def apply(self, model: Model) -> None:
         """Freeze the pre-trained weights and put learnt vectors before the text."""
+        if model.gives_classes:
+            raise RecipeError(
+                f"The classifier of a {type(model.body).__name__} reads the first token, before which none can be put.",
+                where="method",
+                to_do="Use lora or p_tuning_v2.",
+            )
         if not takes_positions(model.body) or model.body.config.is_encoder_decoder:
             raise RecipeError(
                 f"A {type(model.body).__name__} cannot be told where tokens stand, so none can be put before the text.",

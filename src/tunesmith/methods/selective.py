@@ -55,8 +55,8 @@ class HeadOnly:
         return 1e-3
 
     def apply(self, model: Model) -> None:
-        """Freeze the pre-trained weights."""
-        learn_only(model, lambda _name: False)
+        """Freeze the pre-trained body; a head that came with it learns on."""
+        learn_only(model, lambda name: name.startswith("head."))
 
     def merge(self, model: Model) -> None:
         """Nothing was added."""

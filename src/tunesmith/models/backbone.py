@@ -28,6 +28,7 @@ from transformers.utils import logging as transformers_logging
 from tunesmith.errors import ModelError, import_extra
 from tunesmith.models.anatomy import set_dropout
 from tunesmith.models.catalogue import ModelFolder
+from tunesmith.models.classifiers import CLASSIFIERS, classifier_in, put_names
 from tunesmith.models.packages import check_weights, config_kind
 from tunesmith.tasks.encoding import BodyKind
 
@@ -54,6 +55,11 @@ _FORMS: Mapping[BodyKind, tuple[Any, str, str]] = {
         "form that reads one text and writes another",
         "Choose an encoder-decoder such as T5, BART or Marian.",
     ),
+    "classifier": (
+        kinds.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+        "form that classifies texts",
+        "Choose an encoder such as BERT or RoBERTa that was trained on inference.",
+    ),
 }
 """For each kind of body: its classes, what a model of other kinds lacks, and what to choose instead."""
 _AGAIN = "Download the model again."
@@ -77,6 +83,7 @@ class Backbone:
         head: the weights of the head of the artifact that the body was taken from; empty for other models.
         token_kinds: the embeddings of further kinds of token (word shapes) that an artifact's body learnt, or None.
         unused: names of the checkpoint's weights that this form of the body has no place for.
+        classes: what its classifier tells apart, be it part of the body or of `head`; empty without one.
     """
 
     module: PreTrainedModel
@@ -91,6 +98,7 @@ class Backbone:
     head: Mapping[str, Tensor] = field(default_factory=dict)
     unused: frozenset[str] = frozenset()
     token_kinds: Tensor | None = None
+    classes: tuple[str, ...] = ()
 
 
 def load(folder: ModelFolder, *, dropout: float | None, kind: BodyKind = "encoder") -> Backbone:
@@ -101,6 +109,10 @@ def load(folder: ModelFolder, *, dropout: float | None, kind: BodyKind = "encode
         RecipeError: dropout is asked of a model that has none.
     """
     config = read_config(folder.path, folder.gguf)
+    classifier = classifier_in(folder.path) if kind == "classifier" else None
+    if classifier is not None:
+        put_names(config, classifier.classes)
+        kind = "encoder" if classifier.has_own_head else "classifier"
     form = _body_class(config, folder.path, kind)
     if dropout is not None:
         set_dropout(config, dropout)
@@ -111,19 +123,24 @@ def load(folder: ModelFolder, *, dropout: float | None, kind: BodyKind = "encode
     if len(tokenizer) > rows:
         what = f"The tokenizer knows {len(tokenizer)} pieces and the model only {rows}."
         raise _refusal(what, folder.path, "Use the tokenizer that was made for this model.")
+    if classifier is not None and missing:
+        what = f"The checkpoint has no trained classifier: it lacks {', '.join(sorted(missing)[:2])}."
+        raise _refusal(what, folder.path, CLASSIFIERS)
+    pooling = classifier.pooling if classifier is not None else folder.pooling
     return Backbone(
         module=module,
         tokenizer=tokenizer,
         missing=missing,
         hidden_size=int(config.hidden_size),
         max_length=usable_length(module, tokenizer),
-        pooling=folder.pooling or _natural_pooling(config),
+        pooling=pooling or _natural_pooling(config),
         prefix=folder.prefix,
         identity=folder.identity,
         kind=kind,
         head=parts.head if parts else {},
         unused=unused,
         token_kinds=parts.token_kinds if parts else None,
+        classes=classifier.classes if classifier is not None else (),
     )
 
 
@@ -134,6 +151,10 @@ def load_saved(folder: Path, *, pooling: str, kind: BodyKind = "encoder") -> Bac
         ModelError: the configuration or the tokenizer cannot be read.
     """
     config = read_config(folder)
+    classes: tuple[str, ...] = ()
+    if kind == "classifier":
+        classifier = classifier_in(folder)
+        classes, kind = classifier.classes, "encoder" if classifier.has_own_head else "classifier"
     form = _body_class(config, folder, kind)
     options: dict[str, Any] = {"dtype": torch.float32, **_without_pooler(form)}
     try:
@@ -144,7 +165,8 @@ def load_saved(folder: Path, *, pooling: str, kind: BodyKind = "encoder") -> Bac
         raise _refusal(what, folder / "config.json", _AGAIN) from error
     tokenizer = load_tokenizer(folder)
     length = usable_length(module, tokenizer)
-    return Backbone(module, tokenizer, frozenset(), int(config.hidden_size), length, pooling, "", str(folder), kind)
+    width = int(config.hidden_size)
+    return Backbone(module, tokenizer, frozenset(), width, length, pooling, "", str(folder), kind=kind, classes=classes)
 
 
 def read_config(folder: Path, gguf: str = "") -> PretrainedConfig:
@@ -177,9 +199,12 @@ def _body_class(config: PretrainedConfig, folder: Path, kind: BodyKind) -> type[
     found = mapping.get(type(config), None)
     form = cast("type[PreTrainedModel] | None", found[0] if isinstance(found, tuple) else found)
     is_body = form is not None and "input_ids" in inspect.signature(form.forward).parameters
-    fits = bool(config.is_encoder_decoder) == (kind == "seq2seq") and hasattr(config, "hidden_size")
+    kinds_of_pairs = ("seq2seq", "classifier") if config.is_encoder_decoder else ("seq2seq",)
+    fits = bool(config.is_encoder_decoder) == (kind in kinds_of_pairs) and hasattr(config, "hidden_size")
     # Kinds of model that could be both, such as BERT, were trained to fill in and not to go on.
     fits = fits and not (kind == "causal_lm" and type(config) in kinds.MODEL_FOR_MASKED_LM_MAPPING)
+    # A decoder's classifier looks for the last token by the padding's number, which may be an end token's too.
+    fits = fits and not (kind == "classifier" and _natural_pooling(config) == "last")
     if form is None or not is_body or not fits:
         raise _refusal(f"A model of type '{config.model_type}' has no {wanted}.", folder, advice)
     return form

@@ -71,7 +71,12 @@ class Model(nn.Module):
         self._kind = backbone.kind
         rate = dropout if dropout is not None else body_dropout(backbone.module)
         words = cast(nn.Embedding, backbone.module.get_input_embeddings()).num_embeddings
-        self.head = task.build_head(BodyShape(backbone.hidden_size, backbone.pooling, rate, words))
+        self.head = task.build_head(
+            BodyShape(backbone.hidden_size, backbone.pooling, rate, words, backbone.classes, self.gives_classes)
+        )
+        came = dict(backbone.head) if backbone.classes else {}
+        if came:
+            self.head.load_state_dict(came)
         self._first_kind = extend_token_types(backbone.module, task.token_types) if task.token_types else None
         added = bool(task.token_types) and self._first_kind is None
         self.kinds = TokenKinds(task.token_types, backbone.hidden_size) if added else None
@@ -80,6 +85,7 @@ class Model(nn.Module):
             f"body.{name}" for name in backbone.missing
         }
         pretrained |= {"kinds.table.weight"} if knows_kinds else set()
+        pretrained |= {f"head.{name}" for name in came}
         self.lacking = frozenset(name for name, _ in self.named_parameters() if name not in pretrained)
         self.plain = frozenset(self.state_dict())
         self.rule: StepRule | None = None
@@ -101,8 +107,17 @@ class Model(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Logits of the batch, in the form that the task's head gives them (fp32)."""
         body = self.hidden if self._kind == "encoder" else self.vocabulary_logits
-        logits: Tensor = self.head(body(batch).float(), batch)
+        logits: Tensor = self.head((self.class_logits if self.gives_classes else body)(batch).float(), batch)
         return logits
+
+    @property
+    def gives_classes(self) -> bool:
+        """Whether the body ends in a classifier of its own, which reads the places that it was made to read."""
+        return self._kind == "classifier"
+
+    def class_logits(self, batch: Batch) -> Tensor:
+        """The logits of the body's own classifier [P, C]."""
+        return self._in_parts(batch, lambda part: self._run(part, self.body).logits)
 
     def hidden(self, batch: Batch) -> Tensor:
         """The last hidden state of every token, [P, T, H]."""

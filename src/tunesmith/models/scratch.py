@@ -83,7 +83,12 @@ def make_backbone(
 
     Raises:
         DataError: there is no text to learn a tokenizer from.
+        RecipeError: the task needs what only training gives.
     """
+    if kind not in _KINDS:
+        raise RecipeError(
+            "A model from scratch has no trained classifier.", where="model.name", to_do="Name a pre-trained model."
+        )
     tokenizer = make_tokenizer(texts, sizes.vocabulary, kind)
     make_config, form, pooling = _KINDS[kind]
     config = make_config(sizes, len(tokenizer))

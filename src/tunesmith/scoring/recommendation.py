@@ -33,11 +33,14 @@ Numbers = NDArray[np.int64]
 def rank_of(scores: Scores, wanted: int, taken: Collection[int]) -> int:
     """The place of item `wanted` by falling score [N] among the items that are not `taken`, 1 the best.
 
-    Equal scores stand in the order of the items' numbers. A taken item has no place: 0.
+    Equal scores stand in the order of the items' numbers. A taken item has no place: 0. A score that is no number is
+    the worst there is.
     """
     if wanted in taken:
         return 0
     own = scores[wanted]
+    if np.isnan(own):
+        return len(scores) - len(set(taken))
     before = scores > own
     before[:wanted] |= scores[:wanted] == own
     before[list(taken)] = False

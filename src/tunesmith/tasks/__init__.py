@@ -13,6 +13,7 @@ from tunesmith.scoring import Measure
 from tunesmith.scoring.tables import Confusion, Table
 from tunesmith.tasks.causal_language_modeling import CausalLanguageModeling
 from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEncoder
+from tunesmith.tasks.few_shot_classification import FewShotClassification
 from tunesmith.tasks.few_shot_tagging import FewShotTagging
 from tunesmith.tasks.heads import BodyShape
 from tunesmith.tasks.masked_language_modeling import MaskedLanguageModeling
@@ -26,6 +27,7 @@ from tunesmith.tasks.sequence_classification import SequenceClassification
 from tunesmith.tasks.sequence_to_sequence import SequenceToSequence
 from tunesmith.tasks.text_generation import TextGeneration
 from tunesmith.tasks.token_classification import TokenClassification
+from tunesmith.tasks.zero_shot_classification import ZeroShotClassification
 
 
 class Task(Protocol):
@@ -156,6 +158,8 @@ TASKS: dict[str, type[Task]] = {
     "causal_language_modeling": CausalLanguageModeling,
     "prompt_classification": PromptClassification,
     "multimodal_classification": MultimodalClassification,
+    "few_shot_classification": FewShotClassification,
+    "zero_shot_classification": ZeroShotClassification,
 }
 
 __all__ = [
@@ -165,6 +169,7 @@ __all__ = [
     "BodyShape",
     "CausalLanguageModeling",
     "Encoded",
+    "FewShotClassification",
     "FewShotTagging",
     "MaskedLanguageModeling",
     "MultimodalClassification",
@@ -179,4 +184,5 @@ __all__ = [
     "Task",
     "TextGeneration",
     "TokenClassification",
+    "ZeroShotClassification",
 ]

@@ -16,8 +16,11 @@ from transformers import PreTrainedTokenizerBase
 IGNORED = -100
 """The target of a unit that has no label."""
 
-BodyKind = Literal["encoder", "masked_lm", "causal_lm", "seq2seq"]
-"""The form of network that a task builds on: a bare body, or one with its output layer over the vocabulary."""
+BodyKind = Literal["encoder", "masked_lm", "causal_lm", "seq2seq", "classifier"]
+"""The form of network that a task builds on: a bare body, or one with its output layer over the vocabulary or classes.
+
+A "classifier" may also be a bare body with the head that was trained on it.
+"""
 
 Integers = NDArray[np.integer[Any]]
 
@@ -55,7 +58,8 @@ class Encoded:
     know, and `repeated` counts tokens that an earlier piece has already. `dropped` counts the tokens that were cut off
     before what is read (older messages), `cut` those of the label that did not fit, `unread` those of the text itself,
     and `frame` those that the task put around the text (a template, demonstrations). `written` is the number of tokens
-    of a text to be written.
+    of a text to be written. `beside` is what every batch reads once beside its examples, such as what labels
+    mean.
     """
 
     pieces: tuple[Piece, ...]
@@ -72,6 +76,7 @@ class Encoded:
     unread: int = 0
     frame: int = 0
     media: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    beside: tuple[Encoded, ...] = ()
 
     @property
     def tokens(self) -> int:
@@ -92,7 +97,7 @@ class Batch:
         input_ids, attention_mask: [P, T].
         token_kinds: [P, T] or None.
         unit_positions, unit_mask: first tokens of the units, padded with 0, and which are real [P, U].
-        example_of: to which of the `size` examples each piece belongs [P].
+        example_of: to which of the `size` examples each piece belongs [P]; what is read beside them counts on.
         targets: [E] or [E, C] for whole texts, [P, U] for units, in a form that the task defines; None without labels.
         size: the number of examples E.
         units: the number of labels that the loss averages over.

@@ -20,12 +20,16 @@ class BodyShape:
         pooling: how the body was trained to turn token states into one: "mean", "cls" or "last".
         dropout: the dropout before the head.
         vocabulary: the number of tokens that the body knows.
+        classes: what a classifier that came with the body tells apart; empty without one.
+        gives_classes: whether the body gives the logits of these, and not token states.
     """
 
     hidden_size: int
     pooling: str
     dropout: float
     vocabulary: int
+    classes: tuple[str, ...] = ()
+    gives_classes: bool = False
 
 
 class NoHead(nn.Module):

@@ -55,7 +55,8 @@ class Recommendation:
     The loss is over every place of a training history; answers are judged among all items that the user does not have
     yet. Beside them stand the ranks that popularity and item-kNN give.
 
-    Needs: histories of item ids, a file of items with their texts (data.items).
+    Needs: a file of items with their texts (data.items), and histories: rows as {"history": ["12", "7"], "label": "3"}
+    or ratings with users and times (data.format: ratings; r.csv!train, r.csv!validation and r.csv!test of one file).
 
     Metrics: ndcg@10, hr@10 and mrr among all items, also at 5 and 20; ndcg@10 of popularity and item-kNN for the same
     users, and how far the model is above them.
@@ -113,7 +114,7 @@ class Recommendation:
                 raise RecipeError(f"{name} must be at least 0 and below 1.", where=f"task.{name}")
         if self.negatives < 0:
             raise RecipeError("negatives must not be negative.", where="task.negatives")
-        if self.size % self.heads:
+        if self.encoder == "sequential" and self.size % self.heads:
             raise RecipeError(
                 f"size {self.size} cannot be parted among {self.heads} heads.",
                 where="task.heads",
@@ -312,13 +313,16 @@ class Recommendation:
             popular = np.array(self.popularity, dtype=np.float64)
             rankers = {MODEL: scores, POPULARITY: popular, ITEM_KNN: knn_scores(history, *near)}
             ranks = {name: rank_of(ranker, sequence[-1], taken) for name, ranker in rankers.items()}
+        texts = {self.catalogue.ids[number]: self.item_texts[self.catalogue.ids[number]] for number in sequence}
         if len(taken) == len(self.item_texts):
-            return Prediction(example.id, "", math.nan, ranks=ranks)
+            return Prediction(example.id, "", math.nan, texts=texts, ranks=ranks)
         scores[list(taken)] = -np.inf
         chances = softmax(scores / self.temperature)
         best = np.argsort(-scores, kind="stable")[: min(self.answers, len(scores) - len(taken))]
         given = {self.catalogue.ids[number]: float(chances[number]) for number in best}
-        return Prediction(example.id, self.catalogue.ids[best[0]], float(chances[best[0]]), given, ranks=ranks)
+        texts |= {item: self.item_texts[item] for item in given}
+        first = self.catalogue.ids[best[0]]
+        return Prediction(example.id, first, given[first], given, texts=texts, ranks=ranks)
 
     def measures(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Measure]:
         """NDCG, hit rate and MRR among all items, and the same users' NDCG by popularity and item-kNN."""
