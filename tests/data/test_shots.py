@@ -74,7 +74,7 @@ def test_only_the_training_split_is_drawn_from_after_validation_was_held_out(tmp
 def test_shots_are_for_spans_and_not_beside_a_limit() -> None:
     with pytest.raises(RecipeError, match="labelled spans"):
         Data(train="x.csv", shots=3).load("class", 1)
-    with pytest.raises(RecipeError, match="shots and limit"):
+    with pytest.raises(RecipeError, match="limit and shots"):
         Data(train="x.csv", shots=3, limit=3)
     with pytest.raises(RecipeError, match="negative"):
         Data(train="x.csv", shots=-1)

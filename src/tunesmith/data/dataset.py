@@ -163,6 +163,21 @@ class Data:
         splits = Splits(parts["train"], parts.get("validation", ()), parts.get("test", ()), items)
         return Loaded(splits, tuple(findings))
 
+    def _check_draw(self, label_kind: str) -> None:
+        """See that what is drawn can be counted in these labels."""
+        if self.shots and label_kind != "spans":
+            raise RecipeError(
+                "shots counts labelled spans, which this task's labels are not.",
+                where="data.shots",
+                to_do="Remove it, or use data.limit.",
+            )
+        if self.per_class and label_kind != "class":
+            raise RecipeError(
+                "per_class has no effect where a text has no single class.",
+                where="data.per_class",
+                to_do="Use data.limit to draw training examples whatever their labels are.",
+            )
+
     def _drawn(self, examples: Sequence[Example], seed: int) -> tuple[Sequence[Example], list[Finding]]:
         """The training examples that are learnt from, and how they were drawn."""
         if 0 < self.limit < len(examples):
