@@ -115,13 +115,7 @@ class Data:
             DataError: a file cannot be read, or none is named.
             RecipeError: per_class is set and the labels are no classes, or shots and they are no spans.
         """
-        for name, kind, why in (
-            ("per_class", "class", "per_class has no effect where a text has no single class."),
-            ("shots", "spans", "shots counts labelled spans, which this task's labels are not."),
-        ):
-            if self.__dict__[name] and label_kind != kind:
-                to_do = "Use data.limit to draw training examples whatever their labels are."
-                raise RecipeError(why, where=f"data.{name}", to_do=to_do)
+        self._check_draw(label_kind)
         paths = self.located()
         if not paths:
             raise DataError(
@@ -165,18 +159,13 @@ class Data:
 
     def _check_draw(self, label_kind: str) -> None:
         """See that what is drawn can be counted in these labels."""
-        if self.shots and label_kind != "spans":
-            raise RecipeError(
-                "shots counts labelled spans, which this task's labels are not.",
-                where="data.shots",
-                to_do="Remove it, or use data.limit.",
-            )
-        if self.per_class and label_kind != "class":
-            raise RecipeError(
-                "per_class has no effect where a text has no single class.",
-                where="data.per_class",
-                to_do="Use data.limit to draw training examples whatever their labels are.",
-            )
+        for name, kind, why in (
+            ("per_class", "class", "per_class has no effect where a text has no single class."),
+            ("shots", "spans", "shots counts labelled spans, which this task's labels are not."),
+        ):
+            if self.__dict__[name] and label_kind != kind:
+                to_do = "Use data.limit to draw training examples whatever their labels are."
+                raise RecipeError(why, where=f"data.{name}", to_do=to_do)
 
     def _drawn(self, examples: Sequence[Example], seed: int) -> tuple[Sequence[Example], list[Finding]]:
         """The training examples that are learnt from, and how they were drawn."""
