@@ -175,6 +175,9 @@ def test_seeds_must_be_judged_on_the_same_examples(place: Path) -> None:
     study = Study.from_yaml(write_study(place, {"data": none}, split="validation"))
     with pytest.raises(DataError, match="There are no validation examples"):
         conduct(study, place / "out", quiet=True)
+    left_out = {**write_examples(place), "test": "none"}
+    with pytest.raises(DataError, match="There are no test examples"):
+        conduct(Study.from_yaml(write_study(place, {"data": left_out})), place / "out", quiet=True)
 
 
 def test_cells_must_be_judged_on_the_same_examples(place: Path) -> None:

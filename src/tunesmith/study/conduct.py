@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tunesmith import pipeline
+from tunesmith.data.dataset import NONE
 from tunesmith.errors import DataError, RecipeError
 from tunesmith.preparation import Prepared, load_backbone, prepare, stop_at_errors
 from tunesmith.study.findings import StudyFindings, judge_study, write_findings
@@ -88,8 +89,9 @@ def see_split(study: Study, run: Run) -> None:
     """
     if study.split in run.experiment.data.located():
         return
-    share = {"test": run.experiment.data.test_share, "validation": run.experiment.data.validation_share}[study.split]
-    if not share:
+    data = run.experiment.data
+    share = {"test": data.test_share, "validation": data.validation_share}[study.split]
+    if not share or {"test": data.test, "validation": data.validation}[study.split] == NONE:
         raise DataError(f"There are no {study.split} examples.", where="data", to_do=f"Give data.{study.split}.")
     if len(study.seeds) > 1:
         raise DataError(
