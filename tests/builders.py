@@ -20,6 +20,7 @@ from tunesmith.models.model import Model
 from tunesmith.tasks import (
     CausalLanguageModeling,
     FewShotClassification,
+    FewShotTagging,
     MaskedLanguageModeling,
     MultimodalClassification,
     PromptClassification,
@@ -188,6 +189,8 @@ TASK_CASES: dict[str, tuple[Task, list[Example]]] = {
     "tokens": (TokenClassification(casing=False), SPANS),
     "tokens_casing": (TokenClassification(casing=True), SPANS),
     "tokens_crf": (TokenClassification(crf=True, casing=True), SPANS),
+    "words": (FewShotTagging(), SPANS),
+    "words_euclidean": (FewShotTagging(distance="euclidean", neighbours=2, transitions="support", memory=20), SPANS),
     "image_text": (MultimodalClassification(channels=4, image_size=16), with_media(CLASSES, "image")),
     "audio_text": (
         MultimodalClassification(modality="audio", fusion="gated", channels=4, sample_rate=8000, mel_bands=20),
@@ -222,7 +225,7 @@ TASK_CASES: dict[str, tuple[Task, list[Example]]] = {
         HISTORIES,
     ),
 }
-WITHIN_A_BATCH = ("ranking_bi", "histories_texts")
+WITHIN_A_BATCH = ("ranking_bi", "histories_texts", "words", "words_euclidean")
 """Cases whose loss compares the examples of a batch with each other."""
 
 BODIES: dict[str, str] = {

@@ -439,6 +439,23 @@ def inference_by_an_artifact_of_another_task(f: Path, run: Path, m: pytest.Monke
     return [*command, "--set", f"model.name={run / 'artifact'}"], "does not classify pairs of texts"
 
 
+def shots_of_texts(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return data(f, "a.csv", GOOD, shots=2), "Remove it, or use data.limit"
+
+
+def shots_beside_a_limit(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    (f / "a.conll").write_text("Anna B-PER\nmet O\n", encoding="utf-8")
+    drawn = {"train": str(f / "a.conll"), "shots": 2, "limit": 3}
+    return recipe(f, task="few_shot_tagging", data=drawn), "both say which training examples"
+
+
+def memory_for_fewer_words_than_tags(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    (f / "a.conll").write_text("Anna B-PER\nBell I-PER\nmet O\n\n" * 30, encoding="utf-8")
+    task = {"name": "few_shot_tagging", "memory": 2}
+    given = {"train": str(f / "a.conll"), "validation_share": 0, "test_share": 0}
+    return recipe(f, task=task, data=given, method="none"), "memory is 2, but the training examples have 3 tags"
+
+
 # The model
 
 
@@ -751,6 +768,7 @@ SITUATIONS: list[Situation] = [
     one_class_for_a_task_of_classes, class_without_an_example_to_fit_to, learning_from_no_pairs,
     two_settings_that_draw_examples, examples_per_class_without_classes,
     news_with_a_fifth_topic, news_in_a_form_of_its_own,
+    shots_of_texts, shots_beside_a_limit, memory_for_fewer_words_than_tags,
     raw_text_that_is_to_be_joined_without_a_window, encoder_that_is_to_go_on, template_without_a_label,
     label_word_of_two_labels, more_demonstrations_than_examples,
     zero_shot_without_labels, zero_shot_label_that_is_not_named, description_of_a_label_that_there_is_not,

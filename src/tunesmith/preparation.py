@@ -16,7 +16,7 @@ from tunesmith.experiment import Experiment
 from tunesmith.models.backbone import Backbone, load
 from tunesmith.models.catalogue import locate
 from tunesmith.models.scratch import make_backbone
-from tunesmith.tasks import Task
+from tunesmith.tasks import Announcing, Task
 from tunesmith.tasks.contrastive_pairs import pair_findings
 from tunesmith.tasks.encoding import Encoded, TextEncoder
 
@@ -72,7 +72,8 @@ def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Fi
     backbone = load_backbone(experiment, known)
     task = experiment.task.prepared(known, backbone.tokenizer)
     encoder = TextEncoder.of(backbone.tokenizer, window(task, backbone), backbone.prefix)
-    found = [*findings, *announced(backbone), *unnamed(task.labels, splits)]
+    found = [*findings, *announced(backbone, task), *unnamed(task.labels, splits)]
+    found += task.announcements if isinstance(task, Announcing) else ()
     encoded: dict[str, list[Encoded]] = {}
     for name, examples in splits.named().items():
         encoded[name] = [encode(task, example, encoder, is_train=name == "train") for example in examples]
@@ -163,7 +164,7 @@ def unnamed(labels: Sequence[str], splits: Splits) -> list[Finding]:
     return found
 
 
-def announced(backbone: Backbone) -> list[Finding]:
+def announced(backbone: Backbone, task: Task) -> list[Finding]:
     """What of the checkpoint is left out, and what it lacks."""
     found = []
     for code, names, message in (
@@ -173,6 +174,9 @@ def announced(backbone: Backbone) -> list[Finding]:
         if names:
             severity = "note" if code == "weights_left_out" else "warning"
             found.append(Finding(code, severity, message.format(len(names)), len(names), tuple(sorted(names)[:3])))
+    if backbone.token_kinds is not None and not task.token_types:
+        message = "The body learnt with word shapes, and is used without them (task.casing)."
+        found.append(Finding("word_shapes_left_out", "warning", message, 1))
     return found
 
 

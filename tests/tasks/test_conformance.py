@@ -11,6 +11,7 @@ from tests.builders import TASK_CASES, WITHIN_A_BATCH, build_model, folder_of
 from tunesmith.data.records import Example, Span
 from tunesmith.tasks import (
     FewShotClassification,
+    FewShotTagging,
     MultimodalClassification,
     PromptClassification,
     QuestionAnswering,
@@ -56,8 +57,8 @@ def perfect_logits(task: Task, encoded: Encoded) -> torch.Tensor:
     if isinstance(task, ZeroShotClassification):
         one_hot = target if task.multi_label else torch.nn.functional.one_hot(target.long(), len(task.labels))
         return one_hot.float() * 40 - 20
-    assert isinstance(task, TokenClassification | SequenceClassification)
-    if isinstance(task, TokenClassification):
+    assert isinstance(task, FewShotTagging | TokenClassification | SequenceClassification)
+    if isinstance(task, FewShotTagging | TokenClassification):
         return torch.nn.functional.one_hot(target.long(), len(task.tags)).float() * 40 - 20
     if task.problem == "single_label":
         return torch.nn.functional.one_hot(target.long(), len(task.labels)).float() * 40 - 20

@@ -58,6 +58,14 @@ DATA_SETS: Mapping[str, DataSet] = {
         "BC5CDR-IOB/test.tsv.xz",
         reading={"format": "conll"},
     ),
+    **{
+        f"crossner-{domain}": DataSet(
+            f"sentences of Wikipedia on {domain}, {types} entity types (en)",
+            *("MIT", f"{domain}/train.txt", f"{domain}/dev.txt.xz", f"{domain}/test.txt.xz", "crossner"),
+            reading={"format": "conll"},
+        )
+        for domain, types in (("politics", 9), ("science", 17), ("music", 13), ("literature", 12), ("ai", 14))
+    },
     "ncbi-disease": DataSet(
         "sentences of biomedical abstracts, diseases (en)",
         "CC BY 4.0",

@@ -10,6 +10,7 @@ from typing import Any, Self
 from tunesmith.data.catalogue import find
 from tunesmith.data.items import read_items
 from tunesmith.data.records import Example, Finding, Splits
+from tunesmith.data.shots import draw_shots
 from tunesmith.data.source import Format, Source
 from tunesmith.data.sources import Reading, idle_settings, read, usable
 from tunesmith.data.splits import drawn, drawn_per_class, split
@@ -45,6 +46,8 @@ class Data:
         encoding: of text files, such as utf-8, gb18030, utf-16.
         limit: at most so many training examples, drawn by the seed from what is not held out; 0 for all.
         per_class: at most so many training examples of each class, drawn alike; 0 for all. Not together with `limit`.
+        shots: of labelled spans: so few training examples, drawn by the seed, that each type has at least so many
+            spans; 0 for all.
         validation_share, test_share: how much of `train` is held out where no file is given; 0 for none.
         accept: codes of findings that are errors, but shall not stop the run.
     """
@@ -72,6 +75,7 @@ class Data:
     encoding: str = "utf-8"
     limit: int = 0
     per_class: int = 0
+    shots: int = 0
     validation_share: float = 0.1
     test_share: float = 0.1
     accept: tuple[str, ...] = ()
@@ -87,16 +91,18 @@ class Data:
             )
         if self.limit < 0:
             raise RecipeError("limit must not be negative.", where="data.limit", to_do="Use 0 for all examples.")
-        if self.per_class < 0:
-            raise RecipeError(
-                "per_class must not be negative.", where="data.per_class", to_do="Use 0 for all examples."
-            )
-        if self.per_class and self.limit:
-            raise RecipeError(
-                "limit and per_class both say how many training examples are drawn.",
-                where="data.per_class",
-                to_do="Remove one of them.",
-            )
+        for name in ("per_class", "shots"):
+            value = self.__dict__[name]
+            if value < 0:
+                raise RecipeError(
+                    f"{name} must not be negative.", where=f"data.{name}", to_do="Use 0 for all examples."
+                )
+            if value and self.limit:
+                raise RecipeError(
+                    f"limit and {name} both say how many training examples are drawn.",
+                    where=f"data.{name}",
+                    to_do="Leave one of them out.",
+                )
         if not self.label_separator:
             raise RecipeError("label_separator must not be empty.", where="data.label_separator")
 
@@ -107,14 +113,9 @@ class Data:
 
         Raises:
             DataError: a file cannot be read, or none is named.
-            RecipeError: per_class is set, and the labels are no classes.
+            RecipeError: per_class is set and the labels are no classes, or shots and they are no spans.
         """
-        if self.per_class and label_kind != "class":
-            raise RecipeError(
-                "per_class has no effect where a text has no single class.",
-                where="data.per_class",
-                to_do="Use data.limit to draw training examples whatever their labels are.",
-            )
+        self._check_draw(label_kind)
         paths = self.located()
         if not paths:
             raise DataError(
@@ -156,11 +157,24 @@ class Data:
         splits = Splits(parts["train"], parts.get("validation", ()), parts.get("test", ()), items)
         return Loaded(splits, tuple(findings))
 
+    def _check_draw(self, label_kind: str) -> None:
+        """See that what is drawn can be counted in these labels."""
+        for name, kind, why in (
+            ("per_class", "class", "per_class has no effect where a text has no single class."),
+            ("shots", "spans", "shots counts labelled spans, which this task's labels are not."),
+        ):
+            if self.__dict__[name] and label_kind != kind:
+                to_do = "Use data.limit to draw training examples whatever their labels are."
+                raise RecipeError(why, where=f"data.{name}", to_do=to_do)
+
     def _drawn(self, examples: Sequence[Example], seed: int) -> tuple[Sequence[Example], list[Finding]]:
         """The training examples that are learnt from, and how they were drawn."""
         if 0 < self.limit < len(examples):
             said = f"{self.limit:,} of {len(examples):,} training examples were drawn (data.limit, seed {seed})."
             return drawn(examples, self.limit, seed), [Finding("limited", "note", said, self.limit)]
+        if self.shots and len(examples):
+            chosen, finding = draw_shots(examples, self.shots, seed)
+            return chosen, [finding]
         if not self.per_class:
             return examples, []
         kept = drawn_per_class(examples, self.per_class, seed)

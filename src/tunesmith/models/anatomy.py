@@ -228,14 +228,20 @@ def first_position(module: nn.Module) -> int:
     return 0
 
 
+def token_type_table(module: PreTrainedModel) -> nn.Embedding | None:
+    """The body's token-type embeddings, if it has any."""
+    block = embedding_block(module)
+    table = dict(block.named_children()).get("token_type_embeddings") if block is not None else None
+    return table if isinstance(table, nn.Embedding) else None
+
+
 def extend_token_types(module: PreTrainedModel, count: int) -> int | None:
     """Add `count` rows to the body's token-type embeddings and return the first new row's number.
 
     New rows start as row 0, so that the body computes what it did. None where the body tells no token types apart.
     """
-    block = embedding_block(module)
-    table = dict(block.named_children()).get("token_type_embeddings") if block is not None else None
-    if not isinstance(table, nn.Embedding) or table.num_embeddings < 2 or block is None:
+    block, table = embedding_block(module), token_type_table(module)
+    if table is None or table.num_embeddings < 2 or block is None:
         return None
     old = table.weight.detach()
     wider = nn.Embedding(len(old) + count, table.embedding_dim, device=old.device, dtype=old.dtype)

@@ -81,6 +81,7 @@ class Backbone:
         identity: name, source and checksum, for reports.
         kind: a bare body, or one with its output layer over the vocabulary.
         head: the weights of the head of the artifact that the body was taken from; empty for other models.
+        token_kinds: the embeddings of further kinds of token (word shapes) that an artifact's body learnt, or None.
         unused: names of the checkpoint's weights that this form of the body has no place for.
         classes: what its classifier tells apart, be it part of the body or of `head`; empty without one.
     """
@@ -97,6 +98,7 @@ class Backbone:
     head: Mapping[str, Tensor] = field(default_factory=dict)
     unused: frozenset[str] = frozenset()
     classes: tuple[str, ...] = ()
+    token_kinds: Tensor | None = None
 
 
 def load(folder: ModelFolder, *, dropout: float | None, kind: BodyKind = "encoder") -> Backbone:
@@ -115,7 +117,8 @@ def load(folder: ModelFolder, *, dropout: float | None, kind: BodyKind = "encode
     if dropout is not None:
         set_dropout(config, dropout)
     tokenizer = load_tokenizer(folder.path, folder.gguf)
-    module, missing, unused, head = _load_module(folder, config, form)
+    parts = _parts_of_artifact(folder.path, config) if (folder.path / "artifact.json").is_file() else None
+    module, missing, unused = _load_module(folder, config, form, parts)
     rows = cast(nn.Embedding, module.get_input_embeddings()).num_embeddings
     if len(tokenizer) > rows:
         what = f"The tokenizer knows {len(tokenizer)} pieces and the model only {rows}."
@@ -134,9 +137,10 @@ def load(folder: ModelFolder, *, dropout: float | None, kind: BodyKind = "encode
         prefix=folder.prefix,
         identity=folder.identity,
         kind=kind,
-        head=head,
+        head=parts.head if parts else {},
         unused=unused,
         classes=classifier.classes if classifier is not None else (),
+        token_kinds=parts.token_kinds if parts else None,
     )
 
 
@@ -207,22 +211,19 @@ def _body_class(config: PretrainedConfig, folder: Path, kind: BodyKind) -> type[
 
 
 def _load_module(
-    folder: ModelFolder, config: PretrainedConfig, form: type[PreTrainedModel]
-) -> tuple[PreTrainedModel, frozenset[str], frozenset[str], dict[str, Tensor]]:
+    folder: ModelFolder, config: PretrainedConfig, form: type[PreTrainedModel], parts: _Parts | None
+) -> tuple[PreTrainedModel, frozenset[str], frozenset[str]]:
     options: dict[str, Any] = {"gguf_file": folder.gguf} if folder.gguf else {"use_safetensors": True}
     if not folder.gguf:
         check_weights(folder.path)
     options |= {"config": config, "dtype": torch.float32, "local_files_only": True, "output_loading_info": True}
     options |= _without_pooler(form)
-    place: Path | None = folder.path
-    head: dict[str, Tensor] = {}
+    if parts is not None:
+        options["state_dict"] = parts.body
     try:
-        if (folder.path / "artifact.json").is_file():
-            options["state_dict"], head = _parts_of_artifact(folder.path)
-            place = None
         with _quietly():
             # transformers takes scaled_dot_product_attention by itself wherever the kind of model supports it.
-            loaded: Any = form.from_pretrained(place, **options)
+            loaded: Any = form.from_pretrained(None if parts else folder.path, **options)
     except (*_LOADING_ERRORS, SafetensorError) as error:
         raise _refusal(f"The model's weights cannot be loaded: {_reason(error)}", folder.path, _AGAIN) from error
     module, report = cast("tuple[PreTrainedModel, Mapping[str, set[str]]]", loaded)
@@ -231,15 +232,32 @@ def _load_module(
     if missing == names:
         what = f"The weights' file holds none of the weights of a {type(module).__name__}."
         raise _refusal(what, folder.path, "Put the weights and the config.json of one model together.")
-    return module, missing, frozenset(report["unexpected_keys"]), head
+    return module, missing, frozenset(report["unexpected_keys"])
 
 
-def _parts_of_artifact(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The weights of an artifact's body, and those of its head."""
-    weights = load_file(folder / "model.safetensors")
+@dataclass(frozen=True)
+class _Parts:
+    """The weights of an artifact: its body's, its head's, and the embeddings of further kinds of token, if any."""
+
+    body: dict[str, Tensor]
+    head: dict[str, Tensor]
+    token_kinds: Tensor | None
+
+
+def _parts_of_artifact(folder: Path, config: PretrainedConfig) -> _Parts:
+    try:
+        weights = load_file(folder / "model.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise _refusal(f"The model's weights cannot be loaded: {_reason(error)}", folder, _AGAIN) from error
     body = {name.removeprefix("body."): tensor for name, tensor in weights.items() if name.startswith("body.")}
     head = {name.removeprefix("head."): tensor for name, tensor in weights.items() if name.startswith("head.")}
-    return body, head
+    kinds = weights.get("kinds.table.weight")
+    rows = getattr(config, "type_vocab_size", 0)
+    for name, tensor in body.items():
+        # The configuration is that of the body before rows for further kinds were added.
+        if name.endswith("token_type_embeddings.weight") and 0 < rows < len(tensor):
+            body[name], kinds = tensor[:rows], tensor[rows:]
+    return _Parts(body, head, kinds)
 
 
 def _without_pooler(kind: type[PreTrainedModel]) -> dict[str, bool]:

@@ -9,7 +9,15 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from tunesmith.models.anatomy import body_dropout, core, decoder_inputs, embedding_block, extend_token_types, word_table
+from tunesmith.models.anatomy import (
+    body_dropout,
+    core,
+    decoder_inputs,
+    embedding_block,
+    extend_token_types,
+    token_type_table,
+    word_table,
+)
 from tunesmith.models.backbone import Backbone
 from tunesmith.models.generation import written_tokens
 from tunesmith.models.packing import packed_inputs
@@ -72,16 +80,29 @@ class Model(nn.Module):
         self._first_kind = extend_token_types(backbone.module, task.token_types) if task.token_types else None
         added = bool(task.token_types) and self._first_kind is None
         self.kinds = TokenKinds(task.token_types, backbone.hidden_size) if added else None
+        knows_kinds = self._take_token_kinds(backbone.token_kinds)
         pretrained = {f"body.{name}" for name, _ in backbone.module.named_parameters()} - {
             f"body.{name}" for name in backbone.missing
         }
         pretrained |= {f"head.{name}" for name in came}
+        pretrained |= {"kinds.table.weight"} if knows_kinds else set()
         self.lacking = frozenset(name for name, _ in self.named_parameters() if name not in pretrained)
         self.plain = frozenset(self.state_dict())
         self.rule: StepRule | None = None
         self.exact: tuple[str, ...] = ()
         self.soft_prompt: SoftPrompt | None = None
         self.quantized: Quantized | None = None
+
+    def _take_token_kinds(self, known: Tensor | None) -> bool:
+        """Take the embeddings of token kinds that an artifact's body learnt, and say whether they fit."""
+        first = self._first_kind or 0
+        added = None if self.kinds is None else self.kinds.table
+        table = added if self._first_kind is None else token_type_table(self.body)
+        if table is None or known is None or known.shape != table.weight[first:].shape:
+            return False
+        with torch.no_grad():
+            table.weight[first:] = known
+        return True
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits of the batch, in the form that the task's head gives them (fp32)."""

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from tunesmith.data.records import Example, Prediction
+from tunesmith.data.records import Example, Finding, Prediction
 from tunesmith.scoring import Measure
 from tunesmith.scoring.tables import Confusion, Table
 from tunesmith.tasks.causal_language_modeling import CausalLanguageModeling
 from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEncoder
 from tunesmith.tasks.few_shot_classification import FewShotClassification
+from tunesmith.tasks.few_shot_tagging import FewShotTagging
 from tunesmith.tasks.heads import BodyShape
 from tunesmith.tasks.masked_language_modeling import MaskedLanguageModeling
 from tunesmith.tasks.multimodal_classification import MultimodalClassification
@@ -134,7 +135,17 @@ class Task(Protocol):
         """Return a copy whose temperature fits the validation examples."""
 
 
+@runtime_checkable
+class Announcing(Protocol):
+    """A task that, once prepared, has something to say of the training examples."""
+
+    @property
+    def announcements(self) -> tuple[Finding, ...]:
+        """What it did with them, for the report."""
+
+
 TASKS: dict[str, type[Task]] = {
+    "few_shot_tagging": FewShotTagging,
     "recommendation": Recommendation,
     "question_answering": QuestionAnswering,
     "relation_classification": RelationClassification,
@@ -153,11 +164,13 @@ TASKS: dict[str, type[Task]] = {
 
 __all__ = [
     "TASKS",
+    "Announcing",
     "Batch",
     "BodyShape",
     "CausalLanguageModeling",
     "Encoded",
     "FewShotClassification",
+    "FewShotTagging",
     "MaskedLanguageModeling",
     "MultimodalClassification",
     "Network",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from tunesmith.data.records import Example, Prediction, Span
+from tunesmith.data.records import Example, Prediction
 from tunesmith.errors import LabelError, RecipeError, nearest
 from tunesmith.scoring import Measure
 from tunesmith.scoring.calibration import fit_temperature
@@ -37,6 +37,7 @@ from tunesmith.tasks.gold import spans_of
 from tunesmith.tasks.heads import BodyShape, TokenHead
 from tunesmith.tasks.losses import class_loss
 from tunesmith.tasks.ranges import check_labels, check_numbers
+from tunesmith.tasks.tagged_words import by_example, laid_out, owning_windows, spans_on_text
 from tunesmith.tasks.word_shapes import SHAPES, is_uncased, word_shape
 
 
@@ -230,12 +231,7 @@ class TokenClassification:
 
     def infer(self, network: Network, batch: Batch) -> list[Tensor]:
         """Tag scores [U, K] of each example, its windows put together again."""
-        rows = network(batch).float().cpu()
-        counts = batch.unit_mask.sum(1).tolist()
-        parts: list[list[Tensor]] = [[] for _ in range(batch.size)]
-        for row, count, example in zip(rows, counts, batch.example_of.tolist(), strict=True):
-            parts[example].append(row[:count])
-        return [torch.cat(part) for part in parts]
+        return by_example(network(batch)[batch.unit_mask], batch)
 
     def decode(
         self,
@@ -248,14 +244,9 @@ class TokenClassification:
         """The best tag sequence that BIO allows, as spans on the original text."""
         head = network.head
         assert isinstance(head, TokenHead)
-        width = max((len(row) for row in outputs), default=0)
-        if width == 0:
+        scores, mask = laid_out(outputs, len(self.tags))
+        if not mask.shape[1]:
             return [Prediction(example.id, (), math.nan) for example in examples]
-        scores = torch.zeros(len(outputs), width, len(self.tags))
-        mask = torch.zeros(len(outputs), width, dtype=torch.bool)
-        for index, row in enumerate(outputs):
-            scores[index, : len(row)] = row
-            mask[index, : len(row)] = True
         if head.crf is not None:
             crf = head.crf
             scores = scores.to(crf.transitions.device)
@@ -265,25 +256,9 @@ class TokenClassification:
             probabilities = (scores / self.temperature).softmax(-1)
             paths = bio_viterbi(scores.log_softmax(-1), self.tags, mask)
         return [
-            self._answer(example, item.units, path, chances)
+            spans_on_text(example, item.units, self.tags, path, chances)
             for example, item, path, chances in zip(examples, encoded, paths, probabilities, strict=True)
         ]
-
-    def _answer(
-        self, example: Example, units: Sequence[tuple[int, int]], path: Sequence[int], chances: Tensor
-    ) -> Prediction:
-        sure = chances[torch.arange(len(path)), torch.tensor(path, dtype=torch.long)].tolist() if path else []
-        spans: list[Span] = []
-        scores: list[float] = []
-        for (start, end), tag, chance in zip(units, (self.tags[index] for index in path), sure, strict=True):
-            if tag.startswith("B-"):
-                spans.append(Span(start, end, tag[2:]))
-                scores.append(chance)
-            elif tag.startswith("I-"):
-                spans[-1] = Span(spans[-1].start, end, tag[2:])
-                scores[-1] = min(scores[-1], chance)
-        confidence = min(scores) if scores else min(sure, default=math.nan)
-        return Prediction(example.id, tuple(spans), confidence, span_scores=tuple(scores))
 
     def measures(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Measure]:
         """Entity precision, recall and F1, macro-F1 over types, and accuracy over words."""
@@ -312,19 +287,3 @@ class TokenClassification:
         rows = torch.cat([row for _, row in pairs if len(row)]).numpy().astype(np.float64)
         targets = np.concatenate([target for target, _ in pairs]).astype(np.int64)
         return replace(self, temperature=fit_temperature(rows, targets))
-
-
-def owning_windows(positions: Sequence[int], spans: Sequence[tuple[int, int]]) -> list[int]:
-    """For each token the window that shows most on its poorer side; the text's own ends count as far away."""
-    last = spans[-1][1]
-    owners = []
-    for position in positions:
-        inside = [number for number, (start, end) in enumerate(spans) if start <= position < end]
-        owners.append(max(inside, key=lambda number: _room(position, spans[number], last)))
-    return owners
-
-
-def _room(position: int, span: tuple[int, int], last: int) -> float:
-    left = math.inf if span[0] == 0 else position - span[0]
-    right = math.inf if span[1] == last else span[1] - 1 - position
-    return min(left, right)

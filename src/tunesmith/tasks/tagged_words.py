@@ -1,0 +1,67 @@
+"""Rows of tag scores laid out for decoding, tags as spans on the text, and the window in which a word is judged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from tunesmith.data.records import Example, Prediction, Span
+from tunesmith.tasks.encoding import Batch
+
+
+def by_example(rows: Tensor, batch: Batch) -> list[Tensor]:
+    """The rows [N, K] of a batch's units in their order, parted by example, in fp32 on the CPU."""
+    counts = torch.zeros(batch.size, dtype=torch.long)
+    counts.index_add_(0, batch.example_of.cpu(), batch.unit_mask.sum(1).cpu())
+    return list(torch.split(rows.float().cpu(), counts.tolist()))
+
+
+def laid_out(outputs: Sequence[Tensor], tags: int) -> tuple[Tensor, Tensor]:
+    """The tag scores of several examples as [E, W, K], and which words are real [E, W]."""
+    width = max((len(row) for row in outputs), default=0)
+    scores = torch.zeros(len(outputs), width, tags)
+    mask = torch.zeros(len(outputs), width, dtype=torch.bool)
+    for index, row in enumerate(outputs):
+        scores[index, : len(row)] = row
+        mask[index, : len(row)] = True
+    return scores, mask
+
+
+def spans_on_text(
+    example: Example, units: Sequence[tuple[int, int]], tags: Sequence[str], path: Sequence[int], chances: Tensor
+) -> Prediction:
+    """The spans that the units' tags (their numbers, in `path`) mean; a span is as sure as the least sure of its tags.
+
+    `chances` [W, K] are the tags' probabilities.
+    """
+    sure = chances[torch.arange(len(path)), torch.tensor(path, dtype=torch.long)].tolist() if path else []
+    spans: list[Span] = []
+    scores: list[float] = []
+    for (start, end), tag, chance in zip(units, (tags[number] for number in path), sure, strict=True):
+        if tag.startswith("B-"):
+            spans.append(Span(start, end, tag[2:]))
+            scores.append(chance)
+        elif tag.startswith("I-"):
+            spans[-1] = Span(spans[-1].start, end, tag[2:])
+            scores[-1] = min(scores[-1], chance)
+    confidence = min(scores) if scores else min(sure, default=math.nan)
+    return Prediction(example.id, tuple(spans), confidence, span_scores=tuple(scores))
+
+
+def owning_windows(positions: Sequence[int], spans: Sequence[tuple[int, int]]) -> list[int]:
+    """For each token the window that shows most on its poorer side; the text's own ends count as far away."""
+    last = spans[-1][1]
+    owners = []
+    for position in positions:
+        inside = [number for number, (start, end) in enumerate(spans) if start <= position < end]
+        owners.append(max(inside, key=lambda number: _room(position, spans[number], last)))
+    return owners
+
+
+def _room(position: int, span: tuple[int, int], last: int) -> float:
+    left = math.inf if span[0] == 0 else position - span[0]
+    right = math.inf if span[1] == last else span[1] - 1 - position
+    return min(left, right)
