@@ -232,6 +232,7 @@ def fit(
         settings.accumulate,
         settings.max_tokens,
         experiment.seed,
+        by_length=prepared.learning is prepared.splits.train,
     )
     tested = None
     peak = settings.learning_rate or experiment.method.learning_rate

@@ -30,6 +30,9 @@ class StepPlan:
 
     A step sees `batch_size * accumulate` examples; it is cut into micro-batches of at most `batch_size` examples and
     `max_tokens` tokens. How a step is cut changes memory, not the result.
+
+    With `by_length` examples of like length share a step, which leaves little padding. Pairs that are made of a few
+    texts are better mixed: those of like length are pairs of one text.
     """
 
     encoded: Sequence[Encoded]
@@ -38,6 +41,7 @@ class StepPlan:
     accumulate: int
     max_tokens: int
     seed: int
+    by_length: bool = True
 
     @property
     def step_size(self) -> int:
@@ -68,7 +72,9 @@ class StepPlan:
         order = random.permutation(len(self.encoded)).tolist()
         steps: list[list[int]] = []
         for start in range(0, len(order), POOL * self.step_size):
-            pool = sorted(order[start : start + POOL * self.step_size], key=lambda index: self.encoded[index].longest)
+            pool = order[start : start + POOL * self.step_size]
+            if self.by_length:
+                pool.sort(key=lambda index: self.encoded[index].longest)
             steps += [pool[first : first + self.step_size] for first in range(0, len(pool), self.step_size)]
         # The short step that is left over comes last; the others are shuffled so that lengths do not rise and fall.
         short = [step for step in steps if len(step) < self.step_size]
