@@ -124,7 +124,7 @@ def test_what_is_kept_is_spread_evenly_however_it_comes_by() -> None:
 
 def test_what_is_remembered_and_forgotten_is_counted(tiny_model_folder: Path) -> None:
     _, task, _ = settled(tiny_model_folder, FewShotTagging(memory=12, labels=("LOC", "ORG", "PER")), SPANS)
-    remembered, forgotten, unknown = task.announcements
+    remembered, forgotten, unknown = task.announcements(SPANS, SPANS)
     assert remembered.count == sum(task.kept) <= 12
     assert forgotten.count == sum(task.counts) - remembered.count
     assert "O: " in forgotten.examples[0]
