@@ -224,6 +224,7 @@ def fit(
     if not any(parameter.requires_grad for parameter in model.parameters()):
         dequantize(model.body)
         material.settle(model)
+        accelerator.end_training()
         return Fitted(Progress(finished=True), 0.0, 0.0), None
     plan = StepPlan(
         prepared.encoded_learning,
@@ -232,7 +233,7 @@ def fit(
         settings.accumulate,
         settings.max_tokens,
         experiment.seed,
-        by_length=prepared.learning is prepared.splits.train,
+        by_length=len(prepared.learning) <= len(prepared.splits.train),  # more than were read: pairs of a few texts
     )
     tested = None
     peak = settings.learning_rate or experiment.method.learning_rate

@@ -13,11 +13,11 @@ from tunesmith.data.records import Example, Finding, Splits
 from tunesmith.data.splits import fingerprint
 from tunesmith.errors import DataError, RecipeError, nearest
 from tunesmith.experiment import Experiment
+from tunesmith.methods.selective import Nothing
 from tunesmith.models.backbone import Backbone, load
 from tunesmith.models.catalogue import locate
 from tunesmith.models.scratch import make_backbone
 from tunesmith.tasks import Announcing, Task
-from tunesmith.tasks.contrastive_pairs import pair_findings
 from tunesmith.tasks.encoding import Encoded, TextEncoder
 
 SHORTEST = 16
@@ -28,7 +28,8 @@ SHORTEST = 16
 class Prepared:
     """All that is known before training: examples, the task with its labels, encoded texts, and findings.
 
-    `learning` holds the training examples as the loop learns from them; for some tasks these are pairs of those read.
+    `learning` holds the training examples as the loop learns from them; for some tasks these are pairs of those read,
+    and where nothing learns there are none.
     `memory` is what the task settles by: the items, if there are any, and the training examples.
     """
 
@@ -73,7 +74,6 @@ def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Fi
     task = experiment.task.prepared(known, backbone.tokenizer)
     encoder = TextEncoder.of(backbone.tokenizer, window(task, backbone), backbone.prefix)
     found = [*findings, *announced(backbone, task), *unnamed(task.labels, splits)]
-    found += task.announcements if isinstance(task, Announcing) else ()
     encoded: dict[str, list[Encoded]] = {}
     for name, examples in splits.named().items():
         encoded[name] = [encode(task, example, encoder, is_train=name == "train") for example in examples]
@@ -87,11 +87,11 @@ def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Fi
         found += check_items(splits.items, items, encoder)
     if task.body == "causal_lm":
         found += example_shown(encoded, encoder)
-    learning = task.arranged(splits.train, experiment.seed)
-    encoded_learning = encoded.get("train", [])
-    if learning is not splits.train:
-        encoded_learning = [task.encode(example, encoder) for example in learning]
-        found += arrangement(splits.train, learning)
+    # Where nothing learns there are no steps: pairs of many texts would be made and encoded for nothing.
+    learning = () if isinstance(experiment.method, Nothing) else task.arranged(splits.train, experiment.seed)
+    is_as_read = learning is splits.train
+    encoded_learning = encoded.get("train", []) if is_as_read else [task.encode(one, encoder) for one in learning]
+    found += task.announcements(splits.train, learning) if isinstance(task, Announcing) else []
     found += too_long(learning, encoded_learning, experiment.training.max_tokens)
     memory = (*items, *encoded.get("train", ()))
     return Prepared(splits, tuple(found), backbone, task, encoder, encoded, learning, encoded_learning, memory)
@@ -102,14 +102,6 @@ def check_items(items: Sequence[Example], encoded: Sequence[Encoded], encoder: T
     unknown = [encoder.tokens(item.text).unknown for item in items]
     counts = [TokenCount(one.tokens, lost, trainable=1) for one, lost in zip(encoded, unknown, strict=True)]
     return check_encoding(items, counts, max_length=encoder.max_length, split="items")
-
-
-def arrangement(examples: Sequence[Example], learning: Sequence[Example]) -> list[Finding]:
-    """How the training examples stand together for learning: in pairs, or in some other way."""
-    if any(example.second for example in learning[:1]):
-        return pair_findings(examples, learning)
-    message = f"The {len(examples):,} training examples are learnt from in {len(learning):,} arrangements."
-    return [Finding("arranged", "note", message, len(learning))]
 
 
 def example_shown(encoded: Mapping[str, Sequence[Encoded]], encoder: TextEncoder) -> list[Finding]:

@@ -47,11 +47,14 @@ def notes(fitted: Fitted, task: Task, splits: Splits, quantized: Quantized | Non
     """What a reader of the figures should know beside them."""
     trained = fitted.examples_per_second > 0  # not when a run is resumed after its last step
     said = [f"{100 * fitted.padding_share:.1f} % of the tokens computed in training were padding."] if trained else []
+    has_steps = fitted.progress.step > 0
+    if not has_steps:
+        said.append("No step was made, since the method leaves no weight of this model open to learning.")
     if len(splits.validation):
         chosen = [] if fitted.progress.best_step is None else [f"the checkpoint (step {fitted.progress.best_step})"]
         if task.temperature != 1:
             chosen.append(f"the temperature of its probabilities ({task.temperature:.2f})")
-        if fitted.progress.best_step is None:
+        if has_steps and fitted.progress.best_step is None:
             said.insert(0, "The validation metric was never a number, so the weights of the last step were kept.")
         if chosen:
             said.insert(0, f"Validation chose {' and '.join(chosen)}, so its own figures flatter; test is the judge.")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tunesmith.data.source import Source
 from tunesmith.data.sources import read
+from tunesmith.errors import DataError
 
 
 def test_both_forms_give_the_same_texts_and_topics(tmp_path: Path) -> None:
@@ -20,3 +23,9 @@ def test_both_forms_give_the_same_texts_and_topics(tmp_path: Path) -> None:
         assert message in reading.findings[0].message
     texts = read(Source(str(tmp_path / "short.csv"), format="ag_news"))
     assert [example.label for example in texts.examples] == [None, None]
+
+
+def test_a_file_in_another_encoding_is_said_to_be_so(tmp_path: Path) -> None:
+    (tmp_path / "news.csv").write_text('"1","战争","远方"\n', "gb18030")
+    with pytest.raises(DataError, match="not utf-8 text"):
+        read(Source(str(tmp_path / "news.csv"), format="ag_news", label_kind="class"))

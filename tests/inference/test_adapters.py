@@ -63,6 +63,23 @@ def test_the_pretrained_weights_are_held_once(artifacts: dict[str, Path]) -> Non
     assert mood.get_parameter(norm) is not entities.get_parameter(norm)
 
 
+def test_tasks_in_which_nothing_was_learnt_are_served_beside_others(
+    artifacts: dict[str, Path], tmp_path: Path, tiny_model_folder: Path
+) -> None:
+    cases = {"few": "few_shot", "zero": "zero_shot", "words": "words"}
+    for name, case in cases.items():
+        task, examples = TASK_CASES[case]
+        model, task, encoder = build_model(tiny_model_folder, task, examples, METHODS["none"]())
+        build_material(task, encoder, examples).settle(model)
+        base, method = f"{tiny_model_folder}, sha256 1", {"name": "none"}
+        origin = Origin("{}", {}, base, {}, 1, method, str(tiny_model_folder), learnt_weights(model))
+        save_artifact(tmp_path / name, model.eval(), task, encoder, origin, "")
+    adapters = AdapterSet.load({**artifacts, **{name: tmp_path / name for name in cases}}, device="cpu")
+    for name, case in cases.items():
+        examples = TASK_CASES[case][1]
+        assert adapters[name].predict(examples) == Predictor.load(tmp_path / name, device="cpu").predict(examples)
+
+
 def test_an_unknown_adapter_names_the_nearest(artifacts: dict[str, Path]) -> None:
     with pytest.raises(ArtifactError, match="Did you mean 'mood'"):
         AdapterSet.load(artifacts, device="cpu")["moods"]

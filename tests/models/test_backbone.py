@@ -29,8 +29,11 @@ from transformers import (
     T5Model,
 )
 
+from tests.builders import CLASSES, build_model
 from tests.conftest import SIZES, build_tokenizer, save_tiny
 from tunesmith.errors import ModelError, RecipeError
+from tunesmith.inference.artifact import Origin, save_artifact
+from tunesmith.methods import METHODS
 from tunesmith.models.anatomy import (
     attention_projections,
     body_dropout,
@@ -42,6 +45,7 @@ from tunesmith.models.anatomy import (
 )
 from tunesmith.models.backbone import Backbone, load, load_saved, save_tokenizer
 from tunesmith.models.catalogue import locate
+from tunesmith.tasks import SequenceClassification
 
 VOCABULARY = len(build_tokenizer())
 LLAMA = LlamaConfig(vocab_size=VOCABULARY, max_position_embeddings=64, **SIZES)
@@ -220,6 +224,20 @@ def test_a_body_is_taken_out_of_a_whole_model(tmp_path: Path) -> None:
     assert backbone.missing == frozenset()
     expected = whole.bert.state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in backbone.module.state_dict().items())
+
+
+@pytest.mark.parametrize("method", ["houlsby", "prompt_tuning", "lora"])
+def test_an_artifact_is_no_body_where_its_method_could_not_be_merged(
+    method: str, tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    model, task, encoder = build_model(tiny_model_folder, SequenceClassification(), CLASSES, METHODS[method]())
+    METHODS[method]().merge(model)
+    save_artifact(tmp_path / "a", model.eval(), task, encoder, Origin("{}", {}, "x", {}, 1, {"name": method}), "")
+    if method == "lora":
+        assert not load(locate(str(tmp_path / "a")), dropout=None).missing
+        return
+    with pytest.raises(ModelError, match="could not be merged"):
+        load(locate(str(tmp_path / "a")), dropout=None)
 
 
 def test_settings_left_in_the_tokenizer_cut_no_text(folder: Path) -> None:

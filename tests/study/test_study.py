@@ -178,6 +178,9 @@ def test_seeds_must_be_judged_on_the_same_examples(place: Path) -> None:
     left_out = {**write_examples(place), "test": "none"}
     with pytest.raises(DataError, match="There are no test examples"):
         conduct(Study.from_yaml(write_study(place, {"data": left_out})), place / "out", quiet=True)
+    alone = {"validation": write_examples(place)["validation"]}  # nothing from which a test split could be held out
+    with pytest.raises(DataError, match="There are no test examples"):
+        conduct(Study.from_yaml(write_study(place, {"data": alone}, seeds=[1])), place / "out", quiet=True)
 
 
 def test_cells_must_be_judged_on_the_same_examples(place: Path) -> None:

@@ -22,7 +22,7 @@ from tunesmith.inference.predictor import Predictor
 from tunesmith.methods import METHODS
 from tunesmith.preparation import prepare
 from tunesmith.tasks import FewShotClassification
-from tunesmith.tasks.contrastive_pairs import DIFFERENT, SAME, cosine_loss, pair_findings, paired
+from tunesmith.tasks.contrastive_pairs import DIFFERENT, SAME, cosine_loss, paired
 from tunesmith.tasks.encoding import Encoded
 from tunesmith.tasks.logistic_head import LogisticHead, fit_logistic
 
@@ -62,9 +62,25 @@ def test_a_class_of_one_text_is_paired_with_itself_which_is_said() -> None:
     examples = [*THREE[:2], Example("x", "alone", "d"), Example("y", "with a", "a")]
     pairs = paired(examples, 5, seed=1)
     assert all(pair.second == "alone" for pair in pairs if pair.text == "alone" and pair.label == SAME)
-    arranged, single = pair_findings(examples, pairs)
+    arranged, single = FewShotClassification().announcements(examples, pairs)
     assert "40 pairs: 20 of one class" in arranged.message
     assert (single.code, single.count, single.examples) == ("classes_of_one", 2, ("b", "d"))
+
+
+def test_copies_with_different_labels_are_no_text_and_itself() -> None:
+    examples = [Example("a", "one text", "a"), Example("b", "one text", "b")]
+    (arranged, _) = FewShotClassification().announcements(examples, paired(examples, 1, seed=1))
+    assert "2 of one class (2 of them a text and itself), 2 of two" in arranged.message
+
+
+def test_a_text_without_words_has_an_answer_and_a_second_text_is_not_read(tiny_model_folder: Path) -> None:
+    model, task, encoder = build_model(tiny_model_folder, FewShotClassification(), CLASSES, METHODS["none"]())
+    build_material(task, encoder, CLASSES).settle(model)
+    alone, beside, empty = Predictor(model, task, encoder).predict(
+        [Example("1", "good film"), Example("2", "good film", second="bad film"), Example("3", "")]
+    )
+    assert alone.scores == pytest.approx(beside.scores)
+    assert empty.label in task.labels
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -176,7 +192,8 @@ def test_a_run_without_validation_is_saved_and_answers_as_it_was_judged(method: 
     changes = ["data.per_class=8", "data.validation=none"]
     result = pipeline.run(Experiment.from_yaml(recipe, changes), place / "run", quiet=True)
     codes = {finding.code for finding in result.report.findings}
-    assert {"limited", "arranged"} <= codes
+    assert "limited" in codes
+    assert ("arranged" in codes) == (method != "none")  # without steps there are no pairs
     assert result.report.sizes == {"train": 16, "test": 16}
     predictor = Predictor.load(result.artifact)
     assert isinstance(predictor.model.head, LogisticHead)

@@ -124,7 +124,7 @@ def test_what_is_kept_is_spread_evenly_however_it_comes_by() -> None:
 
 def test_what_is_remembered_and_forgotten_is_counted(tiny_model_folder: Path) -> None:
     _, task, _ = settled(tiny_model_folder, FewShotTagging(memory=12, labels=("LOC", "ORG", "PER")), SPANS)
-    remembered, forgotten, unknown = task.announcements
+    remembered, forgotten, unknown = task.announcements(SPANS, SPANS)
     assert remembered.count == sum(task.kept) <= 12
     assert forgotten.count == sum(task.counts) - remembered.count
     assert "O: " in forgotten.examples[0]
@@ -188,6 +188,8 @@ def finished(place: Path, name: str, task: dict[str, object], **changes: object)
 def test_a_run_without_learning_finds_chinese_entities_and_reloads_to_the_same(place: Path) -> None:
     result = finished(place, "out", {"name": "few_shot_tagging"}, method="none")
     assert {finding.code for finding in result.report.findings} >= {"shots", "remembered"}
+    assert any("No step was made" in note for note in result.report.notes)
+    assert not any("never a number" in note for note in result.report.notes)
     one, again = (Predictor.load(result.artifact, device="cpu") for _ in range(2))
     text = Example("x", CHINESE[0][0])
     assert one.predict([text]) == again.predict([text])

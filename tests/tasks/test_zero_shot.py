@@ -287,6 +287,9 @@ def test_names_that_contradict_each_other_are_refused(tiny_inference_folder: Pat
             dropout=None,
             kind="classifier",
         )
+    place = renamed(tiny_inference_folder, tmp_path / "c", label2id={"entailment": "first"})
+    with pytest.raises(ModelError, match="must be numbers with names"):
+        load(locate(str(place)), dropout=None, kind="classifier")
     only = renamed(tiny_inference_folder, tmp_path / "b", label2id=numbers, id2label=None)
     assert load(locate(str(only)), dropout=None, kind="classifier").classes == tuple(numbers)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tunesmith.data.files import keyless
+from tunesmith.data.files import keyless, read_lines
 from tunesmith.data.labels import read_label
 from tunesmith.data.records import Example
 from tunesmith.data.source import Source
@@ -49,6 +49,7 @@ def examples_of_ag_news(source: Source, tally: Tally) -> Iterator[Example]:
 def _opened(source: Source, tally: Tally) -> tuple[int, Iterator[Row]]:
     """The number of fields per row, and the rows."""
     place = keyless(source.path, "ag_news")
+    next(read_lines(place, source.encoding), None)  # a file that cannot be read at all says so itself
     for columns in (("topic", "title", "description"), ("text", "topic")):
         try:
             next(read_csv(place, source.encoding, ",", columns, Tally()), None)

@@ -181,8 +181,8 @@ class Data:
         counts = Counter(str(example.label) for example in kept)
         fewer = [f"{label}: {count}" for label, count in sorted(counts.items()) if count < self.per_class]
         said = (
-            f"{len(kept):,} of {len(examples):,} training examples were drawn, {self.per_class:,} of each of "
-            f"{len(counts) - len(fewer):,} classes (data.per_class, seed {seed})."
+            f"{len(kept):,} of {len(examples):,} training examples were drawn, at most {self.per_class:,} of each of "
+            f"{len(counts):,} classes (data.per_class, seed {seed})."
         )
         found = [Finding("limited", "note", said, len(kept))]
         if fewer:

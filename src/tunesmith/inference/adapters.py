@@ -93,8 +93,11 @@ def round_weights(base: Backbone, held: Quantization) -> None:
     dequantize(base.module)
 
 
-def learnt_weights(model: Model) -> dict[str, Tensor]:
-    """What a method learnt, with the whole head, before merging; empty where that is most of the model."""
+def learnt_weights(model: Model) -> dict[str, Tensor] | None:
+    """What a method learnt, with the whole head, before merging; None where that is much of the model.
+
+    It may be empty: a task without weights of its own beside a body that did not learn.
+    """
     learning = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     kept = {
         name: tensor.detach().clone()
@@ -103,7 +106,7 @@ def learnt_weights(model: Model) -> dict[str, Tensor]:
     }
     own = {name: tensor for name, tensor in kept.items() if ".base_layer." not in name}
     whole = sum(parameter.numel() for parameter in model.parameters())
-    return own if sum(tensor.numel() for tensor in own.values()) <= LARGEST_SHARE * whole else {}
+    return own if sum(tensor.numel() for tensor in own.values()) <= LARGEST_SHARE * whole else None
 
 
 def shared_copy(module: PreTrainedModel) -> PreTrainedModel:

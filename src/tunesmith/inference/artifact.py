@@ -48,7 +48,7 @@ class Loaded:
 class Origin:
     """Where an artifact comes from: its recipe, the data's fingerprints, the base model and the versions used.
 
-    `adapter` holds what the method learnt before it was merged, for several of one base model; empty for none.
+    `adapter` holds what the method learnt before it was merged, for several of one base model; None without one.
     `quantized` says in what form the base model was held while it learnt; empty for float32.
     """
 
@@ -59,7 +59,7 @@ class Origin:
     seed: int
     method: Mapping[str, object] = field(default_factory=dict)
     model_name: str = ""
-    adapter: Mapping[str, Tensor] = field(default_factory=dict)
+    adapter: Mapping[str, Tensor] | None = None
     quantized: Quantization | Literal[""] = ""
 
 
@@ -76,13 +76,13 @@ def save_artifact(folder: Path, model: Model, task: Task, encoder: TextEncoder, 
         ResourceError: the disk is full; nothing is left behind.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    need_space(folder.parent, sum(p.numel() * p.element_size() for p in model.parameters()) + (16 << 20))
+    need_space(folder.parent, sum(tensor.nbytes for tensor in without_shared(model).values()) + (16 << 20))
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".artifact-") as temporary:
         draft = Path(temporary) / "artifact"
         draft.mkdir()
         try:
             save_file(without_shared(model), draft / WEIGHTS)
-            if origin.adapter:
+            if origin.adapter is not None:
                 save_file({name: tensor.contiguous() for name, tensor in origin.adapter.items()}, draft / ADAPTER)
             model.config.save_pretrained(draft)
             save_tokenizer(encoder.tokenizer, draft)
@@ -279,7 +279,7 @@ def _describe(model: Model, task: Task, encoder: TextEncoder, origin: Origin, pr
         "base_model": origin.base_model,
         "model_name": origin.model_name,
         "quantized": origin.quantized,
-        "adapted_by": dict(origin.method) if origin.adapter else {},
+        "adapted_by": {} if origin.adapter is None else dict(origin.method),
         "new_parameters": sorted(model.lacking),
         "data_fingerprints": dict(origin.fingerprints),
         "versions": dict(origin.versions),

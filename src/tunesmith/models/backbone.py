@@ -28,7 +28,7 @@ from transformers.utils import logging as transformers_logging
 from tunesmith.errors import ModelError, import_extra
 from tunesmith.models.anatomy import set_dropout
 from tunesmith.models.catalogue import ModelFolder
-from tunesmith.models.classifiers import CLASSIFIERS, classifier_in, put_names
+from tunesmith.models.classifiers import CLASSIFIERS, classifier_in, object_in, put_names
 from tunesmith.models.packages import check_weights, config_kind
 from tunesmith.tasks.encoding import BodyKind
 
@@ -245,6 +245,9 @@ class _Parts:
 
 
 def _parts_of_artifact(folder: Path, config: PretrainedConfig) -> _Parts:
+    if object_in(folder / "artifact.json").get("method"):
+        what = "The artifact's method could not be merged into its model, which is another without it."
+        raise _refusal(what, folder, "Train it with a method such as full or lora.")
     try:
         weights = load_file(folder / "model.safetensors")
     except (OSError, SafetensorError) as error:

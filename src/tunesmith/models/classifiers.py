@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from transformers import PretrainedConfig
 
 from tunesmith.components import build
@@ -45,7 +45,7 @@ def classifier_in(folder: Path) -> Classifier:
     """
     if not (folder / "artifact.json").is_file():
         return Classifier(class_names(folder / "config.json"), has_own_head=False)
-    description = _object_in(folder / "artifact.json")
+    description = object_in(folder / "artifact.json")
     try:
         task = build(TASKS, cast("Mapping[str, object]", description.get("task") or {}), "task")
     except TunesmithError as error:
@@ -54,15 +54,10 @@ def classifier_in(folder: Path) -> Classifier:
         ) from error
     pooling = str(description.get("pooling", ""))
     if isinstance(task, ZeroShotClassification) and task.body == "classifier":
-        with safe_open(folder / "model.safetensors", framework="numpy") as weights:
-            has_own_head = any(name.startswith("head.") for name in weights.keys())  # noqa: SIM118  # no mapping
-        return Classifier(class_names(folder / "config.json"), has_own_head, pooling)
+        return Classifier(class_names(folder / "config.json"), _has_head(folder / "model.safetensors"), pooling)
     if not isinstance(task, SentencePairs) or (task.problem, task.encoder) != ("classification", "cross"):
         what = "The artifact does not classify pairs of texts that are read together."
         raise ModelError(what, where=str(folder), to_do=CLASSIFIERS)
-    if description.get("method"):
-        what = "The artifact's method could not be merged into its model, which is another without it."
-        raise ModelError(what, where=str(folder), to_do="Train it with a method such as full or lora.")
     return Classifier(task.labels, has_own_head=True, pooling=pooling if task.pooling == "auto" else task.pooling)
 
 
@@ -70,11 +65,15 @@ def class_names(path: Path) -> tuple[str, ...]:
     """The names of a classifier's outputs by a configuration's id2label or label2id.
 
     Raises:
-        ModelError: the two contradict each other, or leave out a number.
+        ModelError: the two contradict each other, leave out a number, or have something else in its place.
     """
-    said = _object_in(path)
-    by_number = {int(number): str(name) for number, name in _pairs(said, "id2label")}
-    by_name = {int(cast(int, number)): name for name, number in _pairs(said, "label2id")}
+    said = object_in(path)
+    try:
+        by_number = {int(number): str(name) for number, name in _pairs(said, "id2label")}
+        by_name = {int(cast(int, number)): name for name, number in _pairs(said, "label2id")}
+    except (TypeError, ValueError) as error:
+        what = "id2label and label2id of the model's configuration must be numbers with names."
+        raise ModelError(what, where=str(path), to_do='Write id2label as {"0": "entailment", ...}.') from error
     if by_number and by_name and by_number != by_name:
         what = "id2label and label2id of the model's configuration contradict each other."
         raise ModelError(what, where=str(path), to_do="Correct the one that is wrong.")
@@ -91,12 +90,26 @@ def put_names(config: PretrainedConfig, classes: tuple[str, ...]) -> None:
     config.label2id = {name: number for number, name in enumerate(classes)}
 
 
+def _has_head(path: Path) -> bool:
+    try:
+        with safe_open(path, framework="numpy") as weights:
+            return any(name.startswith("head.") for name in weights.keys())  # noqa: SIM118  # no mapping
+    except (OSError, SafetensorError) as error:
+        what = "The model's weights cannot be loaded."
+        raise ModelError(what, where=str(path), to_do="Copy the model again.") from error
+
+
 def _pairs(said: Mapping[str, object], key: str) -> list[tuple[str, object]]:
     given = said.get(key)
     return list(given.items()) if isinstance(given, Mapping) else []
 
 
-def _object_in(path: Path) -> Mapping[str, object]:
+def object_in(path: Path) -> Mapping[str, object]:
+    """The JSON object of a file; empty where it holds something else.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -91,7 +91,8 @@ def see_split(study: Study, run: Run) -> None:
         return
     data = run.experiment.data
     share = {"test": data.test_share, "validation": data.validation_share}[study.split]
-    if not share or {"test": data.test, "validation": data.validation}[study.split] == NONE:
+    is_left_out = {"test": data.test, "validation": data.validation}[study.split] == NONE
+    if is_left_out or not share or "train" not in data.located():
         raise DataError(f"There are no {study.split} examples.", where="data", to_do=f"Give data.{study.split}.")
     if len(study.seeds) > 1:
         raise DataError(

@@ -137,11 +137,13 @@ class Task(Protocol):
 
 @runtime_checkable
 class Announcing(Protocol):
-    """A task that, once prepared, has something to say of the training examples."""
+    """A task that has something to say of what it does with the training examples."""
 
-    @property
-    def announcements(self) -> tuple[Finding, ...]:
-        """What it did with them, for the report."""
+    def announcements(self, examples: Sequence[Example], learning: Sequence[Example]) -> list[Finding]:
+        """What the report shall say of the prepared task's training examples.
+
+        `learning` is what the steps learn from, as `arranged` gave it; nothing where no step is made.
+        """
 
 
 TASKS: dict[str, type[Task]] = {

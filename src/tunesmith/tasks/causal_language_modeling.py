@@ -9,7 +9,7 @@ from typing import Self
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from tunesmith.data.records import Example, Prediction
+from tunesmith.data.records import Example, Finding, Prediction
 from tunesmith.errors import RecipeError
 from tunesmith.scoring import Measure
 from tunesmith.scoring.perplexity import measure_bits, measure_foretold
@@ -17,7 +17,7 @@ from tunesmith.scoring.tables import Confusion, Table
 from tunesmith.tasks.collation import collate_pieces
 from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEncoder, plain_piece, windows
 from tunesmith.tasks.heads import BodyShape, NoHead
-from tunesmith.tasks.joining import check_window, joined, tokens_per_character
+from tunesmith.tasks.joining import check_window, joined, joined_findings, tokens_per_character
 from tunesmith.tasks.likelihood import foretold, next_tokens, token_scores
 from tunesmith.tasks.losses import class_loss
 
@@ -110,6 +110,10 @@ class CausalLanguageModeling:
         if not self.join:
             return examples
         return joined(examples, self.separator, self.max_length / max(self.tokens_per_character, 1e-6))
+
+    def announcements(self, examples: Sequence[Example], learning: Sequence[Example]) -> list[Finding]:
+        """Into how many windows the texts were joined."""
+        return joined_findings(examples, learning)
 
     def for_choosing(self) -> Self:
         """The same task."""

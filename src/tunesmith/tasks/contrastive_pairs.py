@@ -45,10 +45,15 @@ def pair_of(first: Example, other: Example, kind: str) -> Example:
     return replace(first, id=f"{first.id} + {other.id}", label=kind, second=other.text)
 
 
+def is_pair(example: Example) -> bool:
+    """Whether an example is one of these pairs, and not a text that is to have a class."""
+    return bool(example.second) and example.label in (SAME, DIFFERENT)
+
+
 def pair_findings(examples: Sequence[Example], pairs: Sequence[Example]) -> list[Finding]:
     """How many pairs there are of each kind, and which classes have one text only."""
     kinds = Counter(pair.label for pair in pairs)
-    alone = sum(pair.text == pair.second for pair in pairs)
+    alone = sum(pair.label == SAME and pair.text == pair.second for pair in pairs)
     message = (
         f"The {len(examples):,} training examples are arranged in {len(pairs):,} pairs: {kinds[SAME]:,} of one class "
         f"({alone:,} of them a text and itself), {kinds[DIFFERENT]:,} of two."

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from tunesmith.data.records import Example, Prediction
+from tunesmith.data.records import Example, Finding, Prediction
 from tunesmith.errors import LabelError, RecipeError
 from tunesmith.scoring import Measure
 from tunesmith.scoring.answers import class_of
@@ -20,7 +20,7 @@ from tunesmith.scoring.calibration import fit_temperature
 from tunesmith.scoring.classification import class_table, confusion_of, measure_classes
 from tunesmith.scoring.tables import Confusion, Table
 from tunesmith.tasks.collation import collate_pieces
-from tunesmith.tasks.contrastive_pairs import SAME, cosine_loss, paired
+from tunesmith.tasks.contrastive_pairs import SAME, cosine_loss, is_pair, pair_findings, paired
 from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, Piece, TextEncoder, plain_piece, windows
 from tunesmith.tasks.gold import class_number, labels_of
 from tunesmith.tasks.heads import BodyShape
@@ -132,18 +132,23 @@ class FewShotClassification:
         """Pairs of the training examples, drawn by the seed."""
         return paired(examples, self.iterations, seed)
 
+    def announcements(self, examples: Sequence[Example], learning: Sequence[Example]) -> list[Finding]:
+        """How many pairs there are of each kind, and which classes have one text only."""
+        return pair_findings(examples, learning) if learning else []
+
     def for_choosing(self) -> Self:
         """The same task."""
         return self
 
     def encode(self, example: Example, encoder: TextEncoder) -> Encoded:
         """Turn a text, or both of a pair, into windows; the target is the class, or whether a pair has one class."""
-        texts = [encoder.tokens(text) for text in (example.text, example.second) if text]
+        both = is_pair(example)
+        texts = [encoder.tokens(text) for text in ((example.text, example.second) if both else (example.text,))]
         unknown = sum(tokens.unknown for tokens in texts)
         pieces = tuple(piece for part, tokens in enumerate(texts) for piece in self._windows(tokens.ids, encoder, part))
         if example.label is None:
             return Encoded(pieces, None, unknown=unknown)
-        number = example.label == SAME if example.second else class_number(class_of(example), self.labels, example)
+        number = example.label == SAME if both else class_number(class_of(example), self.labels, example)
         return Encoded(pieces, np.array(float(number)), unknown=unknown)
 
     def _windows(self, ids: Sequence[int], encoder: TextEncoder, part: int) -> list[Piece]:

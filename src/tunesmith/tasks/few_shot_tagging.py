@@ -168,8 +168,7 @@ class FewShotTagging:
         """How many words of each tag are remembered."""
         return thinned(self.counts, self.memory)
 
-    @property
-    def announcements(self) -> tuple[Finding, ...]:
+    def announcements(self, examples: Sequence[Example], learning: Sequence[Example]) -> list[Finding]:
         """What is remembered, and the types of which nothing is."""
         kept = sum(self.kept)
         said = f"{kept:,} words of the training examples are remembered, {self.kept[0]:,} of them outside of entities."
@@ -186,7 +185,7 @@ class FewShotTagging:
         if unknown:
             said = f"{len(unknown)} entity types have no training example, so they are never found."
             found.append(Finding("types_without_support", "warning", said, len(unknown), tuple(unknown[:3])))
-        return tuple(found)
+        return found
 
     def arranged(self, examples: Sequence[Example], seed: int) -> Sequence[Example]:
         """The training examples as they are."""

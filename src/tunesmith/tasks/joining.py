@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from transformers import PreTrainedTokenizerBase
 
-from tunesmith.data.records import Example
+from tunesmith.data.records import Example, Finding
 from tunesmith.data.stored import keep
 from tunesmith.errors import RecipeError
 
@@ -46,6 +46,14 @@ def joined(examples: Sequence[Example], separator: str, room: float) -> Sequence
     Nothing is cut: a text that is longer alone stays as it is. Each joined text has the id and origin of its first.
     """
     return keep(_joined(examples, separator, room * _FILLED))
+
+
+def joined_findings(examples: Sequence[Example], learning: Sequence[Example]) -> list[Finding]:
+    """Into how many windows the texts were joined; nothing where they were not."""
+    if not len(learning) or learning is examples:
+        return []
+    message = f"The {len(examples):,} training texts are joined into {len(learning):,}, up to task.max_length each."
+    return [Finding("arranged", "note", message, len(learning))]
 
 
 def _joined(examples: Sequence[Example], separator: str, room: float) -> Iterator[Example]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from tunesmith.data.records import Example, Prediction
+from tunesmith.data.records import Example, Finding, Prediction
 from tunesmith.errors import ModelError, RecipeError, import_extra
 from tunesmith.scoring import Measure
 from tunesmith.scoring.entities import word_ranges
@@ -21,7 +21,7 @@ from tunesmith.scoring.tables import Confusion, Table
 from tunesmith.tasks.collation import collate_pieces, pad
 from tunesmith.tasks.encoding import IGNORED, Batch, BodyKind, Encoded, Network, TextEncoder, plain_piece, windows
 from tunesmith.tasks.heads import BodyShape, NoHead
-from tunesmith.tasks.joining import check_window, joined, tokens_per_character
+from tunesmith.tasks.joining import check_window, joined, joined_findings, tokens_per_character
 from tunesmith.tasks.likelihood import foretold, token_scores
 from tunesmith.tasks.losses import class_loss
 from tunesmith.tasks.masking import UNTOUCHED, Masking, word_numbers
@@ -136,6 +136,10 @@ class MaskedLanguageModeling:
         if not self.join:
             return examples
         return joined(examples, self.separator, self.max_length / max(self.tokens_per_character, 1e-6))
+
+    def announcements(self, examples: Sequence[Example], learning: Sequence[Example]) -> list[Finding]:
+        """Into how many windows the texts were joined."""
+        return joined_findings(examples, learning)
 
     def for_choosing(self) -> Self:
         """The same task."""

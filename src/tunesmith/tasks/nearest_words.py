@@ -15,8 +15,8 @@ from tunesmith.tasks.encoding import IGNORED, Batch
 
 Distance = Literal["euclidean", "cosine"]
 
-UNKNOWN = -1e4
-"""The score of a tag that no remembered word has: as good as never, and finite in every sum."""
+UNKNOWN = -1e9
+"""The score of a tag that no remembered word has: below that of any distance, and finite in every sum."""
 _ROWS = 1024
 """Words whose distances to all that is remembered are held at once."""
 

@@ -29,7 +29,8 @@ class StepPlan:
     """All steps of a training run.
 
     A step sees `batch_size * accumulate` examples; it is cut into micro-batches of at most `batch_size` examples and
-    `max_tokens` tokens. How a step is cut changes memory, not the result.
+    `max_tokens` tokens. How a step is cut changes memory, not the result, unless the task's loss compares the examples
+    of a micro-batch with each other.
 
     With `by_length` examples of like length share a step, which leaves little padding. Pairs that are made of a few
     texts are better mixed: those of like length are pairs of one text.
