@@ -440,13 +440,13 @@ def inference_by_an_artifact_of_another_task(f: Path, run: Path, m: pytest.Monke
 
 
 def shots_of_texts(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
-    return data(f, "a.csv", GOOD, shots=2), "Remove it, or use data.limit"
+    return data(f, "a.csv", GOOD, shots=2), "Use data.limit to draw"
 
 
 def shots_beside_a_limit(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
     (f / "a.conll").write_text("Anna B-PER\nmet O\n", encoding="utf-8")
     drawn = {"train": str(f / "a.conll"), "shots": 2, "limit": 3}
-    return recipe(f, task="few_shot_tagging", data=drawn), "both say which training examples"
+    return recipe(f, task="few_shot_tagging", data=drawn), "both say how many training examples"
 
 
 def memory_for_fewer_words_than_tags(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:

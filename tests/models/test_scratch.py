@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -126,7 +127,9 @@ def test_a_run_from_nothing_learns_and_can_be_loaded(tmp_path: Path) -> None:
     assert result.report.history[-1].validation == pytest.approx(metrics["perplexity"].value, rel=0.2)
     assert "differ by 0." in result.report.parity
     assert "m2m_100 from scratch" in str(read_description(result.artifact)["base_model"])
-    assert Predictor.load(result.artifact, device="cpu").predict_texts(["two five"])[0].label == "二五"
+    rows = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text("utf-8").splitlines()]
+    served = Predictor.load(result.artifact, device="cpu").predict_texts([row["text"] for row in rows])
+    assert [answer.label for answer in served] == [row["label"] for row in rows]
 
 
 def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
