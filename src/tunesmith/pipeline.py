@@ -106,7 +106,7 @@ def rehearse(experiment: Experiment, prepared: Prepared) -> Model:
         raise DataError(
             "There are no training examples.",
             where="data.train",
-            to_do="Give data.train, or set method: none, with a task that answers without training (zero-shot, prompts).",
+            to_do="Give data.train, or set method: none with a task that needs no training (zero-shot, prompts).",
         )
     few = spread(prepared.splits.validation or prepared.splits.train or prepared.splits.test, 4)
     Predictor(model, prepared.task, prepared.encoder).predict(few)

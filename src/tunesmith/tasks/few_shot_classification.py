@@ -16,9 +16,9 @@ from tunesmith.data.records import Example, Finding, Prediction
 from tunesmith.errors import LabelError, RecipeError
 from tunesmith.scoring import Measure
 from tunesmith.scoring.answers import class_of
-from tunesmith.scoring.calibration import fit_temperature
 from tunesmith.scoring.classification import class_table, confusion_of, measure_classes
 from tunesmith.scoring.tables import Confusion, Table
+from tunesmith.tasks.class_scores import fitted_temperature, likeliest
 from tunesmith.tasks.collation import collate_pieces
 from tunesmith.tasks.contrastive_pairs import SAME, cosine_loss, is_pair, pair_findings, paired
 from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, Piece, TextEncoder, plain_piece, windows
@@ -200,12 +200,10 @@ class FewShotClassification:
         outputs: Sequence[Tensor],
     ) -> list[Prediction]:
         """Turn each example's logits into an answer."""
-        return [self._answer(example, row) for example, row in zip(examples, outputs, strict=True)]
-
-    def _answer(self, example: Example, row: Tensor) -> Prediction:
-        scores = dict(zip(self.labels, (row / self.temperature).softmax(-1).tolist(), strict=True))
-        best = max(scores, key=scores.__getitem__)
-        return Prediction(example.id, best, scores[best], scores)
+        return [
+            likeliest(example, self.labels, row / self.temperature)
+            for example, row in zip(examples, outputs, strict=True)
+        ]
 
     def measures(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Measure]:
         """The metrics of these answers."""
@@ -225,11 +223,7 @@ class FewShotClassification:
 
     def calibrated(self, encoded: Sequence[Encoded], logits: Sequence[Tensor]) -> Self:
         """Return a copy whose temperature fits the validation examples (Guo et al. 2017, sec. 4.2)."""
-        pairs = [(item.target, row) for item, row in zip(encoded, logits, strict=True) if item.target is not None]
-        if not pairs:
-            return self
-        rows = torch.stack([row for _, row in pairs]).numpy().astype(np.float64)
-        return replace(self, temperature=fit_temperature(rows, np.stack([t for t, _ in pairs]).astype(np.int64)))
+        return replace(self, temperature=fitted_temperature(encoded, logits))
 
 
 def _head_of(network: Network) -> LogisticHead:

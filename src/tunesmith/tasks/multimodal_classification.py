@@ -19,9 +19,9 @@ from tunesmith.data.records import Example, Prediction
 from tunesmith.data.sounds import Listening, log_mel_of
 from tunesmith.errors import DataError, RecipeError
 from tunesmith.scoring import Measure
-from tunesmith.scoring.calibration import fit_temperature
 from tunesmith.scoring.classification import class_table, confusion_of, measure_classes, measure_without
 from tunesmith.scoring.tables import Confusion, Table
+from tunesmith.tasks.class_scores import fitted_temperature, likeliest
 from tunesmith.tasks.collation import collate_pieces
 from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEncoder, plain_piece, windows
 from tunesmith.tasks.fusion import FUSIONS, FusionHead
@@ -277,13 +277,12 @@ class MultimodalClassification:
         return [self._answer(example, rows) for example, rows in zip(examples, outputs, strict=True)]
 
     def _answer(self, example: Example, rows: Tensor) -> Prediction:
-        scores = dict(zip(self.labels, (rows[0] / self.temperature).softmax(-1).tolist(), strict=True))
-        best = max(scores, key=scores.__getitem__)
+        answer = likeliest(example, self.labels, rows[0] / self.temperature)
         without: dict[str, str] = {}
         if len(rows) > 1 and all(self._has(example).values()):
             names = ("text", self.modality)
             without = {name: self.labels[int(row.argmax())] for name, row in zip(names, rows[1:], strict=True)}
-        return Prediction(example.id, best, scores[best], scores, without=without)
+        return replace(answer, without=without)
 
     def measures(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Measure]:
         """The metrics of these answers; accuracy also with each modality withheld, over examples that have both."""
@@ -304,8 +303,4 @@ class MultimodalClassification:
 
     def calibrated(self, encoded: Sequence[Encoded], logits: Sequence[Tensor]) -> Self:
         """Return a copy whose temperature fits the validation examples (Guo et al. 2017, sec. 4.2)."""
-        pairs = [(item.target, rows[0]) for item, rows in zip(encoded, logits, strict=True) if item.target is not None]
-        if not pairs:
-            return self
-        scores = torch.stack([row for _, row in pairs]).numpy().astype(np.float64)
-        return replace(self, temperature=fit_temperature(scores, np.stack([t for t, _ in pairs]).astype(np.int64)))
+        return replace(self, temperature=fitted_temperature(encoded, [rows[0] for rows in logits]))

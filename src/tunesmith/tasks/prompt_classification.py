@@ -17,6 +17,7 @@ from tunesmith.scoring import Measure
 from tunesmith.scoring.calibration import fit_temperature
 from tunesmith.scoring.classification import class_table, confusion_of, measure_classes
 from tunesmith.scoring.tables import Confusion, Table
+from tunesmith.tasks.class_scores import likeliest
 from tunesmith.tasks.collation import collate_pieces
 from tunesmith.tasks.demonstrations import Demonstration, Selection, Showing
 from tunesmith.tasks.encoding import IGNORED, Batch, Encoded, Network, Piece, TextEncoder, Tokens, plain_piece
@@ -286,12 +287,10 @@ class PromptClassification:
     ) -> list[Prediction]:
         """The likeliest label of each example, after the model's preference without any text is taken off."""
         prior = self._prior(network, encoder) if self.calibrate_prior else torch.zeros(len(self.labels))
-        answers = []
-        for example, row in zip(examples, outputs, strict=True):
-            scores = dict(zip(self.labels, ((row - prior) / self.temperature).softmax(-1).tolist(), strict=True))
-            best = max(scores, key=scores.__getitem__)
-            answers.append(Prediction(example.id, best, scores[best], scores))
-        return answers
+        return [
+            likeliest(example, self.labels, (row - prior) / self.temperature)
+            for example, row in zip(examples, outputs, strict=True)
+        ]
 
     def _prior(self, network: Network, encoder: TextEncoder) -> Tensor:
         """The log of the labels' mean probabilities over texts without content."""

@@ -17,10 +17,10 @@ from tunesmith.data.records import Example, Prediction, Span
 from tunesmith.errors import LabelError, ModelError, RecipeError, nearest
 from tunesmith.scoring import Measure
 from tunesmith.scoring.answers import class_of
-from tunesmith.scoring.calibration import fit_temperature
 from tunesmith.scoring.classification import class_table, confusion_of
 from tunesmith.scoring.relations import measure_relations
 from tunesmith.scoring.tables import Confusion, Table
+from tunesmith.tasks.class_scores import fitted_temperature, likeliest
 from tunesmith.tasks.collation import collate_pieces
 from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEncoder, Tokens, plain_piece, split_across
 from tunesmith.tasks.gold import class_number, labels_of
@@ -228,12 +228,10 @@ class RelationClassification:
         outputs: Sequence[Tensor],
     ) -> list[Prediction]:
         """The likeliest relation of each example."""
-        answers = []
-        for example, row in zip(examples, outputs, strict=True):
-            scores = dict(zip(self.labels, (row / self.temperature).softmax(-1).tolist(), strict=True))
-            best = max(scores, key=scores.__getitem__)
-            answers.append(Prediction(example.id, best, scores[best], scores))
-        return answers
+        return [
+            likeliest(example, self.labels, row / self.temperature)
+            for example, row in zip(examples, outputs, strict=True)
+        ]
 
     def measures(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Measure]:
         """The official F1, and the usual ones."""
@@ -256,11 +254,7 @@ class RelationClassification:
 
     def calibrated(self, encoded: Sequence[Encoded], logits: Sequence[Tensor]) -> Self:
         """Return a copy whose temperature fits the validation examples (Guo et al. 2017, sec. 4.2)."""
-        pairs = [(item.target, row) for item, row in zip(encoded, logits, strict=True) if item.target is not None]
-        if not pairs:
-            return self
-        rows = torch.stack([row for _, row in pairs]).numpy().astype(np.float64)
-        return replace(self, temperature=fit_temperature(rows, np.stack([t for t, _ in pairs]).astype(np.int64)))
+        return replace(self, temperature=fitted_temperature(encoded, logits))
 
 
 def marks_of(example: Example) -> tuple[Span, Span]:

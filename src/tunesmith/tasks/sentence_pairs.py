@@ -17,11 +17,11 @@ from tunesmith.data.records import Example, Prediction
 from tunesmith.errors import DataError, LabelError, RecipeError
 from tunesmith.scoring import Measure
 from tunesmith.scoring.answers import class_of, number_of
-from tunesmith.scoring.calibration import fit_temperature
 from tunesmith.scoring.classification import class_table, confusion_of, measure_classes
 from tunesmith.scoring.numbers import measure_numbers
 from tunesmith.scoring.retrieval import measure_rankings
 from tunesmith.scoring.tables import Confusion, Table
+from tunesmith.tasks.class_scores import fitted_temperature, likeliest
 from tunesmith.tasks.collation import collate_pieces
 from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEncoder, plain_piece
 from tunesmith.tasks.gold import class_number, labels_of
@@ -249,9 +249,7 @@ class SentencePairs:
             return Prediction(example.id, "", math.nan, vector=tuple(row.tolist()))
         if self.problem != "classification":
             return Prediction(example.id, float(row[0]) * (self.high - self.low) + self.low, math.nan)
-        scores = dict(zip(self.labels, (row / self.temperature).softmax(-1).tolist(), strict=True))
-        best = max(scores, key=scores.__getitem__)
-        return Prediction(example.id, best, scores[best], scores)
+        return likeliest(example, self.labels, row / self.temperature)
 
     def measures(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Measure]:
         """The metrics of these answers."""
@@ -279,11 +277,9 @@ class SentencePairs:
 
     def calibrated(self, encoded: Sequence[Encoded], logits: Sequence[Tensor]) -> Self:
         """Return a copy whose temperature fits the validation examples (Guo et al. 2017, sec. 4.2)."""
-        pairs = [(item.target, row) for item, row in zip(encoded, logits, strict=True) if item.target is not None]
-        if self.problem != "classification" or not pairs:
+        if self.problem != "classification":
             return self
-        rows = torch.stack([row for _, row in pairs]).numpy().astype(np.float64)
-        return replace(self, temperature=fit_temperature(rows, np.stack([t for t, _ in pairs]).astype(np.int64)))
+        return replace(self, temperature=fitted_temperature(encoded, logits))
 
 
 def _fingerprint(text: str) -> float:

@@ -17,7 +17,6 @@ from transformers import PreTrainedTokenizerBase
 from tunesmith.data.records import Example, Prediction
 from tunesmith.errors import LabelError, RecipeError, nearest
 from tunesmith.scoring import Measure
-from tunesmith.scoring.calibration import fit_temperature
 from tunesmith.scoring.classification import (
     class_table,
     confusion_of,
@@ -27,6 +26,7 @@ from tunesmith.scoring.classification import (
 )
 from tunesmith.scoring.numbers import measure_numbers
 from tunesmith.scoring.tables import Confusion, Table
+from tunesmith.tasks.class_scores import fitted_temperature, likeliest
 from tunesmith.tasks.collation import collate_pieces
 from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, Piece, TextEncoder, windows
 from tunesmith.tasks.gold import class_number, labels_of, number_of
@@ -274,9 +274,7 @@ class SequenceClassification:
             return Prediction(example.id, float(row[0]) * self.scale + self.mean, math.nan)
         scaled = row / self.temperature
         if self.problem == "single_label":
-            scores = dict(zip(self.labels, scaled.softmax(-1).tolist(), strict=True))
-            best = max(scores, key=scores.__getitem__)
-            return Prediction(example.id, best, scores[best], scores)
+            return likeliest(example, self.labels, scaled)
         probabilities = scaled.sigmoid().tolist()
         if self.problem == "binary":
             yes = probabilities[0]
@@ -316,9 +314,6 @@ class SequenceClassification:
 
     def calibrated(self, encoded: Sequence[Encoded], logits: Sequence[Tensor]) -> Self:
         """Return a copy whose temperature fits the validation examples (Guo et al. 2017, sec. 4.2)."""
-        pairs = [(item.target, row) for item, row in zip(encoded, logits, strict=True) if item.target is not None]
-        if self.problem == "regression" or not pairs:
+        if self.problem == "regression":
             return self
-        rows = torch.stack([row for _, row in pairs]).numpy().astype(np.float64)
-        targets = np.stack([target for target, _ in pairs]).astype(np.int64)
-        return replace(self, temperature=fit_temperature(rows, targets))
+        return replace(self, temperature=fitted_temperature(encoded, logits))

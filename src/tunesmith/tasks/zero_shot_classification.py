@@ -17,7 +17,6 @@ from transformers import PreTrainedTokenizerBase
 from tunesmith.data.records import Example, Prediction
 from tunesmith.errors import RecipeError
 from tunesmith.scoring import Measure
-from tunesmith.scoring.calibration import fit_temperature
 from tunesmith.scoring.classification import (
     class_table,
     confusion_of,
@@ -26,6 +25,7 @@ from tunesmith.scoring.classification import (
     measure_label_sets,
 )
 from tunesmith.scoring.tables import Confusion, Table
+from tunesmith.tasks.class_scores import fitted_temperature, likeliest
 from tunesmith.tasks.collation import collate_pieces
 from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, Piece, TextEncoder, plain_piece, windows
 from tunesmith.tasks.gold import class_number, labels_of
@@ -291,9 +291,7 @@ class ZeroShotClassification:
 
     def _answer(self, example: Example, row: Tensor) -> Prediction:
         if not self.multi_label:
-            scores = dict(zip(self.labels, row.softmax(-1).tolist(), strict=True))
-            best = max(scores, key=scores.__getitem__)
-            return Prediction(example.id, best, scores[best], scores)
+            return likeliest(example, self.labels, row)
         scores = dict(zip(self.labels, row.sigmoid().tolist(), strict=True))
         given = tuple(label for label in self.labels if scores[label] >= self.threshold)
         sure = math.prod(p if p >= self.threshold else 1 - p for p in scores.values())
@@ -319,8 +317,4 @@ class ZeroShotClassification:
 
     def calibrated(self, encoded: Sequence[Encoded], logits: Sequence[Tensor]) -> Self:
         """Return a copy whose temperature fits the validation examples (Guo et al. 2017, sec. 4.2)."""
-        pairs = [(item.target, row) for item, row in zip(encoded, logits, strict=True) if item.target is not None]
-        if not pairs:
-            return self
-        rows = torch.stack([row for _, row in pairs]).numpy().astype(np.float64)
-        return replace(self, temperature=fit_temperature(rows, np.stack([t for t, _ in pairs]).astype(np.int64)))
+        return replace(self, temperature=fitted_temperature(encoded, logits))

@@ -1,0 +1,32 @@
+"""From one score per class to an answer, and the temperature that makes its probabilities honest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tunesmith.data.records import Example, Prediction
+from tunesmith.scoring.calibration import fit_temperature
+from tunesmith.tasks.encoding import Encoded
+
+
+def likeliest(example: Example, labels: Sequence[str], scores: Tensor) -> Prediction:
+    """The class with the highest of the scores [C], which are divided by the temperature already, and all chances."""
+    chances = dict(zip(labels, scores.softmax(-1).tolist(), strict=True))
+    best = max(chances, key=chances.__getitem__)
+    return Prediction(example.id, best, chances[best], chances)
+
+
+def fitted_temperature(encoded: Sequence[Encoded], logits: Sequence[Tensor]) -> float:
+    """The temperature that fits the examples with a target (Guo et al. 2017, sec. 4.2); 1 where none has one.
+
+    `logits` holds a row [C] for each example; a target is a class's number, or [C] zeros and ones.
+    """
+    pairs = [(item.target, row) for item, row in zip(encoded, logits, strict=True) if item.target is not None]
+    if not pairs:
+        return 1.0
+    rows = torch.stack([row for _, row in pairs]).numpy().astype(np.float64)
+    return fit_temperature(rows, np.stack([target for target, _ in pairs]).astype(np.int64))
