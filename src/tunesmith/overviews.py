@@ -17,10 +17,10 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from tunesmith.components import settings_of
 from tunesmith.documentation import cell, paragraph_of, summary_of
 from tunesmith.errors import RecipeError
-from tunesmith.experiment import read_recipe
 from tunesmith.methods import METHODS, Method
 from tunesmith.models.backbone import Backbone
 from tunesmith.models.model import Model
+from tunesmith.recipes import read_recipe
 from tunesmith.tasks import TASKS, SequenceClassification
 
 _SOURCE = re.compile(r" \(([^()]*\b(?:19|20)\d\d\b[^()]*)\)")

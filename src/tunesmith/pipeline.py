@@ -13,8 +13,8 @@ from typing import cast
 import torch
 
 from tunesmith import run_folder
-from tunesmith.data.records import Example
-from tunesmith.errors import CheckpointError, DataError
+from tunesmith.data.records import Example, Finding
+from tunesmith.errors import CheckpointError, DataError, TunesmithError
 from tunesmith.evaluation.report import Cost, RunReport
 from tunesmith.experiment import Experiment
 from tunesmith.inference.adapters import learnt_weights
@@ -71,6 +71,23 @@ def run(
     if not quiet:
         announce(summary(experiment, prepared, *count_parameters(model), model.quantized))
     return finish(experiment, prepared, model, place, quiet=quiet)
+
+
+def check(experiment: Experiment) -> tuple[Finding, ...]:
+    """What is found before any training; what would stop the run before its first step is an error among it.
+
+    Raises:
+        TunesmithError: the data or the model cannot be read at all.
+    """
+    prepared = prepare(experiment)
+    if any(finding.severity == "error" for finding in prepared.findings):
+        return prepared.findings
+    try:
+        rehearse(experiment, prepared)
+    except TunesmithError as error:
+        said = f"The run cannot begin: {error.what} {error.to_do}".rstrip()
+        return (*prepared.findings, Finding("cannot_begin", "error", said, 1, (error.where,) if error.where else ()))
+    return prepared.findings
 
 
 def resume(folder: str | Path, *, quiet: bool = False) -> Result:

@@ -212,9 +212,9 @@ def test_a_long_text_is_cut_at_its_end_and_a_hypothesis_never(tiny_inference_fol
         [*encoder.before, *kept, *encoder.between, *ids, *encoder.after] for ids in hypotheses
     ]
     assert max(len(piece.input_ids) for piece in encoded.pieces) == 40
-    count = count_of(encoded, task)
+    count = count_of(encoded, task, encoder)
     assert count.unread == encoded.unread > 0
-    assert count_of(task.encode(CLASSES[0], encoder), task).unread == 0
+    assert count_of(task.encode(CLASSES[0], encoder), task, encoder).unread == 0
 
 
 def test_a_hypothesis_that_fills_the_window_is_refused(tiny_inference_folder: Path) -> None:
