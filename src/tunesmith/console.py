@@ -91,6 +91,8 @@ def show_result(result: Result, *, as_json: bool) -> None:
         say_json({"folder": str(result.folder), "metrics": metrics_json(report), "cost": asdict(report.cost)})
         return
     console = _console()
+    if not report.splits:
+        console.print("Nothing was evaluated: there are no examples with labels to judge by.")
     for split in report.splits:
         console.print(metrics_table(split))
     # The last split is the one to judge by; the report has the classes of all.

@@ -58,6 +58,8 @@ def prepare(experiment: Experiment) -> Prepared:
     """
     loaded = experiment.data.load(experiment.task.label_kind, experiment.seed, experiment.task.inputs)
     found = [*loaded.findings, *check(loaded.splits, label_kind=experiment.task.label_kind)]
+    if experiment.data.per_class or experiment.data.shots:  # few of each label is what the recipe asks for
+        found = [finding for finding in found if finding.code != "rare_labels"]
     prepared = prepare_splits(experiment, loaded.splits, found)
     return replace(prepared, findings=tuple(accepted(finding, experiment.data.accept) for finding in prepared.findings))
 

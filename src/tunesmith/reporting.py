@@ -54,6 +54,8 @@ def notes(fitted: Fitted, task: Task, splits: Splits, quantized: Quantized | Non
     has_steps = fitted.progress.step > 0
     if not has_steps:
         said.append("No step was made, since the method leaves no weight of this model open to learning.")
+    if not len(splits.validation) and not len(splits.test):
+        said.append("Nothing was evaluated, since there are no examples with labels to judge by: give data.test.")
     if len(splits.validation):
         chosen = [] if fitted.progress.best_step is None else [f"the checkpoint (step {fitted.progress.best_step})"]
         if task.temperature != 1:
