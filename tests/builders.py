@@ -299,7 +299,7 @@ def build_material(task: Task, encoder: TextEncoder, examples: Sequence[Example]
     """Encoded examples, arranged as the loss wants them and ready to be batched; settled by the examples themselves."""
     learning = task.arranged(examples, 1)
     encoded, memory = ([task.encode(example, encoder) for example in given] for given in (learning, examples))
-    return Material(task, learning, encoded, encoder.tokenizer.pad_token_id, memory)
+    return Material(task, learning, encoded, encoder.tokenizer.pad_token_id, memory, encoder.special_ids)
 
 
 def run_steps(

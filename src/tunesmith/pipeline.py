@@ -134,7 +134,7 @@ def rehearse(experiment: Experiment, prepared: Prepared) -> Model:
     learning = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     if learning:
         experiment.training.grouping().groups(model, learning)
-    experiment.objective.check(model)
+    experiment.objective.check(model, prepared.task)
     prepared.task.settle(model, ())  # what cannot be settled is refused before anything is written
     return model
 
@@ -233,8 +233,14 @@ def fit(
     settings = experiment.training
     accelerator = make_accelerator(experiment.trackers, folder, experiment.name, experiment.to_mapping())
     model.to(accelerator.device)
-    pad_id = prepared.encoder.tokenizer.pad_token_id or 0
-    material = Material(prepared.task, prepared.learning, prepared.encoded_learning, pad_id, prepared.memory)
+    material = Material(
+        prepared.task,
+        prepared.learning,
+        prepared.encoded_learning,
+        prepared.encoder.tokenizer.pad_token_id or 0,
+        prepared.memory,
+        prepared.encoder.special_ids,
+    )
     if not any(parameter.requires_grad for parameter in model.parameters()):
         dequantize(model.body)
         material.settle(model)

@@ -12,7 +12,7 @@ from tunesmith.errors import ResourceError, TrainingError
 from tunesmith.models.model import Model
 from tunesmith.tasks import Task
 from tunesmith.tasks.encoding import Batch, TextEncoder
-from tunesmith.training.objectives import FGM, Loss
+from tunesmith.training.objectives import FGM, Criterion
 from tunesmith.training.optimizer import SGD
 
 
@@ -79,8 +79,8 @@ def test_fgm_raises_the_loss_and_leaves_no_hook(tiny_model_folder: Path) -> None
     material = build_material(task, encoder, examples)
     batch = material.batch(range(len(examples)))
     table = model.word_embeddings.get_parameter("weight").detach().clone()
-    clean = float(material.loss(model, batch).detach())
-    both = float(FGM(epsilon=0.5)(model, batch, material.loss).detach())
+    clean = float(material.criterion(model, batch).detach())
+    both = float(FGM(epsilon=0.5)(model, batch, material.criterion).detach())
     assert both - clean > clean
     assert torch.equal(model.word_embeddings.get_parameter("weight"), table)
     assert not model.word_embeddings._forward_hooks
@@ -101,10 +101,10 @@ def test_bf16_trains_to_nearly_the_same_loss_and_keeps_fp32_weights(tiny_model_f
 
 def test_too_little_memory_says_what_would_help(tiny_model_folder: Path) -> None:
     class Hungry:
-        def __call__(self, model: Model, batch: Batch, loss: Loss) -> torch.Tensor:
+        def __call__(self, model: Model, batch: Batch, criterion: Criterion) -> torch.Tensor:
             return torch.empty(1 << 50)
 
-        def check(self, model: Model) -> None:
+        def check(self, model: Model, task: Task) -> None:
             pass
 
     examples = TASK_CASES["single_label"][1]

@@ -13,7 +13,7 @@ from tunesmith.errors import RecipeError, TrainingError
 from tunesmith.inference.predictor import Predictor
 from tunesmith.methods import Full, LoRA, Method
 from tunesmith.tasks import SequenceClassification, TextGeneration
-from tunesmith.training.objectives import DPO
+from tunesmith.training.objectives import DPO, Criterion
 from tunesmith.training.objectives.preference import margins
 
 TASK = TextGeneration(preference=True, answers=False)
@@ -34,12 +34,12 @@ def test_loss_and_gradient_are_those_of_the_paper(smoothing: float, tiny_llama_f
     model, task, encoder = build_model(tiny_llama_folder, TASK, DIALOGUES)
     reference, _, _ = build_model(tiny_llama_folder, TASK, DIALOGUES)
     objective = DPO(beta=0.3, label_smoothing=smoothing)
-    objective.check(model)
+    objective.check(model, task)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)), alpha=0.02)
     batch = task.collate([task.encode(example, encoder) for example in DIALOGUES], 0)
-    loss = objective(model, batch, lambda _model, _batch: torch.zeros(()))
+    loss = objective(model, batch, Criterion(task))
     loss.backward()
     found = {name: value.grad.clone() for name, value in model.named_parameters() if value.grad is not None}
     model.zero_grad()
@@ -73,7 +73,7 @@ def test_the_reference_pass_leaves_the_model_as_it_was(tiny_llama_folder: Path) 
     learns = {name: value.requires_grad for name, value in model.named_parameters()}
     model.train()
     batch = task.collate([task.encode(example, encoder) for example in DIALOGUES], 0)
-    objective(model, batch, lambda _model, _batch: torch.zeros(())).backward()
+    objective(model, batch, Criterion(task)).backward()
     assert model.training
     for name, value in model.named_parameters():
         assert torch.equal(value, before[name])
@@ -101,9 +101,9 @@ def test_the_margin_and_the_accuracy_rise(tiny_llama_folder: Path) -> None:
 def test_without_pairs_it_is_refused(tiny_model_folder: Path, tiny_llama_folder: Path) -> None:
     classifier, _, _ = build_model(tiny_model_folder, SequenceClassification(), CLASSES)
     writer, _, _ = build_model(tiny_llama_folder, TextGeneration(), DIALOGUES)
-    for model in (classifier, writer):
+    for model, task in ((classifier, SequenceClassification()), (writer, TextGeneration())):
         with pytest.raises(TrainingError, match="better and a worse answer") as error:
-            DPO().check(model)
+            DPO().check(model, task)
         assert "preference: true" in error.value.to_do
 
 

@@ -54,6 +54,12 @@ def body_dropout(module: PreTrainedModel) -> float:
     return next((float(settings[name]) for name in _DROPOUT_FIELDS if isinstance(settings.get(name), float)), 0.0)
 
 
+def drops_inside(module: PreTrainedModel) -> bool:
+    """Whether the body's configuration names a dropout, which need not be a layer of its own."""
+    settings = module.config.to_dict()
+    return any(isinstance(rate := settings.get(name), float) and rate > 0 for name in _DROPOUT_FIELDS)
+
+
 def enable_gradient_checkpointing(module: PreTrainedModel) -> None:
     """Compute activations again in the backward pass instead of keeping them.
 

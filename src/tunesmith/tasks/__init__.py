@@ -146,6 +146,18 @@ class Announcing(Protocol):
         """
 
 
+@runtime_checkable
+class Comparing(Protocol):
+    """A task that can say how far two outputs of the network for the same batch are apart."""
+
+    @property
+    def incomparable(self) -> str:
+        """Why its outputs cannot be compared; empty where they can."""
+
+    def divergence(self, one: Tensor, other: Tensor, batch: Batch) -> Tensor:
+        """How far two outputs are apart, the mean over the batch's `units`: see `losses.class_divergence`."""
+
+
 TASKS: dict[str, type[Task]] = {
     "few_shot_tagging": FewShotTagging,
     "recommendation": Recommendation,
@@ -170,6 +182,7 @@ __all__ = [
     "Batch",
     "BodyShape",
     "CausalLanguageModeling",
+    "Comparing",
     "Encoded",
     "FewShotClassification",
     "FewShotTagging",

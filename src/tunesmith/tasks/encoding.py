@@ -225,6 +225,11 @@ class TextEncoder:
         return cls(tokenizer, tuple(opening), tuple(wrapped[len(wrapped) - closing :]), max_length)
 
     @property
+    def special_ids(self) -> tuple[int, ...]:
+        """The tokens that are no part of a text; the unknown one stands for a part."""
+        return tuple(sorted({*self.tokenizer.all_special_ids} - {self.tokenizer.unk_token_id}))
+
+    @property
     def room(self) -> int:
         """How many tokens of the text itself fit into one window."""
         return self.max_length - len(self.before) - len(self.after)

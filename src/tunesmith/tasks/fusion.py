@@ -150,13 +150,22 @@ class FusionHead(nn.Module):
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
         """The logits [E, C] of each example with what it has; in training without what is dropped."""
+        return self.scores(self.vectors(hidden, batch))
+
+    def vectors(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """Both modalities as one vector [E, H]; in training without what is dropped."""
         has_text, has_medium = batch.media["text_mask"], batch.media[f"{self.encoder.modality}_mask"]
         if self.training and self.modality_dropout:
             drawn = torch.rand(batch.size, device=hidden.device)
             both, share = has_text & has_medium, self.modality_dropout
             has_text = has_text & ~(both & (drawn < share))
             has_medium = has_medium & ~(both & (drawn >= share) & (drawn < 2 * share))
-        return self.answer(hidden, batch, self.read(batch), has_text, has_medium)
+        return self._fused(hidden, batch, self.read(batch), has_text, has_medium)
+
+    def scores(self, vectors: Tensor) -> Tensor:
+        """The vectors' logits [E, C]."""
+        logits: Tensor = self.classifier(vectors)
+        return logits
 
     def read(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """States [E, G, H] and mask [E, G] of the pictures or recordings; only those that are there are looked at."""
@@ -179,10 +188,13 @@ class FusionHead(nn.Module):
         self, hidden: Tensor, batch: Batch, media: tuple[Tensor, Tensor], has_text: Tensor, has_medium: Tensor
     ) -> Tensor:
         """The logits [E, C] of examples with the modalities that `has_text` and `has_medium` [E] say."""
+        return self.scores(self._fused(hidden, batch, media, has_text, has_medium))
+
+    def _fused(
+        self, hidden: Tensor, batch: Batch, media: tuple[Tensor, Tensor], has_text: Tensor, has_medium: Tensor
+    ) -> Tensor:
         tokens = torch.where(has_text[batch.example_of][:, None, None], self.text_norm(hidden), self.no_text)
         states = torch.where(has_medium[:, None, None], media[0], self.no_medium)
         mask = batch.attention_mask.bool()
-        logits: Tensor = self.classifier(
-            self.fusion(Views(tokens, mask, batch.example_of, states, media[1], self.pooling))
-        )
-        return logits
+        fused: Tensor = self.fusion(Views(tokens, mask, batch.example_of, states, media[1], self.pooling))
+        return fused

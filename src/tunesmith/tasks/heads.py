@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,17 @@ class BodyShape:
     vocabulary: int
     classes: tuple[str, ...] = ()
     gives_classes: bool = False
+
+
+@runtime_checkable
+class VectorHead(Protocol):
+    """A head that makes one vector of each example, and its answer of that alone."""
+
+    def vectors(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """Token states [P, T, H] -> the examples' vectors [E, W]; of several windows the mean."""
+
+    def scores(self, vectors: Tensor) -> Tensor:
+        """The vectors' logits [E, C]."""
 
 
 class NoHead(nn.Module):
@@ -61,10 +73,24 @@ class SequenceHead(nn.Module):
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
         """Pool, project, and pool the windows of each example."""
-        logits: Tensor = self.output(self.dropout(pool(hidden, batch.attention_mask, self.pooling)))
+        logits = self.scores(pool(hidden, batch.attention_mask, self.pooling))
         if len(batch.example_of) == batch.size:
             return logits
         return pool_windows(logits, batch.example_of, batch.size, self.window_pooling)
+
+    def vectors(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """The examples' vectors [E, H]."""
+        pooled = pool(hidden, batch.attention_mask, self.pooling)
+        return (
+            pooled
+            if len(batch.example_of) == batch.size
+            else pool_windows(pooled, batch.example_of, batch.size, "mean")
+        )
+
+    def scores(self, vectors: Tensor) -> Tensor:
+        """The vectors' logits [E, C]."""
+        logits: Tensor = self.output(self.dropout(vectors))
+        return logits
 
 
 def pool_windows(logits: Tensor, example_of: Tensor, size: int, how: str) -> Tensor:

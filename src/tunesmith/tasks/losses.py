@@ -1,4 +1,4 @@
-"""Losses over classes; each returns the mean over the labels that count."""
+"""Losses over classes, and how far two outputs are apart; each returns the mean over the labels that count."""
 
 from __future__ import annotations
 
@@ -43,3 +43,20 @@ def binary_loss(
         chosen = torch.where(target > 0.5, logits.float().sigmoid(), (-logits.float()).sigmoid())
         losses = losses * (1 - chosen) ** gamma
     return losses.mean()
+
+
+def class_divergence(one: Tensor, other: Tensor, counted: Tensor | None = None) -> Tensor:
+    """The symmetric divergence 0.5 * (KL(p || q) + KL(q || p)) of the distributions of two logits [..., C].
+
+    In nats; the mean over all places, or over those that are `counted` [...], which may also be weights. Every
+    divergence here is this one, whoever asks for it; the papers on R-Drop, SMART and VAT each have another.
+    """
+    one, other = one.float().log_softmax(-1), other.float().log_softmax(-1)
+    found = 0.5 * ((one.exp() - other.exp()) * (one - other)).sum(-1)
+    return found.mean() if counted is None else (found * counted).sum() / counted.sum().clamp(min=1)
+
+
+def binary_divergence(one: Tensor, other: Tensor) -> Tensor:
+    """The same of the two-way distributions of two logits, mean over all entries of [E, C]."""
+    one, other = one.float(), other.float()
+    return 0.5 * ((one.sigmoid() - other.sigmoid()) * (one - other)).mean()

@@ -23,7 +23,7 @@ from tunesmith.tasks.encoding import IGNORED, Batch, BodyKind, Encoded, Network,
 from tunesmith.tasks.heads import BodyShape, NoHead
 from tunesmith.tasks.joining import check_window, joined, joined_findings, tokens_per_character
 from tunesmith.tasks.likelihood import foretold, token_scores
-from tunesmith.tasks.losses import class_loss
+from tunesmith.tasks.losses import class_divergence, class_loss
 from tunesmith.tasks.masking import UNTOUCHED, Masking, word_numbers
 
 _FIXED = 20_190_524
@@ -201,6 +201,15 @@ class MaskedLanguageModeling:
     def loss(self, head: nn.Module, logits: Tensor, batch: Batch) -> Tensor:
         """The mean cross-entropy of the hidden tokens."""
         return class_loss(logits, _wanted(batch))
+
+    @property
+    def incomparable(self) -> str:
+        """Any two outputs can be compared."""
+        return ""
+
+    def divergence(self, one: Tensor, other: Tensor, batch: Batch) -> Tensor:
+        """Of the distributions over the vocabulary, at the hidden tokens."""
+        return class_divergence(one, other, batch.unit_mask)
 
     def settle(self, network: Network, batches: Iterable[Batch]) -> None:
         """All is learnt by gradients."""

@@ -27,7 +27,7 @@ from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEnco
 from tunesmith.tasks.fusion import FUSIONS, FusionHead
 from tunesmith.tasks.gold import class_number, labels_of
 from tunesmith.tasks.heads import BodyShape
-from tunesmith.tasks.losses import class_loss
+from tunesmith.tasks.losses import class_divergence, class_loss
 from tunesmith.tasks.media_encoders import STAGES, MediaEncoder
 from tunesmith.tasks.ranges import check_labels, check_numbers
 
@@ -245,6 +245,15 @@ class MultimodalClassification:
         """The mean cross-entropy over the examples."""
         assert batch.targets is not None, "a batch for training has targets"
         return class_loss(logits, batch.targets, None, self.label_smoothing, 0.0)
+
+    @property
+    def incomparable(self) -> str:
+        """Any two outputs can be compared."""
+        return ""
+
+    def divergence(self, one: Tensor, other: Tensor, batch: Batch) -> Tensor:
+        """Of the class distributions."""
+        return class_divergence(one, other)
 
     def settle(self, network: Network, batches: Iterable[Batch]) -> None:
         """All is learnt by gradients."""

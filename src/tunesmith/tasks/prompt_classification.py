@@ -24,7 +24,7 @@ from tunesmith.tasks.encoding import IGNORED, Batch, Encoded, Network, Piece, Te
 from tunesmith.tasks.gold import labels_of
 from tunesmith.tasks.heads import BodyShape
 from tunesmith.tasks.label_words import LabelWordHead, LabelWords, check_words, complete, words_of
-from tunesmith.tasks.losses import class_loss
+from tunesmith.tasks.losses import class_divergence, class_loss
 from tunesmith.tasks.prompts import Filled, Template, answer_places, shortened, text_tokens
 from tunesmith.tasks.ranges import check_labels, check_numbers
 
@@ -269,6 +269,15 @@ class PromptClassification:
         """The mean cross-entropy over the labels' scores."""
         assert batch.targets is not None, "a batch for training has targets"
         return class_loss(logits, batch.targets[:, 0, 1])
+
+    @property
+    def incomparable(self) -> str:
+        """Any two outputs can be compared."""
+        return ""
+
+    def divergence(self, one: Tensor, other: Tensor, batch: Batch) -> Tensor:
+        """Of the distributions over the labels."""
+        return class_divergence(one, other)
 
     def settle(self, network: Network, batches: Iterable[Batch]) -> None:
         """All is learnt by gradients, if anything is."""

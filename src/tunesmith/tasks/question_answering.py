@@ -42,6 +42,7 @@ from tunesmith.tasks.collation import collate_pieces
 from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEncoder, Tokens, split_across, windows
 from tunesmith.tasks.gold import spans_of
 from tunesmith.tasks.heads import BodyShape, TokenHead
+from tunesmith.tasks.losses import class_divergence
 from tunesmith.tasks.ranges import check_numbers
 
 
@@ -215,6 +216,18 @@ class QuestionAnswering:
         losses = -scores.gather(1, batch.targets[:, None, :]).mean((1, 2))
         counts = batch.example_of.bincount(minlength=batch.size)
         return (losses / counts[batch.example_of]).sum() / batch.size
+
+    @property
+    def incomparable(self) -> str:
+        """Any two outputs can be compared."""
+        return ""
+
+    def divergence(self, one: Tensor, other: Tensor, batch: Batch) -> Tensor:
+        """Of the distributions over a window's tokens, of start and end; each example counts once."""
+        padding = ~batch.unit_mask[:, :, None]
+        ones, others = (found.float().masked_fill(padding, -1e4).transpose(1, 2) for found in (one, other))
+        counts = batch.example_of.bincount(minlength=batch.size)
+        return class_divergence(ones, others, (1 / counts[batch.example_of])[:, None].expand(-1, 2))
 
     def settle(self, network: Network, batches: Iterable[Batch]) -> None:
         """All is learnt by gradients."""

@@ -25,7 +25,7 @@ from tunesmith.tasks.collation import collate_pieces
 from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEncoder, Tokens, plain_piece, split_across
 from tunesmith.tasks.gold import class_number, labels_of
 from tunesmith.tasks.heads import BodyShape, pool
-from tunesmith.tasks.losses import class_loss
+from tunesmith.tasks.losses import class_divergence, class_loss
 from tunesmith.tasks.ranges import check_labels, check_numbers
 
 _NONE = ("Other", "no_relation", "NA", "None", "none", "unknown", "无关系")
@@ -51,11 +51,18 @@ class RelationHead(nn.Module):
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
         """Pool the text and both entities, and project them together."""
+        return self.scores(self.vectors(hidden, batch))
+
+    def vectors(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """Text and entities side by side [P, 3H]."""
         whole = self.text(self.dropout(pool(hidden, batch.attention_mask, self.pooling)).tanh())
         # Units: the first and last place of each entity, its signs included.
         first, second = (self._entity(hidden, batch.unit_positions[:, place : place + 2]) for place in (0, 2))
-        joined = torch.cat([whole, self.entity(first), self.entity(second)], dim=-1)
-        logits: Tensor = self.output(self.dropout(joined))
+        return torch.cat([whole, self.entity(first), self.entity(second)], dim=-1)
+
+    def scores(self, vectors: Tensor) -> Tensor:
+        """The vectors' logits [P, C]."""
+        logits: Tensor = self.output(self.dropout(vectors))
         return logits
 
     def _entity(self, hidden: Tensor, borders: Tensor) -> Tensor:
@@ -211,6 +218,15 @@ class RelationClassification:
         """The mean cross-entropy over the examples."""
         assert batch.targets is not None, "a batch for training has targets"
         return class_loss(logits, batch.targets, None, self.label_smoothing)
+
+    @property
+    def incomparable(self) -> str:
+        """Any two outputs can be compared."""
+        return ""
+
+    def divergence(self, one: Tensor, other: Tensor, batch: Batch) -> Tensor:
+        """Of the class distributions."""
+        return class_divergence(one, other)
 
     def settle(self, network: Network, batches: Iterable[Batch]) -> None:
         """All is learnt by gradients."""

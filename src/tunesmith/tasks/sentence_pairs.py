@@ -26,7 +26,7 @@ from tunesmith.tasks.collation import collate_pieces
 from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEncoder, plain_piece
 from tunesmith.tasks.gold import class_number, labels_of
 from tunesmith.tasks.heads import BodyShape, SequenceHead
-from tunesmith.tasks.losses import binary_loss, class_loss
+from tunesmith.tasks.losses import binary_divergence, binary_loss, class_divergence, class_loss
 from tunesmith.tasks.pair_heads import BiEncoderHead, both, cosines, in_batch_contrast
 from tunesmith.tasks.ranges import check_labels, check_numbers
 
@@ -216,6 +216,17 @@ class SentencePairs:
         if self.problem == "classification":
             return class_loss(logits, batch.targets, None, self.label_smoothing)
         return binary_loss(logits[:, 0], batch.targets)
+
+    @property
+    def incomparable(self) -> str:
+        """Vectors are no distribution."""
+        return "a bi-encoder gives vectors, and no distribution (encoder: bi)" if self.encoder == "bi" else ""
+
+    def divergence(self, one: Tensor, other: Tensor, batch: Batch) -> Tensor:
+        """Of the class distributions, or of the scaled number as a chance."""
+        if self.problem == "classification":
+            return class_divergence(one, other)
+        return binary_divergence(one[:, 0], other[:, 0])
 
     def settle(self, network: Network, batches: Iterable[Batch]) -> None:
         """All is learnt by gradients."""

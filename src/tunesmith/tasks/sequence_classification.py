@@ -31,7 +31,7 @@ from tunesmith.tasks.collation import collate_pieces
 from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, Piece, TextEncoder, windows
 from tunesmith.tasks.gold import class_number, labels_of, number_of
 from tunesmith.tasks.heads import BodyShape, SequenceHead
-from tunesmith.tasks.losses import binary_loss, class_loss
+from tunesmith.tasks.losses import binary_divergence, binary_loss, class_divergence, class_loss
 from tunesmith.tasks.ranges import check_labels, check_numbers
 
 Problem = Literal["single_label", "binary", "multi_label", "regression"]
@@ -250,6 +250,17 @@ class SequenceClassification:
             positive = self.labels.index(self._positive)
             weights = weights[positive : positive + 1] / weights[1 - positive]
         return binary_loss(logits, batch.targets, weights, self.label_smoothing, self.focal_gamma)
+
+    @property
+    def incomparable(self) -> str:
+        """Any two outputs can be compared."""
+        return ""
+
+    def divergence(self, one: Tensor, other: Tensor, batch: Batch) -> Tensor:
+        """Of the class distributions, or of each yes or no; the squared difference of two scaled numbers."""
+        if self.problem == "regression":
+            return (one.float() - other.float()).pow(2).mean()
+        return class_divergence(one, other) if self.problem == "single_label" else binary_divergence(one, other)
 
     def settle(self, network: Network, batches: Iterable[Batch]) -> None:
         """All is learnt by gradients."""

@@ -21,7 +21,7 @@ from tunesmith.tasks.collation import collate_pieces, pad
 from tunesmith.tasks.encoding import IGNORED, Batch, BodyKind, Encoded, Generation, Network, TextEncoder, plain_piece
 from tunesmith.tasks.heads import BodyShape, NoHead
 from tunesmith.tasks.languages import around, check_language, codes_of
-from tunesmith.tasks.losses import class_loss
+from tunesmith.tasks.losses import class_divergence, class_loss
 from tunesmith.tasks.ranges import check_numbers
 from tunesmith.tasks.writing import Written, as_targets, log_likelihoods, text_of, written
 
@@ -216,6 +216,16 @@ class SequenceToSequence:
         """The mean cross-entropy over the tokens of the given texts."""
         assert batch.targets is not None, "a batch for training has targets"
         return class_loss(logits, batch.targets, smoothing=self.label_smoothing)
+
+    @property
+    def incomparable(self) -> str:
+        """Any two outputs can be compared."""
+        return ""
+
+    def divergence(self, one: Tensor, other: Tensor, batch: Batch) -> Tensor:
+        """Of the distributions over the vocabulary, at the tokens of the given texts."""
+        assert batch.targets is not None, "a batch for training has targets"
+        return class_divergence(one, other, batch.targets != IGNORED)
 
     def settle(self, network: Network, batches: Iterable[Batch]) -> None:
         """All is learnt by gradients."""

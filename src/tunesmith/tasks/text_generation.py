@@ -20,10 +20,20 @@ from tunesmith.scoring.written import measure_written
 from tunesmith.tasks.answers import Answer, answered, question_of
 from tunesmith.tasks.chat import Chat, end_token, fitting
 from tunesmith.tasks.collation import collate_pieces
-from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Generation, Network, Piece, TextEncoder, plain_piece
+from tunesmith.tasks.encoding import (
+    IGNORED,
+    Batch,
+    BodyKind,
+    Encoded,
+    Generation,
+    Network,
+    Piece,
+    TextEncoder,
+    plain_piece,
+)
 from tunesmith.tasks.heads import BodyShape, NoHead
 from tunesmith.tasks.likelihood import as_batch, log_likelihoods, next_tokens, parts_of, scored
-from tunesmith.tasks.losses import class_loss
+from tunesmith.tasks.losses import class_divergence, class_loss
 from tunesmith.tasks.packing import collate_packed, pieces_of, sums_by_piece
 from tunesmith.tasks.ranges import check_numbers
 
@@ -210,6 +220,16 @@ class TextGeneration:
         counts = sums_by_piece(batch.unit_mask.float(), batch)
         means = log_likelihoods(logits, batch) / counts.clamp(min=1)
         return -means.view(batch.size, 2)[:, 0].mean()
+
+    @property
+    def incomparable(self) -> str:
+        """Preferences are learnt from by DPO."""
+        return "preferences compare two answers (preference: true)" if self.preference else ""
+
+    def divergence(self, one: Tensor, other: Tensor, batch: Batch) -> Tensor:
+        """Of the distributions over the vocabulary, at the answers' tokens."""
+        assert batch.targets is not None, "a batch for training has targets"
+        return class_divergence(one, other, batch.targets != IGNORED)
 
     def settle(self, network: Network, batches: Iterable[Batch]) -> None:
         """All is learnt by gradients."""

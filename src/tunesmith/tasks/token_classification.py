@@ -35,7 +35,7 @@ from tunesmith.tasks.encoding import (
 )
 from tunesmith.tasks.gold import spans_of
 from tunesmith.tasks.heads import BodyShape, TokenHead
-from tunesmith.tasks.losses import class_loss
+from tunesmith.tasks.losses import class_divergence, class_loss
 from tunesmith.tasks.ranges import check_labels, check_numbers
 from tunesmith.tasks.tagged_words import by_example, laid_out, owning_windows, spans_on_text
 from tunesmith.tasks.word_shapes import SHAPES, is_uncased, word_shape
@@ -225,6 +225,16 @@ class TokenClassification:
             return class_loss(logits, batch.targets, smoothing=self.label_smoothing)
         likelihood = head.crf.log_likelihood(logits, batch.targets.clamp(min=0), batch.unit_mask)
         return -likelihood.sum() / max(batch.units, 1.0)
+
+    @property
+    def incomparable(self) -> str:
+        """A CRF's distribution over sequences is not that of its words."""
+        return "a CRF scores whole sequences, not words (crf: true)" if self.crf else ""
+
+    def divergence(self, one: Tensor, other: Tensor, batch: Batch) -> Tensor:
+        """Of the tag distributions of the tagged words."""
+        assert batch.targets is not None, "a batch for training has targets"
+        return class_divergence(one, other, batch.targets != IGNORED)
 
     def settle(self, network: Network, batches: Iterable[Batch]) -> None:
         """All is learnt by gradients."""

@@ -37,7 +37,7 @@ from tunesmith.tasks.label_descriptions import (
     see_that_they_differ,
     sentences,
 )
-from tunesmith.tasks.losses import binary_loss, class_loss
+from tunesmith.tasks.losses import binary_divergence, binary_loss, class_divergence, class_loss
 from tunesmith.tasks.ranges import check_labels, check_numbers
 from tunesmith.tasks.zero_shot_heads import EntailmentHead, SimilarityHead, Verdict
 
@@ -270,6 +270,15 @@ class ZeroShotClassification:
         """The mean cross-entropy of the labels' scores; for several labels the mean of each one's."""
         assert batch.targets is not None, "a batch for training has targets"
         return binary_loss(logits, batch.targets) if self.multi_label else class_loss(logits, batch.targets)
+
+    @property
+    def incomparable(self) -> str:
+        """Any two outputs can be compared."""
+        return ""
+
+    def divergence(self, one: Tensor, other: Tensor, batch: Batch) -> Tensor:
+        """Of the distributions over the labels, or of each yes or no."""
+        return binary_divergence(one, other) if self.multi_label else class_divergence(one, other)
 
     def settle(self, network: Network, batches: Iterable[Batch]) -> None:
         """Nothing is kept: the descriptions are read by the body as it is, so that they stay right while it learns."""

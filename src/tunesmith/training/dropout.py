@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tunesmith.models.anatomy import drops_inside
 from tunesmith.models.attention import draw_attention_dropout
 from tunesmith.models.model import Model
 
@@ -47,3 +48,9 @@ def use_bit_dropout(model: Model) -> None:
             if type(child) is nn.Dropout:
                 setattr(parent, name, BitDropout(child.p).train(child.training))
     draw_attention_dropout(model.body, multiplier)
+
+
+def has_dropout(model: Model) -> bool:
+    """Whether two passes of the model in training drop different units."""
+    layers = (module for module in model.modules() if isinstance(module, nn.Dropout | BitDropout))
+    return drops_inside(model.body) or any(layer.p > 0 for layer in layers)

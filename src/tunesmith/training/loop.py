@@ -18,7 +18,8 @@ from tunesmith.tasks import Task
 from tunesmith.tasks.batches import cut
 from tunesmith.tasks.encoding import Batch, Encoded
 from tunesmith.training.batching import PlannedStep
-from tunesmith.training.objectives import Loss, Objective
+from tunesmith.training.criterion import Criterion
+from tunesmith.training.objectives import Objective
 from tunesmith.training.optimizer import Optimizer, Schedule
 from tunesmith.training.precision import MasterWeights
 
@@ -52,7 +53,8 @@ class Step:
 class Material:
     """What there is to learn from: examples and their encoded form, in the same order, and how to make batches.
 
-    `memory` holds what the task settles by, where that is not what the steps learn from.
+    `memory` holds what the task settles by, where that is not what the steps learn from; `special` are the tokens that
+    objectives leave as they are.
     """
 
     task: Task
@@ -60,14 +62,16 @@ class Material:
     encoded: Sequence[Encoded]
     pad_id: int
     memory: Sequence[Encoded] = ()
+    special: tuple[int, ...] = ()
 
     def batch(self, numbers: Sequence[int]) -> Batch:
         """The batch of these examples."""
         return self.task.collate([self.encoded[number] for number in numbers], self.pad_id)
 
-    def loss(self, model: Model, batch: Batch) -> torch.Tensor:
-        """The task's mean loss."""
-        return self.task.loss(model.head, model(batch), batch)
+    @property
+    def criterion(self) -> Criterion:
+        """What the task asks of outputs."""
+        return Criterion(self.task, self.special)
 
     def settle(self, model: Model) -> None:
         """Let the task fit what it does not learn by gradients."""
@@ -125,7 +129,7 @@ def train(
     Raises:
         TrainingError: a loss or gradient that is not a number; the message names the step and its examples.
     """
-    learner.objective.check(learner.model)
+    learner.objective.check(learner.model, material.task)
     learner.model.train()
     for planned in plan:
         rule = learner.model.rule
@@ -139,7 +143,7 @@ def train(
         for batch, numbers in zip(batches, planned.micro_batches, strict=True):
             share = batch.units / max(units, 1.0)
             with enough_memory(_SMALLER.format(*batch.input_ids.shape)):
-                loss = _backward(learner, material.loss, batch.to(accelerator.device), share, accelerator)
+                loss = _backward(learner, material.criterion, batch.to(accelerator.device), share, accelerator)
             if not math.isfinite(loss):
                 raise _not_a_number("loss", planned, [material.examples[number] for number in numbers])
             total += loss
@@ -161,9 +165,9 @@ def train(
         yield Step(planned.number + 1, planned.epoch, total, learning_rate, norm, seen, tokens, slots - tokens)
 
 
-def _backward(learner: Learner, loss: Loss, batch: Batch, share: float, accelerator: Accelerator) -> float:
+def _backward(learner: Learner, criterion: Criterion, batch: Batch, share: float, accelerator: Accelerator) -> float:
     """Add the micro-batch's part to the gradients and return its part of the loss."""
-    whole = learner.objective(learner.model, batch, loss)
+    whole = learner.objective(learner.model, batch, criterion)
     rule = learner.model.rule
     penalty = None if rule is None else rule.penalty()
     part = (whole if penalty is None else whole + penalty) * share

@@ -2,31 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from torch import Tensor
 
 from tunesmith.models.model import Model
-from tunesmith.tasks.encoding import Batch
-from tunesmith.training.objectives.adversarial import FGM
+from tunesmith.tasks import Batch, Task
+from tunesmith.training.criterion import Criterion
+from tunesmith.training.objectives.adversarial import FGM, PGD, FreeLB
+from tunesmith.training.objectives.anchored import L2SP
+from tunesmith.training.objectives.consistency import Cutoff, RDrop
+from tunesmith.training.objectives.contrastive import Mixup, SupCon
 from tunesmith.training.objectives.plain import TaskLoss
 from tunesmith.training.objectives.preference import DPO
-
-Loss = Callable[[Model, Batch], Tensor]
-"""The task's mean loss of a model on a batch."""
+from tunesmith.training.objectives.smoothness import SMART, VAT
 
 
 class Objective(Protocol):
     """A function of model and batch that is minimised."""
 
-    def __call__(self, model: Model, batch: Batch, loss: Loss) -> Tensor:
+    def __call__(self, model: Model, batch: Batch, criterion: Criterion) -> Tensor:
         """A mean over the batch's `units`, with a gradient."""
 
-    def check(self, model: Model) -> None:
-        """Raise a TrainingError where the objective would have no effect on this model."""
+    def check(self, model: Model, task: Task) -> None:
+        """Raise a TunesmithError where the objective would have no effect on this model, or lacks what it needs."""
 
 
-OBJECTIVES: dict[str, type[Objective]] = {"task": TaskLoss, "fgm": FGM, "dpo": DPO}
+OBJECTIVES: dict[str, type[Objective]] = {
+    "task": TaskLoss,
+    "fgm": FGM,
+    "pgd": PGD,
+    "freelb": FreeLB,
+    "smart": SMART,
+    "vat": VAT,
+    "r_drop": RDrop,
+    "cutoff": Cutoff,
+    "supcon": SupCon,
+    "mixup": Mixup,
+    "l2_sp": L2SP,
+    "dpo": DPO,
+}
 
-__all__ = ["DPO", "FGM", "OBJECTIVES", "Loss", "Objective", "TaskLoss"]
+__all__ = [
+    "DPO",
+    "FGM",
+    "L2SP",
+    "OBJECTIVES",
+    "PGD",
+    "SMART",
+    "VAT",
+    "Criterion",
+    "Cutoff",
+    "FreeLB",
+    "Mixup",
+    "Objective",
+    "RDrop",
+    "SupCon",
+    "TaskLoss",
+]

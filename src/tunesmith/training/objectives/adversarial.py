@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from tunesmith.errors import RecipeError
 from tunesmith.models.model import Model
-from tunesmith.tasks.encoding import Batch
+from tunesmith.tasks import Batch, Task
+from tunesmith.training.criterion import Criterion
+from tunesmith.training.objectives.embeddings import (
+    changed_embeddings,
+    climb,
+    needed,
+    of_length,
+    recorded_embeddings,
+    shifted_embeddings,
+    within,
+)
+from tunesmith.training.objectives.ranges import check_positive
+from tunesmith.training.objectives.replay import Replay, beside
 
 
 @dataclass(frozen=True)
@@ -31,65 +43,163 @@ class FGM:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.epsilon <= 0 or self.weight <= 0:
-            raise RecipeError(
-                "FGM with epsilon or weight of 0 or less has no effect.",
-                where="objective",
-                to_do="Use positive numbers, or objective: task.",
-            )
+        check_positive("fgm", {"epsilon": self.epsilon, "weight": self.weight})
 
-    def __call__(self, model: Model, batch: Batch, loss: Callable[[Model, Batch], Tensor]) -> Tensor:
+    def __call__(self, model: Model, batch: Batch, criterion: Criterion) -> Tensor:
         """Clean loss + weight * loss at embeddings + epsilon * gradient / |gradient|."""
-        with _recorded_embeddings(model) as seen:
-            clean = loss(model, batch)
+        with recorded_embeddings(model) as seen:
+            clean = criterion(model, batch)
         (gradient,) = torch.autograd.grad(clean, seen, retain_graph=True, allow_unused=True)
-        if gradient is None:
-            raise RecipeError(
-                "FGM has no effect: the loss does not depend on the word embeddings.",
-                where="objective",
-                to_do="Let the task read texts at every step (learn_texts: true), or use objective: task.",
-            )
-        step = self.perturbation(gradient, batch.attention_mask)
-        with _shifted_embeddings(model, step):
-            return clean + self.weight * loss(model, batch)
+        step = self.perturbation(needed(gradient), batch.attention_mask)
+        with shifted_embeddings(model, step):
+            return clean + self.weight * criterion(model, batch)
 
     def perturbation(self, gradient: Tensor, mask: Tensor) -> Tensor:
         """The step [P, T, H] along the gradient, of norm epsilon per piece; zero on padding or without a gradient."""
         # Vectors that a method put before the text stay where they are.
         real = functional.pad(mask, (gradient.shape[1] - mask.shape[1], 0))
-        kept = gradient.float() * real[:, :, None]
-        norm = kept.flatten(1).norm(dim=1)[:, None, None]
-        return torch.where((norm > 0) & norm.isfinite(), self.epsilon * kept / norm, 0.0).to(gradient.dtype)
+        return of_length(gradient, real, self.epsilon).to(gradient.dtype)
 
-    def check(self, model: Model) -> None:
+    def check(self, model: Model, task: Task) -> None:
         """Always has an effect: the step is taken whether or not the embeddings learn."""
 
 
-@contextmanager
-def _recorded_embeddings(model: Model) -> Iterator[list[Tensor]]:
-    """Collect the word embeddings' outputs as tensors whose gradient can be taken, even when the table is frozen."""
-    seen: list[Tensor] = []
+@dataclass(frozen=True)
+class PGD:
+    """Add the loss at the worst place that several small steps reach within a ball (Madry et al. 2018, sec. 2.1).
 
-    def record(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
-        tracked = output if output.requires_grad else output.detach().requires_grad_()
-        seen.append(tracked)
-        return tracked
+    Each step goes along the gradient at the word embeddings' output and back into the ball, which has the L2 norm
+    `epsilon` per piece; padding and special tokens are not moved. All passes drop the same units, so that the network
+    attacked is the one that learns. Costs `steps` + 2 passes.
 
-    with _hooked(model.word_embeddings, record):
-        yield seen
+    Attributes:
+        epsilon: L2 norm of the ball's radius.
+        step_size: L2 norm of a step.
+        steps: how many steps are made.
+        weight: weight of the loss at the place found, beside the clean one.
+    """
+
+    epsilon: float = 1.0
+    step_size: float = 0.5
+    steps: int = 3
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_positive(
+            "pgd", {"epsilon": self.epsilon, "step_size": self.step_size, "steps": self.steps, "weight": self.weight}
+        )
+
+    def __call__(self, model: Model, batch: Batch, criterion: Criterion) -> Tensor:
+        """Clean loss + weight * loss at the place found."""
+        replay = Replay.now(model.device)
+        with recorded_embeddings(model) as seen:
+            clean = criterion(model, batch)
+        step = self.perturbation(model, batch, criterion, seen[0], replay)
+        replay.again()
+        with shifted_embeddings(model, step):
+            return clean + self.weight * criterion(model, batch)
+
+    def perturbation(self, model: Model, batch: Batch, criterion: Criterion, around: Tensor, replay: Replay) -> Tensor:
+        """The way [P, T, H] from the embeddings' output `around` to the worst place found."""
+        mask = criterion.text_mask(batch, around.shape[1])
+
+        def loss_at(step: Tensor) -> Tensor:
+            replay.again()
+            with shifted_embeddings(model, step):
+                return criterion(model, batch)
+
+        def onwards(step: Tensor, gradient: Tensor) -> Tensor:
+            return within(step + of_length(gradient, mask, self.step_size), self.epsilon)
+
+        start = torch.zeros_like(around, dtype=torch.float32)
+        return climb(loss_at, start, onwards, self.steps)
+
+    def check(self, model: Model, task: Task) -> None:
+        """Always has an effect, as FGM."""
 
 
-@contextmanager
-def _shifted_embeddings(model: Model, step: Tensor) -> Iterator[None]:
-    """Add `step` to the word embeddings' output."""
-    with _hooked(model.word_embeddings, lambda _module, _inputs, output: output + step):
-        yield
+@dataclass(frozen=True)
+class FreeLB:
+    """Learn from every step of an ascent at once, not from its end alone (Zhu et al. 2020, sec. 3.2, algorithm 1).
+
+    The ascent starts at a random place in the ball at the word embeddings' output; the weights' gradient is the mean of
+    those at the `steps` places it passes, which the same backward passes give as the direction of each step. All
+    passes drop the same units, without which the steps would climb different losses (their sec. 3.3). Padding and
+    special tokens are not moved. Costs `steps` passes, and a second copy of the gradients.
+
+    Attributes:
+        epsilon: L2 norm of the ball's radius per piece.
+        step_size: L2 norm of a step.
+        steps: at how many places the gradients are taken.
+    """
+
+    epsilon: float = 1.0
+    step_size: float = 0.5
+    steps: int = 3
+
+    def __post_init__(self) -> None:
+        check_positive("freelb", {"step_size": self.step_size, "steps": self.steps})
+        if self.epsilon < 0:
+            raise RecipeError("epsilon must not be negative.", where="objective.epsilon", to_do="1.0 is a good start.")
+
+    def __call__(self, model: Model, batch: Batch, criterion: Criterion) -> Tensor:
+        """The mean of the losses at all places."""
+        learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        replay, generator = beside(model.device)
+        total = torch.zeros((), device=model.device)
+        sums: list[Tensor | None] = [None] * len(learning)
+        step: Tensor | None = None
+        for _ in range(self.steps):
+            replay.again()
+            places: list[Tensor] = []
+
+            def move(output: Tensor, at: Tensor | None = step, places: list[Tensor] = places) -> Tensor:
+                mask = criterion.text_mask(batch, output.shape[1])
+                start = self.start(output, mask, generator) if at is None else at
+                places.append(start.detach().requires_grad_())
+                return output + places[0].to(output.dtype)
+
+            with changed_embeddings(model, move):
+                loss = criterion(model, batch) / self.steps
+            direction, *gradients = torch.autograd.grad(loss, [*places, *learning], allow_unused=True)
+            sums = [_sum(before, now) for before, now in zip(sums, gradients, strict=True)]
+            total = total + loss.detach()
+            mask = criterion.text_mask(batch, places[0].shape[1])
+            step = within(places[0].detach() + of_length(needed(direction), mask, self.step_size), self.epsilon)
+        found: Tensor = _WithGradients.apply(total, sums, *learning)  # type: ignore[no-untyped-call]
+        return found
+
+    def start(self, like: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
+        """Uniform numbers in [-epsilon, epsilon] / sqrt(real tokens * H), so that each piece's lie in the ball."""
+        drawn = torch.rand(like.shape, generator=generator).to(like.device) * 2 - 1
+        sizes = (mask.sum(1) * like.shape[2]).clamp(min=1)[:, None, None]
+        return self.epsilon * drawn * mask[:, :, None] / sizes.sqrt()
+
+    def check(self, model: Model, task: Task) -> None:
+        """Has an effect where the ball is larger than a point.
+
+        Raises:
+            RecipeError: it is a point.
+        """
+        check_positive("freelb", {"epsilon": self.epsilon})
 
 
-@contextmanager
-def _hooked(module: nn.Module, hook: Callable[[nn.Module, object, Tensor], Tensor]) -> Iterator[None]:
-    handle = module.register_forward_hook(hook)
-    try:
-        yield
-    finally:
-        handle.remove()
+def _sum(before: Tensor | None, now: Tensor | None) -> Tensor | None:
+    return now if before is None else before if now is None else before + now
+
+
+class _WithGradients(torch.autograd.Function):
+    """A number whose gradients are known already."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, gradients: Sequence[Tensor | None], *_learning: Tensor) -> Tensor:
+        """The number."""
+        ctx.gradients = gradients
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients."""
+        (factor,) = upstream
+        scaled = [None if known is None else known * factor.to(known.dtype) for known in ctx.gradients]
+        return None, None, *scaled

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from tunesmith.models.model import Model
-from tunesmith.tasks.encoding import Batch
+from tunesmith.tasks import Batch, Task
+from tunesmith.training.criterion import Criterion
 
 
 @dataclass(frozen=True)
 class TaskLoss:
     """Minimise the task's own loss."""
 
-    def __call__(self, model: Model, batch: Batch, loss: Callable[[Model, Batch], Tensor]) -> Tensor:
+    def __call__(self, model: Model, batch: Batch, criterion: Criterion) -> Tensor:
         """The task's loss."""
-        return loss(model, batch)
+        return criterion(model, batch)
 
-    def check(self, model: Model) -> None:
+    def check(self, model: Model, task: Task) -> None:
         """Always has an effect."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,9 +14,10 @@ from torch.nn import functional
 
 from tunesmith.errors import RecipeError, TrainingError
 from tunesmith.models.model import Model
-from tunesmith.tasks.encoding import Batch
+from tunesmith.tasks import Batch, Task
 from tunesmith.tasks.heads import NoHead
 from tunesmith.tasks.likelihood import log_likelihoods
+from tunesmith.training.criterion import Criterion
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class DPO:
                 to_do="At 0.5 nothing is preferred.",
             )
 
-    def __call__(self, model: Model, batch: Batch, loss: Callable[[Model, Batch], Tensor]) -> Tensor:
+    def __call__(self, model: Model, batch: Batch, criterion: Criterion) -> Tensor:
         """The mean over the batch's pairs; the task's own loss is not used."""
         with torch.no_grad(), self._reference(model):
             before = margins(model, batch)
@@ -57,7 +58,7 @@ class DPO:
         right, wrong = functional.logsigmoid(inner), functional.logsigmoid(-inner)
         return -((1 - self.label_smoothing) * right + self.label_smoothing * wrong).mean()
 
-    def check(self, model: Model) -> None:
+    def check(self, model: Model, task: Task) -> None:
         """See that examples come in pairs, and keep the weights that the reference has.
 
         Raises:
