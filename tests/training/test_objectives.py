@@ -28,9 +28,29 @@ from tunesmith.tasks import Batch, Comparing, SequenceClassification, TokenClass
 from tunesmith.tasks.heads import VectorHead
 from tunesmith.tasks.losses import binary_divergence, class_divergence
 from tunesmith.training.dropout import has_dropout, use_bit_dropout
-from tunesmith.training.objectives import OBJECTIVES, PGD, VAT, Criterion, Cutoff, FreeLB, L2SP, Mixup, RDrop, SMART, SupCon
+from tunesmith.training.objectives import (
+    L2SP,
+    OBJECTIVES,
+    PGD,
+    SMART,
+    VAT,
+    Criterion,
+    Cutoff,
+    FreeLB,
+    Mixup,
+    Objective,
+    RDrop,
+    SupCon,
+)
 from tunesmith.training.objectives.contrastive import contrast
-from tunesmith.training.objectives.embeddings import changed_embeddings, climb, of_length, recorded_embeddings, within
+from tunesmith.training.objectives.embeddings import (
+    changed_embeddings,
+    climb,
+    of_length,
+    recorded_embeddings,
+    shifted_embeddings,
+    within,
+)
 from tunesmith.training.objectives.replay import Replay
 
 PERTURBING = ("fgm", "pgd", "freelb", "smart", "vat", "cutoff")
@@ -274,30 +294,47 @@ def test_more_power_iterations_find_a_larger_divergence(tiny_model_folder: Path)
     assert values[1] >= values[0]
 
 
-def test_vat_does_not_move_the_answer_without_the_step(tiny_model_folder: Path) -> None:
-    model, batch, criterion = small(tiny_model_folder)
-    torch.manual_seed(0)
-    whole = gradients(model, VAT()(model, batch, criterion))
-    assert all(value.isfinite().all() for value in whole.values())
-
-
-def test_smart_stays_within_its_radius_in_every_number(tiny_model_folder: Path) -> None:
-    model, batch, criterion = small(tiny_model_folder, "tokens")
-    moved: list[Tensor] = []
-    with recorded_embeddings(model) as seen:
-        model(batch)
-    clean = seen[0].detach()
-
-    def look(_module: object, _inputs: object, output: Tensor) -> None:
-        moved.append((output - clean).detach())
-
-    objective = SMART(epsilon=0.01, step_size=0.02, steps=2)
-    handle = model.body.get_submodule("embeddings.LayerNorm").register_forward_pre_hook(lambda *_: None)
+def shifts(model: Model, objective: Objective, batch: Batch, criterion: Criterion) -> tuple[Tensor, list[Tensor]]:
+    """The objective's value, and by how much each pass after the first had its embeddings shifted."""
+    seen: list[Tensor] = []
+    norm = model.body.get_submodule("embeddings.LayerNorm")
+    handle = norm.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].detach()))
+    value = objective(model, batch, criterion)
     handle.remove()
-    with changed_embeddings(model, lambda output: output):
-        objective(model, batch, criterion)
-    assert not moved
-    del look
+    return value, [after - seen[0] for after in seen[1:]]
+
+
+@pytest.mark.parametrize("case", ["single_label", "tokens", "regression", "multi_label"])
+def test_smart_stays_within_its_radius_and_adds_the_divergence_there(case: str, tiny_model_folder: Path) -> None:
+    model, batch, criterion = small(tiny_model_folder, case)
+    value, moved = shifts(model, SMART(epsilon=0.02, step_size=0.02, steps=2, weight=3.0), batch, criterion)
+    assert len(moved) == 3
+    mask = criterion.text_mask(batch, moved[0].shape[1])
+    assert max(float(step.abs().max()) for step in moved) <= 0.02 + 1e-6
+    assert float(moved[-1].abs().max()) > 0.015
+    assert all(not step[~mask].any() for step in moved)
+    clean = model(batch)
+    with shifted_embeddings(model, moved[-1]):
+        expected = criterion.of(model, clean, batch) + 3.0 * criterion.divergence(clean, model(batch), batch)
+    torch.testing.assert_close(value, expected, atol=1e-5, rtol=1e-4)
+    wanted, found = gradients(model, expected), gradients(model, value)
+    assert all(torch.allclose(found[name], wanted[name], atol=1e-4, rtol=1e-2) for name in wanted)
+
+
+def test_vat_steps_as_far_as_it_says_and_takes_the_answer_without_the_step_as_given(tiny_model_folder: Path) -> None:
+    model, batch, criterion = small(tiny_model_folder)
+    value, moved = shifts(model, VAT(epsilon=0.5, probe=0.05, weight=3.0, steps=2), batch, criterion)
+    mask = criterion.text_mask(batch, moved[0].shape[1])
+    for step, norm in zip(moved, (0.05, 0.05, 0.5), strict=True):
+        torch.testing.assert_close(step.flatten(1).norm(dim=1), torch.full((8,), norm), atol=1e-5, rtol=1e-3)
+        assert not step[~mask].any()
+    clean = model(batch)
+    with shifted_embeddings(model, moved[-1]):
+        away = criterion.divergence(clean.detach(), model(batch), batch)
+    expected = criterion.of(model, clean, batch) + 3.0 * away
+    torch.testing.assert_close(value, expected, atol=1e-5, rtol=1e-4)
+    wanted, found = gradients(model, expected), gradients(model, value)
+    assert all(torch.allclose(found[name], wanted[name], atol=1e-4, rtol=1e-2) for name in wanted)
 
 
 # R-Drop and cutoff

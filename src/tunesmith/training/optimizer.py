@@ -236,7 +236,9 @@ class Optimizer:
         """All gradients, the table's as the values of its rows."""
         found = [tensor.grad for group in self._groups for tensor in group.tensors if tensor.grad is not None]
         if self._table is not None and self._table.grad is not None:
-            self._table.grad = self._table.grad.coalesce()
+            gradient = self._table.grad
+            # An objective that looks at the whole table gives a dense gradient, zero in rows that shall rest.
+            self._table.grad = gradient.coalesce() if gradient.is_sparse else gradient.to_sparse(1)
             found.append(self._table.grad.values())
         return found
 
