@@ -760,7 +760,37 @@ def news_in_a_form_of_its_own(f: Path, run: Path, m: pytest.MonkeyPatch) -> tupl
     return data(f, "news.csv", "one field\n", format="ag_news"), "neither topic, title, description nor text, topic"
 
 
+# Objectives
+
+
+def two_passes_without_dropout(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    model = {"name": str(f / "model"), "dropout": 0.0}
+    return recipe(f, objective="r_drop", model=model), "and this model has none"
+
+
+def smoothness_of_whole_sequences(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    task = {"name": "token_classification", "crf": True}
+    return recipe(f, objective="smart", task=task, data={"name": "support-finance"}), "a CRF scores whole sequences"
+
+
+def contrast_of_numbers(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    rows = "".join(f"text {number} of many,{number / 10}\n" for number in range(40))
+    (f / "numbers.csv").write_text("text,label\n" + rows, encoding="utf-8")
+    task = {"name": "sequence_classification", "problem": "regression"}
+    return recipe(f, objective="supcon", task=task, data={"train": str(f / "numbers.csv")}), "texts of one class"
+
+
+def start_that_no_weight_leaves(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return recipe(f, objective="l2_sp", method="lora"), "this method moves none of those"
+
+
+def ball_without_a_size(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return recipe(f, objective={"name": "freelb", "epsilon": 0.0}), "epsilon of 0 or less has no effect"
+
+
 SITUATIONS: list[Situation] = [
+    two_passes_without_dropout, smoothness_of_whole_sequences, contrast_of_numbers, start_that_no_weight_leaves,
+    ball_without_a_size,
     histories_without_a_file_of_items, file_of_items_that_is_not_there, broken_line_of_items, items_without_titles,
     item_of_a_history_that_the_items_lack, table_without_histories, heads_that_do_not_part_the_size,
     body_that_learns_from_items_that_are_read_once, broken_line_of_ratings, ratings_without_times,
