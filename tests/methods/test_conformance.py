@@ -23,7 +23,7 @@ from tunesmith.inference.artifact import Origin, save_artifact
 from tunesmith.inference.predictor import Predictor
 from tunesmith.methods import METHODS, HeadOnly, LoRA, Method, TopLayers
 from tunesmith.models.model import Model
-from tunesmith.training.objectives import OBJECTIVES
+from tunesmith.training.objectives import OBJECTIVES, Objective
 
 LEARNING = [name for name in METHODS if name != "none"]
 
@@ -121,14 +121,22 @@ FORMS = (
 
 INCOMPARABLE = ("tokens_crf", "pairs_bi", "words")
 WITH_VECTORS = ("single_label", "multi_label", "regression", "relations_mean", "pairs_cross", "image_text")
+_WITHOUT_A_CLASS = [case for case in FORMS if case not in WITH_VECTORS or case in ("multi_label", "regression")]
 REFUSED = {
     "dpo": [case for case in TASK_CASES if case != "preferences"],
     **dict.fromkeys(("smart", "vat", "cutoff"), INCOMPARABLE),
     "r_drop": (*INCOMPARABLE, "packed"),  # the tiny Llama has no dropout
     "mixup": [case for case in FORMS if case not in WITH_VECTORS],
-    "supcon": [case for case in FORMS if case not in WITH_VECTORS or case in ("multi_label", "regression")],
+    **dict.fromkeys(("supcon", "stack"), _WITHOUT_A_CLASS),
 }
 """The cases that an objective refuses; it learns from all others."""
+
+STACKED = ("l2_sp", "freelb", "supcon")
+
+
+def made(objective: str) -> Objective:
+    return OBJECTIVES[objective](**({"parts": STACKED} if objective == "stack" else {}))
+
 
 COMBINATIONS = [
     *itertools.product(LEARNING, ["task"], TASK_CASES, [False]),
@@ -148,15 +156,15 @@ def test_one_step_of_every_combination(
 ) -> None:
     task, examples = TASK_CASES[case]
     model, task, encoder = build_model(folder_of(case, request), task, examples, small(name))
-    if case in REFUSED.get(objective, ()) or (objective == "l2_sp" and name in ("lora", "prompt_tuning")):
+    if case in REFUSED.get(objective, ()) or (objective in ("l2_sp", "stack") and name in ("lora", "prompt_tuning")):
         with pytest.raises(TrainingError) as refusal:
-            OBJECTIVES[objective]().check(model, task)
+            made(objective).check(model, task)
         assert refusal.value.where == "objective"
         assert refusal.value.to_do
         return
     if not learns(model):
         return
-    learner = build_learner(model, OBJECTIVES[objective](), low=low)
+    learner = build_learner(model, made(objective), low=low)
     learning = learner.weights.learning()
     before = {key: value.detach().clone() for key, value in learning.items()}
     frozen = {key: value.detach().clone() for key, value in model.named_parameters() if not value.requires_grad}

@@ -40,6 +40,7 @@ from tunesmith.training.objectives import (
     Mixup,
     Objective,
     RDrop,
+    Stack,
     SupCon,
 )
 from tunesmith.training.objectives.contrastive import contrast
@@ -242,7 +243,7 @@ def test_the_gradient_of_freelb_is_the_mean_of_those_along_its_way(tiny_model_fo
     with recorded_embeddings(model) as seen:
         criterion(model, batch)
     mask = criterion.text_mask(batch, seen[0].shape[1])
-    step = objective.start(seen[0], mask, generator)
+    step = objective.start(seen[0], criterion, batch, generator)
     total = torch.zeros(())
     for _ in range(3):
         place = step.clone().requires_grad_()
@@ -259,7 +260,7 @@ def test_the_gradient_of_freelb_is_the_mean_of_those_along_its_way(tiny_model_fo
 def test_freelb_starts_inside_its_ball(tiny_model_folder: Path) -> None:
     _, batch, criterion = small(tiny_model_folder)
     mask = criterion.text_mask(batch, batch.input_ids.shape[1])
-    start = FreeLB(epsilon=0.5).start(torch.zeros(*mask.shape, 16), mask, torch.Generator().manual_seed(0))
+    start = FreeLB(epsilon=0.5).start(torch.zeros(*mask.shape, 16), criterion, batch, torch.Generator().manual_seed(0))
     norms = start.flatten(1).norm(dim=1)
     assert float(norms.max()) <= 0.5
     assert float(norms[mask.any(1)].min()) > 0.1
@@ -475,7 +476,7 @@ def test_the_vectors_of_a_long_text_are_the_mean_of_its_windows(tiny_model_folde
 
 
 def test_l2_sp_pulls_weights_back_to_where_they_began_and_new_ones_to_zero(tiny_model_folder: Path) -> None:
-    model, batch, criterion = small(tiny_model_folder)
+    model, _, criterion = small(tiny_model_folder)
     objective = L2SP(alpha=0.3, beta=0.2)
     objective.check(model, criterion.task)
     starts = {name: weight.detach().clone() for name, weight in model.named_parameters()}
@@ -511,6 +512,83 @@ def test_strong_l2_sp_keeps_the_body_near_its_start(tiny_model_folder: Path) -> 
         moved = {name: float((weight.detach() - starts[name]).norm()) for name, weight in model.named_parameters()}
         far.append(sum(value for name, value in moved.items() if name not in model.lacking))
     assert far[1] < 0.5 * far[0]
+
+
+# Stacks
+
+
+def test_l2_sp_over_another_objective_adds_its_penalty(tiny_model_folder: Path) -> None:
+    model, batch, criterion = small(tiny_model_folder, dropout=0.2)
+    stack = Stack(({"name": "l2_sp", "beta": 2.0}, "r_drop"))
+    stack.check(model, criterion.task)
+    torch.manual_seed(0)
+    found = stack(model, batch, criterion)
+    torch.manual_seed(0)
+    single = L2SP(beta=2.0)
+    single.check(model, criterion.task)
+    torch.testing.assert_close(found, RDrop()(model, batch, criterion) + single.penalty(model))
+
+
+@pytest.mark.parametrize("last", ["r_drop", "supcon"])
+def test_fgm_over_another_objective_attacks_that_one(last: str, tiny_model_folder: Path) -> None:
+    model, batch, criterion = small(tiny_model_folder)
+    inner = OBJECTIVES[last]()
+    found = Stack(({"name": "fgm", "epsilon": 0.5}, last))(model, batch, criterion)
+    leaf = torch.zeros(*batch.input_ids.shape, 1)
+    with recorded_embeddings(model) as seen:
+        model(batch)
+    leaf = torch.zeros_like(seen[0]).requires_grad_()
+    with shifted_embeddings(model, leaf):
+        clean = inner(model, batch, criterion)
+    (slope,) = torch.autograd.grad(clean, leaf)
+    with shifted_embeddings(model, of_length(slope, batch.attention_mask, 0.5)):
+        expected = clean + inner(model, batch, criterion)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("last", ["r_drop", "supcon", "mixup"])
+def test_freelb_in_a_ball_of_no_size_over_another_objective_is_that_one(last: str, tiny_model_folder: Path) -> None:
+    model, batch, criterion = small(tiny_model_folder, dropout=0.3)
+    use_bit_dropout(model)
+    found = []
+    for objective in (OBJECTIVES[last](), Stack(({"name": "freelb", "steps": 1, "epsilon": 0.0}, last))):
+        torch.manual_seed(7)
+        found.append(gradients(model, objective(model, batch, criterion)))
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+
+
+@pytest.mark.parametrize("parts", [("l2_sp", "pgd", "mixup"), ("freelb", "r_drop"), ("l2_sp", "vat"), ("l2_sp", "fgm")])
+def test_a_stack_trains(parts: tuple[str, ...], tiny_model_folder: Path) -> None:
+    torch.manual_seed(0)
+    task, examples = TASK_CASES["single_label"]
+    model, task, encoder = build_model(tiny_model_folder, task, examples)
+    learner = build_learner(model, Stack(parts), low=True)
+    steps = run_steps(learner, build_material(task, encoder, examples), steps=30, rate=5e-3, batch_size=8)
+    assert sum(step.loss for step in steps[-5:]) < sum(step.loss for step in steps[:5])
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (("r_drop",), "at least two parts"),
+        ((), "at least two parts"),
+        (("l2_sp", "task"), "task adds nothing"),
+        (("fgm", "l2_sp"), "l2_sp can only be the first"),
+        (("l2_sp", "l2_sp"), "l2_sp can only be the first"),
+        (("r_drop", "supcon"), "r_drop and supcon cannot be stacked"),
+        (("fgm", "pgd"), "fgm and pgd cannot be stacked: both attack"),
+        (("supcon", "pgd"), "pgd cannot stand in supcon"),
+        (("fgm", "mixup"), "mixup means nothing under fgm"),
+        (("pgd", "vat"), "vat means nothing under pgd"),
+        (("fgm", "dpo"), "dpo means nothing under fgm"),
+        (("l2_sp", {"name": "stack", "parts": ()}), "cannot be a part"),
+        (("l2_sp", "rdrop"), "Did you mean 'r_drop'"),
+        (({"name": "fgm", "epsilon": -1.0}, "r_drop"), "epsilon of 0 or less"),
+    ],
+)
+def test_stacks_without_sense_are_refused(parts: tuple[str | dict[str, object], ...], said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        Stack(parts)
 
 
 # What is refused

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -21,13 +22,17 @@ class Criterion:
     Attributes:
         task: the task.
         special: the tokens that are no part of a text, which no objective perturbs.
+        inner: what stands in the place of the task's loss of one pass, where objectives are stacked; None for nothing.
     """
 
     task: Task
     special: tuple[int, ...] = ()
+    inner: Callable[[Model, Batch, Criterion], Tensor] | None = None
 
     def __call__(self, model: Model, batch: Batch) -> Tensor:
         """The task's mean loss of one pass, over the batch's `units`."""
+        if self.inner is not None:
+            return self.inner(model, batch, replace(self, inner=None))
         return self.of(model, model(batch), batch)
 
     def of(self, model: Model, logits: Tensor, batch: Batch) -> Tensor:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial, reduce
 from typing import Any
 
 import torch
@@ -15,8 +16,8 @@ from tunesmith.models.model import Model
 from tunesmith.tasks import Batch, Task
 from tunesmith.training.criterion import Criterion
 from tunesmith.training.objectives.embeddings import (
-    changed_embeddings,
     climb,
+    moved_embeddings,
     needed,
     of_length,
     recorded_embeddings,
@@ -49,8 +50,9 @@ class FGM:
         """Clean loss + weight * loss at embeddings + epsilon * gradient / |gradient|."""
         with recorded_embeddings(model) as seen:
             clean = criterion(model, batch)
-        (gradient,) = torch.autograd.grad(clean, seen, retain_graph=True, allow_unused=True)
-        step = self.perturbation(needed(gradient), batch.attention_mask)
+        # More than one where the loss itself takes several passes, all of which are moved alike.
+        gradients: list[Tensor | None] = [*torch.autograd.grad(clean, seen, retain_graph=True, allow_unused=True)]
+        step = self.perturbation(needed(reduce(_sum, gradients)), batch.attention_mask)
         with shifted_embeddings(model, step):
             return clean + self.weight * criterion(model, batch)
 
@@ -148,32 +150,27 @@ class FreeLB:
         replay, generator = beside(model.device)
         total = torch.zeros((), device=model.device)
         sums: list[Tensor | None] = [None] * len(learning)
-        step: Tensor | None = None
+        make: Callable[[Tensor], Tensor] = partial(self.start, criterion=criterion, batch=batch, generator=generator)
         for _ in range(self.steps):
             replay.again()
-            places: list[Tensor] = []
-
-            def move(output: Tensor, at: Tensor | None = step, places: list[Tensor] = places) -> Tensor:
-                mask = criterion.text_mask(batch, output.shape[1])
-                start = self.start(output, mask, generator) if at is None else at
-                places.append(start.detach().requires_grad_())
-                return output + places[0].to(output.dtype)
-
-            with changed_embeddings(model, move):
+            with moved_embeddings(model, make) as places:
                 loss = criterion(model, batch) / self.steps
-            direction, *gradients = torch.autograd.grad(loss, [*places, *learning], allow_unused=True)
+            slope, *gradients = torch.autograd.grad(loss, [*places, *learning], allow_unused=True)
             sums = [_sum(before, now) for before, now in zip(sums, gradients, strict=True)]
             total = total + loss.detach()
-            mask = criterion.text_mask(batch, places[0].shape[1])
-            step = within(places[0].detach() + of_length(needed(direction), mask, self.step_size), self.epsilon)
+            make = partial(self._further, places[0].detach(), slope, criterion.text_mask(batch, places[0].shape[1]))
         found: Tensor = _WithGradients.apply(total, sums, *learning)  # type: ignore[no-untyped-call]
         return found
 
-    def start(self, like: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
-        """Uniform numbers in [-epsilon, epsilon] / sqrt(real tokens * H), so that each piece's lie in the ball."""
+    def start(self, like: Tensor, criterion: Criterion, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Uniform numbers in [-epsilon, epsilon] / sqrt(text tokens * H), so that each piece's lie in the ball."""
+        mask = criterion.text_mask(batch, like.shape[1])
         drawn = torch.rand(like.shape, generator=generator).to(like.device) * 2 - 1
         sizes = (mask.sum(1) * like.shape[2]).clamp(min=1)[:, None, None]
         return self.epsilon * drawn * mask[:, :, None] / sizes.sqrt()
+
+    def _further(self, place: Tensor, slope: Tensor | None, mask: Tensor, like: Tensor) -> Tensor:
+        return within(place + of_length(needed(slope), mask, self.step_size), self.epsilon)
 
     def check(self, model: Model, task: Task) -> None:
         """Has an effect where the ball is larger than a point.

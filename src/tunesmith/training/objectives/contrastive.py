@@ -131,13 +131,14 @@ class Mixup:
 
 
 def _check_vectors(model: Model, task: Task, objective: str) -> None:
-    if not isinstance(model.head, VectorHead):
+    head: object = model.head
+    if not isinstance(head, VectorHead):
         raise TrainingError(
             f"Objective {objective} needs one vector per text, and the head of {name_of(TASKS, task)} reads none.",
             where="objective",
             to_do="Use another objective, or a task that classifies whole texts, such as sequence_classification.",
         )
-    if isinstance(model.head, SequenceHead) and model.head.window_pooling == "max":
+    if isinstance(head, SequenceHead) and head.window_pooling == "max":
         raise TrainingError(
             f"Objective {objective} needs one vector per text, and with window_pooling: max a long text has several.",
             where="objective",

@@ -41,6 +41,20 @@ def shifted_embeddings(model: Model, step: Tensor) -> Iterator[None]:
 
 
 @contextmanager
+def moved_embeddings(model: Model, make: Callable[[Tensor], Tensor]) -> Iterator[list[Tensor]]:
+    """Add to the word embeddings' output what `make` makes of it, once, as a tensor whose gradient can be taken."""
+    made: list[Tensor] = []
+
+    def move(output: Tensor) -> Tensor:
+        if not made:
+            made.append(make(output).detach().requires_grad_())
+        return output + made[0].to(output.dtype)
+
+    with changed_embeddings(model, move):
+        yield made
+
+
+@contextmanager
 def _hooked(module: nn.Module, hook: Callable[[nn.Module, object, Tensor], Tensor]) -> Iterator[None]:
     handle = module.register_forward_hook(hook)
     try:
