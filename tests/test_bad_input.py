@@ -788,7 +788,12 @@ def ball_without_a_size(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list
     return recipe(f, objective={"name": "freelb", "epsilon": 0.0}), "epsilon of 0 or less has no effect"
 
 
+def two_objectives_with_passes_of_their_own(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return recipe(f, objective={"name": "stack", "parts": ["r_drop", "supcon"]}), "r_drop and supcon cannot be stacked"
+
+
 SITUATIONS: list[Situation] = [
+    two_objectives_with_passes_of_their_own,
     two_passes_without_dropout, smoothness_of_whole_sequences, contrast_of_numbers, start_that_no_weight_leaves,
     ball_without_a_size,
     histories_without_a_file_of_items, file_of_items_that_is_not_there, broken_line_of_items, items_without_titles,

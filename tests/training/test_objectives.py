@@ -22,6 +22,7 @@ from tests.builders import (
     run_steps,
 )
 from tunesmith.errors import RecipeError, TrainingError
+from tunesmith.experiment import Experiment
 from tunesmith.methods import METHODS
 from tunesmith.models.model import Model
 from tunesmith.tasks import Batch, Comparing, SequenceClassification, TokenClassification
@@ -567,6 +568,16 @@ def test_a_stack_trains(parts: tuple[str, ...], tiny_model_folder: Path) -> None
     assert sum(step.loss for step in steps[-5:]) < sum(step.loss for step in steps[:5])
 
 
+def test_a_stack_survives_yaml(tmp_path: Path) -> None:
+    objective = {"name": "stack", "parts": ["l2_sp", {"name": "pgd", "epsilon": 0.5, "steps": 2}, "supcon"]}
+    recipe = {"task": "sequence_classification", "data": {"train": "train.csv"}, "objective": objective}
+    experiment = Experiment.from_mapping(recipe)
+    assert isinstance(experiment.objective, Stack)
+    assert experiment.objective.objectives == (L2SP(), PGD(epsilon=0.5, steps=2), SupCon())
+    (tmp_path / "recipe.yaml").write_text(experiment.to_yaml(), encoding="utf-8")
+    assert Experiment.from_yaml(tmp_path / "recipe.yaml").objective == experiment.objective
+
+
 @pytest.mark.parametrize(
     ("parts", "said"),
     [
@@ -589,6 +600,33 @@ def test_a_stack_trains(parts: tuple[str, ...], tiny_model_folder: Path) -> None
 def test_stacks_without_sense_are_refused(parts: tuple[str | dict[str, object], ...], said: str) -> None:
     with pytest.raises(RecipeError, match=said):
         Stack(parts)
+
+
+# What all objectives share
+
+
+@pytest.mark.parametrize("name", [name for name in OBJECTIVES if name != "dpo"])
+def test_all_that_is_drawn_follows_from_the_step(name: str, tiny_model_folder: Path) -> None:
+    losses = []
+    for history in (1, 2):
+        torch.manual_seed(0)
+        task, examples = TASK_CASES["single_label"]
+        model, task, encoder = build_model(tiny_model_folder, task, examples)
+        learner, material = build_learner(model, OBJECTIVES[name]()), build_material(task, encoder, examples)
+        torch.manual_seed(history)
+        losses.append([step.loss for step in run_steps(learner, material, steps=3, rate=1e-2)])
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_the_same_units_are_dropped_again_on_a_gpu(tiny_model_folder: Path) -> None:
+    model, batch, criterion = small(tiny_model_folder, dropout=0.3)
+    model, batch = model.cuda(), batch.to(torch.device("cuda"))
+    torch.manual_seed(7)
+    plain = float(criterion(model, batch).detach())
+    torch.manual_seed(7)
+    again = float(FreeLB(steps=3, epsilon=0.0)(model, batch, criterion).detach())
+    assert again == pytest.approx(plain, rel=1e-5)
 
 
 # What is refused

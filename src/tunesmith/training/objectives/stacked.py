@@ -46,7 +46,7 @@ class Stack:
         parts: the objectives with their settings, the outermost first.
     """
 
-    parts: tuple[str | dict[str, Any], ...]
+    parts: tuple[str | dict[str, Any], ...] = ("fgm", "r_drop")
 
     def __post_init__(self) -> None:
         names = [str(part.get("name")) if isinstance(part, dict) else part for part in self.parts]
