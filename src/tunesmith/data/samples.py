@@ -46,7 +46,7 @@ SAMPLES: Mapping[str, tuple[Sample, ...]] = {
             task={"problem": "multi_label"},
         ),
         sample(
-            "text lines with fastText's labels",
+            "Text lines with fastText's labels",
             "train.txt",
             "__label__positive A joy from start to end.",
             "__label__negative Slow and far too long.",
@@ -107,7 +107,7 @@ SAMPLES: Mapping[str, tuple[Sample, ...]] = {
             '"label": "创办(e2,e1)"}',
         ),
         sample(
-            "numbered sentences, as SemEval-2010 task 8 has them",
+            "Numbered sentences, as SemEval-2010 task 8 has them",
             "train.txt",
             '1\t"The <e1>storm</e1> caused the <e2>flood</e2>."',
             "Cause-Effect(e1,e2)",
@@ -256,7 +256,7 @@ SAMPLES: Mapping[str, tuple[Sample, ...]] = {
     ),
     "recommendation": (
         Sample(
-            "ratings or purchases with their times (CSV or as MovieLens has them), and a file of items",
+            "Ratings or purchases with their times (CSV or as MovieLens has them), and a file of items",
             {
                 "ratings.csv": lines(
                     "user,item,rating,time",
@@ -274,7 +274,7 @@ SAMPLES: Mapping[str, tuple[Sample, ...]] = {
             },
         ),
         Sample(
-            "histories, the oldest item first, with the item that came next",
+            "Histories, the oldest item first, with the item that came next",
             {
                 "train.jsonl": lines(
                     '{"user": "小王", "history": ["1", "3"], "label": "2"}',

@@ -8,7 +8,7 @@ from tunesmith.data.sample import Sample, lines, sample
 
 _RAW = (
     sample(
-        "text lines: a text per line",
+        "Text lines: a text per line",
         "train.txt",
         "Aspirin lowers the risk of stroke in some patients.",
         "The trial was stopped after two years.",
@@ -88,7 +88,7 @@ WRITTEN: Mapping[str, tuple[Sample, ...]] = {
             '{"内容": "新桥今天通车，过江时间缩短一半。", "摘要": "新桥通车"}',
         ),
         Sample(
-            "two text files, line by line",
+            "Two text files, line by line",
             {"train.en": lines("Good morning.", "Thank you."), "train.zh": lines("早上好。", "谢谢。")},
             {"data": {"train": "train.en|train.zh"}},
         ),
