@@ -6,6 +6,7 @@ head. The range is the published mean with its 95 % interval; the mean of ten ot
 The linear probe is the same head on the body as it is.
 
 Run it with: .venv/bin/python benchmarks/few_shot.py
+With --keep FILE each draw is kept as it ends, and the same command goes on after the last one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,11 +46,15 @@ class Published:
 
 @dataclass(frozen=True)
 class Draw:
-    """What a draw of examples came to with each method."""
+    """The accuracy on test (%) that a draw of examples came to; `probe` is None where it was not asked for."""
 
+    data: str
     seed: int
-    few_shot: RunReport
-    probe: RunReport
+    texts: int
+    changes: list[str]
+    few_shot: float
+    probe: float | None
+    seconds: float
 
 
 PUBLISHED: Mapping[str, Published] = {"agnews": Published(83.11, 81.4, 84.9), "sst5": Published(29.77, 28.5, 31.0)}
@@ -62,12 +67,14 @@ def main() -> None:
     options.add_argument("--seeds", type=int, nargs="+", default=list(range(DRAWS)))
     options.add_argument("--limit-test", type=int, default=0, help="judge by so many test examples only; 0 for all")
     options.add_argument("--set", dest="changes", action="append", default=[], help="a change of the recipe")
+    options.add_argument("--no-probe", action="store_true", help="leave the linear probe out")
+    options.add_argument("--keep", type=Path, help="a file of draws: those in it are not made again")
     given = options.parse_args()
     console = Console(width=120)
     for name in given.data:
         with tempfile.TemporaryDirectory() as folder:
             data = limited(Data(name=name), given.limit_test, Path(folder)) if given.limit_test else Data(name=name)
-            show(name, measured(data, given.seeds, given.changes, console), console)
+            show(name, measured(name, data, given, console), console)
 
 
 def limited(data: Data, size: int, folder: Path) -> Data:
@@ -80,19 +87,35 @@ def limited(data: Data, size: int, folder: Path) -> Data:
     return Data(train=str(folder / "train.jsonl"), test=str(folder / "test.jsonl"))
 
 
-def measured(data: Data, seeds: Sequence[int], changes: Sequence[str], console: Console) -> list[Draw]:
-    """Each draw with the reports of few-shot classification and of the linear probe."""
-    found = []
-    for seed in seeds:
-        recipe = Experiment.from_yaml(RECIPE, [*changes, f"seed={seed}"])
+def measured(name: str, data: Data, given: argparse.Namespace, console: Console) -> list[Draw]:
+    """Each draw with the results of few-shot classification and of the linear probe."""
+    texts = len(replace(data, train="none", validation="none").load("class", 0).splits.test)
+    kept = [Draw(**json.loads(line)) for line in given.keep.open(encoding="utf-8")] if is_there(given.keep) else []
+    asked = (name, texts, given.changes)
+    known = {draw.seed: draw for draw in kept if (draw.data, draw.texts, draw.changes) == asked}
+    for seed in (seed for seed in given.seeds if seed not in known):
+        recipe = Experiment.from_yaml(RECIPE, [*given.changes, f"seed={seed}"])
         few_shot = replace(recipe, data=replace(data, per_class=recipe.data.per_class, validation="none"), trackers=())
-        reports = []
-        for experiment in (few_shot, replace(few_shot, method=Nothing())):
-            with tempfile.TemporaryDirectory() as folder:
-                reports.append(pipeline.run(experiment, Path(folder) / "run", quiet=True).report)
-        found.append(Draw(seed, *reports))
-        console.print(f"draw {seed}: {accuracy(reports[0]):.2f}, linear probe {accuracy(reports[1]):.2f}")
-    return found
+        report = result(few_shot)
+        probe = None if given.no_probe else accuracy(result(replace(few_shot, method=Nothing())))
+        draw = Draw(name, seed, texts, given.changes, accuracy(report), probe, report.cost.seconds_training)
+        known[seed] = draw
+        console.print(f"draw {seed}: {draw.few_shot:.2f}, linear probe {'-' if probe is None else f'{probe:.2f}'}")
+        if given.keep:
+            with given.keep.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(draw)) + "\n")
+    return [known[seed] for seed in given.seeds]
+
+
+def is_there(file: Path | None) -> bool:
+    """Whether there is a file of draws already."""
+    return file is not None and file.is_file()
+
+
+def result(experiment: Experiment) -> RunReport:
+    """The report of a run whose files are not kept."""
+    with tempfile.TemporaryDirectory() as folder:
+        return pipeline.run(experiment, Path(folder) / "run", quiet=True).report
 
 
 def accuracy(report: RunReport) -> float:
@@ -102,21 +125,23 @@ def accuracy(report: RunReport) -> float:
 
 def show(name: str, draws: Sequence[Draw], console: Console) -> None:
     """Print the draws, and their mean beside the published one."""
-    table = Table(title=f"{name}: accuracy (%) on {draws[0].few_shot.sizes['test']:,} test texts, by draw")
+    table = Table(title=f"{name}: accuracy (%) on {draws[0].texts:,} test texts, by draw")
     for column in ("draw", "few-shot", "linear probe", "training s"):
         table.add_column(column, justify="right")
-    columns = [[accuracy(draw.few_shot) for draw in draws], [accuracy(draw.probe) for draw in draws]]
-    for draw, reached, probed in zip(draws, *columns, strict=True):
-        seconds = f"{draw.few_shot.cost.seconds_training:.0f}"
-        table.add_row(str(draw.seed), f"{reached:.2f}", f"{probed:.2f}", seconds)
+    reached = [draw.few_shot for draw in draws]
+    probed = [draw.probe for draw in draws if draw.probe is not None]
+    for draw in draws:
+        probe = "-" if draw.probe is None else f"{draw.probe:.2f}"
+        table.add_row(str(draw.seed), f"{draw.few_shot:.2f}", probe, f"{draw.seconds:.0f}")
     table.add_section()
-    for row in zip(("mean", "sd", "interval of the mean"), *(summary(column) for column in columns), strict=True):
+    columns = (summary(reached), summary(probed) if len(probed) == len(draws) else ("-",) * 3)
+    for row in zip(("mean", "sd", "interval of the mean"), *columns, strict=True):
         table.add_row(*row, "")
     published = PUBLISHED[name]
     table.add_row("published", f"{published.mean:.2f}", "", "")
     table.add_row("range", f"{published.low} to {published.high}", "", "")
     console.print(table)
-    inside = published.low <= np.mean(columns[0]) <= published.high
+    inside = published.low <= np.mean(reached) <= published.high
     few = "" if len(draws) >= DRAWS else f" The range is for the mean of {DRAWS}; a single draw may well lie outside."
     console.print(f"The mean of {len(draws)} draws lies {'inside' if inside else 'outside'} the range.{few}")
 

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
-from tests.builders import write_recipe
+from tests.builders import write_examples, write_recipe
 from tunesmith import cli
 from tunesmith.experiment import FAMILIES, SECTIONS, Experiment
 from tunesmith.overviews import data_page
@@ -54,6 +54,40 @@ def test_check_ends_with_code_2_on_an_error(place: Path, capsys: pytest.CaptureF
     assert "'strange'" in capsys.readouterr().out
     accepted = yaml.safe_load(recipe.read_text(encoding="utf-8"))
     assert accepted["data"]["test"].endswith("test.csv")
+
+
+def test_check_says_with_code_2_what_would_stop_the_run_before_its_first_step(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = {"name": "sequence_classification", "labels": ["bad", "good"]}
+    recipe = str(write_recipe(place, data={"test": write_examples(place)["test"]}, task=task))
+    assert cli.guarded(lambda: cli.app(["check", recipe], standalone_mode=False)) == 2
+    said = capsys.readouterr().out
+    assert "The run cannot begin: There are no training examples." in said
+    assert "1 errors" in said
+
+
+def test_an_empty_value_of_set_is_an_empty_text(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = str(write_recipe(place))
+    assert json.loads(call(capsys, "show", recipe, "--set", "data.text=", "--json"))["data"]["text"] == ""
+
+
+def test_answers_of_a_file_stand_beside_its_texts(
+    place: Path, finished_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "more.jsonl").write_text('{"text": "好电影"}\n', encoding="utf-8")
+    said = json.loads(call(capsys, "predict", str(finished_run / "artifact"), "--file", str(place / "more.jsonl")))
+    assert list(said)[:3] == ["id", "text", "label"]
+    assert said["text"] == "好电影"
+
+
+def test_evaluate_reads_a_file_as_set_says(place: Path, finished_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = "kommentar;urteil\na good film;good\na bad film;bad\n"
+    (place / "more.csv").write_text(rows, encoding="utf-8")
+    how = ["data.text=kommentar", "data.label=urteil", "data.separator=;"]
+    changes = [word for change in how for word in ("--set", change)]
+    artifact, data = str(finished_run / "artifact"), ("--data", str(place / "more.csv"))
+    assert json.loads(call(capsys, "evaluate", artifact, *data, *changes, "--json"))["examples"] == 2
 
 
 def test_run_predict_and_evaluate_in_json(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

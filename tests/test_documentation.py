@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.builders import write_sample
-from tunesmith import pipeline, preparation
+from tunesmith import pipeline
 from tunesmith.data.samples import SAMPLES
 from tunesmith.documentation import FITTING, new_recipe, starting
 from tunesmith.experiment import Experiment
@@ -59,10 +59,7 @@ def test_a_new_recipe_is_ready_for_files_like_its_rows(
     if not experiment.model.is_scratch:
         folder = request.getfixturevalue(BODIES[experiment.task.body])
         experiment = Experiment.from_yaml(path, [*changes, f"model.name={folder}"])
-    prepared = preparation.prepare(experiment)
-    assert [finding for finding in prepared.findings if finding.severity == "error"] == []
-    assert prepared.splits.named()
-    pipeline.rehearse(experiment, prepared)
+    assert [finding for finding in pipeline.check(experiment) if finding.severity == "error"] == []
 
 
 def test_what_fits_a_task_is_said_of_tasks_that_there_are() -> None:

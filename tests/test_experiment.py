@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from tunesmith.errors import RecipeError
-from tunesmith.experiment import FAMILIES, Experiment, with_changes
+from tunesmith.experiment import FAMILIES, Experiment
 from tunesmith.methods import LoRA
+from tunesmith.recipes import with_changes
 
 EXAMPLES = [
     path

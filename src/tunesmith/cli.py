@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from itertools import tee
@@ -12,13 +13,14 @@ from typing import Annotated, Literal
 import typer
 from typer.exceptions import TyperException
 
-from tunesmith import console, documentation, overviews, pipeline, preparation
+from tunesmith import console, documentation, overviews, pipeline
+from tunesmith.data.marks import unmarked
 from tunesmith.data.records import Example
 from tunesmith.data.source import Source
 from tunesmith.data.sources import iterate
 from tunesmith.data.tally import Tally
 from tunesmith.errors import DataError, ResourceError, TunesmithError
-from tunesmith.evaluation.results import DialogueForm, dialogue_row, prediction_row
+from tunesmith.evaluation.results import DialogueForm, answered_row, dialogue_row
 from tunesmith.experiment import Experiment, reading
 from tunesmith.inference.predictor import Predictor
 from tunesmith.judging import judge_artifact
@@ -42,6 +44,10 @@ Recipe = Annotated[Path, typer.Argument(help="The recipe, a YAML file.")]
 Changes = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as training.epochs=1.")
 ]
+HowWritten = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="How the file is written, such as data.encoding=gb18030."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -62,12 +68,10 @@ def new(
 @app.command()
 def check(recipe: Recipe, changes: Changes = None, as_json: AsJson = False) -> None:
     """Find everything that can go wrong, before any training."""
-    experiment = Experiment.from_yaml(recipe, changes or ())
-    prepared = preparation.prepare(experiment)
-    console.show_findings(prepared.findings, as_json=as_json)
-    if any(finding.severity == "error" for finding in prepared.findings):
+    findings = pipeline.check(Experiment.from_yaml(recipe, changes or ()))
+    console.show_findings(findings, as_json=as_json)
+    if any(finding.severity == "error" for finding in findings):
         raise typer.Exit(2)
-    pipeline.rehearse(experiment, prepared)
 
 
 @app.command()
@@ -119,13 +123,11 @@ def predict(
         list[str] | None, typer.Option(help="The other text of each --text: the question about it, or a pair's second.")
     ] = None,
     file: Annotated[
-        Path | None, typer.Option(help="A file of texts (CSV, JSONL, ...); answers are written as JSON lines.")
+        Path | None,
+        typer.Option(help="A file of texts (CSV, JSONL, ...); texts and answers are written as JSON lines."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write the answers; standard output if left out.")] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="How the file is written, such as data.encoding=gb18030."),
-    ] = None,
+    changes: HowWritten = None,
     form: Annotated[
         DialogueForm | None, typer.Option("--format", help="Write a file's answers as dialogues of this form.")
     ] = None,
@@ -149,7 +151,7 @@ def predict(
         examples, asked = tee(iterate(source, tally))
         pairs = zip(examples, predictor.stream(asked), strict=True)
         console.write_lines(
-            (dialogue_row(*pair, form) if form is not None else prediction_row(pair[1]) for pair in pairs), out
+            (dialogue_row(*pair, form) if form is not None else answered_row(*pair) for pair in pairs), out
         )
         console.warn(tally.findings())
     if not text and file is None:
@@ -182,7 +184,8 @@ def given_examples(texts: Sequence[str], seconds: Sequence[str], inputs: Sequenc
     Raises:
         DataError: the task reads more than texts, or a second text is missing, or there is no use for it.
     """
-    if further := [name for name in inputs if name.rstrip("?") not in ("text", "second", "turns", "history")]:
+    known = ("text", "second", "turns", "history", "marks")
+    if further := [name for name in inputs if name.rstrip("?") not in known]:
         raise DataError(
             f"This task also reads {further[0]}, which the command line cannot give.",
             where="predict --text",
@@ -198,14 +201,22 @@ def given_examples(texts: Sequence[str], seconds: Sequence[str], inputs: Sequenc
         )
     if "history" in inputs:
         return [history_of(text, number) for number, text in enumerate(texts, 1)]
+    if "marks" in inputs:
+        return [marked_of(text, number) for number, text in enumerate(texts, 1)]
     pairs = zip(texts, seconds or [""] * len(texts), strict=True)
     return [Example(str(number), one, second=other) for number, (one, other) in enumerate(pairs, 1)]
 
 
 def history_of(text: str, number: int) -> Example:
-    """The ids of items, parted by commas, as the history of user `number`."""
-    ids = tuple(item.strip() for item in text.split(",") if item.strip())
+    """The ids of items, parted by commas (Chinese ones too) or bars, as the history of user `number`."""
+    ids = tuple(item.strip() for item in re.split("[,，|]", text) if item.strip())
     return Example(str(number), text, origin=f"predict --text {text}", history=ids)
+
+
+def marked_of(text: str, number: int) -> Example:
+    """A text with <e1>two</e1> marked <e2>entities</e2>."""
+    plain, marks = unmarked(text, f"predict --text, text {number}")
+    return Example(str(number), plain, marks=marks)
 
 
 @app.command()
@@ -213,10 +224,11 @@ def evaluate(
     artifact: Annotated[Path, typer.Argument(help="The artifact to judge.")],
     data: Annotated[str, typer.Option(help="A labelled file; the recipe's test split if left out.")] = "",
     against: Annotated[Path | None, typer.Option(help="Another artifact, for a paired test.")] = None,
+    changes: HowWritten = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure a model with intervals, alone or against another."""
-    console.show_evaluation(judge_artifact(artifact, data, against), as_json=as_json)
+    console.show_evaluation(judge_artifact(artifact, data, against, changes or ()), as_json=as_json)
 
 
 @app.command()

@@ -16,8 +16,9 @@ from rich.table import Table
 
 from tunesmith.data.records import Example, Finding, Prediction, Span
 from tunesmith.errors import TunesmithError
+from tunesmith.evaluation.intervals import Comparison
 from tunesmith.evaluation.report import SplitReport, metrics_json
-from tunesmith.evaluation.results import answer_of, prediction_row
+from tunesmith.evaluation.results import answer_of, answered_row
 from tunesmith.judging import Judgement
 from tunesmith.machine import Machine
 from tunesmith.pipeline import Result
@@ -91,6 +92,8 @@ def show_result(result: Result, *, as_json: bool) -> None:
         say_json({"folder": str(result.folder), "metrics": metrics_json(report), "cost": asdict(report.cost)})
         return
     console = _console()
+    if not report.splits:
+        console.print("Nothing was evaluated: there are no examples with labels to judge by.")
     for split in report.splits:
         console.print(metrics_table(split))
     # The last split is the one to judge by; the report has the classes of all.
@@ -138,7 +141,7 @@ def class_rows(title: str, rows: Sequence[Any], most: int = 30) -> Table:
 def show_predictions(examples: Sequence[Example], predictions: Sequence[Prediction], *, as_json: bool) -> None:
     """Show each text with its answer."""
     if as_json:
-        say_json([prediction_row(prediction) for prediction in predictions])
+        say_json([answered_row(*pair) for pair in zip(examples, predictions, strict=True)])
         return
     console = _console()
     for example, prediction in zip(examples, predictions, strict=True):
@@ -199,12 +202,18 @@ def show_evaluation(judgement: Judgement, *, as_json: bool) -> None:
         said = f"Compared on {judgement.compared} examples that neither model is known to have learnt from:"
         console.print(said, highlight=False)
     for item in judgement.comparisons:
-        gap = item.difference
-        console.print(
-            f"{item.name}: [bold]{item.verdict}[/]; {item.a:.4f} against {item.b:.4f}, difference {gap.value:+.4f} "
-            f"({gap.low:+.4f} to {gap.high:+.4f}), p = {item.p_value:.4f}",
-            highlight=False,
-        )
+        console.print(f"{item.name}: [bold]{item.verdict}[/]; {compared(item)}", highlight=False)
+
+
+def compared(item: Comparison) -> str:
+    """The figures of a comparison in words."""
+    gap = item.difference
+    if math.isnan(gap.value):
+        return "these examples do not define it for both"
+    said = f"{item.a:.4f} against {item.b:.4f}, difference {gap.value:+.4f}"
+    if math.isnan(gap.low):
+        return f"{said} without an interval: there are too few examples"
+    return f"{said} ({gap.low:+.4f} to {gap.high:+.4f}), p = {item.p_value:.4f}"
 
 
 def show_study(findings: StudyFindings, *, as_json: bool) -> None:

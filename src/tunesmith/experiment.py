@@ -16,6 +16,7 @@ from tunesmith.data.dataset import Data
 from tunesmith.errors import RecipeError, nearest
 from tunesmith.methods import METHODS, Full, Method
 from tunesmith.models.pretrained import Pretrained
+from tunesmith.recipes import read_recipe, with_changes
 from tunesmith.tasks import TASKS, Task
 from tunesmith.training.objectives import OBJECTIVES, Objective, TaskLoss
 from tunesmith.training.optimizer import OPTIMIZERS, AdamW, Grouping, OptimizerSettings, Schedule
@@ -193,7 +194,8 @@ class Experiment:
             if key in FAMILIES:
                 values[key] = build(FAMILIES[key], _mapping_or_name(key, given), key)
             elif key in SECTIONS:
-                values[key] = from_settings(SECTIONS[key], _mapping(key, given), key)
+                named = {"name": given} if key == "model" and isinstance(given, str) else _mapping(key, given)
+                values[key] = from_settings(SECTIONS[key], named, key)
         rest = from_settings(_Rest, {key: value for key, value in recipe.items() if key not in values}, "")
         return cls(**values, **settings_of(rest))
 
@@ -221,102 +223,41 @@ class _Rest:
     seed: int = 13
 
 
-def _parse(text: str) -> Any:
-    """The value of a YAML text; a key that stands twice is an error, since one of the two would be passed over."""
-    waiting = [yaml.compose(text, yaml.SafeLoader)]
-    seen: set[int] = set()  # an alias leads to a node again
-    while waiting:
-        node = waiting.pop()
-        if node is not None and id(node) in seen:
-            raise yaml.MarkedYAMLError(problem="aliases are not allowed", problem_mark=node.start_mark)
-        seen.add(id(node))
-        if isinstance(node, yaml.MappingNode):
-            for number, (key, value) in enumerate(node.value):
-                if any(key.value == other.value for other, _ in node.value[:number]):
-                    raise yaml.MarkedYAMLError(
-                        problem=f"the key '{key.value}' stands twice", problem_mark=key.start_mark
-                    )
-                waiting.append(value)
-        elif isinstance(node, yaml.SequenceNode):
-            waiting.extend(node.value)
-    return yaml.safe_load(text)
+FILES = (
+    "format",
+    "text",
+    "second",
+    "image",
+    "audio",
+    "id",
+    "header",
+    "separator",
+    "quoted",
+    "label_separator",
+    "encoding",
+)
+"""The settings of `data` that say how a file without labels is written; what parts labels also parts a history."""
+
+LABELLED = (*FILES, "label", "label_first", "leave_out", "keep", "group", "items")
+"""Those of a file with labels."""
 
 
-def read_recipe(path: Path, what: str = "recipe") -> dict[str, object]:
-    """The keys and values of a YAML file; `what` it is called in errors."""
-    try:
-        recipe = _parse(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise RecipeError(
-            f"The {what} does not exist.",
-            where=str(path),
-            to_do="Give an existing file, or write a recipe with 'tunesmith new'.",
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(
-            f"The {what} cannot be read as text.", where=str(path), to_do="Give a YAML file in UTF-8."
-        ) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that is none is a ValueError
-        mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
-        line = f", line {mark.line + 1}" if mark else ""
-        problem = f": {error.problem}" if isinstance(error, yaml.MarkedYAMLError) and error.problem else ""
-        raise RecipeError(
-            f"The {what} is not valid YAML{problem}.",
-            where=f"{path}{line}",
-            to_do="Check indentation, quotes and colons there.",
-        ) from error
-    if not isinstance(recipe, dict):
-        raise RecipeError(f"The {what} holds no keys.", where=str(path), to_do="Write a recipe with 'tunesmith new'.")
-    return {str(key): value for key, value in recipe.items()}
-
-
-def with_changes(recipe: Mapping[str, object], changes: Sequence[str]) -> dict[str, object]:
-    """A copy of a recipe with keys overridden by "section.key=value" (the value is read as YAML)."""
-    changed = dict(recipe)
-    for change in changes:
-        path, equals, text = change.partition("=")
-        keys = path.strip().split(".")
-        if not equals or not all(keys) or len(keys) > 2:
-            raise RecipeError(
-                f"'{change}' is no change.",
-                where="--set",
-                to_do="Write --set section.key=value, for example --set training.epochs=1.",
-            )
-        try:
-            value = _parse(text)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise RecipeError(
-                f"The value of '{change}' is not valid YAML.", where="--set", to_do="Put the value in quotes."
-            ) from error
-        changed = changed_at(changed, keys, value)
-    return changed
-
-
-def changed_at(recipe: Mapping[str, object], keys: Sequence[str], value: object) -> dict[str, object]:
-    """A copy of a recipe with another value at a key, or at a key of one of its sections."""
-    if len(keys) == 1:
-        return {**recipe, keys[0]: value}
-    section = recipe.get(keys[0], {})
-    named = {"name": section} if isinstance(section, str) else dict(section) if isinstance(section, Mapping) else {}
-    return {**recipe, keys[0]: {**named, keys[1]: value}}
-
-
-def reading(changes: Sequence[str]) -> Data:
-    """How a file is written, from changes such as "data.encoding=gb18030".
+def reading(changes: Sequence[str], used: Sequence[str] = FILES, usual: Data | None = None) -> Data:
+    """How a file is written, from changes such as "data.encoding=gb18030" to what is `usual` (or else the defaults).
 
     Raises:
-        RecipeError: a key is unknown or not one of `data`, or a value is wrong.
+        RecipeError: a key is unknown or not one of those of `data` that are `used`, or a value is wrong.
     """
-    changed = with_changes({"data": {}}, changes)
-    for key in changed:
-        if key != "data":
-            raise RecipeError(f"'{key}' says nothing of a file.", where="--set", to_do="Write --set data.KEY=VALUE.")
-    columns = ("text", "second", "image", "audio", "id", "header")
-    # What parts labels also parts the ids of a history.
-    used = ("format", *columns, "separator", "quoted", "label_separator", "encoding")
-    for key in _mapping("data", changed["data"]):
-        if key not in used and key in {field.name for field in dataclasses.fields(Data)}:
-            raise RecipeError(f"'data.{key}' is of no use here.", where="--set", to_do=f"Use {', '.join(used)}.")
+    for change in changes:
+        key = change.partition("=")[0].strip()
+        section, _, name = key.partition(".")
+        if section != "data" and "=" in change:
+            raise RecipeError(
+                f"'{section}' says nothing of a file.", where="--set", to_do="Write --set data.KEY=VALUE."
+            )
+        if name and name not in used and name in {field.name for field in dataclasses.fields(Data)}:
+            raise RecipeError(f"'data.{name}' is of no use here.", where="--set", to_do=f"Use {', '.join(used)}.")
+    changed = with_changes({"data": settings_of(usual) if usual else {}}, changes)
     return from_settings(Data, _mapping("data", changed["data"]), "data")
 
 

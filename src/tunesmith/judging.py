@@ -11,10 +11,10 @@ from tunesmith.data.duplicates import text_key
 from tunesmith.data.records import Example, Splits
 from tunesmith.data.sources import read, usable
 from tunesmith.data.splits import fingerprint
-from tunesmith.errors import ArtifactError, DataError, TunesmithError
+from tunesmith.errors import ArtifactError, DataError, RecipeError, TunesmithError
 from tunesmith.evaluation.intervals import Comparison, compare
 from tunesmith.evaluation.report import SplitReport, evaluate_split
-from tunesmith.experiment import Experiment
+from tunesmith.experiment import LABELLED, Experiment, reading
 from tunesmith.inference.artifact import read_description
 from tunesmith.inference.predictor import Predictor
 
@@ -77,20 +77,28 @@ class Candidate:
         return frozenset(text_key(example.content) for examples in used.values() for example in examples)
 
 
-def judge_artifact(folder: Path, data: str, against: Path | None) -> Judgement:
+def judge_artifact(folder: Path, data: str, against: Path | None, changes: Sequence[str] = ()) -> Judgement:
     """Measure an artifact on `data` (a file, or the recipe's test split if empty), and against another artifact.
 
-    The comparison leaves out the examples that one of the two learnt from; it says how many.
+    Changes such as "data.text=review" say in what the file is written otherwise than the recipe's own. The comparison
+    leaves out the examples that one of the two learnt from; it says how many.
 
     Raises:
         ArtifactError: an artifact cannot be loaded, or the two have different labels.
         DataError: there is no labelled example to judge by, or the recipe's test split is not what it was.
+        RecipeError: a change says nothing of a file, or there is no file.
     """
+    if changes and not data:
+        raise RecipeError(
+            "--set says how the file of --data is written, and there is none.",
+            where="--set",
+            to_do="Give --data FILE, or leave --set out.",
+        )
     ours = Candidate.load(folder)
     theirs = None if against is None else Candidate.load(against)
     if theirs is not None:
         see_same_labels(ours, theirs)
-    name, examples = examples_to_judge(ours, data)
+    name, examples = examples_to_judge(ours, data, changes)
     notes = unknown_labels(ours.predictor.task.labels, examples)
     predictions = ours.predictor.predict(examples)
     split = evaluate_split(
@@ -142,17 +150,24 @@ def see_same_labels(ours: Candidate, theirs: Candidate) -> None:
         )
 
 
-def examples_to_judge(candidate: Candidate, data: str) -> tuple[str, Sequence[Example]]:
+def examples_to_judge(candidate: Candidate, data: str, changes: Sequence[str]) -> tuple[str, Sequence[Example]]:
     """The examples of a file, or of the recipe's test (or else validation) split.
 
-    The file is read as the recipe reads its own, as far as its format knows what the recipe says.
+    The file is read as the recipe reads its own, as far as its format knows what the recipe says, and as the changes
+    say.
     """
     experiment, task = candidate.experiment, candidate.predictor.task
     if data:
-        source = experiment.data.source(data, task.label_kind, task.inputs)
+        settings = experiment.data.resolved()
         if Path(data).suffix not in {Path(path).suffix for path in experiment.data.located().values()}:
-            source = replace(source, format="auto")
-        return Path(data).name, read(usable(source)).examples
+            settings = replace(settings, format="auto")
+        source = usable(settings.source(data, task.label_kind, task.inputs))
+        if changes:
+            # What the recipe says and the file's format has no use for was left out; what --set says must be of use.
+            kept = {name: value for name, value in asdict(source).items() if name in LABELLED}
+            known = replace(settings, name="", **kept)
+            source = reading(changes, LABELLED, known).source(data, task.label_kind, task.inputs)
+        return Path(data).name, read(source).examples
     splits = load_splits(candidate)
     for name, examples in (("test", splits.test), ("validation", splits.validation)):
         if len(examples):

@@ -21,10 +21,10 @@ from tunesmith.data.samples import SAMPLES
 from tunesmith.data.source import FORMATS
 from tunesmith.documentation import cell, one_line, paragraph_of, summary_of
 from tunesmith.errors import RecipeError
-from tunesmith.experiment import read_recipe
 from tunesmith.methods import METHODS, Method
 from tunesmith.models.backbone import Backbone
 from tunesmith.models.model import Model
+from tunesmith.recipes import read_recipe
 from tunesmith.tasks import TASKS, SequenceClassification, Task
 
 _SOURCE = re.compile(r" \(([^()]*\b(?:19|20)\d\d\b[^()]*)\)")

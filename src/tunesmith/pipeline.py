@@ -13,8 +13,8 @@ from typing import cast
 import torch
 
 from tunesmith import run_folder
-from tunesmith.data.records import Example
-from tunesmith.errors import CheckpointError, DataError
+from tunesmith.data.records import Example, Finding
+from tunesmith.errors import CheckpointError, DataError, TunesmithError
 from tunesmith.evaluation.report import Cost, RunReport
 from tunesmith.experiment import Experiment
 from tunesmith.inference.adapters import learnt_weights
@@ -73,6 +73,23 @@ def run(
     return finish(experiment, prepared, model, place, quiet=quiet)
 
 
+def check(experiment: Experiment) -> tuple[Finding, ...]:
+    """What is found before any training; what would stop the run before its first step is an error among it.
+
+    Raises:
+        TunesmithError: the data or the model cannot be read at all.
+    """
+    prepared = prepare(experiment)
+    if any(finding.severity == "error" for finding in prepared.findings):
+        return prepared.findings
+    try:
+        rehearse(experiment, prepared)
+    except TunesmithError as error:
+        said = f"The run cannot begin: {error.what} {error.to_do}".rstrip()
+        return (*prepared.findings, Finding("cannot_begin", "error", said, 1, (error.where,) if error.where else ()))
+    return prepared.findings
+
+
 def resume(folder: str | Path, *, quiet: bool = False) -> Result:
     """Go on with a run that was interrupted, to the result that it would have had.
 
@@ -108,11 +125,12 @@ def rehearse(experiment: Experiment, prepared: Prepared) -> Model:
             where="data.train",
             to_do="Give data.train, or set method: none with a task that needs no training (zero-shot, prompts).",
         )
-    few = spread(prepared.splits.validation or prepared.splits.train or prepared.splits.test, 4)
+    few = samples(prepared, 4)
     Predictor(model, prepared.task, prepared.encoder).predict(few)
-    choosing = prepared.task.for_choosing()
-    measures = choosing.measures(few, Predictor(model, choosing, prepared.encoder).predict(few))
-    Validation((), (), experiment.training.metric, 0, 0).chosen(measures, choosing)
+    if prepared.splits.named():
+        choosing = prepared.task.for_choosing()
+        measures = choosing.measures(few, Predictor(model, choosing, prepared.encoder).predict(few))
+        Validation((), (), experiment.training.metric, 0, 0).chosen(measures, choosing)
     learning = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     if learning:
         experiment.training.grouping().groups(model, learning)
@@ -160,11 +178,7 @@ def finish(experiment: Experiment, prepared: Prepared, model: Model, folder: Pat
         experiment.model.quantize or "",
     )
     save_artifact(folder / "artifact", model, predictor.task, prepared.encoder, origin, prepared.backbone.prefix)
-    proof = prove_reload(
-        predictor,
-        folder / "artifact",
-        spread(prepared.splits.validation or prepared.splits.test or prepared.splits.train, 32),
-    )
+    proof = prove_reload(predictor, folder / "artifact", samples(prepared, 32))
     served = Predictor.load(folder / "artifact")
     splits = judge(served, prepared, folder, experiment)
     choosing = prepared.task.for_choosing().metric
@@ -302,6 +316,13 @@ def run_id(experiment: Experiment, prepared: Prepared) -> str:
         [experiment.to_mapping(), prepared.fingerprints, prepared.backbone.identity], sort_keys=True, ensure_ascii=False
     )
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def samples(prepared: Prepared, size: int) -> list[Example]:
+    """Up to `size` examples to try the model on; where there is no data, the names of the labels as texts."""
+    splits = prepared.splits
+    named = [Example(str(number), label) for number, label in enumerate(prepared.task.labels, 1)]
+    return spread(splits.validation or splits.test or splits.train or named, size)
 
 
 def spread(examples: Sequence[Example], size: int) -> list[Example]:

@@ -58,6 +58,8 @@ def prepare(experiment: Experiment) -> Prepared:
     """
     loaded = experiment.data.load(experiment.task.label_kind, experiment.seed, experiment.task.inputs)
     found = [*loaded.findings, *check(loaded.splits, label_kind=experiment.task.label_kind)]
+    if experiment.data.per_class or experiment.data.shots:  # few of each label is what the recipe asks for
+        found = [finding for finding in found if finding.code != "rare_labels"]
     prepared = prepare_splits(experiment, loaded.splits, found)
     return replace(prepared, findings=tuple(accepted(finding, experiment.data.accept) for finding in prepared.findings))
 
@@ -80,7 +82,7 @@ def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Fi
         if splits.items:
             found += check_histories(examples, [item.dropped for item in encoded[name]], split=name)
             continue
-        counts = [count_of(item, task) for item in encoded[name]]
+        counts = [count_of(item, task, encoder) for item in encoded[name]]
         found += check_encoding(examples, counts, max_length=encoder.max_length, split=name)
     items = [task.encode(item, encoder) for item in splits.items]
     if items:
@@ -208,7 +210,7 @@ def window(task: Task, backbone: Backbone) -> int:
     return task.max_length or backbone.max_length
 
 
-def count_of(item: Encoded, task: Task) -> TokenCount:
+def count_of(item: Encoded, task: Task, encoder: TextEncoder) -> TokenCount:
     """What the checks need to know of an encoded example; of several texts that are read apart, the longest counts."""
     trainable = len(item.units) if task.label_kind == "spans" else 1
     parts: Counter[int] = Counter()
@@ -224,7 +226,7 @@ def count_of(item: Encoded, task: Task) -> TokenCount:
         dropped=item.dropped,
         cut=item.cut,
         unread=item.unread,
-        frame=item.frame,
+        frame=item.frame + len(encoder.before) + len(encoder.between) + len(encoder.after),
     )
 
 

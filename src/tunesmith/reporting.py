@@ -15,10 +15,14 @@ from tunesmith.inference.parity import Parity
 from tunesmith.inference.predictor import Predictor
 from tunesmith.models.quantization import NAMES, Quantized
 from tunesmith.preparation import Prepared
+from tunesmith.scoring.calibration import is_limit
 from tunesmith.tasks import Task
 from tunesmith.training.fitting import Fitted
 from tunesmith.training.run_log import read_log
 from tunesmith.writing import written
+
+FEW = 50
+"""Validation examples below which a fitted temperature says little."""
 
 
 def summary(
@@ -50,6 +54,8 @@ def notes(fitted: Fitted, task: Task, splits: Splits, quantized: Quantized | Non
     has_steps = fitted.progress.step > 0
     if not has_steps:
         said.append("No step was made, since the method leaves no weight of this model open to learning.")
+    if not len(splits.validation) and not len(splits.test):
+        said.append("Nothing was evaluated, since there are no examples with labels to judge by: give data.test.")
     if len(splits.validation):
         chosen = [] if fitted.progress.best_step is None else [f"the checkpoint (step {fitted.progress.best_step})"]
         if task.temperature != 1:
@@ -58,6 +64,10 @@ def notes(fitted: Fitted, task: Task, splits: Splits, quantized: Quantized | Non
             said.insert(0, "The validation metric was never a number, so the weights of the last step were kept.")
         if chosen:
             said.insert(0, f"Validation chose {' and '.join(chosen)}, so its own figures flatter; test is the judge.")
+        if task.temperature != 1 and len(splits.validation) < FEW:
+            said.append(f"Confidences are uncertain: their temperature is from {len(splits.validation)} examples only.")
+        if is_limit(task.temperature):
+            said.append("The temperature is at its limit: the model's scores tell little of how sure an answer is.")
     if quantized:
         said.append(
             f"{described(quantized)} The artifact holds them dequantised, as they were evaluated: it takes the memory "

@@ -5,7 +5,7 @@ import pytest
 
 from tunesmith.errors import DataError, RecipeError, TrainingError
 from tunesmith.evaluation.calibration import calibration_error, fit_temperature, reliability
-from tunesmith.scoring.calibration import HIGHEST, LOWEST, negative_log_likelihood
+from tunesmith.scoring.calibration import HIGHEST, LOWEST, fit_confidence, negative_log_likelihood
 
 
 def planted(temperature, size=20_000, classes=5, seed=0):
@@ -41,9 +41,19 @@ def test_fitting_never_raises_the_loss_on_its_own_data(seed):
 
 
 def test_a_temperature_stays_within_its_limits():
-    logits, gold = np.array([[0.1, -0.1]] * 9), np.zeros(9, dtype=np.int64)
+    logits, gold = np.array([[0.1, -0.1]] * 9000), np.zeros(9000, dtype=np.int64)
     assert fit_temperature(logits, gold) == pytest.approx(LOWEST, rel=0.01)
     assert fit_temperature(1e3 * logits, 1 - gold) == pytest.approx(HIGHEST, rel=0.01)
+
+
+def test_a_handful_of_right_answers_is_no_reason_to_be_sure():
+    """Four answers that are right say little of the fifth: without a prior the temperature would run to its limit."""
+    logits, gold = np.array([[1.0, 0.0]] * 4), np.zeros(4, dtype=np.int64)
+    few = fit_temperature(logits, gold)
+    assert 0.4 < few < 0.9
+    assert 0.4 < fit_confidence(logits.tolist(), [True] * 4) < 0.9
+    many = fit_temperature(np.repeat(logits, 100, axis=0), np.repeat(gold, 100))
+    assert many < few / 3
 
 
 def test_a_temperature_does_not_change_what_is_answered_and_lowers_the_error():

@@ -141,7 +141,7 @@ def test_a_long_text_loses_its_end_and_the_template_stays(
         assert "day it was" in text
         assert "work" not in text
     assert encoded.unread == 102 + 2 + 2 + (task.body == "masked_lm") - (24 - 2)
-    findings = check_encoding([example], [count_of(encoded, task)], max_length=24, split="train")
+    findings = check_encoding([example], [count_of(encoded, task, encoder)], max_length=24, split="train")
     (cut,) = [finding for finding in findings if finding.code == "cut_texts"]
     assert f"{encoded.unread} of" in cut.message
     assert "long_texts" not in {finding.code for finding in findings}
@@ -364,6 +364,6 @@ def test_demonstrations_do_not_count_as_tokens_of_the_text() -> None:
     long = [Example(str(n), f"the {word} day was {word} and {n}", word) for n in range(9) for word in ("good", "bad")]
     task = SHOWING.prepared(long, tokenizer)
     encoder = TextEncoder.of(tokenizer, 200)
-    counts = [count_of(task.encode(example, encoder), task) for example in long]
+    counts = [count_of(task.encode(example, encoder), task, encoder) for example in long]
     assert all(count.tokens - count.frame == 7 for count in counts)
     assert {one.code for one in check_encoding(long, counts, max_length=200, split="train")} == {"lengths"}

@@ -88,7 +88,7 @@ def test_a_question_of_more_than_half_a_window_is_cut_and_counted(tiny_model_fol
     assert encoded.pieces[0].unit_positions[1] == 1 + encoder.room_for_pair // 2 + len(encoder.between)
     (found,) = [
         one
-        for one in check_encoding([example], [count_of(encoded, task)], max_length=32, split="train")
+        for one in check_encoding([example], [count_of(encoded, task, encoder)], max_length=32, split="train")
         if one.code == "cut_question"
     ]
     assert (found.count, found.severity) == (1, "warning")

@@ -139,7 +139,7 @@ def test_two_texts_read_apart_are_long_only_if_one_of_them_is(tiny_model_folder:
     text = " ".join(["day"] * 20)
     encoded = task.encode(Example("x", text, "same", second=text), encoder)
     assert encoded.changed == ()
-    assert count_of(encoded, task).tokens == 22
+    assert count_of(encoded, task, encoder).tokens == 22
 
 
 def test_rankings_are_judged_by_query() -> None:

@@ -16,7 +16,7 @@ from transformers import BartConfig, BartForSequenceClassification, RobertaConfi
 
 from tests.builders import CLASSES, PAIRS, SETS, build_learner, build_material, build_model, run_steps, write_recipe
 from tests.conftest import BART_SIZES, INFERENCE, SIZES, build_tokenizer, save_tiny
-from tunesmith import pipeline
+from tunesmith import console, pipeline
 from tunesmith.data.records import Example
 from tunesmith.errors import LabelError, ModelError, RecipeError, TunesmithError
 from tunesmith.experiment import Experiment
@@ -212,9 +212,9 @@ def test_a_long_text_is_cut_at_its_end_and_a_hypothesis_never(tiny_inference_fol
         [*encoder.before, *kept, *encoder.between, *ids, *encoder.after] for ids in hypotheses
     ]
     assert max(len(piece.input_ids) for piece in encoded.pieces) == 40
-    count = count_of(encoded, task)
+    count = count_of(encoded, task, encoder)
     assert count.unread == encoded.unread > 0
-    assert count_of(task.encode(CLASSES[0], encoder), task).unread == 0
+    assert count_of(task.encode(CLASSES[0], encoder), task, encoder).unread == 0
 
 
 def test_a_hypothesis_that_fills_the_window_is_refused(tiny_inference_folder: Path) -> None:
@@ -341,6 +341,20 @@ def test_a_run_needs_no_training_split_and_its_artifact_no_data(
     assert [set(answer.scores) for answer in answers] == [{"好评", "差评"}] * 2
     settings = yaml.safe_load((result.artifact / "artifact.json").read_text(encoding="utf-8"))["task"]
     assert settings["descriptions"] == {"好评": ["好", "喜欢"], "差评": ["很坏"]}
+
+
+def test_labels_alone_make_an_artifact_and_the_report_says_that_nothing_was_evaluated(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = {"name": "zero_shot_classification", "labels": ["good", "bad"]}
+    recipe = write_recipe(place, task=task, data={"train": "none"}, method="none")
+    result = pipeline.run(Experiment.from_yaml(recipe), place / "run", quiet=True)
+    assert result.report.splits == ()
+    assert any("Nothing was evaluated" in note for note in result.report.notes)
+    assert "of 2 texts" in result.report.parity, "the labels' names are what the artifact was tried on"
+    assert Predictor.load(result.artifact).predict([Example("1", "a good film")])[0].label in ("good", "bad")
+    console.show_result(result, as_json=False)
+    assert "Nothing was evaluated" in capsys.readouterr().out
 
 
 def test_a_label_that_the_task_does_not_name_stops_the_run(place: Path) -> None:

@@ -42,6 +42,8 @@ def check(splits: Splits, *, label_kind: str) -> list[Finding]:
         splits: labelled examples.
         label_kind: one of `LABEL_KINDS`.
     """
+    if not splits.named():
+        return []
     keys = {
         name: np.array([text_key(example.content) for example in examples], dtype=np.int64)
         for name, examples in splits.named().items()

@@ -29,7 +29,7 @@ class Data:
     Attributes:
         name: a data set of the catalogue; the paths below override its own.
         train, validation, test: files to learn from, to choose by, to judge by; "none" for no such split, even where
-            the catalogue has one.
+            the catalogue has one. With `train: none` alone there is no data, which a task may do without (zero-shot).
         format: how the files are written; "auto" goes by the suffix, then by the first lines, and says so.
         text, second, image, audio, label, id: names of columns; empty means the usual names, and the report says which
             were taken. Columns of images and recordings hold paths, relative to the file's folder.
@@ -117,9 +117,11 @@ class Data:
         """
         self._check_draw(label_kind)
         paths = self.located()
-        if not paths:
+        if not paths and self.train != NONE:
             raise DataError(
-                "No data is named.", where="data", to_do="Give data.train, or the name of a data set in data.name."
+                "No data is named.",
+                where="data",
+                to_do="Give data.train, or the name of a data set in data.name; train: none says that there is none.",
             )
         readings = _read_all(
             {split: self.source(paths[split], label_kind, inputs) for split in _SPLITS if split in paths}
@@ -274,6 +276,8 @@ _READING = {
 def _read_all(sources: Mapping[str, Source]) -> dict[str, Reading]:
     """Read each file; a setting that only some of them have a use for is left out for the others, which is noted."""
     idle = {name: idle_settings(source) for name, source in sources.items()}
+    if not idle:
+        return {}
     if set.intersection(*map(set, idle.values())):
         return {name: read(source) for name, source in sources.items()}
     readings = {}

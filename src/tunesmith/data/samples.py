@@ -234,7 +234,7 @@ SAMPLES: Mapping[str, tuple[Sample, ...]] = {
     ),
     "zero_shot_classification": (
         sample(
-            "CSV; nothing is learnt, so that only a file to judge by is needed",
+            "CSV to judge by; nothing is learnt, so that with data.train: none alone a model needs no file",
             "test.csv",
             "text,label",
             "The striker scored twice.,sports",

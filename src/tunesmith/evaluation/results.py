@@ -42,6 +42,13 @@ def prediction_row(prediction: Prediction) -> dict[str, object]:
     return row
 
 
+def answered_row(example: Example, prediction: Prediction) -> dict[str, object]:
+    """A prediction as plain values beside the text, or the two, that it answers."""
+    row = prediction_row(prediction)
+    asked = {name: text for name, text in (("text", example.text), ("second", example.second)) if text}
+    return {"id": row.pop("id"), **asked, **row}
+
+
 def dialogue_row(example: Example, prediction: Prediction, form: DialogueForm) -> dict[str, object]:
     """A dialogue with its written answer as a row of data for language models.
 

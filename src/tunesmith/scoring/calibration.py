@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from tunesmith.errors import TrainingError
 
 LOWEST, HIGHEST = 0.05, 20.0
 """Limits of a temperature: beyond them all probabilities are 0, 1 or equal."""
+
+SPREAD = 1.0
+"""The standard deviation of log temperatures that is expected before any example is seen; see `fit_temperature`."""
 _SURE = 1e-6
 
 
@@ -22,6 +25,10 @@ def fit_temperature(logits: NDArray[np.float64], gold: NDArray[np.int64]) -> flo
 
     `logits` is [N, C]. `gold` [N] holds class numbers (softmax), or `gold` [N, C] holds 0 or 1 for each logit (sigmoid:
     binary with C = 1, and multi-label). Without rows, or where no other temperature is better, it is 1.
+
+    A few examples that are all right would ask for a temperature of 0, and so for confidences of 1. To the likelihood
+    of all of gold a normal prior of log T is added therefore, with mean 0 and deviation `SPREAD`: it decides where
+    there are a handful of examples, and has no weight beside some hundred.
 
     Raises:
         TrainingError: a logit is not a finite number.
@@ -34,15 +41,14 @@ def fit_temperature(logits: NDArray[np.float64], gold: NDArray[np.int64]) -> flo
             where="the validation examples",
             to_do="Lower the learning rate, or train in a higher precision.",
         )
-    found = minimize_scalar(
-        lambda log: negative_log_likelihood(logits, gold, math.exp(log)),
-        bounds=(math.log(LOWEST), math.log(HIGHEST)),
-        method="bounded",
-        options={"xatol": 1e-4},
-    )
-    temperature = min(max(math.exp(float(found.x)), LOWEST), HIGHEST)
+    temperature = _likeliest(lambda temperature: gold.size * negative_log_likelihood(logits, gold, temperature))
     before = negative_log_likelihood(logits, gold, 1.0)
     return temperature if negative_log_likelihood(logits, gold, temperature) < before else 1.0
+
+
+def is_limit(temperature: float) -> bool:
+    """Whether a fitted temperature is one of the limits, at which the search ended for no other reason."""
+    return not 1.01 * LOWEST < temperature < HIGHEST / 1.01
 
 
 def negative_log_likelihood(logits: NDArray[np.float64], gold: NDArray[np.int64], temperature: float = 1.0) -> float:
@@ -57,8 +63,8 @@ def fit_confidence(scores: Sequence[Sequence[float]], right: Sequence[bool]) -> 
     """The temperature at which the softmax of an example's `scores` says best whether its first one is right.
 
     For answers out of lists that differ in length and may lack the right one: what is fitted is the likelihood of
-    `right` under the probability of the first score, the one that is given as the answer. Without rows, or where no
-    other temperature is better, it is 1.
+    `right` under the probability of the first score, the one that is given as the answer, beside the prior of
+    `fit_temperature`. Without rows, or where no other temperature is better, it is 1.
     """
     if not len(scores):
         return 1.0
@@ -71,11 +77,16 @@ def fit_confidence(scores: Sequence[Sequence[float]], right: Sequence[bool]) -> 
         chance = np.exp(scaled[:, 0] - logsumexp(scaled, axis=1)).clip(_SURE, 1 - _SURE)
         return float(-np.mean(np.where(is_right, np.log(chance), np.log1p(-chance))))
 
+    temperature = _likeliest(lambda temperature: len(table) * surprise(temperature))
+    return temperature if surprise(temperature) < surprise(1.0) else 1.0
+
+
+def _likeliest(surprise: Callable[[float], float]) -> float:
+    """The temperature with the least sum of `surprise`, over all examples, and the prior's -log p(log T)."""
     found = minimize_scalar(
-        lambda log: surprise(math.exp(log)),
+        lambda log: surprise(math.exp(log)) + (log / SPREAD) ** 2 / 2,
         bounds=(math.log(LOWEST), math.log(HIGHEST)),
         method="bounded",
         options={"xatol": 1e-4},
     )
-    temperature = math.exp(float(found.x))
-    return temperature if surprise(temperature) < surprise(1.0) else 1.0
+    return min(max(math.exp(float(found.x)), LOWEST), HIGHEST)

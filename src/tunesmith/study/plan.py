@@ -13,7 +13,8 @@ from typing import Any, Literal, Self
 
 from tunesmith.components import from_settings
 from tunesmith.errors import RecipeError, TunesmithError, nearest
-from tunesmith.experiment import Experiment, changed_at, read_recipe
+from tunesmith.experiment import Experiment
+from tunesmith.recipes import changed_at, read_recipe
 
 Changes = Mapping[str, object]
 """Dotted keys of a recipe, such as "training.epochs", and their values."""
