@@ -218,3 +218,21 @@ def test_answers_can_be_written_to_a_pipe(finished_run: Path, tmp_path: Path) ->
     assert json.loads(os.read(reader, 1 << 16))["id"]
     os.close(reader)
     assert not pipe.is_file()
+
+
+def test_the_catalogue_says_where_each_data_set_and_model_is(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "models" / "minilm-l6").mkdir(parents=True)
+    (place / "data" / "agnews").mkdir(parents=True)
+    for name in ("models", "data"):
+        monkeypatch.setenv(f"TUNESMITH_{name.upper()}", str(place / name))
+    monkeypatch.setenv("TUNESMITH_CACHE", str(place / "cache"))
+    said = json.loads(call(capsys, "catalogue", "--json"))
+    places = {one["name"]: one["place"] for members in said.values() for one in members}
+    assert places["agnews"] == str(place / "data" / "agnews")
+    assert places["support-finance"] == "with tunesmith"
+    assert places["minilm-l6"] == str(place / "models" / "minilm-l6")
+    assert places["mpnet-base"] == "hub and package"
+    shown = call(capsys, "catalogue")
+    assert "nowhere yet" in shown and "bert-base-chinese" in shown

@@ -14,6 +14,7 @@ import typer
 from typer.exceptions import TyperException
 
 from tunesmith import console, documentation, overviews, pipeline
+from tunesmith.data.catalogue import known_data_sets
 from tunesmith.data.marks import unmarked
 from tunesmith.data.records import Example
 from tunesmith.data.source import Source
@@ -25,6 +26,7 @@ from tunesmith.experiment import Experiment, reading
 from tunesmith.inference.predictor import Predictor
 from tunesmith.judging import judge_artifact
 from tunesmith.machine import inspect_machine
+from tunesmith.models.catalogue import known_models
 from tunesmith.study.conduct import conduct
 from tunesmith.study.plan import Study
 from tunesmith.versions import versions
@@ -257,6 +259,12 @@ def components(
         "data": overviews.data_page,
     }
     console.say(pages[page]().rstrip("\n"))
+
+
+@app.command()
+def catalogue(as_json: AsJson = False) -> None:
+    """List the data sets and models that a recipe can name, and where each is taken from."""
+    console.show_catalogue({"data sets": known_data_sets(), "models": known_models()}, as_json=as_json)
 
 
 @app.command()

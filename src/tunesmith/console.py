@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tunesmith.data.catalogue import Known
 from tunesmith.data.records import Example, Finding, Prediction, Span
 from tunesmith.errors import TunesmithError
 from tunesmith.evaluation.intervals import Comparison
@@ -240,6 +241,19 @@ def show_components(families: Mapping[str, Mapping[str, Mapping[str, Any]]], *, 
                     style="dim",
                     highlight=False,
                 )
+
+
+def show_catalogue(known: Mapping[str, Sequence[Known]], *, as_json: bool) -> None:
+    """List the data sets and the models that a recipe can name, and where each is."""
+    if as_json:
+        say_json({kind: [asdict(one) for one in members] for kind, members in known.items()})
+        return
+    console = _console()
+    for kind, members in known.items():
+        console.print(f"[bold]{kind}[/]")
+        for one in members:
+            about = f"{one.summary}. Licence: {one.licence}. From: {one.place or 'nowhere yet; put it there yourself'}"
+            console.print(f"  [cyan]{one.name}[/]: {escape(about)}", highlight=False)
 
 
 def show_machine(machine: Machine, versions: Mapping[str, str], *, as_json: bool) -> None:

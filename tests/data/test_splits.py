@@ -12,6 +12,7 @@ import pytest
 from tunesmith.data.dataset import Data
 from tunesmith.data.records import Example, Label, Span
 from tunesmith.data.splits import fingerprint, split
+from tunesmith.errors import DataError
 from tunesmith.scoring.answers import number_of, spans_of
 
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
@@ -124,3 +125,11 @@ def test_a_split_that_shall_not_be_is_neither_read_nor_held_out(tmp_path: Path) 
     (tmp_path / "t.jsonl").write_text(lines, encoding="utf-8")
     splits = Data(train=str(tmp_path / "t.jsonl"), validation="none", test="none").load("class", 1).splits
     assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [20, 0, 0]
+
+
+def test_groups_that_cannot_be_split_apart_are_named_where_nothing_is_left_to_hold_out(tmp_path: Path) -> None:
+    rows = "".join(f"text {number},good,{'one' if number % 2 else 'two'}\n" for number in range(40))
+    (tmp_path / "train.csv").write_text(f"text,label,document\n{rows}", encoding="utf-8")
+    with pytest.raises(DataError, match="in 2 groups .* never split apart") as error:
+        Data(train=str(tmp_path / "train.csv"), group="document").load("class", seed=1)
+    assert "data.validation_share: 0" in error.value.to_do

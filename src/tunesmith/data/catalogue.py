@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -14,6 +15,26 @@ BESIDE = Path("..") / "shared" / "data"
 """Where the data sets are looked for when the variable is not set."""
 
 PACKAGED = "support-finance"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a recipe can name: a data set or a model, its licence, and where it would be taken from."""
+
+    name: str
+    summary: str
+    licence: str
+    place: str
+
+
+def known_data_sets() -> list[Known]:
+    """Every data set of the catalogue; the place is empty where it cannot be had."""
+    found = []
+    for name, entry in DATA_SETS.items():
+        folder = _folder_of(name, entry)
+        place = "with tunesmith" if name == PACKAGED else str(folder) if folder.is_dir() else "hub" if entry.hub else ""
+        found.append(Known(name, entry.summary, entry.licence, place))
+    return found
 
 
 def find(name: str) -> tuple[DataSet, dict[str, str]]:
@@ -29,7 +50,7 @@ def find(name: str) -> tuple[DataSet, dict[str, str]]:
             to_do=f"Use one of {', '.join(DATA_SETS)}; or give data.train.",
         )
     entry = DATA_SETS[name]
-    folder = Path(str(files("tunesmith") / "demo")) if name == PACKAGED else data_folder() / (entry.folder or name)
+    folder = _folder_of(name, entry)
     splits = {"train": entry.train, "validation": entry.validation, "test": entry.test, "items": entry.items}
     if folder.is_dir():
         return entry, {split: str(folder / path) for split, path in splits.items() if path}
@@ -45,3 +66,7 @@ def find(name: str) -> tuple[DataSet, dict[str, str]]:
 def data_folder() -> Path:
     """The folder of data sets: $TUNESMITH_DATA, or ../shared/data."""
     return Path(os.environ.get(VARIABLE, "") or BESIDE)
+
+
+def _folder_of(name: str, entry: DataSet) -> Path:
+    return Path(str(files("tunesmith") / "demo")) if name == PACKAGED else data_folder() / (entry.folder or name)

@@ -134,30 +134,36 @@ class Data:
             if name not in parts and share and "train" in parts and self.__dict__[name] != NONE
         }
         if held:
-            parts |= split(
-                parts["train"], {"train": 1 - sum(held.values()), **held}, seed=seed, by_label=label_kind in _STRATA
-            )
-            said = " and ".join(f"{len(parts[name]):,} for {name}" for name in held)
-            manner = self._manner(parts["train"], label_kind)
-            findings.append(
-                Finding(
-                    "held_out",
-                    "note",
-                    f"Of the training file {said} were held out ({manner}, seed {seed}).",
-                )
-            )
-            for name in held:
-                if not len(parts[name]):
-                    raise DataError(
-                        f"There are too few examples to hold out {name}.",
-                        where="data.train",
-                        to_do=f"Give data.{name}, or set data.{name}_share: 0.",
-                    )
+            given, found = self._held_out(parts["train"], held, label_kind, seed)
+            parts |= given
+            findings.append(found)
         items = self._items() if "history" in inputs else ()
         parts["train"], how = self._drawn(parts.get("train", ()), seed)
         findings += how
         splits = Splits(parts["train"], parts.get("validation", ()), parts.get("test", ()), items)
         return Loaded(splits, tuple(findings))
+
+    def _held_out(
+        self, examples: Sequence[Example], held: Mapping[str, float], label_kind: str, seed: int
+    ) -> tuple[dict[str, Sequence[Example]], Finding]:
+        """The training examples parted by shares, and how.
+
+        Raises:
+            DataError: nothing is left for one of the parts.
+        """
+        parts = split(examples, {"train": 1 - sum(held.values()), **held}, seed=seed, by_label=label_kind in _STRATA)
+        if empty := [name for name in parts if not len(parts[name])]:
+            groups = len({example.group for example in examples if example.group})
+            of = f" in {groups} groups (such as passages) that are never split apart" if groups else ""
+            raise DataError(
+                f"There are too few examples{of} to hold out {' and '.join(held)}: {empty[0]} would be empty.",
+                where="data.train",
+                to_do=f"Give a file for {' and '.join(held)}, or set "
+                f"{' and '.join(f'data.{name}_share: 0' for name in held)}.",
+            )
+        said = " and ".join(f"{len(parts[name]):,} for {name}" for name in held)
+        message = f"Of the training file {said} were held out ({self._manner(examples, label_kind)}, seed {seed})."
+        return parts, Finding("held_out", "note", message)
 
     def _check_draw(self, label_kind: str) -> None:
         """See that what is drawn can be counted in these labels."""

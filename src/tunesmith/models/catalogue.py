@@ -13,6 +13,7 @@ from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from huggingface_hub.errors import HTTPError as HubHTTPError  # type: ignore[attr-defined]  # of whichever httpx it uses
 
+from tunesmith.data.catalogue import Known
 from tunesmith.errors import ModelError, nearest
 from tunesmith.models.packages import Package, checksum, unpack, weight_files
 
@@ -123,6 +124,17 @@ MODELS: dict[str, ModelEntry] = {
     "deberta-v3-small": ModelEntry("microsoft/deberta-v3-small", licence="MIT"),
     "modernbert-base": ModelEntry("answerdotai/ModernBERT-base"),
 }
+
+
+def known_models() -> list[Known]:
+    """Every model of the catalogue, and the first place where it would be looked for with a chance."""
+    found = []
+    for name, entry in MODELS.items():
+        folder, cached = models_folder() / name, cache_folder() / name
+        fetched = " and ".join(["hub"] * bool(entry.hub_id) + ["package"] * (entry.package is not None))
+        place = next((str(path) for path in (folder, cached) if path.is_dir()), fetched)
+        found.append(Known(name, entry.hub_id or "a folder of $TUNESMITH_MODELS", entry.licence, place))
+    return found
 
 
 def locate(name: str) -> ModelFolder:
