@@ -14,6 +14,7 @@ import yaml
 from tests.builders import write_examples, write_recipe
 from tunesmith import cli
 from tunesmith.experiment import FAMILIES, SECTIONS, Experiment
+from tunesmith.overviews import data_page
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -25,18 +26,17 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return printed.out
 
 
-@pytest.mark.parametrize("task", FAMILIES["task"])
-def test_new_writes_a_recipe_that_is_whole_and_means_the_defaults(
-    task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_new_writes_a_recipe_and_no_file_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "mine.yaml"
-    call(capsys, "new", task, "--out", str(path))
-    text = path.read_text(encoding="utf-8")
-    made = Experiment.from_yaml(path).to_mapping()
-    plain = Experiment.from_mapping({"task": task, "data": {"train": "train.csv", "test": "test.csv"}}).to_mapping()
-    assert {**made, "name": ""} == {**plain, "name": ""}
-    settings = [line for line in text.splitlines() if line.startswith("  ")]
-    assert all("#" in line for line in settings), "every setting has a remark"
+    assert "tunesmith check" in call(capsys, "new", "few_shot_classification", "--out", str(path))
+    assert Experiment.from_yaml(path).data.per_class == 8
+    new = ["new", "token_classification", "--out", str(path)]
+    assert cli.guarded(lambda: cli.app(new, standalone_mode=False)) == 2
+    assert Experiment.from_yaml(path).data.per_class == 8
+
+
+def test_a_page_is_printed_with_its_tabs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(capsys, "components", "--markdown", "data") == data_page()
 
 
 def test_check_lists_findings_and_ends_with_their_counts(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -243,7 +243,7 @@ def show(recipe: Recipe, changes: Changes = None, as_json: AsJson = False) -> No
 @app.command()
 def components(
     page: Annotated[
-        Literal["components", "tasks", "methods"], typer.Argument(help="With --markdown: the page to print.")
+        Literal["components", "tasks", "methods", "data"], typer.Argument(help="With --markdown: the page to print.")
     ] = "components",
     as_json: AsJson = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the page docs/<PAGE>.md.")] = False,
@@ -256,6 +256,7 @@ def components(
         "components": documentation.components_page,
         "tasks": lambda: overviews.tasks_page(Path("examples")),
         "methods": overviews.methods_page,
+        "data": overviews.data_page,
     }
     console.say(pages[page]().rstrip("\n"))
 

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -34,8 +35,8 @@ def _console(*, stderr: bool = False) -> Console:
 
 
 def say(text: str) -> None:
-    """Print a text as it is."""
-    _console().print(text, markup=False, highlight=False)
+    """Print a text as it is, tabs included, which Rich would turn into blanks."""
+    typer.echo(text)
 
 
 def say_json(value: object) -> None:
