@@ -13,7 +13,8 @@ import yaml
 
 from tests.builders import write_examples, write_recipe
 from tunesmith import cli
-from tunesmith.experiment import FAMILIES, SECTIONS, Experiment
+from tunesmith.data.dataset import Data
+from tunesmith.experiment import FAMILIES, LISTS, SECTIONS, Experiment
 from tunesmith.overviews import data_page
 
 
@@ -167,7 +168,9 @@ def test_show_prints_every_setting(place: Path, capsys: pytest.CaptureFixture[st
 
 def test_components_names_every_member_with_its_settings(capsys: pytest.CaptureFixture[str]) -> None:
     listed = json.loads(call(capsys, "components", "--json"))
-    assert {family: set(members) for family, members in listed.items()} == {k: set(v) for k, v in FAMILIES.items()}
+    assert {family: set(members) for family, members in listed.items()} == {
+        family: set(members) for family, members in {**FAMILIES, **LISTS}.items()
+    }
     for members in listed.values():
         for name, member in members.items():
             assert member["summary"], name
@@ -218,6 +221,31 @@ def test_answers_can_be_written_to_a_pipe(finished_run: Path, tmp_path: Path) ->
     assert json.loads(os.read(reader, 1 << 16))["id"]
     os.close(reader)
     assert not pipe.is_file()
+
+
+def test_augment_shows_copies_beside_their_sources_and_writes_rows_that_are_read_again(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = str(write_recipe(place))
+    changes = ["--set", "augmenters=[swap_words, delete_words]"]
+    said = call(capsys, "augment", recipe, *changes, "--show", "1", "--out", str(place / "new.jsonl"))
+    assert "swap_words" in said
+    assert "No model judged" in said
+    audit = json.loads(call(capsys, "augment", recipe, *changes, "--json"))
+    rows = [json.loads(line) for line in (place / "new.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(rows) == sum(audit["kept"].values()) > 0
+    assert {"id", "text", "label", "source", "augmenter"} == set(rows[0])
+    more = Data(train=str(place / "new.jsonl"), validation="none", test="none").load("class", 0).splits.train
+    assert [example.text for example in more] == [row["text"] for row in rows]
+
+
+def test_augment_uses_an_artifact_as_the_judge(
+    place: Path, finished_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = str(write_recipe(place))
+    judge = f"augmentation.judge={finished_run / 'artifact'}"
+    audit = json.loads(call(capsys, "augment", recipe, "--set", "augmenters=[swap_words]", "--set", judge, "--json"))
+    assert audit["unjudged"] < sum(audit["kept"].values())
 
 
 def test_the_catalogue_says_where_each_data_set_and_model_is(

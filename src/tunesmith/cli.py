@@ -13,7 +13,8 @@ from typing import Annotated, Literal
 import typer
 from typer.exceptions import TyperException
 
-from tunesmith import console, documentation, overviews, pipeline
+from tunesmith import console, documentation, overviews, pipeline, preparation
+from tunesmith.augmentation.expand import copies
 from tunesmith.data.catalogue import known_data_sets
 from tunesmith.data.marks import unmarked
 from tunesmith.data.records import Example
@@ -21,7 +22,7 @@ from tunesmith.data.source import Source
 from tunesmith.data.sources import iterate
 from tunesmith.data.tally import Tally
 from tunesmith.errors import DataError, ResourceError, TunesmithError
-from tunesmith.evaluation.results import DialogueForm, answered_row, dialogue_row
+from tunesmith.evaluation.results import DialogueForm, answered_row, dialogue_row, example_row
 from tunesmith.experiment import Experiment, reading
 from tunesmith.inference.predictor import Predictor
 from tunesmith.judging import judge_artifact
@@ -74,6 +75,23 @@ def check(recipe: Recipe, changes: Changes = None, as_json: AsJson = False) -> N
     console.show_findings(findings, as_json=as_json)
     if any(finding.severity == "error" for finding in findings):
         raise typer.Exit(2)
+
+
+@app.command()
+def augment(
+    recipe: Recipe,
+    out: Annotated[Path | None, typer.Option(help="Where to write the new examples, as JSON lines.")] = None,
+    shown: Annotated[int, typer.Option("--show", help="Pairs of a source and its copy to show per augmenter.")] = 3,
+    changes: Changes = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the further training examples that a recipe asks for, show some beside their sources, and count."""
+    experiment = Experiment.from_yaml(recipe, changes or ())
+    splits, audit = preparation.examples_made(experiment)
+    console.show_augmentation(audit, shown, as_json=as_json)
+    if out is not None:
+        kind = experiment.task.label_kind
+        console.write_lines((example_row(example, kind) for example in copies(splits.train)), out)
 
 
 @app.command()

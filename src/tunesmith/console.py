@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tunesmith.augmentation.expand import Audit
 from tunesmith.data.catalogue import Known
 from tunesmith.data.records import Example, Finding, Prediction, Span
 from tunesmith.errors import TunesmithError
@@ -84,6 +85,32 @@ def show_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
             console.print(f"           {escape(example)}", style="dim", highlight=False)
     counts = {severity: sum(finding.severity == severity for finding in findings) for severity in order}
     console.print(f"{counts['error']} errors, {counts['warning']} warnings, {counts['note']} notes.")
+
+
+def show_augmentation(audit: Audit, shown: int, *, as_json: bool) -> None:
+    """Show copies below their sources, and how many were kept and why others were not."""
+    if as_json:
+        say_json({**audit.plain(), "shown": {name: pairs[:shown] for name, pairs in audit.shown.items()}})
+        return
+    console = _console()
+    for name, pairs in audit.shown.items():
+        console.print(f"[bold]{name}[/]")
+        for source, changed in pairs[:shown]:
+            console.print(f"  - {escape(source)}", style="dim", highlight=False)
+            console.print(f"  + {escape(changed)}", highlight=False)
+    table = Table("augmenter", "kept", "no change", "known text", "label not kept")
+    for name in dict.fromkeys([*audit.kept, *audit.unchanged, *audit.known, *audit.refused]):
+        counts = (audit.kept, audit.unchanged, audit.known, audit.refused)
+        table.add_row(name, *(f"{count[name]:,}" for count in counts))
+    console.print(table)
+    judged = audit.kept.total() - audit.unjudged + audit.refused.total()
+    said = (
+        f"Of {judged:,} copies that a model judged, {100 * audit.flips:.1f} % lost their label; {audit.unjudged:,} "
+        "could not be judged, since it gets their source wrong."
+        if judged
+        else "No model judged whether labels hold: set augmentation.judge to an artifact."
+    )
+    console.print(f"{audit.kept.total():,} examples from {audit.sources:,}. {said}", highlight=False)
 
 
 def show_result(result: Result, *, as_json: bool) -> None:

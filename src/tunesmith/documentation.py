@@ -15,9 +15,10 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter
 
+from tunesmith.augmentation import AUGMENTERS
 from tunesmith.data.samples import SAMPLES
 from tunesmith.errors import RecipeError, nearest
-from tunesmith.experiment import FAMILIES, SECTIONS, Experiment
+from tunesmith.experiment import FAMILIES, LISTS, SECTIONS, Experiment
 from tunesmith.study.plan import Study
 
 LEARNT = {"temperature", "mean", "scale", "end", "language_token", "ending", "lacked", "popularity", "item_texts"}
@@ -105,7 +106,8 @@ def paragraph_of(kind: type, title: str) -> str:
 
 def components() -> dict[str, dict[str, dict[str, Any]]]:
     """Family -> member -> its summary and its settings with defaults and descriptions."""
-    return {family: {name: _describe(kind) for name, kind in members.items()} for family, members in FAMILIES.items()}
+    families = {**FAMILIES, **LISTS}
+    return {family: {name: _describe(kind) for name, kind in members.items()} for family, members in families.items()}
 
 
 def components_page() -> str:
@@ -178,12 +180,9 @@ def json_schema() -> dict[str, Any]:
     for section, kind in SECTIONS.items():
         properties[section] = _object_schema(kind)
     for family, members in FAMILIES.items():
-        forms: list[dict[str, Any]] = [{"enum": list(members)}]
-        for name, kind in members.items():
-            form = _object_schema(kind)
-            form["properties"] = {"name": {"const": name}, **form["properties"]}
-            forms.append({**form, "required": ["name", *form.get("required", [])]})
-        properties[family] = {"anyOf": forms}
+        properties[family] = {"anyOf": _forms(members)}
+    for family, members in LISTS.items():
+        properties[family] = {"type": "array", "items": {"anyOf": _forms(members)}}
     for name, value in properties.items():
         value["description"] = texts.get(name, "")
     return {
@@ -194,6 +193,16 @@ def json_schema() -> dict[str, Any]:
         "required": ["task", "data"],
         "additionalProperties": False,
     }
+
+
+def _forms(members: Mapping[str, type]) -> list[dict[str, Any]]:
+    """A member by its name, or as an object with its settings."""
+    forms: list[dict[str, Any]] = [{"enum": list(members)}]
+    for name, kind in members.items():
+        form = _object_schema(kind)
+        form["properties"] = {"name": {"const": name}, **form["properties"]}
+        forms.append({**form, "required": ["name", *form.get("required", [])]})
+    return forms
 
 
 def _object_schema(kind: type) -> dict[str, Any]:
@@ -232,7 +241,7 @@ def new_recipe(task: str) -> str:
         "",
     ]
     usual = {"task": task, "method": "full", "objective": "task", "optimizer": "adamw"}
-    for key in ("task", "data", "model", "method", "objective", "optimizer", "training", "evaluation"):
+    for key in ("task", "data", "model", "method", "objective", "optimizer", "training", "augmentation", "evaluation"):
         values = given.get(key, {})
         name = values.get("name", usual.get(key, ""))
         kind = FAMILIES[key][name] if key in FAMILIES else SECTIONS[key]
@@ -240,6 +249,7 @@ def new_recipe(task: str) -> str:
         if key in FAMILIES:
             lines.append(f"  name: {name}  # one of {', '.join(FAMILIES[key])}")
         lines += [*_settings(kind, values), ""]
+    lines.append(f"augmenters: []  # any of {', '.join(AUGMENTERS)}; see 'tunesmith augment'")
     lines.append("trackers: [tensorboard]  # any of tensorboard, wandb, mlflow")
     return "\n".join(lines) + "\n"
 

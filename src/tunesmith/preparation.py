@@ -98,6 +98,23 @@ def enlarged(experiment: Experiment, splits: Splits) -> tuple[Splits, Audit | No
     return replace(splits, train=train), audit
 
 
+def examples_made(experiment: Experiment) -> tuple[Splits, Audit]:
+    """The splits with the copies of training examples, and what came of these, without a model to learn.
+
+    Raises:
+        RecipeError: the recipe names no augmenter.
+    """
+    loaded = experiment.data.load(experiment.task.label_kind, experiment.seed, experiment.task.inputs)
+    splits, audit = enlarged(experiment, loaded.splits)
+    if audit is None:
+        raise RecipeError(
+            "The recipe names no augmenters.",
+            where="augmenters",
+            to_do=f"Add augmenters: [swap_words], or any of {', '.join(AUGMENTERS)}.",
+        )
+    return splits, audit
+
+
 def judged_by(predictor: Predictor) -> Judge:
     """Whether a trained model gives examples their labels."""
 

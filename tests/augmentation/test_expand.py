@@ -15,6 +15,7 @@ from tunesmith.augmentation import Augmenter, MentionReplacement, RandomDeletion
 from tunesmith.augmentation.expand import Audit, Augmentation, expand, findings_of, originals
 from tunesmith.data.records import Example, Span
 from tunesmith.errors import RecipeError
+from tunesmith.evaluation.results import example_row
 from tunesmith.experiment import Experiment
 from tunesmith.judging import Candidate
 from tunesmith.preparation import prepare
@@ -110,6 +111,33 @@ def test_labels_that_need_not_hold_are_not_augmented(place: Path) -> None:
 def test_mistaken_settings_are_explained(changes: str, said: str, place: Path) -> None:
     with pytest.raises(RecipeError, match=said):
         Experiment.from_yaml(write_recipe(place), [changes])
+
+
+@pytest.mark.parametrize(
+    ("example", "kind", "row"),
+    [
+        (
+            Example("1", "in Rome", (Span(3, 7, "place"),)),
+            "spans",
+            {"spans": [{"start": 3, "end": 7, "label": "place"}]},
+        ),
+        (Example("1", "in Rome", ()), "spans", {"spans": []}),
+        (Example("1", "in Rome", (), second="where?"), "answers", {"question": "where?", "answers": []}),
+        (
+            Example("1", "in 罗马", (Span(3, 5, "answer"),), second="where?"),
+            "answers",
+            {"question": "where?", "answers": [{"text": "罗马", "answer_start": 3}]},
+        ),
+        (
+            Example("1", "a b", "r", marks=(Span(0, 1, "e1"), Span(2, 3, "e2"))),
+            "class",
+            {"e1": {"start": 0, "end": 1}, "e2": {"start": 2, "end": 3}, "label": "r"},
+        ),
+        (Example("1", "a", ("x", "y"), attributes={"source": "0"}), "classes", {"label": ["x", "y"], "source": "0"}),
+    ],
+)
+def test_rows_of_examples_have_what_their_readers_look_for(example: Example, kind: str, row: dict[str, object]) -> None:
+    assert example_row(example, kind) == {"id": "1", "text": example.text, **row}
 
 
 def test_a_recipe_with_augmenters_is_written_and_read_again(place: Path) -> None:

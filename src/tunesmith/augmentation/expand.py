@@ -59,6 +59,12 @@ class Audit:
     unjudged: int = 0
     shown: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
 
+    def plain(self) -> dict[str, object]:
+        """The audit as plain values."""
+        counts = {"kept": self.kept, "unchanged": self.unchanged, "known": self.known, "refused": self.refused}
+        plain = {name: dict(count) for name, count in counts.items()}
+        return {"sources": self.sources, **plain, "unjudged": self.unjudged, "label_flips": self.flips}
+
     @property
     def flips(self) -> float:
         """The share of judged copies whose label the judge does not give, though it gives the source's."""
@@ -96,15 +102,15 @@ def expand(
     fitted = {name: augmenter.fitted(examples) for name, augmenter in augmenters.items()}
     audit = Audit(sources=len(examples))
     known = {text_key(example.content) for example in (*examples, *held_out)}
-    copies = []
+    new = []
     for copy in _copies(examples, fitted, settings.copies, seed, audit):
         key = text_key(copy.example.content)
         if key in known:
             audit.known[copy.augmenter] += 1
             continue
         known.add(key)
-        copies.append(copy)
-    kept = _judged(examples, copies, judge, audit)
+        new.append(copy)
+    kept = _judged(examples, new, judge, audit)
     for copy in kept:
         audit.kept[copy.augmenter] += 1
         audit.shown.setdefault(copy.augmenter, []).append((examples[copy.source].text, copy.example.text))
@@ -114,6 +120,11 @@ def expand(
 def originals(examples: Iterable[Example]) -> Iterator[Example]:
     """The examples that were read, without the copies."""
     return (example for example in examples if MADE_BY not in example.attributes)
+
+
+def copies(examples: Iterable[Example]) -> Iterator[Example]:
+    """The copies alone."""
+    return (example for example in examples if MADE_BY in example.attributes)
 
 
 def _copies(
