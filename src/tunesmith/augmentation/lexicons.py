@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from tunesmith.data.catalogue import find_lexicon
+from tunesmith.data.catalogue import LEXICONS, find_lexicon
 from tunesmith.data.files import Place, read_lines
 from tunesmith.errors import DataError
 
@@ -35,10 +35,15 @@ class Lexicon:
     def synonyms(self, word: str) -> tuple[str, ...]:
         """The other words of its meaning; none where it is not known.
 
+        Of WordNet and Cilin the shortest words (of one or two letters, of one character) are left alone: they are
+        articles and particles, which stand there as names of letters and units.
+
         Raises:
             DataError: the lexicon of its script is not there.
         """
         is_chinese = "㐀" <= word[:1] <= "鿿"
+        if self.names[0] in LEXICONS and len(word) < (2 if is_chinese else 3):
+            return ()
         names = self.names if len(self.names) == 1 else self.names[1:] if is_chinese else self.names[:1]
         key = word.casefold()
         return tuple(other for other in _synonyms(names[0]).get(key, ()) if other.casefold() != key)
@@ -91,7 +96,8 @@ def wordnet(folder: Path) -> dict[str, tuple[str, ...]]:
             fields = line.split()
             senses, pointers = int(fields[2]), int(fields[3])
             tagged, offset = int(fields[5 + pointers]), int(fields[6 + pointers])
-            if senses and (fields[0] not in best or tagged > best[fields[0]][0]):
+            # A meaning that no text of WordNet's own corpus has is seldom the one that is meant.
+            if senses and tagged and (fields[0] not in best or tagged > best[fields[0]][0]):
                 best[fields[0]] = (tagged, part, offset)
     data = {part: (folder / f"data.{part}").read_bytes() for part in _PARTS}
     found = {}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from types import ModuleType
 
 from tunesmith.augmentation.edits import Range
 from tunesmith.data.records import Example, Span
@@ -34,9 +37,17 @@ def words_of(text: str) -> Iterator[Range]:
         if not "㐀" <= run[0] <= "鿿":
             yield found.span()
             continue
-        for word in import_extra("jieba", "chinese").cut(run):
+        for word in _segmenter().cut(run):
             yield start, start + len(word)
             start += len(word)
+
+
+@cache
+def _segmenter() -> ModuleType:
+    """jieba, without its messages on the way to its dictionary."""
+    jieba = import_extra("jieba", "chinese")
+    jieba.setLogLevel(logging.WARNING)
+    return jieba
 
 
 def free_words(example: Example, protected: Iterable[str] = ()) -> list[Range]:
