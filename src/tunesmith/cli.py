@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 
 from tunesmith import console, documentation, overviews, pipeline, preparation
 from tunesmith.augmentation.expand import copies
+from tunesmith.components import build
 from tunesmith.data.catalogue import known_data_sets
 from tunesmith.data.marks import unmarked
 from tunesmith.data.records import Example
@@ -26,11 +27,14 @@ from tunesmith.evaluation.results import DialogueForm, answered_row, dialogue_ro
 from tunesmith.experiment import Experiment, reading
 from tunesmith.inference.predictor import Predictor
 from tunesmith.judging import judge_artifact
+from tunesmith.labelling import LABEL_MODELS
+from tunesmith.labelling.functions import read_functions
 from tunesmith.machine import inspect_machine
 from tunesmith.models.catalogue import known_models
 from tunesmith.study.conduct import conduct
 from tunesmith.study.plan import Study
 from tunesmith.versions import versions
+from tunesmith.weak_labels import examples_of, label_examples
 from tunesmith.writing import written
 
 INTERRUPTED = 130
@@ -91,7 +95,7 @@ def augment(
     console.show_augmentation(audit, shown, as_json=as_json)
     if out is not None:
         kind = experiment.task.label_kind
-        console.write_lines((example_row(example, kind) for example in copies(splits.train)), out)
+        console.write_lines((example_row(example, kind) for example in copies(splits.train)), out, quiet=as_json)
 
 
 @app.command()
@@ -249,6 +253,24 @@ def evaluate(
 ) -> None:
     """Measure a model with intervals, alone or against another."""
     console.show_evaluation(judge_artifact(artifact, data, against, changes or ()), as_json=as_json)
+
+
+@app.command()
+def label(
+    file: Annotated[Path, typer.Argument(help="A file of texts.")],
+    functions: Annotated[Path, typer.Option(help="Labelling functions, a YAML file of words and patterns.")],
+    model: Annotated[str, typer.Option(help="How votes become one label.")] = "dawid_skene",
+    judge: Annotated[bool, typer.Option("--judge", help="The file has labels: judge the functions by them.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Where to write the labelled texts, as JSON lines.")] = None,
+    changes: HowWritten = None,
+    as_json: AsJson = False,
+) -> None:
+    """Label texts by words and patterns that vote, and say how these agree."""
+    texts = examples_of(file, changes or (), labelled=judge)
+    found = label_examples(texts, read_functions(functions), build(LABEL_MODELS, model, "--model"))
+    console.show_weak_labels(found, as_json=as_json)
+    if out is not None:
+        console.write_lines(found.labelled(), out, quiet=as_json)
 
 
 @app.command()

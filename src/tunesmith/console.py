@@ -25,6 +25,7 @@ from tunesmith.judging import Judgement
 from tunesmith.machine import Machine
 from tunesmith.pipeline import Result
 from tunesmith.study.findings import StudyFindings, as_markdown, plain_findings
+from tunesmith.weak_labels import WeaklyLabelled
 from tunesmith.writing import written
 
 _COLOURS = {"error": "red", "warning": "yellow", "note": "dim"}
@@ -111,6 +112,25 @@ def show_augmentation(audit: Audit, shown: int, *, as_json: bool) -> None:
         else "No model judged whether labels hold: set augmentation.judge to an artifact."
     )
     console.print(f"{audit.kept.total():,} examples from {audit.sources:,}. {said}", highlight=False)
+
+
+def show_weak_labels(found: WeaklyLabelled, *, as_json: bool) -> None:
+    """Show how often each labelling function speaks, against others and rightly, and what came of all."""
+    if as_json:
+        say_json(found.plain())
+        return
+    by = "by the file's labels" if found.accuracy is not None else "by the label model"
+    table = Table("function", "says", "coverage", "overlaps", "conflicts", "accuracy", title=f"Accuracy {by}")
+    for row in found.rows:
+        shares = (f"{share:.3f}" for share in (row.coverage, row.overlaps, row.conflicts))
+        accuracy = "–" if math.isnan(row.accuracy) else f"{row.accuracy:.3f}"
+        table.add_row(escape(row.name), escape(", ".join(row.says)), *shares, accuracy)
+    console = _console()
+    console.print(table)
+    right = "" if found.accuracy is None else f" {100 * found.accuracy:.1f} % of the labels are those of the file."
+    tied = f" On {found.tied:,} of these two labels are equally likely." if found.tied else ""
+    said = f"{len(found.examples):,} texts have a label; on {found.silent:,} no function speaks.{tied}{right}"
+    console.print(said, highlight=False)
 
 
 def show_result(result: Result, *, as_json: bool) -> None:
@@ -203,7 +223,7 @@ def answer_lines(example: Example, prediction: Prediction) -> list[str]:
     return [f"{label}  ({prediction.confidence:.2f})"]
 
 
-def write_lines(rows: Iterable[Mapping[str, object]], out: Path | None) -> None:
+def write_lines(rows: Iterable[Mapping[str, object]], out: Path | None, *, quiet: bool = False) -> None:
     """Write JSON lines to a file (in one step) or to standard output."""
     if out is None:
         for row in rows:
@@ -214,7 +234,8 @@ def write_lines(rows: Iterable[Mapping[str, object]], out: Path | None) -> None:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
             count += 1
-    say(f"Wrote {count} answers to {out}.")
+    if not quiet:
+        say(f"Wrote {count} rows to {out}.")
 
 
 def show_evaluation(judgement: Judgement, *, as_json: bool) -> None:
