@@ -6,7 +6,9 @@ head. The range is the published mean with its 95 % interval; the mean of ten ot
 The linear probe is the same head on the body as it is.
 
 Run it with: .venv/bin/python benchmarks/few_shot.py
-With --keep FILE each draw is kept as it ends, and the same command goes on after the last one.
+With --keep FILE each draw is kept as it ends, and the same command goes on after the last one. With --published-draws
+the examples are those of the published runs: eight rows of each label, drawn by numpy's RandomState of the seed from
+the whole training split in its order (sst5, whose order is theirs; of AG News only a part is at hand).
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from scipy.stats import t as student
 
 from tunesmith import pipeline
 from tunesmith.data.dataset import Data
+from tunesmith.data.records import Example
 from tunesmith.data.splits import drawn
 from tunesmith.evaluation.report import RunReport
 from tunesmith.experiment import Experiment
@@ -51,6 +54,7 @@ class Draw:
     data: str
     seed: int
     texts: int
+    published: bool
     changes: list[str]
     few_shot: float
     probe: float | None
@@ -69,7 +73,10 @@ def main() -> None:
     options.add_argument("--set", dest="changes", action="append", default=[], help="a change of the recipe")
     options.add_argument("--no-probe", action="store_true", help="leave the linear probe out")
     options.add_argument("--keep", type=Path, help="a file of draws: those in it are not made again")
+    options.add_argument("--published-draws", action="store_true", help="the examples of the published runs (sst5)")
     given = options.parse_args()
+    if given.published_draws and given.data != ["sst5"]:
+        options.error("--published-draws needs --data sst5")
     console = Console(width=120)
     for name in given.data:
         with tempfile.TemporaryDirectory() as folder:
@@ -80,25 +87,49 @@ def main() -> None:
 def limited(data: Data, size: int, folder: Path) -> Data:
     """The data with fewer test examples, as files in a folder."""
     splits = replace(data, validation="none").load("class", 0).splits
-    parts = {"train": splits.train, "test": drawn(splits.test, min(size, len(splits.test)), 0)}
-    for part, examples in parts.items():
-        rows = (json.dumps({"text": example.text, "label": example.label}) for example in examples)
-        (folder / f"{part}.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    return Data(train=str(folder / "train.jsonl"), test=str(folder / "test.jsonl"))
+    test = drawn(splits.test, min(size, len(splits.test)), 0)
+    return Data(train=written(splits.train, folder / "train.jsonl"), test=written(test, folder / "test.jsonl"))
+
+
+def written(examples: Sequence[Example], file: Path) -> str:
+    """The path of a file with these examples."""
+    rows = (json.dumps({"text": example.text, "label": example.label}) for example in examples)
+    file.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return str(file)
+
+
+def published_draw(data: Data, seed: int, folder: Path) -> Data:
+    """The data with the eight training rows of each label that the published runs drew with a seed."""
+    splits = replace(data, validation="none").load("class", 0).splits
+    places: dict[str, list[int]] = {}
+    for place, example in enumerate(splits.train):
+        places.setdefault(str(example.label), []).append(place)
+    chosen = [
+        own[number]
+        for own in places.values()
+        for number in np.random.RandomState(seed).choice(len(own), size=8, replace=False)
+    ]
+    train = written([splits.train[place] for place in chosen], folder / "drawn.jsonl")
+    return Data(train=train, test=written(splits.test, folder / "all.jsonl"))
 
 
 def measured(name: str, data: Data, given: argparse.Namespace, console: Console) -> list[Draw]:
     """Each draw with the results of few-shot classification and of the linear probe."""
     texts = len(replace(data, train="none", validation="none").load("class", 0).splits.test)
     kept = [Draw(**json.loads(line)) for line in given.keep.open(encoding="utf-8")] if is_there(given.keep) else []
-    asked = (name, texts, given.changes)
-    known = {draw.seed: draw for draw in kept if (draw.data, draw.texts, draw.changes) == asked}
+    asked = (name, texts, given.published_draws, given.changes)
+    known = {draw.seed: draw for draw in kept if (draw.data, draw.texts, draw.published, draw.changes) == asked}
     for seed in (seed for seed in given.seeds if seed not in known):
         recipe = Experiment.from_yaml(RECIPE, [*given.changes, f"seed={seed}"])
-        few_shot = replace(recipe, data=replace(data, per_class=recipe.data.per_class, validation="none"), trackers=())
-        report = result(few_shot)
-        probe = None if given.no_probe else accuracy(result(replace(few_shot, method=Nothing())))
-        draw = Draw(name, seed, texts, given.changes, accuracy(report), probe, report.cost.seconds_training)
+        with tempfile.TemporaryDirectory() as folder:
+            source = published_draw(data, seed, Path(folder)) if given.published_draws else data
+            few_shot = replace(
+                recipe, data=replace(source, per_class=recipe.data.per_class, validation="none"), trackers=()
+            )
+            report = result(few_shot)
+            probe = None if given.no_probe else accuracy(result(replace(few_shot, method=Nothing())))
+        found = (accuracy(report), probe, report.cost.seconds_training)
+        draw = Draw(name, seed, texts, given.published_draws, given.changes, *found)
         known[seed] = draw
         console.print(f"draw {seed}: {draw.few_shot:.2f}, linear probe {'-' if probe is None else f'{probe:.2f}'}")
         if given.keep:

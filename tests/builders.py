@@ -11,8 +11,9 @@ import pytest
 import yaml
 from accelerate import Accelerator
 
-from tests.media_files import with_media
+from tests.media_files import with_media, write_picture, write_tone
 from tunesmith.data.records import Example, Span, Turn
+from tunesmith.data.sample import Sample
 from tunesmith.methods import Full, Method
 from tunesmith.models.backbone import load
 from tunesmith.models.catalogue import locate
@@ -327,6 +328,19 @@ def write_examples(folder: Path, count: int = 48) -> dict[str, str]:
         path.write_text("text,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
         places[split] = str(path)
     return places
+
+
+def write_sample(folder: Path, given: Sample) -> None:
+    """The files of a sample, with what they name: pictures and recordings."""
+    for name, content in given.files.items():
+        (folder / name).write_text(content, encoding="utf-8")
+    for number, name in enumerate(given.media):
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        if path.suffix == ".png":
+            write_picture(path, ("red", "blue")[number % 2], seed=number)
+        else:
+            write_tone(path, 300 + 100 * number)
 
 
 def write_recipe(folder: Path, **changes: object) -> Path:

@@ -13,7 +13,9 @@ import yaml
 
 from tests.builders import write_examples, write_recipe
 from tunesmith import cli
-from tunesmith.experiment import FAMILIES, SECTIONS, Experiment
+from tunesmith.data.dataset import Data
+from tunesmith.experiment import FAMILIES, LISTS, SECTIONS, Experiment
+from tunesmith.overviews import data_page
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -25,18 +27,17 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return printed.out
 
 
-@pytest.mark.parametrize("task", FAMILIES["task"])
-def test_new_writes_a_recipe_that_is_whole_and_means_the_defaults(
-    task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_new_writes_a_recipe_and_no_file_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "mine.yaml"
-    call(capsys, "new", task, "--out", str(path))
-    text = path.read_text(encoding="utf-8")
-    made = Experiment.from_yaml(path).to_mapping()
-    plain = Experiment.from_mapping({"task": task, "data": {"train": "train.csv", "test": "test.csv"}}).to_mapping()
-    assert {**made, "name": ""} == {**plain, "name": ""}
-    settings = [line for line in text.splitlines() if line.startswith("  ")]
-    assert all("#" in line for line in settings), "every setting has a remark"
+    assert "tunesmith check" in call(capsys, "new", "few_shot_classification", "--out", str(path))
+    assert Experiment.from_yaml(path).data.per_class == 8
+    new = ["new", "token_classification", "--out", str(path)]
+    assert cli.guarded(lambda: cli.app(new, standalone_mode=False)) == 2
+    assert Experiment.from_yaml(path).data.per_class == 8
+
+
+def test_a_page_is_printed_with_its_tabs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(capsys, "components", "--markdown", "data") == data_page()
 
 
 def test_check_lists_findings_and_ends_with_their_counts(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -167,7 +168,9 @@ def test_show_prints_every_setting(place: Path, capsys: pytest.CaptureFixture[st
 
 def test_components_names_every_member_with_its_settings(capsys: pytest.CaptureFixture[str]) -> None:
     listed = json.loads(call(capsys, "components", "--json"))
-    assert {family: set(members) for family, members in listed.items()} == {k: set(v) for k, v in FAMILIES.items()}
+    assert {family: set(members) for family, members in listed.items()} == {
+        family: set(members) for family, members in {**FAMILIES, **LISTS}.items()
+    }
     for members in listed.values():
         for name, member in members.items():
             assert member["summary"], name
@@ -220,6 +223,31 @@ def test_answers_can_be_written_to_a_pipe(finished_run: Path, tmp_path: Path) ->
     assert not pipe.is_file()
 
 
+def test_augment_shows_copies_beside_their_sources_and_writes_rows_that_are_read_again(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = str(write_recipe(place))
+    changes = ["--set", "augmenters=[swap_words, delete_words]"]
+    said = call(capsys, "augment", recipe, *changes, "--show", "1", "--out", str(place / "new.jsonl"))
+    assert "swap_words" in said
+    assert "No model judged" in said
+    audit = json.loads(call(capsys, "augment", recipe, *changes, "--json"))
+    rows = [json.loads(line) for line in (place / "new.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(rows) == sum(audit["kept"].values()) > 0
+    assert {"id", "text", "label", "source", "augmenter"} == set(rows[0])
+    more = Data(train=str(place / "new.jsonl"), validation="none", test="none").load("class", 0).splits.train
+    assert [example.text for example in more] == [row["text"] for row in rows]
+
+
+def test_augment_uses_an_artifact_as_the_judge(
+    place: Path, finished_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = str(write_recipe(place))
+    judge = f"augmentation.judge={finished_run / 'artifact'}"
+    audit = json.loads(call(capsys, "augment", recipe, "--set", "augmenters=[swap_words]", "--set", judge, "--json"))
+    assert audit["unjudged"] < sum(audit["kept"].values())
+
+
 def test_the_catalogue_says_where_each_data_set_and_model_is(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -235,4 +263,5 @@ def test_the_catalogue_says_where_each_data_set_and_model_is(
     assert places["minilm-l6"] == str(place / "models" / "minilm-l6")
     assert places["mpnet-base"] == "hub and package"
     shown = call(capsys, "catalogue")
-    assert "nowhere yet" in shown and "bert-base-chinese" in shown
+    assert "nowhere yet" in shown
+    assert "bert-base-chinese" in shown

@@ -12,7 +12,7 @@ import pytest
 from tests.builders import TASK_CASES
 from tunesmith.documentation import components_page, paragraph_of
 from tunesmith.experiment import FAMILIES
-from tunesmith.overviews import methods_page, tasks_page
+from tunesmith.overviews import data_page, methods_page, tasks_page
 from tunesmith.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
@@ -29,8 +29,8 @@ def test_the_components_page_is_what_the_code_says() -> None:
     assert all(f"`{name}`" in page for members in FAMILIES.values() for name in members)
 
 
-def test_the_pages_of_tasks_and_methods_are_what_the_code_says() -> None:
-    made = {"tasks": tasks_page(ROOT / "examples"), "methods": methods_page()}
+def test_the_pages_of_tasks_methods_and_data_are_what_the_code_says() -> None:
+    made = {"tasks": tasks_page(ROOT / "examples"), "methods": methods_page(), "data": data_page()}
     for name, page in made.items():
         written = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
         again = f"python -m tunesmith components --markdown {name} > docs/{name}.md"

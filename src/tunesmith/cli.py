@@ -13,7 +13,9 @@ from typing import Annotated, Literal
 import typer
 from typer.exceptions import TyperException
 
-from tunesmith import console, documentation, overviews, pipeline
+from tunesmith import console, documentation, overviews, pipeline, preparation
+from tunesmith.augmentation.expand import copies
+from tunesmith.components import build
 from tunesmith.data.catalogue import known_data_sets
 from tunesmith.data.marks import unmarked
 from tunesmith.data.records import Example
@@ -21,15 +23,18 @@ from tunesmith.data.source import Source
 from tunesmith.data.sources import iterate
 from tunesmith.data.tally import Tally
 from tunesmith.errors import DataError, ResourceError, TunesmithError
-from tunesmith.evaluation.results import DialogueForm, answered_row, dialogue_row
+from tunesmith.evaluation.results import DialogueForm, answered_row, dialogue_row, example_row
 from tunesmith.experiment import Experiment, reading
 from tunesmith.inference.predictor import Predictor
 from tunesmith.judging import judge_artifact
+from tunesmith.labelling import LABEL_MODELS
+from tunesmith.labelling.functions import read_functions
 from tunesmith.machine import inspect_machine
 from tunesmith.models.catalogue import known_models
 from tunesmith.study.conduct import conduct
 from tunesmith.study.plan import Study
 from tunesmith.versions import versions
+from tunesmith.weak_labels import examples_of, label_examples
 from tunesmith.writing import written
 
 INTERRUPTED = 130
@@ -74,6 +79,23 @@ def check(recipe: Recipe, changes: Changes = None, as_json: AsJson = False) -> N
     console.show_findings(findings, as_json=as_json)
     if any(finding.severity == "error" for finding in findings):
         raise typer.Exit(2)
+
+
+@app.command()
+def augment(
+    recipe: Recipe,
+    out: Annotated[Path | None, typer.Option(help="Where to write the new examples, as JSON lines.")] = None,
+    shown: Annotated[int, typer.Option("--show", help="Pairs of a source and its copy to show per augmenter.")] = 3,
+    changes: Changes = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the further training examples that a recipe asks for, show some beside their sources, and count."""
+    experiment = Experiment.from_yaml(recipe, changes or ())
+    splits, audit = preparation.examples_made(experiment)
+    console.show_augmentation(audit, shown, as_json=as_json)
+    if out is not None:
+        kind = experiment.task.label_kind
+        console.write_lines((example_row(example, kind) for example in copies(splits.train)), out, quiet=as_json)
 
 
 @app.command()
@@ -234,6 +256,24 @@ def evaluate(
 
 
 @app.command()
+def label(
+    file: Annotated[Path, typer.Argument(help="A file of texts.")],
+    functions: Annotated[Path, typer.Option(help="Labelling functions, a YAML file of words and patterns.")],
+    model: Annotated[str, typer.Option(help="How votes become one label.")] = "dawid_skene",
+    judge: Annotated[bool, typer.Option("--judge", help="The file has labels: judge the functions by them.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Where to write the labelled texts, as JSON lines.")] = None,
+    changes: HowWritten = None,
+    as_json: AsJson = False,
+) -> None:
+    """Label texts by words and patterns that vote, and say how these agree."""
+    texts = examples_of(file, changes or (), labelled=judge)
+    found = label_examples(texts, read_functions(functions), build(LABEL_MODELS, model, "--model"))
+    console.show_weak_labels(found, as_json=as_json)
+    if out is not None:
+        console.write_lines(found.labelled(), out, quiet=as_json)
+
+
+@app.command()
 def show(recipe: Recipe, changes: Changes = None, as_json: AsJson = False) -> None:
     """Print the recipe after defaults."""
     experiment = Experiment.from_yaml(recipe, changes or ())
@@ -243,7 +283,7 @@ def show(recipe: Recipe, changes: Changes = None, as_json: AsJson = False) -> No
 @app.command()
 def components(
     page: Annotated[
-        Literal["components", "tasks", "methods"], typer.Argument(help="With --markdown: the page to print.")
+        Literal["components", "tasks", "methods", "data"], typer.Argument(help="With --markdown: the page to print.")
     ] = "components",
     as_json: AsJson = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the page docs/<PAGE>.md.")] = False,
@@ -256,6 +296,7 @@ def components(
         "components": documentation.components_page,
         "tasks": lambda: overviews.tasks_page(Path("examples")),
         "methods": overviews.methods_page,
+        "data": overviews.data_page,
     }
     console.say(pages[page]().rstrip("\n"))
 

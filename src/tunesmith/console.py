@@ -9,10 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tunesmith.augmentation.expand import Audit
 from tunesmith.data.catalogue import Known
 from tunesmith.data.records import Example, Finding, Prediction, Span
 from tunesmith.errors import TunesmithError
@@ -23,6 +25,7 @@ from tunesmith.judging import Judgement
 from tunesmith.machine import Machine
 from tunesmith.pipeline import Result
 from tunesmith.study.findings import StudyFindings, as_markdown, plain_findings
+from tunesmith.weak_labels import WeaklyLabelled
 from tunesmith.writing import written
 
 _COLOURS = {"error": "red", "warning": "yellow", "note": "dim"}
@@ -34,8 +37,8 @@ def _console(*, stderr: bool = False) -> Console:
 
 
 def say(text: str) -> None:
-    """Print a text as it is."""
-    _console().print(text, markup=False, highlight=False)
+    """Print a text as it is, tabs included, which Rich would turn into blanks."""
+    typer.echo(text)
 
 
 def say_json(value: object) -> None:
@@ -83,6 +86,51 @@ def show_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
             console.print(f"           {escape(example)}", style="dim", highlight=False)
     counts = {severity: sum(finding.severity == severity for finding in findings) for severity in order}
     console.print(f"{counts['error']} errors, {counts['warning']} warnings, {counts['note']} notes.")
+
+
+def show_augmentation(audit: Audit, shown: int, *, as_json: bool) -> None:
+    """Show copies below their sources, and how many were kept and why others were not."""
+    if as_json:
+        say_json({**audit.plain(), "shown": {name: pairs[:shown] for name, pairs in audit.shown.items()}})
+        return
+    console = _console()
+    for name, pairs in audit.shown.items():
+        console.print(f"[bold]{name}[/]")
+        for source, changed in pairs[:shown]:
+            console.print(f"  - {escape(source)}", style="dim", highlight=False)
+            console.print(f"  + {escape(changed)}", highlight=False)
+    table = Table("augmenter", "kept", "no change", "known text", "label not kept")
+    for name in dict.fromkeys([*audit.kept, *audit.unchanged, *audit.known, *audit.refused]):
+        counts = (audit.kept, audit.unchanged, audit.known, audit.refused)
+        table.add_row(name, *(f"{count[name]:,}" for count in counts))
+    console.print(table)
+    judged = audit.kept.total() - audit.unjudged + audit.refused.total()
+    said = (
+        f"Of {judged:,} copies that a model judged, {100 * audit.flips:.1f} % lost their label; {audit.unjudged:,} "
+        "could not be judged, since it gets their source wrong."
+        if judged
+        else "No model judged whether labels hold: set augmentation.judge to an artifact."
+    )
+    console.print(f"{audit.kept.total():,} examples from {audit.sources:,}. {said}", highlight=False)
+
+
+def show_weak_labels(found: WeaklyLabelled, *, as_json: bool) -> None:
+    """Show how often each labelling function speaks, against others and rightly, and what came of all."""
+    if as_json:
+        say_json(found.plain())
+        return
+    by = "by the file's labels" if found.accuracy is not None else "by the label model"
+    table = Table("function", "says", "coverage", "overlaps", "conflicts", "accuracy", title=f"Accuracy {by}")
+    for row in found.rows:
+        shares = (f"{share:.3f}" for share in (row.coverage, row.overlaps, row.conflicts))
+        accuracy = "–" if math.isnan(row.accuracy) else f"{row.accuracy:.3f}"
+        table.add_row(escape(row.name), escape(", ".join(row.says)), *shares, accuracy)
+    console = _console()
+    console.print(table)
+    right = "" if found.accuracy is None else f" {100 * found.accuracy:.1f} % of the labels are those of the file."
+    tied = f" On {found.tied:,} of these two labels are equally likely." if found.tied else ""
+    said = f"{len(found.examples):,} texts have a label; on {found.silent:,} no function speaks.{tied}{right}"
+    console.print(said, highlight=False)
 
 
 def show_result(result: Result, *, as_json: bool) -> None:
@@ -175,7 +223,7 @@ def answer_lines(example: Example, prediction: Prediction) -> list[str]:
     return [f"{label}  ({prediction.confidence:.2f})"]
 
 
-def write_lines(rows: Iterable[Mapping[str, object]], out: Path | None) -> None:
+def write_lines(rows: Iterable[Mapping[str, object]], out: Path | None, *, quiet: bool = False) -> None:
     """Write JSON lines to a file (in one step) or to standard output."""
     if out is None:
         for row in rows:
@@ -186,7 +234,8 @@ def write_lines(rows: Iterable[Mapping[str, object]], out: Path | None) -> None:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
             count += 1
-    say(f"Wrote {count} answers to {out}.")
+    if not quiet:
+        say(f"Wrote {count} rows to {out}.")
 
 
 def show_evaluation(judgement: Judgement, *, as_json: bool) -> None:

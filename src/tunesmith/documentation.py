@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -14,12 +15,65 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter
 
+from tunesmith.augmentation import AUGMENTERS
+from tunesmith.data.samples import SAMPLES
 from tunesmith.errors import RecipeError, nearest
-from tunesmith.experiment import FAMILIES, SECTIONS, Experiment
+from tunesmith.experiment import FAMILIES, LISTS, SECTIONS, Experiment
 from tunesmith.study.plan import Study
 
 LEARNT = {"temperature", "mean", "scale", "end", "language_token", "ending", "lacked", "popularity", "item_texts"}
 """Settings that training fills in; a recipe for people leaves them out."""
+
+_EVERY_LAYER = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+FITTING: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "few_shot_classification": {
+        "data": {"per_class": 8, "validation": "none"},
+        "training": {"epochs": 1, "batch_size": 16, "learning_rate": 2e-5},
+    },
+    "few_shot_tagging": {"data": {"shots": 5, "validation": "none"}, "method": {"name": "none"}},
+    "zero_shot_classification": {"data": {"train": "none", "validation": "none"}, "method": {"name": "none"}},
+    "prompt_classification": {
+        "model": {"name": "smollm2-135m"},
+        "method": {"name": "lora"},
+        "training": {"epochs": 1, "learning_rate": 3e-4},
+    },
+    "text_generation": {
+        "task": {"max_length": 512, "max_new_tokens": 64},
+        "model": {"name": "smollm2-135m"},
+        "method": {"name": "lora", "rank": 16, "targets": _EVERY_LAYER},
+        "training": {"epochs": 2, "batch_size": 16, "max_tokens": 2048, "learning_rate": 5e-4, "schedule": "cosine"},
+    },
+    "causal_language_modeling": {
+        "task": {"join": True, "max_length": 256},
+        "model": {"name": "smollm2-135m"},
+        "training": {"epochs": 2, "batch_size": 16, "learning_rate": 5e-5},
+    },
+    "masked_language_modeling": {
+        "task": {"join": True, "max_length": 128},
+        "training": {"epochs": 40, "learning_rate": 3e-4},
+    },
+    "sequence_to_sequence": {
+        "task": {"label_smoothing": 0.1},
+        "model": {"name": "scratch", "dropout": 0.3},
+        "optimizer": {"name": "adamw", "beta2": 0.98},
+        "training": {"epochs": 40, "batch_size": 256, "max_tokens": 16384, "learning_rate": 2e-3},
+    },
+    "recommendation": {
+        "method": {"name": "head_only"},
+        "training": {"epochs": 30, "learning_rate": 3e-3, "weight_decay": 0.1},
+    },
+    "multimodal_classification": {
+        "training": {"epochs": 20, "batch_size": 64, "learning_rate": 2e-4, "head_multiplier": 5.0}
+    },
+    "question_answering": {
+        "task": {"max_length": 384},
+        "training": {"batch_size": 16, "learning_rate": 1e-4, "head_multiplier": 10.0},
+    },
+    "relation_classification": {
+        "training": {"epochs": 5, "batch_size": 16, "learning_rate": 1e-4, "head_multiplier": 5.0}
+    },
+}
+"""Task -> section -> where the defaults do not fit it: as the recipes in examples/, which were measured, have it."""
 
 
 def summary_of(kind: type) -> str:
@@ -52,7 +106,8 @@ def paragraph_of(kind: type, title: str) -> str:
 
 def components() -> dict[str, dict[str, dict[str, Any]]]:
     """Family -> member -> its summary and its settings with defaults and descriptions."""
-    return {family: {name: _describe(kind) for name, kind in members.items()} for family, members in FAMILIES.items()}
+    families = {**FAMILIES, **LISTS}
+    return {family: {name: _describe(kind) for name, kind in members.items()} for family, members in families.items()}
 
 
 def components_page() -> str:
@@ -76,7 +131,7 @@ def components_page() -> str:
 
 def _settings_table(heading: str, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
     rows = [
-        f"| `{name}` | `{cell(_yaml(facts['default']))}` | {cell(facts['description'])} |"
+        f"| `{name}` | `{cell(one_line(facts['default']))}` | {cell(facts['description'])} |"
         for name, facts in settings.items()
     ]
     return ["", heading, "", "| setting | default | meaning |", "|---|---|---|", *rows] if rows else []
@@ -87,12 +142,13 @@ def cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def _yaml(value: Any) -> str:
+def one_line(value: Any) -> str:
     """A value as it would stand in a recipe, on one line."""
     style = '"' if isinstance(value, str) and "\n" in value else None
-    return (
-        yaml.safe_dump(value, allow_unicode=True, default_flow_style=True, default_style=style).split("\n")[0].strip()
+    dumped = yaml.safe_dump(
+        value, allow_unicode=True, default_flow_style=True, default_style=style, sort_keys=False, width=math.inf
     )
+    return dumped.split("\n")[0].strip()
 
 
 def _describe(kind: type) -> dict[str, Any]:
@@ -124,12 +180,9 @@ def json_schema() -> dict[str, Any]:
     for section, kind in SECTIONS.items():
         properties[section] = _object_schema(kind)
     for family, members in FAMILIES.items():
-        forms: list[dict[str, Any]] = [{"enum": list(members)}]
-        for name, kind in members.items():
-            form = _object_schema(kind)
-            form["properties"] = {"name": {"const": name}, **form["properties"]}
-            forms.append({**form, "required": ["name", *form.get("required", [])]})
-        properties[family] = {"anyOf": forms}
+        properties[family] = {"anyOf": _forms(members)}
+    for family, members in LISTS.items():
+        properties[family] = {"type": "array", "items": {"anyOf": _forms(members)}}
     for name, value in properties.items():
         value["description"] = texts.get(name, "")
     return {
@@ -140,6 +193,16 @@ def json_schema() -> dict[str, Any]:
         "required": ["task", "data"],
         "additionalProperties": False,
     }
+
+
+def _forms(members: Mapping[str, type]) -> list[dict[str, Any]]:
+    """A member by its name, or as an object with its settings."""
+    forms: list[dict[str, Any]] = [{"enum": list(members)}]
+    for name, kind in members.items():
+        form = _object_schema(kind)
+        form["properties"] = {"name": {"const": name}, **form["properties"]}
+        forms.append({**form, "required": ["name", *form.get("required", [])]})
+    return forms
 
 
 def _object_schema(kind: type) -> dict[str, Any]:
@@ -169,6 +232,7 @@ def new_recipe(task: str) -> str:
             where="tunesmith new",
             to_do=f"Use one of {', '.join(tasks)}.",
         )
+    given = starting(task)
     lines = [
         "# A Tunesmith recipe: the whole experiment. Every key but task and data may be left out.",
         "# Check it with 'tunesmith check', run it with 'tunesmith run'.",
@@ -176,18 +240,38 @@ def new_recipe(task: str) -> str:
         "seed: 13  # the source of all randomness",
         "",
     ]
-    chosen = {"task": task, "method": "full", "objective": "task", "optimizer": "adamw"}
-    for key in ("task", "data", "model", "method", "objective", "optimizer", "training", "evaluation"):
+    usual = {"task": task, "method": "full", "objective": "task", "optimizer": "adamw"}
+    for key in ("task", "data", "model", "method", "objective", "optimizer", "training", "augmentation", "evaluation"):
+        values = given.get(key, {})
+        name = values.get("name", usual.get(key, ""))
+        kind = FAMILIES[key][name] if key in FAMILIES else SECTIONS[key]
+        lines += [f"# {summary_of(kind)}", *(_rows_of(task) if key == "data" else ()), f"{key}:"]
         if key in FAMILIES:
-            kind = FAMILIES[key][chosen[key]]
-            lines += [f"# {summary_of(kind)}", f"{key}:", f"  name: {chosen[key]}  # one of {', '.join(FAMILIES[key])}"]
-        else:
-            kind = SECTIONS[key]
-            lines += [f"# {summary_of(kind)}", f"{key}:"]
-        lines += _settings(kind, {"train": "train.csv", "test": "test.csv"} if key == "data" else {})
-        lines.append("")
+            lines.append(f"  name: {name}  # one of {', '.join(FAMILIES[key])}")
+        lines += [*_settings(kind, values), ""]
+    lines.append(f"augmenters: []  # any of {', '.join(AUGMENTERS)}; see 'tunesmith augment'")
     lines.append("trackers: [tensorboard]  # any of tensorboard, wandb, mlflow")
     return "\n".join(lines) + "\n"
+
+
+def starting(task: str) -> dict[str, dict[str, Any]]:
+    """What a new recipe for a task says beyond the defaults: what its sample needs, and what fits the task."""
+    sections: tuple[Mapping[str, Mapping[str, Any]], ...] = (SAMPLES[task][0].recipe, FITTING.get(task, {}))
+    given: dict[str, dict[str, Any]] = {}
+    for section, settings in (item for part in sections for item in part.items()):
+        given[section] = {**given.get(section, {}), **settings}
+    data = given["data"]
+    return {**given, "data": {"test": data["train"].replace("train", "test"), **data}}
+
+
+def _rows_of(task: str) -> list[str]:
+    """The first rows of the files of a task's sample, as comments."""
+    files = SAMPLES[task][0].beginnings()
+    shown = [f"#   {row}" for rows in files.values() for row in rows]
+    return [
+        f"# {' and '.join(files)} may begin so (more forms in docs/data.md: tunesmith components --markdown data):",
+        *shown,
+    ]
 
 
 def _settings(kind: type, given: Mapping[str, Any]) -> list[str]:
@@ -197,5 +281,5 @@ def _settings(kind: type, given: Mapping[str, Any]) -> list[str]:
         if item.name in LEARNT:
             continue
         value = given.get(item.name, default_of(item))
-        lines.append(f"  {item.name}: {_yaml(value)}  # {texts.get(item.name, '')}".rstrip(" #"))
+        lines.append(f"  {item.name}: {one_line(value)}  # {texts.get(item.name, '')}".rstrip(" #"))
     return lines

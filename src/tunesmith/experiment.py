@@ -11,6 +11,8 @@ from typing import Any, Literal, Self
 
 import yaml
 
+from tunesmith.augmentation import AUGMENTERS, Augmenter
+from tunesmith.augmentation.expand import Augmentation
 from tunesmith.components import build, from_settings, name_of, settings_of
 from tunesmith.data.dataset import Data
 from tunesmith.errors import RecipeError, nearest
@@ -111,7 +113,15 @@ FAMILIES: Mapping[str, Mapping[str, type]] = {
     "objective": OBJECTIVES,
     "optimizer": OPTIMIZERS,
 }
-SECTIONS: Mapping[str, type] = {"model": Pretrained, "data": Data, "training": Training, "evaluation": Evaluation}
+SECTIONS: Mapping[str, type] = {
+    "model": Pretrained,
+    "data": Data,
+    "augmentation": Augmentation,
+    "training": Training,
+    "evaluation": Evaluation,
+}
+LISTS: Mapping[str, Mapping[str, type]] = {"augmenters": AUGMENTERS}
+"""Families of which a recipe names several members."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +137,8 @@ class Experiment:
         optimizer: how a gradient becomes a step.
         training: how long and how fast.
         evaluation: how the result is judged.
+        augmenters: what makes further training examples.
+        augmentation: how many, and which are kept.
         trackers: where numbers are logged while training.
         name: a name for reports.
         seed: the source of all randomness.
@@ -140,6 +152,8 @@ class Experiment:
     optimizer: OptimizerSettings = field(default_factory=AdamW)
     training: Training = field(default_factory=Training)
     evaluation: Evaluation = field(default_factory=Evaluation)
+    augmenters: tuple[Augmenter, ...] = ()
+    augmentation: Augmentation = field(default_factory=Augmentation)
     trackers: tuple[Tracker, ...] = ("tensorboard",)
     name: str = "experiment"
     seed: int = 13
@@ -151,6 +165,10 @@ class Experiment:
             )
         if not 0 <= self.seed < 2**32:
             raise RecipeError("seed must be at least 0 and below 2^32.", where="seed")
+        kinds = [type(one) for one in self.augmenters]
+        if twice := [kind for kind in kinds if kinds.count(kind) > 1]:
+            name = next(name for name, kind in AUGMENTERS.items() if kind is twice[0])
+            raise RecipeError(f"augmenters names {name} twice.", where="augmenters", to_do="Name each once.")
         if self.model.is_scratch and not isinstance(self.method, Full):
             raise RecipeError(
                 "Of a model from scratch every weight learns.", where="method", to_do="Use method: full, or remove it."
@@ -196,6 +214,8 @@ class Experiment:
             elif key in SECTIONS:
                 named = {"name": given} if key == "model" and isinstance(given, str) else _mapping(key, given)
                 values[key] = from_settings(SECTIONS[key], named, key)
+            elif key in LISTS:
+                values[key] = tuple(build(LISTS[key], _mapping_or_name(key, one), key) for one in _list(key, given))
         rest = from_settings(_Rest, {key: value for key, value in recipe.items() if key not in values}, "")
         return cls(**values, **settings_of(rest))
 
@@ -207,6 +227,8 @@ class Experiment:
             recipe[key] = {"name": name_of(family, component), **settings_of(component)}
         for key in SECTIONS:
             recipe[key] = settings_of(self.__dict__[key])
+        for key, family in LISTS.items():
+            recipe[key] = [{"name": name_of(family, one), **settings_of(one)} for one in self.__dict__[key]]
         recipe["trackers"] = list(self.trackers)
         plain: dict[str, object] = _plain(recipe)
         return plain
@@ -265,6 +287,14 @@ def _mapping(key: str, given: object) -> Mapping[str, object]:
     if not isinstance(given, Mapping):
         raise RecipeError(
             f"'{key}' must hold keys and values, not {given!r}.", where=key, to_do="Indent its settings below it."
+        )
+    return given
+
+
+def _list(key: str, given: object) -> Sequence[Any]:
+    if not isinstance(given, list):
+        raise RecipeError(
+            f"'{key}' must be a list, not {given!r}.", where=key, to_do=f"Write {key}: [first, second], or a line each."
         )
     return given
 

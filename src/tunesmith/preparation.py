@@ -7,12 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
+from tunesmith.augmentation import AUGMENTERS
+from tunesmith.augmentation.expand import KINDS, Audit, Judge, expand, findings_of, originals
+from tunesmith.components import name_of
 from tunesmith.data.checks import check, label_names
 from tunesmith.data.encoding_checks import TokenCount, check_encoding, check_histories
 from tunesmith.data.records import Example, Finding, Splits
 from tunesmith.data.splits import fingerprint
 from tunesmith.errors import DataError, RecipeError, nearest
 from tunesmith.experiment import Experiment
+from tunesmith.inference.predictor import Predictor
 from tunesmith.methods.selective import Nothing
 from tunesmith.models.backbone import Backbone, load
 from tunesmith.models.catalogue import locate
@@ -45,8 +49,8 @@ class Prepared:
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """The fingerprint of each split."""
-        return {name: fingerprint(examples) for name, examples in self.splits.named().items()}
+        """The fingerprint of each split as it was read, without the examples that were made."""
+        return {name: fingerprint(originals(examples)) for name, examples in self.splits.named().items()}
 
 
 def prepare(experiment: Experiment) -> Prepared:
@@ -60,8 +64,65 @@ def prepare(experiment: Experiment) -> Prepared:
     found = [*loaded.findings, *check(loaded.splits, label_kind=experiment.task.label_kind)]
     if experiment.data.per_class or experiment.data.shots:  # few of each label is what the recipe asks for
         found = [finding for finding in found if finding.code != "rare_labels"]
-    prepared = prepare_splits(experiment, loaded.splits, found)
+    splits, audit = enlarged(experiment, loaded.splits)
+    prepared = prepare_splits(experiment, splits, [*found, *(findings_of(audit) if audit else [])])
     return replace(prepared, findings=tuple(accepted(finding, experiment.data.accept) for finding in prepared.findings))
+
+
+def enlarged(experiment: Experiment, splits: Splits) -> tuple[Splits, Audit | None]:
+    """The splits with changed copies of training examples, where the recipe asks for them, and what came of these.
+
+    Raises:
+        RecipeError: the labels would not hold when words of a text change.
+        ArtifactError: the judge cannot be loaded.
+    """
+    if not experiment.augmenters:
+        return splits, None
+    task, settings = experiment.task, experiment.augmentation
+    if task.label_kind not in KINDS or {"turns", "history"} & set(task.inputs):
+        raise RecipeError(
+            "The labels of this task need not hold when single words of a text change.",
+            where="augmenters",
+            to_do="Leave augmenters out.",
+        )
+    names = {name_of(AUGMENTERS, one): one for one in experiment.augmenters}
+    judge = judged_by(Predictor.load(settings.judge)) if settings.judge else None
+    train, audit = expand(
+        splits.train,
+        names,
+        settings,
+        seed=experiment.seed,
+        held_out=[*splits.validation, *splits.test],
+        judge=judge,
+    )
+    return replace(splits, train=train), audit
+
+
+def examples_made(experiment: Experiment) -> tuple[Splits, Audit]:
+    """The splits with the copies of training examples, and what came of these, without a model to learn.
+
+    Raises:
+        RecipeError: the recipe names no augmenter.
+    """
+    loaded = experiment.data.load(experiment.task.label_kind, experiment.seed, experiment.task.inputs)
+    splits, audit = enlarged(experiment, loaded.splits)
+    if audit is None:
+        raise RecipeError(
+            "The recipe names no augmenters.",
+            where="augmenters",
+            to_do=f"Add augmenters: [swap_words], or any of {', '.join(AUGMENTERS)}.",
+        )
+    return splits, audit
+
+
+def judged_by(predictor: Predictor) -> Judge:
+    """Whether a trained model gives examples their labels."""
+
+    def is_right(examples: Sequence[Example]) -> list[bool]:
+        pairs = zip(examples, predictor.predict(examples), strict=True)
+        return [predictor.task.is_correct(example, prediction) for example, prediction in pairs]
+
+    return is_right
 
 
 def accepted(finding: Finding, codes: Sequence[str]) -> Finding:

@@ -73,7 +73,7 @@ def with_changes(recipe: Mapping[str, object], changes: Sequence[str]) -> dict[s
                 to_do="Write --set section.key=value, for example --set training.epochs=1.",
             )
         try:
-            value = _parse(text) if text.strip() else ""  # YAML has nothing for what a shell calls an empty text
+            value = _parse(text) if text.strip() else text  # YAML takes an empty text, or blanks, for nothing
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise RecipeError(
                 f"The value of '{change}' is not valid YAML.", where="--set", to_do="Put the value in quotes."

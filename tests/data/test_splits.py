@@ -130,6 +130,6 @@ def test_a_split_that_shall_not_be_is_neither_read_nor_held_out(tmp_path: Path) 
 def test_groups_that_cannot_be_split_apart_are_named_where_nothing_is_left_to_hold_out(tmp_path: Path) -> None:
     rows = "".join(f"text {number},good,{'one' if number % 2 else 'two'}\n" for number in range(40))
     (tmp_path / "train.csv").write_text(f"text,label,document\n{rows}", encoding="utf-8")
-    with pytest.raises(DataError, match="in 2 groups .* never split apart") as error:
+    with pytest.raises(DataError, match=r"in 2 groups .* never split apart") as error:
         Data(train=str(tmp_path / "train.csv"), group="document").load("class", seed=1)
     assert "data.validation_share: 0" in error.value.to_do

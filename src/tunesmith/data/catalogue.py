@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -60,6 +61,32 @@ def find(name: str) -> tuple[DataSet, dict[str, str]]:
         f"The data set '{name}' is not on this machine, and the hub has no copy that is read without running code.",
         where=str(folder),
         to_do=f"Put its files there, or set {VARIABLE} to the folder that holds '{entry.folder or name}'.",
+    )
+
+
+LEXICONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "wordnet": ("index.noun", ("wordnet", "/usr/share/wordnet")),
+    "cilin": ("new_cilin.txt.xz", ("lexicon-cilin/new_cilin.txt.xz", "lexicon-cilin/new_cilin.txt")),
+}
+"""By name a lexicon's file, and where it is looked for: below the folder of data sets, or where a system keeps it."""
+
+
+def find_lexicon(name: str) -> Path:
+    """The folder of WordNet's files, or the file of Cilin.
+
+    Raises:
+        DataError: it is not there.
+    """
+    file, places = LEXICONS[name]
+    for place in places:
+        path = data_folder() / place
+        if path.is_file() or (path / file).is_file():
+            return path
+    how = "Install wordnet-base (Debian, Ubuntu), or put" if name == "wordnet" else "Put"
+    raise DataError(
+        f"The lexicon '{name}' is not on this machine.",
+        where=", ".join(str(data_folder() / place) for place in places),
+        to_do=f"{how} its files there, or name a file of synonyms in lexicon.",
     )
 
 

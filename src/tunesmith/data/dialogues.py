@@ -21,9 +21,10 @@ ROLES: Mapping[str, str] = {
     **dict.fromkeys(("tool", "function", "observation", "ipython"), "tool"),
 }
 """What the forms call who speaks, and what it is called here."""
-_LISTS = ("messages", "conversations", "conversation", "dialogue")
-_QUESTIONS = ("prompt", "question", "query", "问题")
-_ANSWERS = ("response", "completion", "answer", "output", "回答")
+LISTS = ("messages", "conversations", "conversation", "dialogue")
+QUESTIONS = ("prompt", "question", "query", "问题")
+ANSWERS = ("response", "completion", "answer", "output", "回答")
+"""The names of columns that are looked for: of messages, of questions, of answers."""
 _KNOWN = (
     "Known forms: instruction/input/output (Alpaca), conversations (ShareGPT), messages (OpenAI), prompt/response, "
     "each also with chosen/rejected; or name the columns in data.text and data.label."
@@ -75,7 +76,7 @@ def read_dialogue(source: Source, row: Mapping[str, Any], line: int, tally: Tall
 
 def _messages(source: Source, row: Mapping[str, Any], where: str) -> tuple[str, list[Turn]]:
     """The row's form and its messages, an answer included; no form where none is known."""
-    key = source.text or next((name for name in _LISTS if isinstance(row.get(name), list)), "")
+    key = source.text or next((name for name in LISTS if isinstance(row.get(name), list)), "")
     if isinstance(row.get(key), list):
         head = _beginning(row)
         return f"messages from '{key}'", [*head, *_turns(row[key], where)]
@@ -84,12 +85,12 @@ def _messages(source: Source, row: Mapping[str, Any], where: str) -> tuple[str, 
         asked = "\n\n".join(part for part in given if part.strip())
         turns = [*_beginning(row), *_history(row.get("history"), where), Turn("user", asked)]
         return "instruction, input, output (Alpaca)", _answered(turns, row, source.label or "output", source, where)
-    question = source.text or next((name for name in _QUESTIONS if not is_missing(row.get(name))), "")
+    question = source.text or next((name for name in QUESTIONS if not is_missing(row.get(name))), "")
     if not question and not source.label_kind and not is_missing(row.get("text")):
         question = "text"
     if not question or question not in row:
         return "", []
-    answer = source.label or next((name for name in _ANSWERS if name in row and name != question), "")
+    answer = source.label or next((name for name in ANSWERS if name in row and name != question), "")
     said = f"prompt from '{question}'" + (f", response from '{answer}'" if answer else "")
     turns = [*_beginning(row), Turn("user", _text(row[question], where))]
     return said, _answered(turns, row, answer, source, where)

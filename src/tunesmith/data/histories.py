@@ -16,9 +16,10 @@ from tunesmith.data.tally import Tally
 from tunesmith.errors import DataError
 
 HISTORY = ("history", "items", "sequence", "历史")
-_TARGET = ("label", "target", "next", "item")
-_USER = ("user", "user_id", "userid", "用户")
-_ID = ("id", *_USER)
+TARGET = ("label", "target", "next", "item")
+USER = ("user", "user_id", "userid", "用户")
+"""The names of columns that are looked for: of histories, of what came next, of users."""
+_ID = ("id", *USER)
 
 
 def examples_of_histories(source: Source, place: Place, rows: Iterator[Row], tally: Tally) -> Iterator[Example]:
@@ -35,9 +36,9 @@ def examples_of_histories(source: Source, place: Place, rows: Iterator[Row], tal
         return
     there = head[1]
     column = source.text or first_of(there, HISTORY, source.path)
-    target = (source.label or first_of(there, _TARGET, source.path)) if source.label_kind else ""
+    target = (source.label or first_of(there, TARGET, source.path)) if source.label_kind else ""
     own = source.id or next((name for name in there if name.lower() in _ID), "")
-    group = source.group or next((name for name in there if name.lower() in _USER), "")
+    group = source.group or next((name for name in there if name.lower() in USER), "")
     seen: set[int] = set()
     for name in (column, target, own, group, *source.keep):
         if name and name not in there:

@@ -13,8 +13,9 @@ from tunesmith.data.tally import Tally
 from tunesmith.errors import DataError
 
 ITEM = ("item", "item_id", "itemid", "movie_id", "movieid", "product_id", "asin", "id", "编号", "物品", "商品")
-_TITLE = ("title", "name", "text", "标题", "名称")
-_DETAILS = ("genres", "genre", "categories", "category", "brand", "description", "类别", "描述")
+TITLE = ("title", "name", "text", "标题", "名称")
+DETAILS = ("genres", "genre", "categories", "category", "brand", "description", "类别", "描述")
+"""The names of columns that are looked for: of ids, of titles, and of what else tells items apart."""
 _FLAGS = 5
 """Fields of MovieLens' u.item before the flags of its genres: id, title, release, video release, address."""
 
@@ -109,8 +110,8 @@ def _named(place: Place, rows: Iterator[Row], tally: Tally) -> Iterator[_Item]:
     details: list[str] = []
     for number, row in rows:
         if not id_column:
-            id_column, title_column = (first_of(row, names, str(place)) for names in (ITEM, _TITLE))
-            details = [name for name in row if name.lower() in _DETAILS and name != title_column]
+            id_column, title_column = (first_of(row, names, str(place)) for names in (ITEM, TITLE))
+            details = [name for name in row if name.lower() in DETAILS and name != title_column]
             with_details = f", details from {', '.join(details)}" if details else ""
             tally.add(
                 "item_columns", "note", f"Items: id from '{id_column}', title from '{title_column}'{with_details}."

@@ -20,8 +20,9 @@ PARTS = ("train", "validation", "test")
 SHORTEST = 4
 """Items that a user must have: one each for test and validation, and two to learn a step from."""
 
-_USER = ("user", "user_id", "userid", "uid", "reviewerid", "用户")
-_TIME = ("time", "timestamp", "ts", "unixreviewtime", "时间")
+USER = ("user", "user_id", "userid", "uid", "reviewerid", "用户")
+TIME = ("time", "timestamp", "ts", "unixreviewtime", "时间")
+"""The names of columns that are looked for: of users, of times."""
 _UNNAMED = {4: ("user", "item", "rating", "time"), 3: ("user", "item", "time")}
 _GRADES = 10
 """Where no column is named and none of its numbers is higher, what should be times looks like ratings."""
@@ -179,7 +180,7 @@ def _columns(first: Sequence[str], source: Source, where: str, tally: Tally) -> 
                 to_do="Name the columns in data.header, such as [user, item, time].",
             )
     names = names or list(first)
-    chosen = [first_of(names, usual, where) for usual in (_USER, ITEM, _TIME)]
+    chosen = [first_of(names, usual, where) for usual in (USER, ITEM, TIME)]
     tally.add("columns", "note", f"Columns: user '{chosen[0]}', item '{chosen[1]}', time '{chosen[2]}'.")
     user, item, time = (list(names).index(name) for name in chosen)
     return user, item, time

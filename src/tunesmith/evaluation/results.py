@@ -49,6 +49,21 @@ def answered_row(example: Example, prediction: Prediction) -> dict[str, object]:
     return {"id": row.pop("id"), **asked, **row}
 
 
+def example_row(example: Example, label_kind: str) -> dict[str, object]:
+    """A labelled example as a row that is read again as it is."""
+    row: dict[str, object] = {"id": example.id, "text": example.text}
+    if example.second:
+        row["question" if label_kind == "answers" else "second"] = example.second
+    row |= {mark.label: {"start": mark.start, "end": mark.end} for mark in example.marks}
+    label = example.label
+    if label_kind == "answers" and isinstance(label, tuple):
+        spans = [span for span in label if isinstance(span, Span)]
+        row["answers"] = [{"text": example.text[s.start : s.end], "answer_start": s.start} for s in spans]
+    elif label is not None:
+        row["spans" if label_kind == "spans" else "label"] = plain_label(label)
+    return row | dict(example.attributes)
+
+
 def dialogue_row(example: Example, prediction: Prediction, form: DialogueForm) -> dict[str, object]:
     """A dialogue with its written answer as a row of data for language models.
 

@@ -1,0 +1,158 @@
+"""From votes to probabilities: by counting, by agreement with a hidden truth, or by agreement in threes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp, softmax
+
+from tunesmith.errors import RecipeError
+
+ABSTAINED = -1
+"""The vote of a function that says nothing."""
+
+_LEAST, _MOST = 0.01, 0.99
+"""Between these an accuracy by moments is kept: one vote must not decide against all others."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What votes say.
+
+    Attributes:
+        probabilities: of each class [N, C]; where no function spoke, the class shares.
+        accuracies: how often each function that spoke is right, by the model [M]; nan where it never spoke.
+        trace: the model's log-likelihood after each pass, where it has one.
+    """
+
+    probabilities: NDArray[np.float64]
+    accuracies: NDArray[np.float64]
+    trace: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class MajorityVote:
+    """Each function that speaks has one vote; the classes with votes share the probability."""
+
+    def judge(self, votes: NDArray[np.int64], classes: int) -> Judged:
+        """The shares of the votes, and how often each function agrees with the class that has most."""
+        shares = _shares(votes, classes)
+        spoke = votes != ABSTAINED
+        agrees = np.take_along_axis(shares, np.clip(votes, 0, None), axis=1) * spoke
+        return Judged(shares, _over(agrees.sum(axis=0), spoke.sum(axis=0)))
+
+
+@dataclass(frozen=True)
+class DawidSkene:
+    """Functions err by confusion matrices of their own, found by EM (Dawid and Skene 1979, sec. 3).
+
+    A function's silence says nothing of the class. Rows of the matrices and the class shares have a Dirichlet prior
+    that adds `smoothing` of a count to each cell, and one count more to the diagonal: functions are taken to be better
+    than chance until they show otherwise, which also fixes which class is which. Each pass raises the posterior.
+
+    Attributes:
+        passes: at most so many; it ends earlier once nothing changes.
+        smoothing: counts that are added to each cell.
+    """
+
+    passes: int = 200
+    smoothing: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.passes < 1 or self.smoothing <= 0:
+            raise RecipeError("passes and smoothing must be positive.", where="dawid_skene")
+
+    def judge(self, votes: NDArray[np.int64], classes: int) -> Judged:
+        """Class probabilities by the functions' confusion matrices."""
+        said = np.stack([votes == label for label in range(classes)], axis=2).astype(np.float64)  # [N, M, C]
+        belief = _shares(votes, classes)
+        trace: list[float] = []
+        for _ in range(self.passes):
+            prior, confusion = self._matrices(said, belief)
+            scores = np.log(prior) + np.einsum("nmc,mkc->nk", said, np.log(confusion))
+            trace.append(self._posterior(scores, prior, confusion))
+            belief = softmax(scores, axis=1)
+            if len(trace) > 1 and trace[-1] - trace[-2] < 1e-9 * abs(trace[-1]):
+                break
+        # Of a function that is right the class is what it said.
+        right = np.einsum("nk,nmk->m", belief, said)
+        return Judged(belief, _over(right, said.sum(axis=(0, 2))), tuple(trace))
+
+    def _matrices(
+        self, said: NDArray[np.float64], belief: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Class shares [C], and for each function the probability [M, true, said] of what it says when it speaks."""
+        prior = belief.sum(axis=0) + self.smoothing
+        confusion = np.einsum("nk,nmc->mkc", belief, said) + self.smoothing + np.eye(belief.shape[1])
+        return prior / prior.sum(), confusion / confusion.sum(axis=2, keepdims=True)
+
+    def _posterior(
+        self, scores: NDArray[np.float64], prior: NDArray[np.float64], confusion: NDArray[np.float64]
+    ) -> float:
+        """The log of the votes' likelihood and of the priors, but for a constant."""
+        added = self.smoothing + np.eye(len(prior))
+        likelihood = float(logsumexp(scores, axis=1).sum())
+        return likelihood + float(self.smoothing * np.log(prior).sum() + (added * np.log(confusion)).sum())
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Functions' accuracies in closed form, from how three of them agree (Fu et al. 2020, sec. 3, alg. 1).
+
+    For a class against all others, with votes and truth as +1 and -1 and functions that err independently,
+    E[u v] = a_u a_v, so that a_u^2 = E[u v] E[u w] / E[v w]; the median over all pairs v, w is taken, and functions are
+    held to be better than chance. Each class is asked about in turn, and the answers are brought to a sum of 1.
+    Fewer than three functions that speak on the same texts say nothing: these keep an even accuracy of 0.7.
+    """
+
+    def judge(self, votes: NDArray[np.int64], classes: int) -> Judged:
+        """Class probabilities by the functions' accuracies for and against each class."""
+        shares = _shares(np.append(votes, np.full((1, votes.shape[1]), ABSTAINED), axis=0), classes)[-1]
+        spoke = votes != ABSTAINED
+        scores = np.zeros((len(votes), classes))
+        each = []
+        for label in range(classes):
+            signs = np.where(spoke, np.where(votes == label, 1.0, -1.0), 0.0)
+            accuracy = (1 + _by_threes(signs)) / 2
+            each.append(accuracy)
+            share = np.clip(shares[label], _LEAST, _MOST)
+            scores[:, label] = np.log(share / (1 - share)) + signs @ np.log(accuracy / (1 - accuracy))
+        chances = 1 / (1 + np.exp(-scores))
+        probabilities = chances / chances.sum(axis=1, keepdims=True)
+        probabilities[~spoke.any(axis=1)] = shares
+        agrees = np.take_along_axis(probabilities, np.clip(votes, 0, None), axis=1) * spoke
+        return Judged(probabilities, _over(agrees.sum(axis=0), spoke.sum(axis=0)))
+
+
+def _by_threes(signs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """E[vote * truth] of each function [M], from the agreement of pairs where both speak."""
+    both = (signs != 0).astype(np.float64).T @ (signs != 0).astype(np.float64)
+    agreement = np.divide(signs.T @ signs, both, out=np.zeros_like(both), where=both > 0)
+    found = np.full(signs.shape[1], 0.4)
+    for function in range(signs.shape[1]):
+        others = [other for other in range(signs.shape[1]) if other != function]
+        guesses = [
+            abs(agreement[function, one] * agreement[function, two] / agreement[one, two])
+            for one, two in combinations(others, 2)
+            if abs(agreement[one, two]) > 1e-6
+        ]
+        if guesses:
+            found[function] = np.sqrt(np.median(guesses))
+    return np.asarray(np.clip(found, 2 * _LEAST - 1, 2 * _MOST - 1))
+
+
+def _shares(votes: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
+    """The share of each class in each row's votes [N, C]; the shares over all rows where there is none."""
+    counts = np.stack([(votes == label).sum(axis=1) for label in range(classes)], axis=1).astype(np.float64)
+    total = counts.sum(axis=1, keepdims=True)
+    all_votes = counts.sum()
+    overall = counts.sum(axis=0) / all_votes if all_votes else np.full(classes, 1 / classes)
+    return np.asarray(np.where(total > 0, counts / np.maximum(total, 1), overall))
+
+
+def _over(part: NDArray[np.float64], whole: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Part / whole, nan where whole is 0."""
+    return np.asarray(np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0))

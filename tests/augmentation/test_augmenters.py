@@ -1,0 +1,234 @@
+"""Every augmenter: reproducible, spans true to their text, and what must stay stays; each does what it says."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tunesmith.augmentation import (
+    AUGMENTERS,
+    CharacterNoise,
+    MentionReplacement,
+    RandomDeletion,
+    RandomInsertion,
+    RandomSwap,
+    SynonymReplacement,
+    TermSwap,
+)
+from tunesmith.augmentation.character_noise import NEIGHBOURS, looking_alike, sounding_alike, wrong_letters
+from tunesmith.augmentation.lexicons import cilin, wordnet
+from tunesmith.augmentation.words import NEGATIONS, free_words
+from tunesmith.data.records import Example, Span
+from tunesmith.errors import DataError, RecipeError
+
+ENGLISH = "He never said that the quick brown fox from Berlin likes a good and happy film with Anna"
+CHINESE = "他 不 喜欢 这个 很 好看 的 电影 , 因为 张伟 在 北京 演 得 太 差"
+
+
+def spanned(text: str, mentions: dict[str, str], *, in_words: bool = False) -> Example:
+    spans = tuple(sorted(Span(text.index(word), text.index(word) + len(word), kind) for word, kind in mentions.items()))
+    words, at = [], 0
+    for word in text.split(" "):
+        words.append((at, at + len(word)))
+        at += len(word) + 1
+    return Example("1", text, spans, tuple(words) if in_words else None)
+
+
+EXAMPLES = [
+    spanned(ENGLISH, {"Berlin": "place", "Anna": "person"}),
+    spanned(ENGLISH.replace("Berlin", "New York").replace("Anna", "Li Na"), {"New York": "place", "Li Na": "person"}),
+    spanned(CHINESE, {"张伟": "person", "北京": "place"}, in_words=True),
+]
+
+
+@pytest.fixture
+def lexicon(tmp_path: Path) -> str:
+    path = tmp_path / "synonyms.txt"
+    rows = ["quick fast rapid", "film movie", "good fine", "happy glad", "likes loves", "said told", "never always"]
+    path.write_text("\n".join([*rows, "电影\t影片", "喜欢 喜爱"]) + "\n", encoding="utf-8")
+    return str(path)
+
+
+def made(name: str, lexicon: str) -> object:
+    settings = {"lexicon": lexicon} if name in ("replace_synonyms", "insert_words") else {}
+    return AUGMENTERS[name](**settings).fitted(EXAMPLES)
+
+
+def pieces(example: Example) -> list[tuple[str, str]]:
+    assert isinstance(example.label, tuple)
+    return [(example.text[span.start : span.end], span.label) for span in example.label if isinstance(span, Span)]
+
+
+@pytest.mark.parametrize("name", AUGMENTERS)
+def test_a_copy_is_a_function_of_the_seed_and_its_spans_fit(name: str, lexicon: str) -> None:
+    augmenter = made(name, lexicon)
+    changed = 0
+    for example in EXAMPLES:
+        for seed in range(20):
+            copy = augmenter.augment(example, random.Random(seed))  # type: ignore[attr-defined]
+            assert copy == augmenter.augment(example, random.Random(seed))  # type: ignore[attr-defined]
+            if copy is None:
+                continue
+            changed += 1
+            assert copy.text != example.text
+            assert (copy.id, copy.second, copy.marks) == (example.id, example.second, example.marks)
+            assert [kind for _, kind in pieces(copy)] == [kind for _, kind in pieces(example)]
+            if name != "replace_mentions":
+                assert pieces(copy) == pieces(example)
+            if example.words is not None:
+                assert copy.words is not None
+                assert [copy.text[start:end] for start, end in copy.words] == copy.text.split()
+            kept = {word for word in example.text.split() if word in NEGATIONS}
+            assert kept <= set(copy.text.split()), "a negation is never touched"
+    assert changed >= 20
+
+
+@pytest.mark.parametrize("name", AUGMENTERS)
+def test_a_text_without_anything_to_change_has_no_copy(name: str, lexicon: str) -> None:
+    for text in ("", "12 34 , .", "ok", "not never"):
+        assert made(name, lexicon).augment(Example("1", text, ()), random.Random(0)) is None  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", [name for name in AUGMENTERS if name != "swap_terms"])
+@pytest.mark.parametrize("share", [0.0, -1.0, 1.5])
+def test_a_share_must_be_one(name: str, share: float) -> None:
+    with pytest.raises(RecipeError, match="share must lie"):
+        AUGMENTERS[name](share=share)  # type: ignore[call-arg]
+
+
+def test_words_become_synonyms_with_their_capitals(lexicon: str) -> None:
+    augmenter = SynonymReplacement(share=1.0, lexicon=lexicon, protected=("film",))
+    copy = augmenter.augment(Example("1", "Quick and HAPPY people like a good film", "x"), random.Random(1))
+    assert copy is not None
+    assert copy.text in {f"{word} and GLAD people like a fine film" for word in ("Fast", "Rapid")}
+
+
+def test_what_is_put_in_means_what_is_there(lexicon: str) -> None:
+    text = "a quick look at a happy day"
+    copy = RandomInsertion(share=0.3, lexicon=lexicon).augment(Example("1", text, "x"), random.Random(0))
+    assert copy is not None
+    new = [word for word in copy.text.split() if word not in text.split()]
+    assert 1 <= len(new) <= 2
+    assert set(new) <= {"fast", "rapid", "glad"}
+    assert [word for word in copy.text.split() if word not in new] == text.split()
+
+
+def test_running_chinese_has_no_blanks_put_in(lexicon: str) -> None:
+    example = Example("1", "我们都很喜欢看这个电影", "x")
+    copy = RandomInsertion(share=0.1, lexicon=lexicon).augment(example, random.Random(2))
+    assert copy is not None
+    assert " " not in copy.text
+    assert {"影片", "喜爱"} & {copy.text[at : at + 2] for at in range(len(copy.text))}
+
+
+def test_swapped_words_are_the_same_words_and_deleted_ones_leave_half() -> None:
+    text = "one two three four five six seven eight"
+    swapped = RandomSwap(share=0.25).augment(Example("1", text, "x"), random.Random(3))
+    assert swapped is not None
+    assert sorted(swapped.text.split()) == sorted(text.split())
+    assert sum(one != other for one, other in zip(swapped.text.split(), text.split(), strict=True)) == 4
+    shorter = RandomDeletion(share=1.0).augment(Example("1", text, "x"), random.Random(3))
+    assert shorter is not None
+    assert len(shorter.text.split()) == 4
+    assert "  " not in shorter.text
+    assert shorter.text == shorter.text.strip()
+
+
+def test_mentions_come_from_the_examples_that_were_given_and_from_no_others() -> None:
+    augmenter = MentionReplacement(share=1.0).fitted(EXAMPLES)
+    seen = {piece for seed in range(60) for piece in pieces(augmenter.augment(EXAMPLES[0], random.Random(seed)))}  # type: ignore[arg-type]
+    assert seen == {("New York", "place"), ("北京", "place"), ("Li Na", "person"), ("张伟", "person")}
+    assert augmenter.fitted(EXAMPLES[:1]).augment(EXAMPLES[0], random.Random(0)) is None, "there is no other mention"
+    nested = Example("1", "Bank of China", (Span(0, 13, "person"), Span(8, 13, "place")))
+    assert augmenter.augment(nested, random.Random(0)) is None
+
+
+def test_slips_are_those_of_a_hand() -> None:
+    assert set(NEIGHBOURS["s"]) == set("qweadzxc")
+    slips = {wrong_letters("word", random.Random(seed)) for seed in range(300)}
+    assert {"wrod", "word"} & slips
+    assert {"wrd", "wod", "woord", "worrd", "wird"} <= slips
+    assert all(slip[0] == "w" for slip in slips)
+    assert wrong_letters("it", random.Random(0)) == "it"
+
+
+def test_chinese_slips_sound_or_look_alike() -> None:
+    assert "末" in looking_alike()["未"]
+    assert "事" in sounding_alike()["是"]
+    text = "今天 的 天气 非常 好 我们 去 公园"
+    for sound, alike in ((True, sounding_alike()), (False, looking_alike())):
+        for seed in range(10):
+            noise = CharacterNoise(share=0.2, sound=sound, look=not sound)
+            copy = noise.augment(Example("1", text, "x"), random.Random(seed))
+            if copy is not None:
+                changed = [(a, b) for a, b in zip(text, copy.text, strict=True) if a != b]
+                assert changed
+                assert all(b in alike[a] for a, b in changed)
+
+
+def test_terms_are_swapped_both_ways_whole_and_with_their_capitals(tmp_path: Path) -> None:
+    def swapped(text: str, table: str = "gender") -> str:
+        copy = TermSwap(table).augment(Example("1", text, "x"), random.Random(0))
+        return text if copy is None else copy.text
+
+    assert swapped("She gave her brother the book; I saw her.") == "He gave his sister the book; I saw him."
+    assert swapped("The mankind of the MEN") == "The mankind of the WOMEN"
+    assert swapped("他的女朋友是演员") == "她的男朋友是演员"
+    (tmp_path / "names.tsv").write_text("Anna\t李娜\nBerlin\tNew York\n", encoding="utf-8")
+    assert swapped("Anna left New York", str(tmp_path / "names.tsv")) == "李娜 left Berlin"
+    (tmp_path / "bad.tsv").write_text("Anna\n", encoding="utf-8")
+    with pytest.raises(DataError, match="has 1 terms"):
+        swapped("Anna", str(tmp_path / "bad.tsv"))
+
+
+def test_a_term_over_a_border_of_a_span_stays() -> None:
+    example = Example("1", "the king of hearts", (Span(4, 18, "card"),))
+    copy = TermSwap().augment(example, random.Random(0))
+    assert copy is not None
+    assert pieces(copy) == [("queen of hearts", "card")]
+    over = Example("1", "Mr Smith", (Span(1, 8, "person"),))
+    assert TermSwap().augment(over, random.Random(0)) is None
+
+
+def test_lexicons_that_are_not_there_or_empty_are_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "empty.txt").write_text("alone\n", encoding="utf-8")
+    example = Example("1", "a good day for a film", "x")
+    with pytest.raises(DataError, match="no line with a word and its synonyms"):
+        SynonymReplacement(lexicon=str(tmp_path / "empty.txt")).augment(example, random.Random(0))
+    monkeypatch.setenv("TUNESMITH_DATA", str(tmp_path))
+    with pytest.raises(DataError, match="'cilin' is not on this machine"):
+        SynonymReplacement(lexicon="cilin").augment(example, random.Random(0))
+
+
+def test_words_inside_spans_and_marks_are_not_free() -> None:
+    example = Example("1", "the flu causes high fever", "cause", marks=(Span(4, 7, "e1"), Span(20, 25, "e2")))
+    assert [example.text[start:end] for start, end in free_words(example)] == ["the", "causes", "high"]
+
+
+WORDNET = {
+    "data.adj": (
+        "00000000 00 a 03 quick 0 fast 0 very_fast 0 000 | moving at speed  \n"
+        "00000066 00 a 02 quick 0 prompt 0 000 | on time  \n"
+    ),
+    "index.adj": "  1 a licence\nquick a 2 0 2 7 00000000 00000066  \nfast a 1 0 1 3 00000000  \n",
+}
+
+
+def test_wordnet_gives_single_words_of_the_most_frequent_meaning(tmp_path: Path) -> None:
+    folder = tmp_path / "wordnet"
+    folder.mkdir()
+    for part in ("noun", "verb", "adv", "adj"):
+        for kind in ("data", "index"):
+            (folder / f"{kind}.{part}").write_text(WORDNET.get(f"{kind}.{part}", ""), encoding="utf-8")
+    assert wordnet(folder) == {"quick": ("fast",), "fast": ("quick",)}
+
+
+def test_cilin_gives_words_of_one_meaning(tmp_path: Path) -> None:
+    (tmp_path / "lexicon-cilin").mkdir()
+    rows = "Aa01A01= 人 士 人物\r\nBa01A01# 东西 事物\r\nCa01B01@ 独\r\nDa01A01= 人 别人\r\n"
+    (tmp_path / "lexicon-cilin" / "new_cilin.txt").write_bytes(rows.encode("gb18030"))
+    known = cilin(tmp_path / "lexicon-cilin" / "new_cilin.txt")
+    assert known["人"] == ("人", "士", "人物")
+    assert "东西" not in known

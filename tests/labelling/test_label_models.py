@@ -1,0 +1,94 @@
+"""Label models: planted accuracies are found, likelihoods rise, and votes count as they should."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tunesmith.errors import RecipeError
+from tunesmith.labelling import LABEL_MODELS, DawidSkene, MajorityVote, Moments
+from tunesmith.labelling.label_models import ABSTAINED
+
+ACCURACIES = (0.9, 0.8, 0.7, 0.65, 0.85)
+
+
+def planted(
+    size: int = 20_000, classes: int = 2, speaking: float = 0.6, seed: int = 0
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Votes of functions that err independently, and the truth."""
+    random = np.random.default_rng(seed)
+    truth = random.integers(classes, size=size)
+    columns = []
+    for accuracy in ACCURACIES:
+        wrong = (truth + random.integers(1, classes, size=size)) % classes
+        vote = np.where(random.random(size) < accuracy, truth, wrong)
+        columns.append(np.where(random.random(size) < speaking, vote, ABSTAINED))
+    return np.stack(columns, axis=1), truth
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("name", ["dawid_skene", "moments"])
+def test_planted_accuracies_are_found(name: str, classes: int) -> None:
+    votes, truth = planted(classes=classes)
+    judged = LABEL_MODELS[name]().judge(votes, classes)
+    if name == "dawid_skene" or classes == 2:
+        assert judged.accuracies == pytest.approx(ACCURACIES, abs=0.03)
+    plain = MajorityVote().judge(votes, classes)
+    spoken = (votes != ABSTAINED).any(axis=1)
+    right = (judged.probabilities.argmax(axis=1) == truth)[spoken].mean()
+    assert right > (plain.probabilities.argmax(axis=1) == truth)[spoken].mean() + 0.01
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_each_pass_raises_the_posterior(seed: int) -> None:
+    votes, _ = planted(size=300, classes=3, speaking=0.5, seed=seed)
+    trace = DawidSkene(passes=50).judge(votes, 3).trace
+    assert len(trace) > 3
+    assert all(later >= earlier - 1e-9 * abs(earlier) for earlier, later in pairwise(trace))
+
+
+def test_dawid_and_skene_tell_a_function_that_is_always_wrong() -> None:
+    random = np.random.default_rng(1)
+    truth = random.integers(2, size=4000)
+    good = [np.where(random.random(4000) < 0.85, truth, 1 - truth) for _ in range(3)]
+    votes = np.stack([*good, 1 - truth], axis=1)
+    judged = DawidSkene().judge(votes, 2)
+    assert judged.accuracies[3] < 0.03
+    assert (judged.probabilities.argmax(axis=1) == truth).mean() > 0.98
+
+
+def test_probabilities_are_honest_under_the_model() -> None:
+    votes, truth = planted()
+    for model in (DawidSkene(), Moments()):
+        chance = model.judge(votes, 2).probabilities[:, 1]
+        for low in (0.1, 0.3, 0.6, 0.85):
+            held = (chance >= low) & (chance < low + 0.1)
+            assert truth[held].mean() == pytest.approx(chance[held].mean(), abs=0.04)
+
+
+def test_majorities_share_the_probability_of_a_tie_and_silence_has_the_shares() -> None:
+    votes = np.array([[0, 1, ABSTAINED], [0, 0, 1], [ABSTAINED] * 3])
+    judged = MajorityVote().judge(votes, 2)
+    assert judged.probabilities == pytest.approx(np.array([[0.5, 0.5], [2 / 3, 1 / 3], [0.6, 0.4]]))
+
+
+@pytest.mark.parametrize("name", LABEL_MODELS)
+def test_votes_of_few_functions_none_or_one_class_give_finite_numbers(name: str) -> None:
+    for votes in ([[0], [1]], [[ABSTAINED, ABSTAINED]] * 3, [[0, 0, 0]] * 4, np.zeros((0, 3), dtype=np.int64)):
+        judged = LABEL_MODELS[name]().judge(np.array(votes, dtype=np.int64), 2)
+        assert np.isfinite(judged.probabilities).all()
+        assert judged.probabilities.sum(axis=1) == pytest.approx(np.ones(len(votes)))
+
+
+def test_a_function_that_never_speaks_has_no_accuracy() -> None:
+    votes = np.array([[0, ABSTAINED], [1, ABSTAINED]])
+    for model in LABEL_MODELS.values():
+        assert np.isnan(model().judge(votes, 2).accuracies[1])
+
+
+def test_settings_out_of_range_are_refused() -> None:
+    with pytest.raises(RecipeError, match="must be positive"):
+        DawidSkene(passes=0)
