@@ -42,12 +42,33 @@ def test_planted_accuracies_are_found(name: str, classes: int) -> None:
     assert right > (plain.probabilities.argmax(axis=1) == truth)[spoken].mean() + 0.01
 
 
+@pytest.mark.parametrize("estimated", [True, False])
 @pytest.mark.parametrize("seed", range(5))
-def test_each_pass_raises_the_posterior(seed: int) -> None:
+def test_each_pass_raises_the_posterior(seed: int, estimated: bool) -> None:
     votes, _ = planted(size=300, classes=3, speaking=0.5, seed=seed)
-    trace = DawidSkene(passes=50).judge(votes, 3).trace
+    trace = DawidSkene(passes=50, estimate_shares=estimated).judge(votes, 3).trace
     assert len(trace) > 3
     assert all(later >= earlier - 1e-9 * abs(earlier) for earlier, later in pairwise(trace))
+
+
+def test_functions_of_one_label_that_seldom_speak_do_not_run_away_to_one_class() -> None:
+    random = np.random.default_rng(2)
+    truth = random.integers(2, size=800)
+    columns = [
+        np.where(random.random(800) < np.where(truth == says, 0.15, 0.04), says, ABSTAINED) for says in (0, 0, 0, 1, 1)
+    ]
+    votes = np.stack(columns, axis=1)
+    covered = (votes != ABSTAINED).any(axis=1)
+    found = DawidSkene().judge(votes, 2).probabilities.argmax(axis=1)
+    assert (found == truth)[covered].mean() > 0.7
+
+
+def test_class_shares_are_found_where_many_functions_speak() -> None:
+    random = np.random.default_rng(3)
+    truth = (random.random(8000) < 0.2).astype(np.int64)
+    votes = np.stack([np.where(random.random(8000) < 0.8, truth, 1 - truth) for _ in range(5)], axis=1)
+    judged = DawidSkene(estimate_shares=True).judge(votes, 2)
+    assert judged.probabilities.mean(axis=0) == pytest.approx([0.8, 0.2], abs=0.02)
 
 
 def test_dawid_and_skene_tell_a_function_that_is_always_wrong() -> None:

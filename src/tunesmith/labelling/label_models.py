@@ -49,17 +49,22 @@ class MajorityVote:
 class DawidSkene:
     """Functions err by confusion matrices of their own, found by EM (Dawid and Skene 1979, sec. 3).
 
-    A function's silence says nothing of the class. Rows of the matrices and the class shares have a Dirichlet prior
-    that adds `smoothing` of a count to each cell, and one count more to the diagonal: functions are taken to be better
-    than chance until they show otherwise, which also fixes which class is which. Each pass raises the posterior.
+    Silence is one of a function's answers: words of praise are silent on most texts, but more so on those that blame.
+    Of functions that give one label only this is all that the agreement of others can tell. Rows of the matrices and
+    the class shares have a Dirichlet prior that adds `smoothing` of a count to each cell, and one count more to the
+    diagonal: functions are taken to be better than chance until they show otherwise, which also fixes which class is
+    which. Each pass raises the posterior.
 
     Attributes:
         passes: at most so many; it ends earlier once nothing changes.
         smoothing: counts that are added to each cell.
+        estimate_shares: find the class shares too, as Dawid and Skene do; else the classes are taken to be even. Where
+            few functions speak on a text, all of them can be explained by one class, and the shares run away to it.
     """
 
     passes: int = 200
     smoothing: float = 0.01
+    estimate_shares: bool = False
 
     def __post_init__(self) -> None:
         if self.passes < 1 or self.smoothing <= 0:
@@ -67,7 +72,8 @@ class DawidSkene:
 
     def judge(self, votes: NDArray[np.int64], classes: int) -> Judged:
         """Class probabilities by the functions' confusion matrices."""
-        said = np.stack([votes == label for label in range(classes)], axis=2).astype(np.float64)  # [N, M, C]
+        answers = [*range(classes), ABSTAINED]
+        said = np.stack([votes == answer for answer in answers], axis=2).astype(np.float64)  # [N, M, C + 1]
         belief = _shares(votes, classes)
         trace: list[float] = []
         for _ in range(self.passes):
@@ -78,24 +84,29 @@ class DawidSkene:
             if len(trace) > 1 and trace[-1] - trace[-2] < 1e-9 * abs(trace[-1]):
                 break
         # Of a function that is right the class is what it said.
-        right = np.einsum("nk,nmk->m", belief, said)
-        return Judged(belief, _over(right, said.sum(axis=(0, 2))), tuple(trace))
+        right = np.einsum("nk,nmk->m", belief, said[:, :, :classes])
+        return Judged(belief, _over(right, said[:, :, :classes].sum(axis=(0, 2))), tuple(trace))
 
     def _matrices(
         self, said: NDArray[np.float64], belief: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Class shares [C], and for each function the probability [M, true, said] of what it says when it speaks."""
-        prior = belief.sum(axis=0) + self.smoothing
-        confusion = np.einsum("nk,nmc->mkc", belief, said) + self.smoothing + np.eye(belief.shape[1])
+        """Class shares [C], and for each function the probability [M, C, C + 1] of each answer, given the class."""
+        prior = belief.sum(axis=0) + self.smoothing if self.estimate_shares else np.ones(belief.shape[1])
+        confusion = np.einsum("nk,nmc->mkc", belief, said) + self._added(belief.shape[1])
         return prior / prior.sum(), confusion / confusion.sum(axis=2, keepdims=True)
 
     def _posterior(
         self, scores: NDArray[np.float64], prior: NDArray[np.float64], confusion: NDArray[np.float64]
     ) -> float:
         """The log of the votes' likelihood and of the priors, but for a constant."""
-        added = self.smoothing + np.eye(len(prior))
         likelihood = float(logsumexp(scores, axis=1).sum())
-        return likelihood + float(self.smoothing * np.log(prior).sum() + (added * np.log(confusion)).sum())
+        return likelihood + float(
+            self.smoothing * np.log(prior).sum() + (self._added(len(prior)) * np.log(confusion)).sum()
+        )
+
+    def _added(self, classes: int) -> NDArray[np.float64]:
+        """What the prior adds to the counts of each function [C, C + 1]."""
+        return self.smoothing + np.eye(classes, classes + 1)
 
 
 @dataclass(frozen=True)
