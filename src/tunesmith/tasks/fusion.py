@@ -150,17 +150,23 @@ class FusionHead(nn.Module):
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
         """The logits [E, C] of each example with what it has; in training without what is dropped."""
-        return self.scores(self.vectors(hidden, batch))
+        has_text, has_medium = self._kept(batch)
+        return self.answer(hidden, batch, self.read(batch), has_text, has_medium)
 
     def vectors(self, hidden: Tensor, batch: Batch) -> Tensor:
         """Both modalities as one vector [E, H]; in training without what is dropped."""
+        has_text, has_medium = self._kept(batch)
+        return self._fused(hidden, batch, self.read(batch), has_text, has_medium)
+
+    def _kept(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Which examples have their text, and which their medium, when some are dropped [E]."""
         has_text, has_medium = batch.media["text_mask"], batch.media[f"{self.encoder.modality}_mask"]
         if self.training and self.modality_dropout:
-            drawn = torch.rand(batch.size, device=hidden.device)
+            drawn = torch.rand(batch.size, device=has_text.device)
             both, share = has_text & has_medium, self.modality_dropout
             has_text = has_text & ~(both & (drawn < share))
             has_medium = has_medium & ~(both & (drawn >= share) & (drawn < 2 * share))
-        return self._fused(hidden, batch, self.read(batch), has_text, has_medium)
+        return has_text, has_medium
 
     def scores(self, vectors: Tensor) -> Tensor:
         """The vectors' logits [E, C]."""
