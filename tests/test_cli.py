@@ -14,6 +14,7 @@ import yaml
 from tests.builders import write_examples, write_recipe
 from tunesmith import cli
 from tunesmith.data.dataset import Data
+from tunesmith.documentation import OF_VERBS
 from tunesmith.experiment import FAMILIES, LISTS, SECTIONS, Experiment
 from tunesmith.overviews import data_page
 
@@ -169,7 +170,7 @@ def test_show_prints_every_setting(place: Path, capsys: pytest.CaptureFixture[st
 def test_components_names_every_member_with_its_settings(capsys: pytest.CaptureFixture[str]) -> None:
     listed = json.loads(call(capsys, "components", "--json"))
     assert {family: set(members) for family, members in listed.items()} == {
-        family: set(members) for family, members in {**FAMILIES, **LISTS}.items()
+        family: set(members) for family, members in {**FAMILIES, **LISTS, **OF_VERBS}.items()
     }
     for members in listed.values():
         for name, member in members.items():

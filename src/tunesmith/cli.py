@@ -14,6 +14,7 @@ import typer
 from typer.exceptions import TyperException
 
 from tunesmith import console, documentation, overviews, pipeline, preparation
+from tunesmith.active_cli import active
 from tunesmith.augmentation.expand import copies
 from tunesmith.components import build
 from tunesmith.data.catalogue import known_data_sets
@@ -46,6 +47,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Fine-tune, prove and serve language models.",
 )
+
+app.add_typer(active, name="active")
 
 Recipe = Annotated[Path, typer.Argument(help="The recipe, a YAML file.")]
 Changes = Annotated[

@@ -14,7 +14,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tunesmith.asking import Added, Asked
 from tunesmith.augmentation.expand import Audit
+from tunesmith.data.annotations import AnnotationForm, batch_rows, label_studio_tasks
 from tunesmith.data.catalogue import Known
 from tunesmith.data.records import Example, Finding, Prediction, Span
 from tunesmith.errors import TunesmithError
@@ -236,6 +238,24 @@ def write_lines(rows: Iterable[Mapping[str, object]], out: Path | None, *, quiet
             count += 1
     if not quiet:
         say(f"Wrote {count} rows to {out}.")
+
+
+def write_batch(asked: Asked, out: Path, form: AnnotationForm) -> None:
+    """Write texts to be labelled, and say how many were left out."""
+    rows = (asked.examples, asked.predictions)
+    if form == "jsonl":
+        write_lines(batch_rows(*rows), out, quiet=True)
+    else:
+        with written(out) as file:
+            json.dump(label_studio_tasks(*rows), file, ensure_ascii=False, indent=1)
+    left = f" {asked.known:,} texts are labelled already or stand twice, and were left out." if asked.known else ""
+    say(f"Wrote {len(asked.examples):,} texts to {out}, the most wanted first, with the model's answers.{left}")
+
+
+def show_added(added: Added, to: Path) -> None:
+    """Say how many answers were taken over."""
+    left = f" {added.known:,} were left out, since their text stands there already." if added.known else ""
+    say(f"Added {added.rows:,} answered texts to {to}.{left}")
 
 
 def show_evaluation(judgement: Judgement, *, as_json: bool) -> None:

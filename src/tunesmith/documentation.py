@@ -19,10 +19,15 @@ from tunesmith.augmentation import AUGMENTERS
 from tunesmith.data.samples import SAMPLES
 from tunesmith.errors import RecipeError, nearest
 from tunesmith.experiment import FAMILIES, LISTS, SECTIONS, Experiment
+from tunesmith.labelling import LABEL_MODELS
+from tunesmith.selection import QUERY_STRATEGIES
 from tunesmith.study.plan import Study
 
 LEARNT = {"temperature", "mean", "scale", "end", "language_token", "ending", "lacked", "popularity", "item_texts"}
 """Settings that training fills in; a recipe for people leaves them out."""
+
+OF_VERBS: Mapping[str, Mapping[str, type]] = {"query_strategy": QUERY_STRATEGIES, "label_model": LABEL_MODELS}
+"""Families of which a verb takes a member (`active next --strategy`, `label --model`), and a recipe none."""
 
 _EVERY_LAYER = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 FITTING: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
@@ -106,7 +111,7 @@ def paragraph_of(kind: type, title: str) -> str:
 
 def components() -> dict[str, dict[str, dict[str, Any]]]:
     """Family -> member -> its summary and its settings with defaults and descriptions."""
-    families = {**FAMILIES, **LISTS}
+    families = {**FAMILIES, **LISTS, **OF_VERBS}
     return {family: {name: _describe(kind) for name, kind in members.items()} for family, members in families.items()}
 
 

@@ -1,0 +1,213 @@
+"""Which texts to have labelled next by what a trained model makes of them, and their answers when they come back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from tunesmith.data.annotations import answered_rows
+from tunesmith.data.duplicates import text_key
+from tunesmith.data.files import Place, read_lines
+from tunesmith.data.records import Example, Prediction
+from tunesmith.errors import DataError, RecipeError
+from tunesmith.inference.predictor import Predictor
+from tunesmith.selection import Need, Pool, QueryStrategy
+from tunesmith.tasks.batches import by_length, cut
+from tunesmith.tasks.encoding import Encoded
+from tunesmith.tasks.heads import pool as pooled
+from tunesmith.tasks.heads import pool_windows
+from tunesmith.writing import written
+
+DRAWS = 10
+"""Passes with dropout where a strategy asks how far the model disagrees with itself."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The texts to label, the most wanted first, with the model's answers; `known` texts of the pool were left out."""
+
+    examples: tuple[Example, ...]
+    predictions: tuple[Prediction, ...]
+    known: int
+
+
+def next_batch(
+    predictor: Predictor,
+    texts: Sequence[Example],
+    labelled: Sequence[Example],
+    strategy: QueryStrategy,
+    *,
+    size: int,
+    seed: int,
+) -> Asked:
+    """Choose texts of a pool; those that are labelled already, and copies within the pool, are left out.
+
+    Raises:
+        RecipeError: the strategy needs what this task's model does not give.
+        DataError: no text is left.
+    """
+    seen = {text_key(example.content) for example in labelled}
+    fresh = []
+    for example in texts:
+        key = text_key(example.content)
+        if key not in seen:
+            seen.add(key)
+            fresh.append(example)
+    if not fresh:
+        raise DataError("Every text of the pool is labelled already.", to_do="Give a pool with new texts.")
+    random = np.random.default_rng(seed)
+    places = strategy.choose(pool_of(predictor, fresh, labelled, strategy.needs, seed), size, random)
+    chosen = [fresh[place] for place in places]
+    return Asked(tuple(chosen), tuple(predictor.predict(chosen)), len(texts) - len(fresh))
+
+
+def pool_of(
+    predictor: Predictor, texts: Sequence[Example], labelled: Sequence[Example], needs: frozenset[Need], seed: int
+) -> Pool:
+    """What a strategy needs to know of texts.
+
+    Raises:
+        RecipeError: the task's answers have no probabilities, or the model no body that gives vectors, or no dropout.
+    """
+    wants_labelled = Need.LABELLED in needs
+    vectors = Need.VECTORS in needs
+    return Pool(
+        len(texts),
+        chances_of(predictor, texts) if Need.PROBABILITIES in needs else np.zeros((0, 0)),
+        drawn_chances(predictor, texts, seed) if Need.DRAWS in needs else np.zeros((0, 0, 0)),
+        vectors_of(predictor, texts) if vectors else np.zeros((0, 0)),
+        vectors_of(predictor, labelled) if vectors and wants_labelled and len(labelled) else np.zeros((0, 0)),
+        chances_of(predictor, labelled) if wants_labelled and len(labelled) else np.zeros((0, 0)),
+    )
+
+
+def chances_of(predictor: Predictor, examples: Sequence[Example]) -> NDArray[np.float64]:
+    """The probability of each class [N, C]; for spans the confidence in all of a text's words, and the rest.
+
+    Raises:
+        RecipeError: the task's answers have no probabilities.
+    """
+    return _rows(predictor.predict(examples), predictor)
+
+
+def _rows(predictions: Sequence[Prediction], predictor: Predictor) -> NDArray[np.float64]:
+    labels, kind = predictor.task.labels, predictor.task.label_kind
+    if kind == "class":
+        return np.array([[one.scores[label] for label in labels] for one in predictions]).reshape(-1, len(labels))
+    if kind in ("spans", "classes", "answers"):
+        sure = np.array([one.confidence for one in predictions])
+        return np.stack([sure, 1 - sure], axis=1)
+    raise RecipeError(
+        "This task's answers have no probabilities to choose texts by.",
+        where="--strategy",
+        to_do="Use --strategy random or coreset.",
+    )
+
+
+def drawn_chances(predictor: Predictor, examples: Sequence[Example], seed: int) -> NDArray[np.float64]:
+    """Class probabilities of passes with dropout [T, N, C] (Gal and Ghahramani 2016).
+
+    Raises:
+        RecipeError: the model has no dropout.
+    """
+    layers = [module for module in predictor.model.modules() if isinstance(module, nn.Dropout) and module.p > 0]
+    if not layers:
+        raise RecipeError("This model has no dropout, so that its draws are all alike.", where="--strategy")
+    encoded = predictor.encode(examples)
+    found = []
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for _ in range(DRAWS):
+            handles = [layer.register_forward_pre_hook(_dropping) for layer in layers]
+            try:
+                logits = predictor.logits(encoded)
+            finally:
+                for handle in handles:
+                    handle.remove()
+                for layer in layers:
+                    layer.training = False
+            found.append(_rows(predictor.decode(examples, encoded, logits), predictor))
+    return np.stack(found)
+
+
+def _dropping(layer: nn.Module, _inputs: object) -> None:
+    layer.training = True
+
+
+def vectors_of(predictor: Predictor, examples: Sequence[Example]) -> NDArray[np.float64]:
+    """The texts' vectors [N, H]: the body's last states, pooled as it was trained to be, windows averaged.
+
+    Raises:
+        RecipeError: the body gives no states of its own.
+    """
+    if predictor.task.body != "encoder":
+        raise RecipeError(
+            "Only encoders give vectors of texts.", where="--strategy", to_do="Use --strategy margin or random."
+        )
+    encoded = predictor.encode(examples)
+    pad_id = predictor.encoder.tokenizer.pad_token_id or 0
+    rows: dict[int, NDArray[np.float64]] = {}
+    with torch.inference_mode():
+        for numbers in cut(by_length(encoded), encoded, max_examples=512, max_tokens=8192):
+            rows |= dict(
+                zip(numbers, _vectors(predictor, [encoded[number] for number in numbers], pad_id), strict=True)
+            )
+    return np.stack([rows[number] for number in range(len(encoded))])
+
+
+def _vectors(predictor: Predictor, encoded: Sequence[Encoded], pad_id: int) -> NDArray[np.float64]:
+    batch = predictor.task.collate(encoded, pad_id).to(predictor.model.device)
+    states = pooled(predictor.model.hidden(batch).float(), batch.attention_mask, predictor.model.pooling or "mean")
+    owners = batch.example_of[: len(states)]
+    return np.asarray(pool_windows(states, owners, batch.size, "mean").cpu().numpy(), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Added:
+    """How many answered rows were added to a file, and how many left out, since their text stands there already."""
+
+    rows: int
+    known: int
+
+
+def add_answers(answered: Path, labelled: Path) -> Added:
+    """Add answered rows to a file of labelled ones (JSON lines), which appears whole or stays as it was.
+
+    Raises:
+        DataError: no row is answered, or a file cannot be read.
+    """
+    before = list(read_lines(Place.of(str(labelled)), "utf-8")) if labelled.is_file() else []
+    try:
+        seen = {text_key(_content(json.loads(line))) for line in before if line.strip()}
+    except json.JSONDecodeError as error:
+        raise DataError(
+            "The labelled file is not JSON lines.", where=str(labelled), to_do="Name a .jsonl file in --to."
+        ) from error
+    rows = list(answered_rows(answered))
+    if not rows:
+        raise DataError(
+            "No row is answered.",
+            where=str(answered),
+            to_do='Remove "suggested" from the rows that are right, after correcting their label.',
+        )
+    new = []
+    for row in rows:
+        key = text_key(_content(row))
+        if key not in seen:
+            seen.add(key)
+            new.append(row)
+    with written(labelled) as file:
+        file.writelines(line if line.endswith("\n") else line + "\n" for line in before if line.strip())
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in new)
+    return Added(len(new), len(rows) - len(new))
+
+
+def _content(row: object) -> str:
+    return "\n".join(str(row[name]) for name in ("text", "second") if row.get(name)) if isinstance(row, dict) else ""

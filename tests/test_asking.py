@@ -1,0 +1,124 @@
+"""The loop of active learning: a batch out with the model's answers, and the corrected answers back in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.test_cli import call
+from tunesmith import cli
+from tunesmith.asking import chances_of, drawn_chances, next_batch, vectors_of
+from tunesmith.data.annotations import answered_rows, batch_rows, label_studio_tasks
+from tunesmith.data.dataset import Data
+from tunesmith.data.records import Example, Prediction, Span
+from tunesmith.errors import DataError
+from tunesmith.inference.predictor import Predictor
+from tunesmith.selection import QUERY_STRATEGIES
+
+TEXTS = [f"a {word} film on day {number}" for number, word in enumerate(["good", "bad", "red", "happy"] * 4)]
+
+
+@pytest.fixture(scope="session")
+def predictor(finished_run: Path) -> Predictor:
+    return Predictor.load(finished_run / "artifact", device="cpu")
+
+
+def examples(texts: list[str]) -> list[Example]:
+    return [Example(str(number), text) for number, text in enumerate(texts)]
+
+
+@pytest.mark.parametrize("name", QUERY_STRATEGIES)
+def test_every_strategy_chooses_among_new_texts_alone(name: str, predictor: Predictor) -> None:
+    labelled = examples(TEXTS[:4])
+    asked = next_batch(predictor, examples([*TEXTS, TEXTS[-1]]), labelled, QUERY_STRATEGIES[name](), size=5, seed=1)
+    texts = [example.text for example in asked.examples]
+    assert len(set(texts)) == 5
+    assert not set(texts) & set(TEXTS[:4])
+    assert asked.known == 5, "four that are labelled, and one that stands twice"
+    assert [one.label for one in asked.predictions] == [one.label for one in predictor.predict(asked.examples)]
+
+
+def test_chances_vectors_and_draws_are_what_they_are_called(predictor: Predictor) -> None:
+    texts = examples(TEXTS)
+    chances = chances_of(predictor, texts)
+    assert chances.sum(axis=1) == pytest.approx(np.ones(16))
+    assert [predictor.task.labels[best] for best in chances.argmax(axis=1)] == [
+        one.label for one in predictor.predict(texts)
+    ]
+    vectors = vectors_of(predictor, texts)
+    assert vectors.shape[0] == 16
+    assert vectors[3] == pytest.approx(vectors_of(predictor, texts[3:4])[0], abs=1e-5)
+    draws = drawn_chances(predictor, texts, seed=0)
+    assert draws == pytest.approx(drawn_chances(predictor, texts, seed=0), abs=1e-6)
+    assert np.ptp(draws, axis=0).max() > 1e-4, "dropout makes them differ"
+    assert chances_of(predictor, texts) == pytest.approx(chances, abs=1e-6), "and leaves the model as it was"
+
+
+def test_a_pool_without_new_texts_is_an_error(predictor: Predictor) -> None:
+    with pytest.raises(DataError, match="labelled already"):
+        next_batch(predictor, examples(TEXTS), examples(TEXTS), QUERY_STRATEGIES["random"](), size=2, seed=0)
+
+
+def test_from_a_batch_to_training_rows(tmp_path: Path, finished_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "pool.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in TEXTS), encoding="utf-8")
+    batch, train = tmp_path / "batch.jsonl", tmp_path / "train.jsonl"
+    given = [str(finished_run / "artifact"), str(tmp_path / "pool.jsonl"), "--size", "3", "--out", str(batch)]
+    assert "Wrote 3 texts" in call(capsys, "active", "next", *given, "--strategy", "entropy")
+    rows = [json.loads(line) for line in batch.read_text(encoding="utf-8").splitlines()]
+    assert all(row["suggested"] is True for row in rows)
+    arguments = ["active", "add", str(batch), "--to", str(train)]
+    assert cli.guarded(lambda: cli.app(arguments, standalone_mode=False)) == 2
+    assert "No row is answered" in capsys.readouterr().err
+    assert not train.exists()
+    answered = [{**rows[0], "label": "good", "suggested": False}, rows[1], {"text": rows[2]["text"], "label": "bad"}]
+    batch.write_text("\n".join(json.dumps(row) for row in answered), encoding="utf-8")
+    assert "Added 2 answered texts" in call(capsys, *arguments)
+    assert "2 were left out" in call(capsys, *arguments)
+    read = Data(train=str(train), validation="none", test="none").load("class", 0).splits.train
+    assert [(example.text, example.label) for example in read] == [(rows[0]["text"], "good"), (rows[2]["text"], "bad")]
+    again = call(capsys, "active", "next", *given, "--labelled", str(train), "--strategy", "random")
+    assert "2 texts are labelled already" in again
+
+
+def test_label_studio_gets_predictions_and_gives_annotations_back(tmp_path: Path) -> None:
+    text = "李娜 is in Rome"
+    spans = (Span(0, 2, "person"), Span(9, 13, "place"))
+    (task,) = label_studio_tasks([Example("7", text)], [Prediction("7", spans, 0.5, span_scores=(0.9, 0.5))])
+    json.dumps(task)
+    results = task["predictions"][0]["result"]  # type: ignore[index]
+    assert [one["value"]["text"] for one in results] == ["李娜", "Rome"]
+    exported = [
+        {**task, "annotations": [{"result": results, "updated_at": "2026-01-01"}]},
+        {"data": {"text": "skipped"}, "annotations": [{"result": [], "was_cancelled": True}]},
+        {
+            "data": {"text": "a day"},
+            "annotations": [
+                {"result": [{"type": "choices", "value": {"choices": ["old"]}}], "updated_at": "2026-01-01"},
+                {"result": [{"type": "choices", "value": {"choices": ["new"]}}], "updated_at": "2026-02-01"},
+            ],
+        },
+    ]
+    (tmp_path / "export.json").write_text(json.dumps(exported), encoding="utf-8")
+    assert list(answered_rows(tmp_path / "export.json")) == [
+        {
+            "id": "7",
+            "text": text,
+            "spans": [{"start": 0, "end": 2, "label": "person"}, {"start": 9, "end": 13, "label": "place"}],
+        },
+        {"text": "a day", "label": "new"},
+    ]
+    (row,) = batch_rows([Example("7", text)], [Prediction("7", spans, 0.5)])
+    assert row["spans"] == [{"start": 0, "end": 2, "label": "person"}, {"start": 9, "end": 13, "label": "place"}]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("{broken", "not JSON"), ('[{"id": 1}]', "no data.text"), ('{"label": "a"}', "has no text")],
+)
+def test_answers_of_another_form_are_explained(content: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "answers").write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=said):
+        list(answered_rows(tmp_path / "answers"))
