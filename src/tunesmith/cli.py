@@ -13,10 +13,8 @@ from typing import Annotated, Literal
 import typer
 from typer.exceptions import TyperException
 
-from tunesmith import console, documentation, overviews, pipeline, preparation
-from tunesmith.active_cli import active
-from tunesmith.augmentation.expand import copies
-from tunesmith.components import build
+from tunesmith import console, documentation, label_cli, overviews, pipeline
+from tunesmith.arguments import AsJson, Changes, HowWritten, Recipe
 from tunesmith.data.catalogue import known_data_sets
 from tunesmith.data.marks import unmarked
 from tunesmith.data.records import Example
@@ -24,18 +22,15 @@ from tunesmith.data.source import Source
 from tunesmith.data.sources import iterate
 from tunesmith.data.tally import Tally
 from tunesmith.errors import DataError, ResourceError, TunesmithError
-from tunesmith.evaluation.results import DialogueForm, answered_row, dialogue_row, example_row
+from tunesmith.evaluation.results import DialogueForm, answered_row, dialogue_row
 from tunesmith.experiment import Experiment, reading
 from tunesmith.inference.predictor import Predictor
 from tunesmith.judging import judge_artifact
-from tunesmith.labelling import LABEL_MODELS
-from tunesmith.labelling.functions import read_functions
 from tunesmith.machine import inspect_machine
 from tunesmith.models.catalogue import known_models
 from tunesmith.study.conduct import conduct
 from tunesmith.study.plan import Study
 from tunesmith.versions import versions
-from tunesmith.weak_labels import examples_of, label_examples
 from tunesmith.writing import written
 
 INTERRUPTED = 130
@@ -48,17 +43,8 @@ app = typer.Typer(
     help="Fine-tune, prove and serve language models.",
 )
 
-app.add_typer(active, name="active")
-
-Recipe = Annotated[Path, typer.Argument(help="The recipe, a YAML file.")]
-Changes = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as training.epochs=1.")
-]
-HowWritten = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="How the file is written, such as data.encoding=gb18030."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+app.add_typer(label_cli.verbs)
+app.add_typer(label_cli.active, name="active")
 
 
 @app.command()
@@ -82,23 +68,6 @@ def check(recipe: Recipe, changes: Changes = None, as_json: AsJson = False) -> N
     console.show_findings(findings, as_json=as_json)
     if any(finding.severity == "error" for finding in findings):
         raise typer.Exit(2)
-
-
-@app.command()
-def augment(
-    recipe: Recipe,
-    out: Annotated[Path | None, typer.Option(help="Where to write the new examples, as JSON lines.")] = None,
-    shown: Annotated[int, typer.Option("--show", help="Pairs of a source and its copy to show per augmenter.")] = 3,
-    changes: Changes = None,
-    as_json: AsJson = False,
-) -> None:
-    """Make the further training examples that a recipe asks for, show some beside their sources, and count."""
-    experiment = Experiment.from_yaml(recipe, changes or ())
-    splits, audit = preparation.examples_made(experiment)
-    console.show_augmentation(audit, shown, as_json=as_json)
-    if out is not None:
-        kind = experiment.task.label_kind
-        console.write_lines((example_row(example, kind) for example in copies(splits.train)), out, quiet=as_json)
 
 
 @app.command()
@@ -256,24 +225,6 @@ def evaluate(
 ) -> None:
     """Measure a model with intervals, alone or against another."""
     console.show_evaluation(judge_artifact(artifact, data, against, changes or ()), as_json=as_json)
-
-
-@app.command()
-def label(
-    file: Annotated[Path, typer.Argument(help="A file of texts.")],
-    functions: Annotated[Path, typer.Option(help="Labelling functions, a YAML file of words and patterns.")],
-    model: Annotated[str, typer.Option(help="How votes become one label.")] = "dawid_skene",
-    judge: Annotated[bool, typer.Option("--judge", help="The file has labels: judge the functions by them.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Where to write the labelled texts, as JSON lines.")] = None,
-    changes: HowWritten = None,
-    as_json: AsJson = False,
-) -> None:
-    """Label texts by words and patterns that vote, and say how these agree."""
-    texts = examples_of(file, changes or (), labelled=judge)
-    found = label_examples(texts, read_functions(functions), build(LABEL_MODELS, model, "--model"))
-    console.show_weak_labels(found, as_json=as_json)
-    if out is not None:
-        console.write_lines(found.labelled(), out, quiet=as_json)
 
 
 @app.command()

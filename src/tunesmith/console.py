@@ -14,9 +14,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tunesmith.asking import Added, Asked
-from tunesmith.augmentation.expand import Audit
-from tunesmith.data.annotations import AnnotationForm, batch_rows, label_studio_tasks
 from tunesmith.data.catalogue import Known
 from tunesmith.data.records import Example, Finding, Prediction, Span
 from tunesmith.errors import TunesmithError
@@ -27,13 +24,12 @@ from tunesmith.judging import Judgement
 from tunesmith.machine import Machine
 from tunesmith.pipeline import Result
 from tunesmith.study.findings import StudyFindings, as_markdown, plain_findings
-from tunesmith.weak_labels import WeaklyLabelled
 from tunesmith.writing import written
 
 _COLOURS = {"error": "red", "warning": "yellow", "note": "dim"}
 
 
-def _console(*, stderr: bool = False) -> Console:
+def plain_console(*, stderr: bool = False) -> Console:
     """A console that wraps nothing and takes ":name:" in a text for what it is, not for a picture."""
     return Console(stderr=stderr, soft_wrap=True, emoji=False)
 
@@ -58,7 +54,7 @@ def _defined(value: Any) -> Any:
 
 def complain(error: TunesmithError) -> None:
     """Explain an error in at most six lines on standard error."""
-    console = _console(stderr=True)
+    console = plain_console(stderr=True)
     lines = str(error).splitlines()[:6]
     console.print(f"[bold red]{type(error).__name__}:[/] {escape(lines[0])}", highlight=False)
     for line in lines[1:]:
@@ -67,7 +63,7 @@ def complain(error: TunesmithError) -> None:
 
 def warn(findings: Sequence[Finding]) -> None:
     """Say on standard error what was left out or changed while reading."""
-    console = _console(stderr=True)
+    console = plain_console(stderr=True)
     for finding in findings:
         if finding.severity != "note":
             console.print(f"[yellow]warning[/] {escape(finding.message)} {escape('; '.join(finding.examples))}")
@@ -78,7 +74,7 @@ def show_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
     if as_json:
         say_json([asdict(finding) for finding in findings])
         return
-    console = _console()
+    console = plain_console()
     order = ["error", "warning", "note"]
     for finding in sorted(findings, key=lambda item: order.index(item.severity)):
         console.print(
@@ -90,58 +86,13 @@ def show_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
     console.print(f"{counts['error']} errors, {counts['warning']} warnings, {counts['note']} notes.")
 
 
-def show_augmentation(audit: Audit, shown: int, *, as_json: bool) -> None:
-    """Show copies below their sources, and how many were kept and why others were not."""
-    if as_json:
-        say_json({**audit.plain(), "shown": {name: pairs[:shown] for name, pairs in audit.shown.items()}})
-        return
-    console = _console()
-    for name, pairs in audit.shown.items():
-        console.print(f"[bold]{name}[/]")
-        for source, changed in pairs[:shown]:
-            console.print(f"  - {escape(source)}", style="dim", highlight=False)
-            console.print(f"  + {escape(changed)}", highlight=False)
-    table = Table("augmenter", "kept", "no change", "known text", "label not kept")
-    for name in dict.fromkeys([*audit.kept, *audit.unchanged, *audit.known, *audit.refused]):
-        counts = (audit.kept, audit.unchanged, audit.known, audit.refused)
-        table.add_row(name, *(f"{count[name]:,}" for count in counts))
-    console.print(table)
-    judged = audit.kept.total() - audit.unjudged + audit.refused.total()
-    said = (
-        f"Of {judged:,} copies that a model judged, {100 * audit.flips:.1f} % lost their label; {audit.unjudged:,} "
-        "could not be judged, since it gets their source wrong."
-        if judged
-        else "No model judged whether labels hold: set augmentation.judge to an artifact."
-    )
-    console.print(f"{audit.kept.total():,} examples from {audit.sources:,}. {said}", highlight=False)
-
-
-def show_weak_labels(found: WeaklyLabelled, *, as_json: bool) -> None:
-    """Show how often each labelling function speaks, against others and rightly, and what came of all."""
-    if as_json:
-        say_json(found.plain())
-        return
-    by = "by the file's labels" if found.accuracy is not None else "by the label model"
-    table = Table("function", "says", "coverage", "overlaps", "conflicts", "accuracy", title=f"Accuracy {by}")
-    for row in found.rows:
-        shares = (f"{share:.3f}" for share in (row.coverage, row.overlaps, row.conflicts))
-        accuracy = "–" if math.isnan(row.accuracy) else f"{row.accuracy:.3f}"
-        table.add_row(escape(row.name), escape(", ".join(row.says)), *shares, accuracy)
-    console = _console()
-    console.print(table)
-    right = "" if found.accuracy is None else f" {100 * found.accuracy:.1f} % of the labels are those of the file."
-    tied = f" On {found.tied:,} of these two labels are equally likely." if found.tied else ""
-    said = f"{len(found.examples):,} texts have a label; on {found.silent:,} no function speaks.{tied}{right}"
-    console.print(said, highlight=False)
-
-
 def show_result(result: Result, *, as_json: bool) -> None:
     """Show a run's metrics and where its files are."""
     report = result.report
     if as_json:
         say_json({"folder": str(result.folder), "metrics": metrics_json(report), "cost": asdict(report.cost)})
         return
-    console = _console()
+    console = plain_console()
     if not report.splits:
         console.print("Nothing was evaluated: there are no examples with labels to judge by.")
     for split in report.splits:
@@ -193,7 +144,7 @@ def show_predictions(examples: Sequence[Example], predictions: Sequence[Predicti
     if as_json:
         say_json([answered_row(*pair) for pair in zip(examples, predictions, strict=True)])
         return
-    console = _console()
+    console = plain_console()
     for example, prediction in zip(examples, predictions, strict=True):
         had = (f"{item} {prediction.texts[item]}" for item in example.history)
         console.print(escape(" > ".join(had) or example.text), highlight=False)
@@ -240,30 +191,12 @@ def write_lines(rows: Iterable[Mapping[str, object]], out: Path | None, *, quiet
         say(f"Wrote {count} rows to {out}.")
 
 
-def write_batch(asked: Asked, out: Path, form: AnnotationForm) -> None:
-    """Write texts to be labelled, and say how many were left out."""
-    rows = (asked.examples, asked.predictions)
-    if form == "jsonl":
-        write_lines(batch_rows(*rows), out, quiet=True)
-    else:
-        with written(out) as file:
-            json.dump(label_studio_tasks(*rows), file, ensure_ascii=False, indent=1)
-    left = f" {asked.known:,} texts are labelled already or stand twice, and were left out." if asked.known else ""
-    say(f"Wrote {len(asked.examples):,} texts to {out}, the most wanted first, with the model's answers.{left}")
-
-
-def show_added(added: Added, to: Path) -> None:
-    """Say how many answers were taken over."""
-    left = f" {added.known:,} were left out, since their text stands there already." if added.known else ""
-    say(f"Added {added.rows:,} answered texts to {to}.{left}")
-
-
 def show_evaluation(judgement: Judgement, *, as_json: bool) -> None:
     """Show metrics with intervals, and the paired comparison if there is one."""
     if as_json:
         say_json(judgement.plain())
         return
-    console = _console()
+    console = plain_console()
     console.print(metrics_table(judgement.split))
     for note in judgement.notes:
         console.print(f"[yellow]note[/] {escape(note)}", highlight=False)
@@ -298,7 +231,7 @@ def show_components(families: Mapping[str, Mapping[str, Mapping[str, Any]]], *, 
     if as_json:
         say_json(families)
         return
-    console = _console()
+    console = plain_console()
     for family, members in families.items():
         console.print(f"[bold]{family}[/]")
         for name, member in members.items():
@@ -316,7 +249,7 @@ def show_catalogue(known: Mapping[str, Sequence[Known]], *, as_json: bool) -> No
     if as_json:
         say_json({kind: [asdict(one) for one in members] for kind, members in known.items()})
         return
-    console = _console()
+    console = plain_console()
     for kind, members in known.items():
         console.print(f"[bold]{kind}[/]")
         for one in members:

@@ -1,0 +1,18 @@
+"""Arguments that several verbs of the command line have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Recipe = Annotated[Path, typer.Argument(help="The recipe, a YAML file.")]
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as training.epochs=1.")
+]
+HowWritten = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="How the file is written, such as data.encoding=gb18030."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -1,0 +1,118 @@
+"""The verbs about labels: made by rules, made more, doubted, and asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tunesmith import console, label_console, preparation
+from tunesmith.arguments import AsJson, Changes, HowWritten, Recipe
+from tunesmith.asking import add_answers, next_batch
+from tunesmith.augmentation.expand import copies
+from tunesmith.components import build
+from tunesmith.data.annotations import AnnotationForm
+from tunesmith.data.sources import read
+from tunesmith.evaluation.results import example_row
+from tunesmith.experiment import Experiment, reading
+from tunesmith.inference.predictor import Predictor
+from tunesmith.labelling import LABEL_MODELS
+from tunesmith.labelling.functions import read_functions
+from tunesmith.selection import QUERY_STRATEGIES
+from tunesmith.suspects import suspects_by_folds, suspects_by_model
+from tunesmith.weak_labels import examples_of, label_examples
+
+verbs = typer.Typer()
+active = typer.Typer(help="Label the texts that teach a model most.", no_args_is_help=True)
+
+
+@verbs.command()
+def label(
+    file: Annotated[Path, typer.Argument(help="A file of texts.")],
+    functions: Annotated[Path, typer.Option(help="Labelling functions, a YAML file of words and patterns.")],
+    model: Annotated[str, typer.Option(help="How votes become one label.")] = "dawid_skene",
+    judge: Annotated[bool, typer.Option("--judge", help="The file has labels: judge the functions by them.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Where to write the labelled texts, as JSON lines.")] = None,
+    changes: HowWritten = None,
+    as_json: AsJson = False,
+) -> None:
+    """Label texts by words and patterns that vote, and say how these agree."""
+    texts = examples_of(file, changes or (), labelled=judge)
+    found = label_examples(texts, read_functions(functions), build(LABEL_MODELS, model, "--model"))
+    label_console.show_weak_labels(found, as_json=as_json)
+    if out is not None:
+        console.write_lines(found.labelled(), out, quiet=as_json)
+
+
+@verbs.command()
+def augment(
+    recipe: Recipe,
+    out: Annotated[Path | None, typer.Option(help="Where to write the new examples, as JSON lines.")] = None,
+    shown: Annotated[int, typer.Option("--show", help="Pairs of a source and its copy to show per augmenter.")] = 3,
+    changes: Changes = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the further training examples that a recipe asks for, show some beside their sources, and count."""
+    experiment = Experiment.from_yaml(recipe, changes or ())
+    splits, audit = preparation.examples_made(experiment)
+    label_console.show_augmentation(audit, shown, as_json=as_json)
+    if out is not None:
+        kind = experiment.task.label_kind
+        console.write_lines((example_row(example, kind) for example in copies(splits.train)), out, quiet=as_json)
+
+
+@verbs.command()
+def suspects(
+    recipe: Recipe,
+    out: Annotated[Path | None, typer.Option(help="Where to write all examples, the most doubtful first.")] = None,
+    folds: Annotated[int, typer.Option(help="Learn from all but one of so many parts, and judge that one.")] = 5,
+    runs: Annotated[Path | None, typer.Option(help="The folder of these runs; runs/<name>-folds if left out.")] = None,
+    by: Annotated[
+        Path | None, typer.Option(help="Judge by this artifact instead, which has not learnt from it.")
+    ] = None,
+    part: Annotated[str, typer.Option("--split", help="With --by: the split to judge.")] = "train",
+    changes: Changes = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find labels that are likely wrong."""
+    experiment = Experiment.from_yaml(recipe, changes or ())
+    folder = runs or Path("runs") / f"{experiment.name}-folds"
+    if by is None:
+        found = suspects_by_folds(experiment, folder, folds, quiet=as_json)
+    else:
+        found = suspects_by_model(experiment, part, by)
+    label_console.show_suspects(found, as_json=as_json)
+    if out is not None:
+        console.write_lines(found.rows(), out, quiet=as_json)
+
+
+@active.command("next")
+def next_texts(
+    artifact: Annotated[Path, typer.Argument(help="The model as it stands.")],
+    texts: Annotated[Path, typer.Argument(help="A file of texts without labels.")],
+    out: Annotated[Path, typer.Option(help="Where to write the batch, with the model's answers.")],
+    strategy: Annotated[str, typer.Option(help="How texts are chosen, such as margin, badge or random.")] = "margin",
+    size: Annotated[int, typer.Option(help="How many texts.", min=1)] = 50,
+    labelled: Annotated[Path | None, typer.Option(help="Texts that are labelled already: these are left out.")] = None,
+    form: Annotated[AnnotationForm, typer.Option("--format", help="How the batch is written.")] = "jsonl",
+    seed: Annotated[int, typer.Option(help="Decides what chance decides.")] = 13,
+    changes: HowWritten = None,
+) -> None:
+    """Choose the next texts to label."""
+    chosen = build(QUERY_STRATEGIES, strategy, "--strategy")
+    predictor = Predictor.load(artifact)
+    data, inputs = reading(changes or ()), predictor.task.inputs
+    files = [read(data.source(str(file), "", inputs)).examples for file in (texts, labelled) if file is not None]
+    known = files[1] if labelled else ()
+    asked = next_batch(predictor, files[0], known, chosen, size=size, seed=seed)
+    label_console.write_batch(asked, out, form)
+
+
+@active.command("add")
+def add(
+    answered: Annotated[Path, typer.Argument(help="The batch with its answers, or Label Studio's JSON export.")],
+    to: Annotated[Path, typer.Option(help="The labelled examples (JSON lines); it is made if it is not there.")],
+) -> None:
+    """Add answered texts to the labelled ones."""
+    label_console.show_added(add_answers(answered, to), to)

@@ -1,0 +1,104 @@
+"""What the verbs about labels print."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from tunesmith.asking import Added, Asked
+from tunesmith.augmentation.expand import Audit
+from tunesmith.console import plain_console, say, say_json, write_lines
+from tunesmith.data.annotations import AnnotationForm, batch_rows, label_studio_tasks
+from tunesmith.suspects import Suspects
+from tunesmith.weak_labels import WeaklyLabelled
+from tunesmith.writing import written
+
+SHOWN = 10
+"""Doubtful examples that are printed."""
+
+
+def show_augmentation(audit: Audit, shown: int, *, as_json: bool) -> None:
+    """Show copies below their sources, and how many were kept and why others were not."""
+    if as_json:
+        say_json({**audit.plain(), "shown": {name: pairs[:shown] for name, pairs in audit.shown.items()}})
+        return
+    console = plain_console()
+    for name, pairs in audit.shown.items():
+        console.print(f"[bold]{name}[/]")
+        for source, changed in pairs[:shown]:
+            console.print(f"  - {escape(source)}", style="dim", highlight=False)
+            console.print(f"  + {escape(changed)}", highlight=False)
+    table = Table("augmenter", "kept", "no change", "known text", "label not kept")
+    for name in dict.fromkeys([*audit.kept, *audit.unchanged, *audit.known, *audit.refused]):
+        counts = (audit.kept, audit.unchanged, audit.known, audit.refused)
+        table.add_row(name, *(f"{count[name]:,}" for count in counts))
+    console.print(table)
+    judged = audit.kept.total() - audit.unjudged + audit.refused.total()
+    said = (
+        f"Of {judged:,} copies that a model judged, {100 * audit.flips:.1f} % lost their label; {audit.unjudged:,} "
+        "could not be judged, since it gets their source wrong."
+        if judged
+        else "No model judged whether labels hold: set augmentation.judge to an artifact."
+    )
+    console.print(f"{audit.kept.total():,} examples from {audit.sources:,}. {said}", highlight=False)
+
+
+def show_weak_labels(found: WeaklyLabelled, *, as_json: bool) -> None:
+    """Show how often each labelling function speaks, against others and rightly, and what came of all."""
+    if as_json:
+        say_json(found.plain())
+        return
+    by = "by the file's labels" if found.accuracy is not None else "by the label model"
+    table = Table("function", "says", "coverage", "overlaps", "conflicts", "accuracy", title=f"Accuracy {by}")
+    for row in found.rows:
+        shares = (f"{share:.3f}" for share in (row.coverage, row.overlaps, row.conflicts))
+        accuracy = "–" if math.isnan(row.accuracy) else f"{row.accuracy:.3f}"
+        table.add_row(escape(row.name), escape(", ".join(row.says)), *shares, accuracy)
+    console = plain_console()
+    console.print(table)
+    right = "" if found.accuracy is None else f" {100 * found.accuracy:.1f} % of the labels are those of the file."
+    tied = f" On {found.tied:,} of these two labels are equally likely." if found.tied else ""
+    said = f"{len(found.examples):,} texts have a label; on {found.silent:,} no function speaks.{tied}{right}"
+    console.print(said, highlight=False)
+
+
+def write_batch(asked: Asked, out: Path, form: AnnotationForm) -> None:
+    """Write texts to be labelled, and say how many were left out."""
+    rows = (asked.examples, asked.predictions)
+    if form == "jsonl":
+        write_lines(batch_rows(*rows), out, quiet=True)
+    else:
+        with written(out) as file:
+            json.dump(label_studio_tasks(*rows), file, ensure_ascii=False, indent=1)
+    left = f" {asked.known:,} texts are labelled already or stand twice, and were left out." if asked.known else ""
+    say(f"Wrote {len(asked.examples):,} texts to {out}, the most wanted first, with the model's answers.{left}")
+
+
+def show_added(added: Added, to: Path) -> None:
+    """Say how many answers were taken over."""
+    left = f" {added.known:,} were left out, since their text stands there already." if added.known else ""
+    say(f"Added {added.rows:,} answered texts to {to}.{left}")
+
+
+def show_suspects(found: Suspects, *, as_json: bool) -> None:
+    """Show how many labels are likely wrong, and the most doubtful ones."""
+    suspects = sum(doubt.is_suspect for doubt in found.doubts)
+    if as_json:
+        counts = {"judged": len(found.examples), "left_out": found.left_out, "noise": found.noise}
+        say_json({**counts, "suspects": suspects, "first": list(found.rows())[:SHOWN] if found.doubts else []})
+        return
+    console = plain_console()
+    for doubt in found.doubts[:SHOWN]:
+        example = found.examples[doubt.place]
+        console.print(f"[bold]{doubt.score:.3f}[/] {escape(example.text[:200])}", highlight=False)
+        console.print(
+            f"      {escape(doubt.reason or 'no doubt')}  ({escape(example.origin or example.id)})", style="dim"
+        )
+    left = f" {found.left_out:,} were left out, since the model learnt from them." if found.left_out else ""
+    share = "" if found.noise is None else f" {100 * found.noise:.1f} % of the labels are estimated to be wrong;"
+    suspected = "" if found.noise is None else f" {suspects:,} are suspects."
+    console.print(f"{len(found.examples):,} examples were judged.{left}{share}{suspected}", highlight=False)

@@ -1,0 +1,138 @@
+"""Labels that are likely wrong: by models that learnt from the other folds, or by one that is given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from tunesmith import run_folder
+from tunesmith.data.records import Example, Prediction, Splits
+from tunesmith.data.splits import split
+from tunesmith.errors import DataError, RecipeError
+from tunesmith.evaluation.results import example_row
+from tunesmith.experiment import Experiment
+from tunesmith.inference.predictor import Predictor
+from tunesmith.judging import Candidate, overlaps
+from tunesmith.labelling.confident import Doubt, class_doubts, estimated_noise, span_doubts
+from tunesmith.pipeline import finish, rehearse, room_for
+from tunesmith.preparation import prepare_splits
+from tunesmith.scoring.answers import class_of
+
+
+@dataclass(frozen=True)
+class Suspects:
+    """Examples in the order of how doubtful their labels are.
+
+    Attributes:
+        examples: all that were judged.
+        doubts: one for each, the most doubtful first.
+        label_kind: the form of the labels.
+        noise: the estimated share of wrong labels; None for spans.
+        left_out: examples that the given model learnt from, of which it can say nothing.
+    """
+
+    examples: tuple[Example, ...]
+    doubts: tuple[Doubt, ...]
+    label_kind: str
+    noise: float | None
+    left_out: int = 0
+
+    def rows(self) -> Iterator[dict[str, object]]:
+        """Each example as a row with its doubt, the most doubtful first."""
+        for doubt in self.doubts:
+            row = example_row(self.examples[doubt.place], self.label_kind)
+            judged = {"doubt": round(doubt.score, 6), "suspect": doubt.is_suspect, "suggested": doubt.suggested}
+            yield {**row, **judged, "reason": doubt.reason}
+
+
+def suspects_by_folds(experiment: Experiment, folder: Path, folds: int, *, quiet: bool = False) -> Suspects:
+    """Judge the training examples of a recipe, each by a model that learnt from the other folds.
+
+    Copies of a text and members of a group share a fold. Each fold is a run in a folder of its own; what is there
+    already is gone on with.
+
+    Raises:
+        RecipeError: there are fewer than two folds, or this task's labels cannot be judged.
+        DataError: the training split is too small.
+    """
+    see_kind(experiment)
+    if folds < 2:
+        raise RecipeError("There must be at least two folds.", where="--folds", to_do="5 is usual.")
+    task = experiment.task
+    train = experiment.data.load(task.label_kind, experiment.seed, task.inputs).splits.train
+    shares = {f"fold-{number}": 1 / folds for number in range(1, folds + 1)}
+    parts = split(train, shares, seed=experiment.seed)
+    if any(len(part) == 0 for part in parts.values()):
+        raise DataError(f"There are too few training examples for {folds} folds.", where="data.train")
+    judged: list[Example] = []
+    predictions: list[Prediction] = []
+    for name, held in parts.items():
+        rest = [example for other, part in parts.items() if other != name for example in part]
+        predictor = _learnt(replace(experiment, name=f"{experiment.name} {name}"), rest, held, folder / name, quiet)
+        judged += held
+        predictions += predictor.predict(held)
+    return judged_suspects(judged, predictions, task.label_kind)
+
+
+def _learnt(
+    experiment: Experiment, train: Sequence[Example], held: Sequence[Example], place: Path, quiet: bool
+) -> Predictor:
+    """The model of a fold: made, gone on with, or loaded."""
+    prepared = prepare_splits(experiment, Splits(train, (), held))
+    model = rehearse(experiment, prepared)
+    if not (place / run_folder.RECIPE).is_file():
+        run_folder.begin(place, experiment.to_yaml(), room_for(model), overwrite=False)
+    return Predictor.load(finish(experiment, prepared, model, place, quiet=quiet).artifact)
+
+
+def suspects_by_model(experiment: Experiment, split_name: str, artifact: Path) -> Suspects:
+    """Judge a split of a recipe by a model that is given; what it learnt from itself is left out and counted.
+
+    Raises:
+        RecipeError: this task's labels cannot be judged.
+        DataError: the split has no examples, or the model learnt from all of them.
+        ArtifactError: the model cannot be loaded.
+    """
+    see_kind(experiment)
+    task = experiment.task
+    splits = experiment.data.load(task.label_kind, experiment.seed, task.inputs).splits.named()
+    if split_name not in splits:
+        raise DataError(
+            f"The recipe has no examples in {split_name}.", where="--split", to_do=f"Use {', '.join(splits)}."
+        )
+    candidate = Candidate.load(artifact)
+    places, _ = overlaps([candidate], splits[split_name])
+    if not places:
+        raise DataError("The model learnt from every one of these examples.", where=str(artifact), to_do="Use --folds.")
+    examples = [splits[split_name][place] for place in places]
+    found = judged_suspects(examples, candidate.predictor.predict(examples), task.label_kind)
+    return replace(found, left_out=len(splits[split_name]) - len(places))
+
+
+def see_kind(experiment: Experiment) -> None:
+    """See that labels are classes or spans.
+
+    Raises:
+        RecipeError: they are not.
+    """
+    if experiment.task.label_kind not in ("class", "spans"):
+        raise RecipeError(
+            "Only labels that are one class or spans can be judged.", where="task", to_do="Use such a task."
+        )
+
+
+def judged_suspects(examples: Sequence[Example], predictions: Sequence[Prediction], label_kind: str) -> Suspects:
+    """Rank examples by what models that did not learn from them answer."""
+    if label_kind == "spans":
+        return Suspects(tuple(examples), tuple(span_doubts(examples, predictions)), label_kind, None)
+    labels = tuple(
+        sorted({class_of(example) for example in examples} | {key for one in predictions for key in one.scores})
+    )
+    number = {label: place for place, label in enumerate(labels)}
+    given = np.array([number[class_of(example)] for example in examples], dtype=np.int64)
+    chances = np.array([[one.scores.get(label, 0.0) for label in labels] for one in predictions])
+    share = estimated_noise(given, chances).share
+    return Suspects(tuple(examples), tuple(class_doubts(given, chances, labels)), label_kind, share)

@@ -1,0 +1,80 @@
+"""Suspects: planted wrong labels come first, by models of other folds or by one that is given."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.builders import write_examples, write_recipe
+from tests.test_cli import call
+from tunesmith.errors import DataError, RecipeError
+from tunesmith.experiment import Experiment
+from tunesmith.suspects import suspects_by_folds, suspects_by_model
+
+OTHER = {"good": "bad", "bad": "good"}
+
+
+def with_wrong_labels(path: Path, rows: list[int]) -> list[str]:
+    """Turn some labels of a CSV file round; their texts."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    texts = []
+    for row in rows:
+        text, label = lines[row].rsplit(",", 1)
+        lines[row] = f"{text},{OTHER[label]}"
+        texts.append(text)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return texts
+
+
+def test_folds_find_planted_labels_and_go_on_where_they_were(place: Path) -> None:
+    files = write_examples(place)
+    wrong = with_wrong_labels(Path(files["train"]), [3, 8, 14])
+    experiment = Experiment.from_yaml(write_recipe(place, data=files, training={"epochs": 15, "learning_rate": 0.01}))
+    found = suspects_by_folds(experiment, place / "folds", 2, quiet=True)
+    judged = [found.examples[doubt.place] for doubt in found.doubts]
+    assert sorted(example.id for example in judged) == sorted({example.id for example in judged})
+    first = [example.text for example in judged[:6]]
+    assert set(wrong) <= set(first)
+    made = {path: path.stat().st_mtime_ns for path in (place / "folds").rglob("model.safetensors")}
+    assert len(made) == 2
+    again = suspects_by_folds(experiment, place / "folds", 2, quiet=True)
+    assert again.doubts == found.doubts
+
+
+def test_a_given_model_judges_what_it_did_not_learn_from(
+    place: Path, finished_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = str(write_recipe(place))
+    given = ["suspects", recipe, "--by", str(finished_run / "artifact"), "--split", "test"]
+
+    def rows() -> dict[str, dict[str, object]]:
+        call(capsys, *given, "--out", str(place / "doubts.jsonl"))
+        lines = (place / "doubts.jsonl").read_text(encoding="utf-8").splitlines()
+        assert [json.loads(line)["doubt"] for line in lines] == sorted(
+            (json.loads(line)["doubt"] for line in lines), reverse=True
+        )
+        return {row["text"]: row for row in map(json.loads, lines)}
+
+    before = rows()
+    (wrong,) = with_wrong_labels(place / "test.csv", [5])
+    after = rows()
+    assert after[wrong]["label"] == OTHER[str(before[wrong]["label"])]
+    assert float(str(after[wrong]["doubt"])) == pytest.approx(1 - float(str(before[wrong]["doubt"])), abs=1e-5)
+    assert "examples were judged" in call(capsys, *given)
+    counted = json.loads(call(capsys, *given, "--json"))
+    assert (counted["judged"], counted["left_out"]) == (16, 0)
+    with pytest.raises(DataError, match="no examples in valdation"):
+        suspects_by_model(Experiment.from_yaml(recipe), "valdation", finished_run / "artifact")
+
+
+def test_labels_that_cannot_be_judged_and_single_folds_are_refused(place: Path) -> None:
+    experiment = Experiment.from_yaml(write_recipe(place))
+    with pytest.raises(RecipeError, match="at least two folds"):
+        suspects_by_folds(experiment, place / "folds", 1)
+    (place / "raw.txt").write_text("one\ntwo\n", encoding="utf-8")
+    task = {"name": "masked_language_modeling"}
+    raw = Experiment.from_yaml(write_recipe(place, task=task, data={"train": str(place / "raw.txt")}))
+    with pytest.raises(RecipeError, match="one class or spans"):
+        suspects_by_folds(raw, place / "folds", 2)
