@@ -76,12 +76,12 @@ def pool_of(
     Raises:
         RecipeError: the task's answers have no probabilities, or the model no body that gives vectors, or no dropout.
     """
-    wants_labelled = Need.LABELLED in needs
-    vectors = Need.VECTORS in needs
+    wants_labelled = "labelled" in needs
+    vectors = "vectors" in needs
     return Pool(
         len(texts),
-        chances_of(predictor, texts) if Need.PROBABILITIES in needs else np.zeros((0, 0)),
-        drawn_chances(predictor, texts, seed) if Need.DRAWS in needs else np.zeros((0, 0, 0)),
+        chances_of(predictor, texts) if "probabilities" in needs else np.zeros((0, 0)),
+        drawn_chances(predictor, texts, seed) if "draws" in needs else np.zeros((0, 0, 0)),
         vectors_of(predictor, texts) if vectors else np.zeros((0, 0)),
         vectors_of(predictor, labelled) if vectors and wants_labelled and len(labelled) else np.zeros((0, 0)),
         chances_of(predictor, labelled) if wants_labelled and len(labelled) else np.zeros((0, 0)),

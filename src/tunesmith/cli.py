@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import typer
 from typer.exceptions import TyperException
 
-from tunesmith import console, documentation, label_cli, overviews, pipeline
+from tunesmith import cli_labels, console, documentation, overviews, pipeline
 from tunesmith.arguments import AsJson, Changes, HowWritten, Recipe
 from tunesmith.data.catalogue import known_data_sets
 from tunesmith.data.marks import unmarked
@@ -43,8 +43,8 @@ app = typer.Typer(
     help="Fine-tune, prove and serve language models.",
 )
 
-app.add_typer(label_cli.verbs)
-app.add_typer(label_cli.active, name="active")
+app.add_typer(cli_labels.verbs)
+app.add_typer(cli_labels.active, name="active")
 
 
 @app.command()

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.errors import DataError
 
-
-class Need(Enum):
-    """What a strategy must know of a pool."""
-
-    PROBABILITIES = "probabilities"
-    DRAWS = "draws"
-    VECTORS = "vectors"
-    LABELLED = "labelled"
+Need = Literal["probabilities", "draws", "vectors", "labelled"]
+"""What a strategy must know: class probabilities, the same with dropout, vectors, and all of it of labelled texts."""
 
 
 def _none() -> NDArray[np.float64]:

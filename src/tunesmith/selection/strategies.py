@@ -35,7 +35,7 @@ class LeastConfidence:
     @property
     def needs(self) -> frozenset[Need]:
         """Probabilities."""
-        return frozenset({Need.PROBABILITIES})
+        return frozenset({"probabilities"})
 
     def choose(self, pool: Pool, size: int, random: np.random.Generator) -> list[int]:
         """The least sure ones, ties by chance."""
@@ -49,7 +49,7 @@ class Margin:
     @property
     def needs(self) -> frozenset[Need]:
         """Probabilities."""
-        return frozenset({Need.PROBABILITIES})
+        return frozenset({"probabilities"})
 
     def choose(self, pool: Pool, size: int, random: np.random.Generator) -> list[int]:
         """The smallest margins, ties by chance."""
@@ -64,7 +64,7 @@ class Entropy:
     @property
     def needs(self) -> frozenset[Need]:
         """Probabilities."""
-        return frozenset({Need.PROBABILITIES})
+        return frozenset({"probabilities"})
 
     def choose(self, pool: Pool, size: int, random: np.random.Generator) -> list[int]:
         """The highest entropies, ties by chance."""
@@ -81,7 +81,7 @@ class BALD:
     @property
     def needs(self) -> frozenset[Need]:
         """Draws with dropout."""
-        return frozenset({Need.DRAWS})
+        return frozenset({"draws"})
 
     def choose(self, pool: Pool, size: int, random: np.random.Generator) -> list[int]:
         """The most disputed ones, ties by chance."""
@@ -98,7 +98,7 @@ class Coreset:
     @property
     def needs(self) -> frozenset[Need]:
         """Vectors, and those of labelled texts."""
-        return frozenset({Need.VECTORS, Need.LABELLED})
+        return frozenset({"vectors", "labelled"})
 
     def choose(self, pool: Pool, size: int, random: np.random.Generator) -> list[int]:
         """The farthest text each time; with nothing labelled the first is drawn by chance."""
@@ -125,7 +125,7 @@ class Badge:
     @property
     def needs(self) -> frozenset[Need]:
         """Probabilities and vectors."""
-        return frozenset({Need.PROBABILITIES, Need.VECTORS})
+        return frozenset({"probabilities", "vectors"})
 
     def choose(self, pool: Pool, size: int, random: np.random.Generator) -> list[int]:
         """The longest gradient first, then each with a chance by its squared distance from those before."""
@@ -164,7 +164,7 @@ class Contrastive:
     @property
     def needs(self) -> frozenset[Need]:
         """Probabilities, vectors, and both of labelled texts."""
-        return frozenset({Need.PROBABILITIES, Need.VECTORS, Need.LABELLED})
+        return frozenset({"probabilities", "vectors", "labelled"})
 
     def choose(self, pool: Pool, size: int, random: np.random.Generator) -> list[int]:
         """The highest scores, ties by chance; by chance alone where nothing is labelled."""

@@ -23,6 +23,9 @@ from tunesmith.selection import QUERY_STRATEGIES
 from tunesmith.suspects import suspects_by_folds, suspects_by_model
 from tunesmith.weak_labels import examples_of, label_examples
 
+SEED = 13
+"""Decides what chance decides; texts that are labelled are left out, so that the next batch is another one."""
+
 verbs = typer.Typer()
 active = typer.Typer(help="Label the texts that teach a model most.", no_args_is_help=True)
 
@@ -96,7 +99,6 @@ def next_texts(
     size: Annotated[int, typer.Option(help="How many texts.", min=1)] = 50,
     labelled: Annotated[Path | None, typer.Option(help="Texts that are labelled already: these are left out.")] = None,
     form: Annotated[AnnotationForm, typer.Option("--format", help="How the batch is written.")] = "jsonl",
-    seed: Annotated[int, typer.Option(help="Decides what chance decides.")] = 13,
     changes: HowWritten = None,
 ) -> None:
     """Choose the next texts to label."""
@@ -105,7 +107,7 @@ def next_texts(
     data, inputs = reading(changes or ()), predictor.task.inputs
     files = [read(data.source(str(file), "", inputs)).examples for file in (texts, labelled) if file is not None]
     known = files[1] if labelled else ()
-    asked = next_batch(predictor, files[0], known, chosen, size=size, seed=seed)
+    asked = next_batch(predictor, files[0], known, chosen, size=size, seed=SEED)
     label_console.write_batch(asked, out, form)
 
 
