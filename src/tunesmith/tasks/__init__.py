@@ -159,21 +159,21 @@ class Comparing(Protocol):
 
 
 TASKS: dict[str, type[Task]] = {
-    "few_shot_tagging": FewShotTagging,
-    "recommendation": Recommendation,
-    "question_answering": QuestionAnswering,
-    "relation_classification": RelationClassification,
-    "sentence_pairs": SentencePairs,
     "sequence_classification": SequenceClassification,
-    "text_generation": TextGeneration,
     "token_classification": TokenClassification,
+    "relation_classification": RelationClassification,
+    "question_answering": QuestionAnswering,
+    "sentence_pairs": SentencePairs,
     "sequence_to_sequence": SequenceToSequence,
+    "text_generation": TextGeneration,
     "masked_language_modeling": MaskedLanguageModeling,
     "causal_language_modeling": CausalLanguageModeling,
     "prompt_classification": PromptClassification,
-    "multimodal_classification": MultimodalClassification,
     "few_shot_classification": FewShotClassification,
+    "few_shot_tagging": FewShotTagging,
     "zero_shot_classification": ZeroShotClassification,
+    "recommendation": Recommendation,
+    "multimodal_classification": MultimodalClassification,
 }
 
 __all__ = [
