@@ -116,7 +116,7 @@ def test_predict_answers_a_file_line_by_line(
     printed = capsys.readouterr()
     rows = [json.loads(line) for line in (place / "answers.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [row["id"] for row in rows] == ["7", "8"]
-    assert "2 answers" in printed.out
+    assert "Wrote 2 rows" in printed.out
     assert "1 rows without text were left out. line 4" in printed.err
     assert sorted(path.name for path in place.iterdir()) == ["answers.jsonl", "model", "new.csv"]
 

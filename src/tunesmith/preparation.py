@@ -287,7 +287,7 @@ def count_of(item: Encoded, task: Task, encoder: TextEncoder) -> TokenCount:
         dropped=item.dropped,
         cut=item.cut,
         unread=item.unread,
-        frame=item.frame + len(encoder.before) + len(encoder.between) + len(encoder.after),
+        frame=item.frame or len(encoder.before) + len(encoder.between) + len(encoder.after),
     )
 
 
