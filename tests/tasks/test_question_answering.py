@@ -85,6 +85,8 @@ def test_a_question_of_more_than_half_a_window_is_cut_and_counted(tiny_model_fol
     example = question(ENGLISH, 0, 3, "what is the name of the city " * 5)
     encoded = task.encode(example, encoder)
     assert encoded.changed == ("cut_question",)
+    specials = len(encoder.before) + len(encoder.between) + len(encoder.after)
+    assert count_of(encoded, task, encoder).frame == specials, "what stands around a text is no token of it"
     assert encoded.pieces[0].unit_positions[1] == 1 + encoder.room_for_pair // 2 + len(encoder.between)
     (found,) = [
         one
