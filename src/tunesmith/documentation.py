@@ -46,7 +46,7 @@ FITTING: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "task": {"max_length": 512, "max_new_tokens": 64},
         "model": {"name": "smollm2-135m"},
         "method": {"name": "lora", "rank": 16, "targets": _EVERY_LAYER},
-        "training": {"epochs": 2, "batch_size": 16, "max_tokens": 2048, "learning_rate": 5e-4, "schedule": "cosine"},
+        "training": {"epochs": 2, "batch_size": 16, "max_tokens": 2048, "learning_rate": 2e-4, "schedule": "cosine"},
     },
     "causal_language_modeling": {
         "task": {"join": True, "max_length": 256},
