@@ -235,7 +235,7 @@ def test_augment_shows_copies_beside_their_sources_and_writes_rows_that_are_read
     audit = json.loads(call(capsys, "augment", recipe, *changes, "--json"))
     rows = [json.loads(line) for line in (place / "new.jsonl").read_text(encoding="utf-8").splitlines()]
     assert len(rows) == sum(audit["kept"].values()) > 0
-    assert {"id", "text", "label", "source", "augmenter"} == set(rows[0])
+    assert {"id", "text", "label", "augmented_from", "augmented_by"} == set(rows[0])
     more = Data(train=str(place / "new.jsonl"), validation="none", test="none").load("class", 0).splits.train
     assert [example.text for example in more] == [row["text"] for row in rows]
 

@@ -34,9 +34,9 @@ def test_copies_follow_their_sources_with_new_ids_and_say_what_made_them() -> No
     assert len({example.id for example in examples}) == len(examples) == 24
     assert audit.kept.total() == 16
     copy = examples[8]
-    assert copy.attributes == {"source": "0", "augmenter": copy.id.split("/")[1]}
+    assert copy.attributes == {"augmented_from": "0", "augmented_by": copy.id.split("/")[1]}
     assert list(originals(examples)) == EXAMPLES
-    assert {name for example in examples[8:] for name in [example.attributes["augmenter"]]} == set(BOTH)
+    assert {name for example in examples[8:] for name in [example.attributes["augmented_by"]]} == set(BOTH)
 
 
 def test_a_copy_depends_on_the_seed_and_its_source_alone() -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Self
 
 from tunesmith.augmentation.edits import Edit, edited
 from tunesmith.augmentation.word_edits import check_share, chosen_words, is_han, wanted
@@ -57,10 +56,6 @@ class CharacterNoise:
 
     def __post_init__(self) -> None:
         check_share(self.share)
-
-    def fitted(self, examples: Sequence[Example]) -> Self:
-        """Nothing is learnt from the examples."""
-        return self
 
     def augment(self, example: Example, rng: random.Random) -> Example | None:
         """A copy with some words typed wrongly; None if the text is too short, or nothing can be mistyped."""

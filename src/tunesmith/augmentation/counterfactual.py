@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
 
 from tunesmith.augmentation.edits import Edit, edited
 from tunesmith.augmentation.word_edits import like
@@ -39,10 +38,6 @@ class TermSwap:
     """
 
     table: str = "gender"
-
-    def fitted(self, examples: Sequence[Example]) -> Self:
-        """Nothing is learnt from the examples."""
-        return self
 
     def augment(self, example: Example, rng: random.Random) -> Example | None:
         """A copy with every term swapped; None if it has none."""

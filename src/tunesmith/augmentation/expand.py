@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from tunesmith.augmentation import Augmenter
+from tunesmith.augmentation import Augmenter, Learning
 from tunesmith.data.duplicates import text_key
 from tunesmith.data.records import Example, Finding
 from tunesmith.data.tally import SHOWN, shorten
@@ -16,8 +16,8 @@ from tunesmith.errors import RecipeError
 KINDS = ("class", "classes", "number", "spans", "answers")
 """Forms of labels that still hold when single words of a text change."""
 
-MADE_BY = "augmenter"
-SOURCE = "source"
+MADE_BY = "augmented_by"
+SOURCE = "augmented_from"
 """The attributes of a copy: what made it, and the id of its source."""
 
 Judge = Callable[[Sequence[Example]], Sequence[bool]]
@@ -99,7 +99,10 @@ def expand(
     Raises:
         LabelError, DataError: as the augmenters do, for what they look up.
     """
-    fitted = {name: augmenter.fitted(examples) for name, augmenter in augmenters.items()}
+    fitted = {
+        name: augmenter.fitted(examples) if isinstance(augmenter, Learning) else augmenter
+        for name, augmenter in augmenters.items()
+    }
     audit = Audit(sources=len(examples))
     known = {text_key(example.content) for example in (*examples, *held_out)}
     new = []

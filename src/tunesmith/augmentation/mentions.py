@@ -47,10 +47,6 @@ class KnownMentions:
     share: float
     mentions: Mapping[str, Sequence[str]]
 
-    def fitted(self, examples: Sequence[Example]) -> KnownMentions:
-        """The same with the mentions of other examples."""
-        return MentionReplacement(self.share).fitted(examples)
-
     def augment(self, example: Example, rng: random.Random) -> Example | None:
         """A copy with other mentions; None if it has none that could be another."""
         spans = labels_of_places(example)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Self
 
 from tunesmith.augmentation.edits import Edit, Range, edited
 from tunesmith.augmentation.lexicons import Lexicon
@@ -38,26 +36,18 @@ class SynonymReplacement:
     def __post_init__(self) -> None:
         check_share(self.share)
 
-    def fitted(self, examples: Sequence[Example]) -> Self:
-        """Nothing is learnt from the examples."""
-        return self
-
     def augment(self, example: Example, rng: random.Random) -> Example | None:
         """A copy with some words replaced; None if the text is too short or no word has a synonym."""
-        words = chosen_words(example, self.protected)
+        lexicon, words = Lexicon.of(self.lexicon), chosen_words(example, self.protected)
         rng.shuffle(words)
         edits: list[Edit] = []
         for start, end in words:
             if len(edits) >= wanted(self.share, len(words)):
                 break
-            known = self._known.synonyms(example.text[start:end])
+            known = lexicon.synonyms(example.text[start:end])
             if known:
                 edits.append(Edit(start, end, like(example.text[start:end], rng.choice(known))))
         return edited(example, edits) if edits else None
-
-    @cached_property
-    def _known(self) -> Lexicon:
-        return Lexicon.of(self.lexicon)
 
 
 @dataclass(frozen=True)
@@ -77,20 +67,16 @@ class RandomInsertion:
     def __post_init__(self) -> None:
         check_share(self.share)
 
-    def fitted(self, examples: Sequence[Example]) -> Self:
-        """Nothing is learnt from the examples."""
-        return self
-
     def augment(self, example: Example, rng: random.Random) -> Example | None:
         """A copy with some words more; None if the text is too short or no word has a synonym."""
-        words = chosen_words(example, self.protected)
+        lexicon, words = Lexicon.of(self.lexicon), chosen_words(example, self.protected)
         order = rng.sample(words, len(words))
         number = wanted(self.share, len(words))
         new: list[str] = []
         for word in order:
             if len(new) >= number:
                 break
-            if known := self._known.synonyms(example.text[slice(*word)]):
+            if known := lexicon.synonyms(example.text[slice(*word)]):
                 new.append(rng.choice(known))
         if not new:
             return None
@@ -99,10 +85,6 @@ class RandomInsertion:
             example,
             [Edit(place, place, word + blank(example.text, place)) for place, word in zip(places, new, strict=True)],
         )
-
-    @cached_property
-    def _known(self) -> Lexicon:
-        return Lexicon.of(self.lexicon)
 
 
 @dataclass(frozen=True)
@@ -119,10 +101,6 @@ class RandomSwap:
 
     def __post_init__(self) -> None:
         check_share(self.share)
-
-    def fitted(self, examples: Sequence[Example]) -> Self:
-        """Nothing is learnt from the examples."""
-        return self
 
     def augment(self, example: Example, rng: random.Random) -> Example | None:
         """A copy with some words swapped; None if the text is too short, or all of them are one word."""
@@ -150,10 +128,6 @@ class RandomDeletion:
 
     def __post_init__(self) -> None:
         check_share(self.share)
-
-    def fitted(self, examples: Sequence[Example]) -> Self:
-        """Nothing is learnt from the examples."""
-        return self
 
     def augment(self, example: Example, rng: random.Random) -> Example | None:
         """A copy without some words; None if the text is too short."""

@@ -15,11 +15,11 @@ from tunesmith.scoring import Measure
 from tunesmith.scoring.perplexity import measure_bits, measure_foretold
 from tunesmith.scoring.tables import Confusion, Table
 from tunesmith.tasks.collation import collate_pieces
-from tunesmith.tasks.encoding import IGNORED, Batch, BodyKind, Encoded, Network, TextEncoder, plain_piece, windows
+from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEncoder, plain_piece, windows
 from tunesmith.tasks.heads import BodyShape, NoHead
 from tunesmith.tasks.joining import check_window, joined, joined_findings, tokens_per_character
 from tunesmith.tasks.likelihood import foretold, next_tokens, token_scores
-from tunesmith.tasks.losses import class_divergence, class_loss
+from tunesmith.tasks.losses import class_loss, target_divergence
 
 
 @dataclass(frozen=True)
@@ -151,8 +151,7 @@ class CausalLanguageModeling:
 
     def divergence(self, one: Tensor, other: Tensor, batch: Batch) -> Tensor:
         """Of the distributions over the vocabulary, at each token."""
-        assert batch.targets is not None, "a batch for training has targets"
-        return class_divergence(one, other, batch.targets != IGNORED)
+        return target_divergence(one, other, batch.targets)
 
     def settle(self, network: Network, batches: Iterable[Batch]) -> None:
         """All is learnt by gradients."""

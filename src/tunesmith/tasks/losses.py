@@ -56,6 +56,12 @@ def class_divergence(one: Tensor, other: Tensor, counted: Tensor | None = None) 
     return found.mean() if counted is None else (found * counted).sum() / counted.sum().clamp(min=1)
 
 
+def target_divergence(one: Tensor, other: Tensor, targets: Tensor | None) -> Tensor:
+    """`class_divergence` at the places whose target counts."""
+    assert targets is not None, "a batch for training has targets"
+    return class_divergence(one, other, targets != IGNORED)
+
+
 def binary_divergence(one: Tensor, other: Tensor) -> Tensor:
     """The same of the two-way distributions of two logits, mean over all entries of [E, C]."""
     one, other = one.float(), other.float()

@@ -21,7 +21,7 @@ from tunesmith.tasks.collation import collate_pieces, pad
 from tunesmith.tasks.encoding import IGNORED, Batch, BodyKind, Encoded, Generation, Network, TextEncoder, plain_piece
 from tunesmith.tasks.heads import BodyShape, NoHead
 from tunesmith.tasks.languages import around, check_language, codes_of
-from tunesmith.tasks.losses import class_divergence, class_loss
+from tunesmith.tasks.losses import class_loss, target_divergence
 from tunesmith.tasks.ranges import check_numbers
 from tunesmith.tasks.writing import Written, as_targets, log_likelihoods, text_of, written
 
@@ -224,8 +224,7 @@ class SequenceToSequence:
 
     def divergence(self, one: Tensor, other: Tensor, batch: Batch) -> Tensor:
         """Of the distributions over the vocabulary, at the tokens of the given texts."""
-        assert batch.targets is not None, "a batch for training has targets"
-        return class_divergence(one, other, batch.targets != IGNORED)
+        return target_divergence(one, other, batch.targets)
 
     def settle(self, network: Network, batches: Iterable[Batch]) -> None:
         """All is learnt by gradients."""

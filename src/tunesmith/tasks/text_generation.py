@@ -21,7 +21,6 @@ from tunesmith.tasks.answers import Answer, answered, question_of
 from tunesmith.tasks.chat import Chat, end_token, fitting
 from tunesmith.tasks.collation import collate_pieces
 from tunesmith.tasks.encoding import (
-    IGNORED,
     Batch,
     BodyKind,
     Encoded,
@@ -33,7 +32,7 @@ from tunesmith.tasks.encoding import (
 )
 from tunesmith.tasks.heads import BodyShape, NoHead
 from tunesmith.tasks.likelihood import as_batch, log_likelihoods, next_tokens, parts_of, scored
-from tunesmith.tasks.losses import class_divergence, class_loss
+from tunesmith.tasks.losses import class_loss, target_divergence
 from tunesmith.tasks.packing import collate_packed, pieces_of, sums_by_piece
 from tunesmith.tasks.ranges import check_numbers
 
@@ -228,8 +227,7 @@ class TextGeneration:
 
     def divergence(self, one: Tensor, other: Tensor, batch: Batch) -> Tensor:
         """Of the distributions over the vocabulary, at the answers' tokens."""
-        assert batch.targets is not None, "a batch for training has targets"
-        return class_divergence(one, other, batch.targets != IGNORED)
+        return target_divergence(one, other, batch.targets)
 
     def settle(self, network: Network, batches: Iterable[Batch]) -> None:
         """All is learnt by gradients."""

@@ -35,7 +35,7 @@ from tunesmith.tasks.encoding import (
 )
 from tunesmith.tasks.gold import spans_of
 from tunesmith.tasks.heads import BodyShape, TokenHead
-from tunesmith.tasks.losses import class_divergence, class_loss
+from tunesmith.tasks.losses import class_loss, target_divergence
 from tunesmith.tasks.ranges import check_labels, check_numbers
 from tunesmith.tasks.tagged_words import by_example, laid_out, owning_windows, spans_on_text
 from tunesmith.tasks.word_shapes import SHAPES, is_uncased, word_shape
@@ -233,8 +233,7 @@ class TokenClassification:
 
     def divergence(self, one: Tensor, other: Tensor, batch: Batch) -> Tensor:
         """Of the tag distributions of the tagged words."""
-        assert batch.targets is not None, "a batch for training has targets"
-        return class_divergence(one, other, batch.targets != IGNORED)
+        return target_divergence(one, other, batch.targets)
 
     def settle(self, network: Network, batches: Iterable[Batch]) -> None:
         """All is learnt by gradients."""
