@@ -86,7 +86,7 @@ def test_from_a_batch_to_training_rows(tmp_path: Path, finished_run: Path, capsy
 def test_label_studio_gets_predictions_and_gives_annotations_back(tmp_path: Path) -> None:
     text = "李娜 is in Rome"
     spans = (Span(0, 2, "person"), Span(9, 13, "place"))
-    (task,) = label_studio_tasks([Example("7", text)], [Prediction("7", spans, 0.5, span_scores=(0.9, 0.5))])
+    (task,) = label_studio_tasks([Example("7", text)], [Prediction("7", spans, 0.5, span_scores=(0.9, 0.5))], "spans")
     json.dumps(task)
     results = task["predictions"][0]["result"]  # type: ignore[index]
     assert [one["value"]["text"] for one in results] == ["李娜", "Rome"]
@@ -110,7 +110,7 @@ def test_label_studio_gets_predictions_and_gives_annotations_back(tmp_path: Path
         },
         {"text": "a day", "label": "new"},
     ]
-    (row,) = batch_rows([Example("7", text)], [Prediction("7", spans, 0.5)])
+    (row,) = batch_rows([Example("7", text)], [Prediction("7", spans, 0.5)], "spans")
     assert row["spans"] == [{"start": 0, "end": 2, "label": "person"}, {"start": 9, "end": 13, "label": "place"}]
 
 
@@ -122,3 +122,18 @@ def test_answers_of_another_form_are_explained(content: str, said: str, tmp_path
     (tmp_path / "answers").write_text(content, encoding="utf-8")
     with pytest.raises(DataError, match=said):
         list(answered_rows(tmp_path / "answers"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "row"), [("spans", {"spans": []}), ("classes", {"label": []}), ("class", None), (None, None)]
+)
+def test_an_annotation_without_a_result_means_what_the_kind_of_label_says(
+    kind: str | None, row: dict[str, object] | None, tmp_path: Path
+) -> None:
+    data = {"text": "a day"} | ({"label_kind": kind} if kind else {})
+    exported = [{"data": data, "annotations": [{"result": []}]}]
+    (tmp_path / "export.json").write_text(json.dumps(exported), encoding="utf-8")
+    assert list(answered_rows(tmp_path / "export.json")) == ([] if row is None else [{"text": "a day", **row}])
+    if kind in ("spans", "classes"):
+        (batch,) = batch_rows([Example("7", "a day")], [Prediction("7", (), 0.5)], kind)
+        assert {name: batch[name] for name in row or {}} == row

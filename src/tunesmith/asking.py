@@ -31,11 +31,15 @@ DRAWS = 10
 
 @dataclass(frozen=True)
 class Asked:
-    """The texts to label, the most wanted first, with the model's answers; `known` texts of the pool were left out."""
+    """The texts to label, the most wanted first, with the model's answers; `known` texts of the pool were left out.
+
+    `label_kind` is the form of these answers.
+    """
 
     examples: tuple[Example, ...]
     predictions: tuple[Prediction, ...]
     known: int
+    label_kind: str
 
 
 def next_batch(
@@ -65,7 +69,7 @@ def next_batch(
     random = np.random.default_rng(seed)
     places = strategy.choose(pool_of(predictor, fresh, labelled, strategy.needs, seed), size, random)
     chosen = [fresh[place] for place in places]
-    return Asked(tuple(chosen), tuple(predictor.predict(chosen)), len(texts) - len(fresh))
+    return Asked(tuple(chosen), tuple(predictor.predict(chosen)), len(texts) - len(fresh), predictor.task.label_kind)
 
 
 def pool_of(

@@ -68,7 +68,7 @@ def show_weak_labels(found: WeaklyLabelled, *, as_json: bool) -> None:
 
 def write_batch(asked: Asked, out: Path, form: AnnotationForm) -> None:
     """Write texts to be labelled, and say how many were left out."""
-    rows = (asked.examples, asked.predictions)
+    rows = (asked.examples, asked.predictions, asked.label_kind)
     if form == "jsonl":
         write_lines(batch_rows(*rows), out, quiet=True)
     else:

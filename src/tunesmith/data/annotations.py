@@ -18,31 +18,39 @@ _FROM, _TO = "label", "text"
 """The names of the control and of the text in Label Studio's labelling configuration."""
 
 
-def batch_rows(examples: Sequence[Example], predictions: Sequence[Prediction]) -> Iterator[dict[str, object]]:
+def batch_rows(
+    examples: Sequence[Example], predictions: Sequence[Prediction], label_kind: str
+) -> Iterator[dict[str, object]]:
     """A row per text with the model's answer, which a person confirms or corrects in `label` or `spans`."""
     for example, prediction in zip(examples, predictions, strict=True):
         row: dict[str, object] = {"id": example.id, "text": example.text}
         if example.second:
             row["second"] = example.second
-        yield {**row, **_answer(prediction.label), "suggested": True, "confidence": prediction.confidence}
+        yield {**row, **_answer(prediction.label, label_kind), "suggested": True, "confidence": prediction.confidence}
 
 
-def label_studio_tasks(examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[dict[str, object]]:
-    """Tasks with the model's answers as predictions, for a labelling configuration whose names are label and text."""
+def label_studio_tasks(
+    examples: Sequence[Example], predictions: Sequence[Prediction], label_kind: str
+) -> list[dict[str, object]]:
+    """Tasks with the model's answers as predictions, for a labelling configuration whose names are label and text.
+
+    The kind of label goes along, since an annotation without a result does not tell it.
+    """
     return [
         {
-            "data": {"id": example.id, "text": example.text} | ({"second": example.second} if example.second else {}),
+            "data": {"id": example.id, "text": example.text, "label_kind": label_kind}
+            | ({"second": example.second} if example.second else {}),
             "predictions": [{"score": prediction.confidence, "result": _results(prediction.label, example.text)}],
         }
         for example, prediction in zip(examples, predictions, strict=True)
     ]
 
 
-def _answer(label: Label) -> dict[str, object]:
-    if isinstance(label, tuple) and any(isinstance(item, Span) for item in label):
+def _answer(label: Label, label_kind: str) -> dict[str, object]:
+    if label_kind == "spans" and isinstance(label, tuple):
         spans = [item for item in label if isinstance(item, Span)]
         return {"spans": [{"start": span.start, "end": span.end, "label": span.label} for span in spans]}
-    return {"spans": []} if label == () else {"label": list(label) if isinstance(label, tuple) else label}
+    return {"label": list(label) if isinstance(label, tuple) else label}
 
 
 def _results(label: Label, text: str) -> list[dict[str, object]]:
@@ -105,9 +113,10 @@ def _of_task(task: Any, path: Path) -> dict[str, object] | None:
     results = newest.get("result", [])
     spans = [one["value"] for one in results if one.get("type") == "labels"]
     choices = [choice for one in results if one.get("type") == "choices" for choice in one["value"]["choices"]]
-    if choices:
-        return {**kept, "label": choices[0] if len(choices) == 1 else choices}
-    return {
-        **kept,
-        "spans": [{"start": one["start"], "end": one["end"], "label": one["labels"][0]} for one in spans],
-    }
+    kind = data.get("label_kind") or ("spans" if spans else "classes" if len(choices) > 1 else "class")
+    if kind == "spans":
+        found = [{"start": one["start"], "end": one["end"], "label": one["labels"][0]} for one in spans]
+        return {**kept, "spans": found}
+    if kind == "classes":
+        return {**kept, "label": choices}
+    return {**kept, "label": choices[0]} if choices else None
