@@ -41,8 +41,8 @@ def label(
     as_json: AsJson = False,
 ) -> None:
     """Label texts by words and patterns that vote, and say how these agree."""
-    texts = examples_of(file, changes or (), labelled=judge)
-    found = label_examples(texts, read_functions(functions), build(LABEL_MODELS, model, "--model"))
+    asked, chosen = read_functions(functions), build(LABEL_MODELS, model, "--model")
+    found = label_examples(examples_of(file, changes or (), labelled=judge), asked, chosen)
     label_console.show_weak_labels(found, as_json=as_json)
     if out is not None:
         console.write_lines(found.labelled(), out, quiet=as_json)
