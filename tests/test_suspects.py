@@ -31,12 +31,17 @@ def with_wrong_labels(path: Path, rows: list[int]) -> list[str]:
 def test_folds_find_planted_labels_and_go_on_where_they_were(place: Path) -> None:
     files = write_examples(place)
     wrong = with_wrong_labels(Path(files["train"]), [3, 8, 14])
-    experiment = Experiment.from_yaml(write_recipe(place, data=files, training={"epochs": 15, "learning_rate": 0.01}))
+    recipe = write_recipe(place, data=files, training={"epochs": 15, "learning_rate": 0.01})
+    experiment = Experiment.from_yaml(recipe, ["augmenters=[swap_words]"])
     found = suspects_by_folds(experiment, place / "folds", 2, quiet=True)
     judged = [found.examples[doubt.place] for doubt in found.doubts]
     assert sorted(example.id for example in judged) == sorted({example.id for example in judged})
     first = [example.text for example in judged[:6]]
     assert set(wrong) <= set(first)
+    assert len(found.examples) == 48, "copies are learnt from and not judged"
+    report = json.loads((place / "folds" / "fold-1" / "metrics.json").read_text(encoding="utf-8"))
+    assert set(report) == {"test"}
+    assert "examples were made" in (place / "folds" / "fold-1" / "report.html").read_text(encoding="utf-8")
     made = {path: path.stat().st_mtime_ns for path in (place / "folds").rglob("model.safetensors")}
     assert len(made) == 2
     again = suspects_by_folds(experiment, place / "folds", 2, quiet=True)

@@ -64,9 +64,14 @@ def prepare(experiment: Experiment) -> Prepared:
     found = [*loaded.findings, *check(loaded.splits, label_kind=experiment.task.label_kind)]
     if experiment.data.per_class or experiment.data.shots:  # few of each label is what the recipe asks for
         found = [finding for finding in found if finding.code != "rare_labels"]
-    splits, audit = enlarged(experiment, loaded.splits)
-    prepared = prepare_splits(experiment, splits, [*found, *(findings_of(audit) if audit else [])])
+    prepared = prepare_enlarged(experiment, loaded.splits, found)
     return replace(prepared, findings=tuple(accepted(finding, experiment.data.accept) for finding in prepared.findings))
+
+
+def prepare_enlarged(experiment: Experiment, splits: Splits, findings: Sequence[Finding] = ()) -> Prepared:
+    """Prepare these splits, with changed copies of training examples where the recipe asks for them."""
+    more, audit = enlarged(experiment, splits)
+    return prepare_splits(experiment, more, [*findings, *(findings_of(audit) if audit else [])])
 
 
 def enlarged(experiment: Experiment, splits: Splits) -> tuple[Splits, Audit | None]:

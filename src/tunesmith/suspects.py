@@ -18,7 +18,7 @@ from tunesmith.inference.predictor import Predictor
 from tunesmith.judging import Candidate, overlaps
 from tunesmith.labelling.confident import Doubt, class_doubts, estimated_noise, span_doubts
 from tunesmith.pipeline import finish, rehearse, room_for
-from tunesmith.preparation import prepare_splits
+from tunesmith.preparation import prepare_enlarged
 from tunesmith.scoring.answers import class_of
 
 
@@ -81,7 +81,7 @@ def _learnt(
     experiment: Experiment, train: Sequence[Example], held: Sequence[Example], place: Path, quiet: bool
 ) -> Predictor:
     """The model of a fold: made, gone on with, or loaded."""
-    prepared = prepare_splits(experiment, Splits(train, (), held))
+    prepared = prepare_enlarged(experiment, Splits(train, (), held))
     model = rehearse(experiment, prepared)
     if not (place / run_folder.RECIPE).is_file():
         run_folder.begin(place, experiment.to_yaml(), room_for(model), overwrite=False)
