@@ -30,7 +30,7 @@ def summary(
 ) -> list[str]:
     """What is about to be done, an example of what a language model learns, and every warning about the data."""
     sizes = ", ".join(f"{len(examples):,} {name}" for name, examples in prepared.splits.named().items())
-    done = f"{experiment.name}: {sizes}; {learning:,} of {parameters:,} parameters learn."
+    done = f"{experiment.name}: {sizes or 'no examples'}; {learning:,} of {parameters:,} parameters learn."
     warnings = [finding.message for finding in prepared.findings if finding.severity == "warning"]
     shown = [finding.message for finding in prepared.findings if finding.code == "example_shown"]
     held = [described(quantized)] if quantized else []

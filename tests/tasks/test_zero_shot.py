@@ -348,7 +348,8 @@ def test_labels_alone_make_an_artifact_and_the_report_says_that_nothing_was_eval
 ) -> None:
     task = {"name": "zero_shot_classification", "labels": ["good", "bad"]}
     recipe = write_recipe(place, task=task, data={"train": "none"}, method="none")
-    result = pipeline.run(Experiment.from_yaml(recipe), place / "run", quiet=True)
+    result = pipeline.run(Experiment.from_yaml(recipe), place / "run")
+    assert "no examples; 0 of" in capsys.readouterr().err
     assert result.report.splits == ()
     assert any("Nothing was evaluated" in note for note in result.report.notes)
     assert "of 2 texts" in result.report.parity, "the labels' names are what the artifact was tried on"
