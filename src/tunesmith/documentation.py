@@ -23,8 +23,11 @@ from tunesmith.labelling import LABEL_MODELS
 from tunesmith.selection import QUERY_STRATEGIES
 from tunesmith.study.plan import Study
 
-LEARNT = {"temperature", "mean", "scale", "end", "language_token", "ending", "lacked", "popularity", "item_texts"}
-"""Settings that training fills in; a recipe for people leaves them out."""
+LEARNT = {
+    *("temperature", "mean", "scale", "low", "high", "end", "language_token", "ending", "lacked"),
+    *("popularity", "item_texts"),
+}
+"""Settings that training fills in where their description says so (`learnt_by`)."""
 
 OF_VERBS: Mapping[str, Mapping[str, type]] = {"query_strategy": QUERY_STRATEGIES, "label_model": LABEL_MODELS}
 """Families of which a verb takes a member (`active next --strategy`, `label --model`), and a recipe none."""
@@ -109,6 +112,13 @@ def paragraph_of(kind: type, title: str) -> str:
     return ""
 
 
+def learnt_by(kind: type) -> frozenset[str]:
+    """The settings of a class that training fills in; what is written for people leaves them out or sets them apart."""
+    texts = attributes_of(kind)
+    ways = ("learnt", "fitted", "found", "read from")
+    return frozenset(name for name in LEARNT & set(texts) if any(way in texts[name] for way in ways))
+
+
 def components() -> dict[str, dict[str, dict[str, Any]]]:
     """Family -> member -> its summary and its settings with defaults and descriptions."""
     families = {**FAMILIES, **LISTS, **OF_VERBS}
@@ -138,8 +148,11 @@ def _settings_table(heading: str, settings: Mapping[str, Mapping[str, Any]]) -> 
     rows = [
         f"| `{name}` | `{cell(one_line(facts['default']))}` | {cell(facts['description'])} |"
         for name, facts in settings.items()
+        if not facts["learnt"]
     ]
-    return ["", heading, "", "| setting | default | meaning |", "|---|---|---|", *rows] if rows else []
+    table = ["", heading, "", "| setting | default | meaning |", "|---|---|---|", *rows] if rows else []
+    filled = ", ".join(f"`{name}`" for name, facts in settings.items() if facts["learnt"])
+    return [*table, "", f"Filled in by training, and kept in the artifact: {filled}."] if filled else table
 
 
 def cell(text: str) -> str:
@@ -158,8 +171,14 @@ def one_line(value: Any) -> str:
 
 def _describe(kind: type) -> dict[str, Any]:
     texts = attributes_of(kind)
+    learnt = learnt_by(kind)
     settings = {
-        item.name: {"default": default_of(item), "type": str(item.type), "description": texts.get(item.name, "")}
+        item.name: {
+            "default": default_of(item),
+            "type": str(item.type),
+            "description": texts.get(item.name, ""),
+            "learnt": item.name in learnt,
+        }
         for item in dataclasses.fields(kind)
     }
     return {"summary": summary_of(kind), "settings": settings}
@@ -281,9 +300,10 @@ def _rows_of(task: str) -> list[str]:
 
 def _settings(kind: type, given: Mapping[str, Any]) -> list[str]:
     texts = attributes_of(kind)
+    learnt = learnt_by(kind)
     lines = []
     for item in dataclasses.fields(kind):
-        if item.name in LEARNT:
+        if item.name in learnt:
             continue
         value = given.get(item.name, default_of(item))
         lines.append(f"  {item.name}: {one_line(value)}  # {texts.get(item.name, '')}".rstrip(" #"))

@@ -80,7 +80,7 @@ class Recommendation:
         stride: tokens that neighbouring windows share.
         answers: how many of the best items an answer names.
         temperature: divides the scores before probabilities are taken; fitted on validation after training.
-        item_texts: the text of each item by its id, from data.items.
+        item_texts: the text of each item by its id, read from data.items.
         popularity: how many training histories have each item, learnt from them.
     """
 
