@@ -260,7 +260,7 @@ FILES = (
 )
 """The settings of `data` that say how a file without labels is written; what parts labels also parts a history."""
 
-LABELLED = (*FILES, "label", "label_first", "leave_out", "keep", "group", "items")
+LABELLED = (*FILES, "label", "label_first", "level_separator", "leave_out", "keep", "group", "items")
 """Those of a file with labels."""
 
 

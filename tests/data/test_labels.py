@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -153,3 +154,27 @@ def test_a_setting_that_no_format_of_the_recipe_uses_is_refused_and_one_that_som
     assert (len(splits.train), len(splits.test)) == (2, 1)
     with pytest.raises(DataError, match="'label_first' has no meaning"):
         Data(**paths, label_first=True, text="review", validation_share=0).load("class", seed=1)  # type: ignore[arg-type]
+
+
+def test_labels_with_levels_are_cut_to_the_first_where_asked(tmp_path: Path) -> None:
+    file = tmp_path / "questions.txt"
+    file.write_text("DESC:manner How ?\nHUM Who ?\n:odd What ?\n", encoding="utf-8")
+    given = Source(str(file), "lines", separator=" ", label_first=True, label_kind="class")
+    assert [one.label for one in read(given).examples] == ["DESC:manner", "HUM", ":odd"]
+    cut = read(replace(given, level_separator=":"))
+    assert [one.label for one in cut.examples] == ["DESC", "HUM", ":odd"], "nothing before the mark is no level"
+    assert next(one for one in cut.findings if one.code == "levels").message.startswith("2 labels were cut")
+
+
+def test_several_labels_at_their_first_level_are_a_set(tmp_path: Path) -> None:
+    file = tmp_path / "news.csv"
+    file.write_text("text,label\nx,sport/golf|arts|sport/chess\n", encoding="utf-8")
+    (example,) = read(Source(str(file), label_kind="classes", level_separator="/")).examples
+    assert example.label == ("arts", "sport")
+
+
+def test_levels_of_labels_that_are_no_classes_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "scores.csv"
+    file.write_text("text,label\nx,1.5\n", encoding="utf-8")
+    with pytest.raises(DataError, match="Only labels that are classes have levels"):
+        read(Source(str(file), label_kind="number", level_separator="."))

@@ -120,6 +120,20 @@ DATA_SETS: Mapping[str, DataSet] = {
         folder="sst",
         reading={"format": "lines", "separator": " ", "label_first": True},
     ),
+    "trec": DataSet(
+        "questions by what kind of answer they want, six coarse classes (en)",
+        "no licence stated",
+        "TREC.train.xz",
+        test="TREC.test",
+        folder="mr-subj-trec",
+        reading={
+            "format": "lines",
+            "separator": " ",
+            "label_first": True,
+            "level_separator": ":",
+            "encoding": "latin-1",
+        },
+    ),
     "sst5": DataSet(
         "sentences of film reviews in five grades (en)",
         "no licence stated",

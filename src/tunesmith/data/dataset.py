@@ -42,6 +42,8 @@ class Data:
         quoted: whether fields may stand in quotes; false where a quote is part of the text.
         label_first: for one text per line: the label stands before the separator.
         label_separator: what parts several labels, or the items of a history, in one field.
+        level_separator: what parts the levels of a label, of which the first counts: ":" makes DESC of DESC:manner;
+            empty keeps labels whole.
         leave_out: labels whose rows are left out, such as "-" where annotators did not agree.
         encoding: of text files, such as utf-8, gb18030, utf-16.
         limit: at most so many training examples, drawn by the seed from what is not held out; 0 for all.
@@ -71,6 +73,7 @@ class Data:
     quoted: bool = True
     label_first: bool = False
     label_separator: str = "|"
+    level_separator: str = ""
     leave_out: tuple[str, ...] = ()
     encoding: str = "utf-8"
     limit: int = 0
@@ -274,6 +277,7 @@ _READING = {
     "quoted",
     "label_first",
     "label_separator",
+    "level_separator",
     "leave_out",
     "encoding",
 }

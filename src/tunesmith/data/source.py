@@ -56,6 +56,7 @@ class Source:
     quoted: bool = True
     label_first: bool = False
     label_separator: str = "|"
+    level_separator: str = ""
     encoding: str = "utf-8"
     label_kind: str = ""
     second: str = ""

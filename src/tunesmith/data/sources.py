@@ -52,7 +52,7 @@ def read(source: Source) -> Reading:
         DataError: it cannot be read, holds no example, or a row is wrong; the message names the row.
     """
     tally = Tally()
-    examples = keep(_examples(source, tally))
+    examples = keep(iterate(source, tally))
     if not len(examples):
         raise DataError(
             "There is no example in it.", where=source.path, to_do="Give a file with at least one row of text."
@@ -61,8 +61,37 @@ def read(source: Source) -> Reading:
 
 
 def iterate(source: Source, tally: Tally) -> Iterator[Example]:
-    """Yield the examples of a source one by one, and note in `tally` what was not as it should be."""
-    return _examples(source, tally)
+    """Yield the examples of a source one by one, and note in `tally` what was not as it should be.
+
+    Raises:
+        DataError: it cannot be read, a row is wrong, or labels without levels are to be cut to the first.
+    """
+    if not source.level_separator or not source.label_kind:
+        return _examples(source, tally)
+    if source.label_kind not in ("class", "classes"):
+        raise DataError(
+            "Only labels that are classes have levels.",
+            where="data.level_separator",
+            to_do="Remove it.",
+        )
+    return (_at_first_level(example, source, tally) for example in _examples(source, tally))
+
+
+def _at_first_level(example: Example, source: Source, tally: Tally) -> Example:
+    """The example with the first level of its label, or of each of its labels."""
+
+    def first(label: str) -> str:
+        before, mark, _ = label.partition(source.level_separator)
+        if mark:
+            tally.add("levels", "note", "{count} labels were cut to their first level.", f"{label}: {before}")
+        return before if before.strip() else label
+
+    label = example.label
+    if isinstance(label, str):
+        return replace(example, label=first(label))
+    if isinstance(label, tuple):
+        return replace(example, label=tuple(sorted({first(str(one)) for one in label})))
+    return example
 
 
 def _examples(source: Source, tally: Tally) -> Iterator[Example]:
