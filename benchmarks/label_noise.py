@@ -95,14 +95,20 @@ def corrected(tagger: Path, console: Console) -> None:
     """The original test sentences of CoNLL-2003, ranked by a tagger; those that CoNLL++ changed are the wrong ones."""
     recipe = Experiment.from_yaml(RECIPES / "ner_conll2003.yaml")
     found = suspects_by_model(recipe, "test", tagger)
-    load = replace(Data(name="conllpp"), train="none", validation="none").load
-    mended = {example.text: example.label for example in load("spans", 0).splits.test}
-    unmatched = sum(example.text not in mended for example in found.examples)
-    truth = [mended.get(example.text, example.label) != example.label for example in found.examples]
-    table = ranking_table("CoNLL-2003, test split", "sentences", "not in CoNLL++", "known to the tagger")
-    first = (f"{len(found.examples):,}", str(unmatched), str(found.left_out))
+    original, mended = test_sentences("conll2003"), test_sentences("conllpp")
+    # The two files have the same sentences in the same order, of which some occur more than once.
+    assert [one.text for one in original] == [one.text for one in mended]
+    is_wrong = {old.id: old.label != new.label for old, new in zip(original, mended, strict=True)}
+    truth = [is_wrong[example.id] for example in found.examples]
+    table = ranking_table("CoNLL-2003, test split", "sentences", "known to the tagger")
+    first = (f"{len(found.examples):,}", str(found.left_out))
     add_ranking(table, first, found, truth, 13)
     console.print(table)
+
+
+def test_sentences(name: str) -> Sequence[Example]:
+    """The test split of a data set of tagged sentences."""
+    return replace(Data(name=name), train="none", validation="none").load("spans", 0).splits.test
 
 
 def ranking_table(title: str, *first: str) -> Table:
