@@ -25,6 +25,7 @@ from rich.table import Table
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from tunesmith.data.dataset import Data
+from tunesmith.data.records import Example
 from tunesmith.experiment import Experiment
 from tunesmith.scoring.answers import class_of
 from tunesmith.suspects import Suspects, suspects_by_folds, suspects_by_model
