@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import shutil
 from pathlib import Path
 
@@ -69,6 +70,21 @@ def test_a_test_file_that_changed_since_is_not_taken_for_the_old_one(place: Path
     with pytest.raises(DataError, match="not those that the artifact was judged on"):
         judge_artifact(artifact, "", None)
     assert judge_artifact(artifact, files["test"], None).split.size == 17
+
+
+def test_a_known_data_set_is_judged_by_its_test_split(
+    place: Path, finished_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = place / "imdb-counterfactual" / "new"
+    folder.mkdir(parents=True)
+    rows = ["Sentiment\tText", *("\t".join(reversed(row.split(","))) for row in rows_of(write_examples(place)["test"]))]
+    (folder / "test.tsv.xz").write_bytes(lzma.compress("\n".join(rows).encode()))
+    monkeypatch.setenv("TUNESMITH_DATA", str(place))
+    judged = judge_artifact(finished_run / "artifact", "imdb-revised", None)
+    assert (judged.split.name, judged.split.size) == ("imdb-revised", 16)
+    (place / "alpaca-5000").mkdir()
+    with pytest.raises(DataError, match="neither a test nor a validation split"):
+        judge_artifact(finished_run / "artifact", "alpaca-5000", None)
 
 
 def test_labels_that_the_model_does_not_know_are_counted_and_never_right(place: Path, finished_run: Path) -> None:

@@ -218,7 +218,9 @@ def marked_of(text: str, number: int) -> Example:
 @app.command()
 def evaluate(
     artifact: Annotated[Path, typer.Argument(help="The artifact to judge.")],
-    data: Annotated[str, typer.Option(help="A labelled file; the recipe's test split if left out.")] = "",
+    data: Annotated[
+        str, typer.Option(help="A labelled file, or a known data set; the recipe's test split if left out.")
+    ] = "",
     against: Annotated[Path | None, typer.Option(help="Another artifact, for a paired test.")] = None,
     changes: HowWritten = None,
     as_json: AsJson = False,

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tunesmith.data.checks import label_names
+from tunesmith.data.data_sets import DATA_SETS
+from tunesmith.data.dataset import Data
 from tunesmith.data.duplicates import text_key
 from tunesmith.data.records import Example, Splits
 from tunesmith.data.sources import read, usable
@@ -78,7 +80,9 @@ class Candidate:
 
 
 def judge_artifact(folder: Path, data: str, against: Path | None, changes: Sequence[str] = ()) -> Judgement:
-    """Measure an artifact on `data` (a file, or the recipe's test split if empty), and against another artifact.
+    """Measure an artifact on `data`, and against another artifact.
+
+    `data` is a file or a data set of the catalogue; if empty, the recipe's test split is judged.
 
     Changes such as "data.text=review" say in what the file is written otherwise than the recipe's own. The comparison
     leaves out the examples that one of the two learnt from; it says how many.
@@ -151,22 +155,20 @@ def see_same_labels(ours: Candidate, theirs: Candidate) -> None:
 
 
 def examples_to_judge(candidate: Candidate, data: str, changes: Sequence[str]) -> tuple[str, Sequence[Example]]:
-    """The examples of a file, or of the recipe's test (or else validation) split.
+    """The examples of a file, of a known data set's test split, or of the recipe's test (or else validation) split.
 
     The file is read as the recipe reads its own, as far as its format knows what the recipe says, and as the changes
-    say.
+    say; a data set that has a name as the catalogue says.
     """
     experiment, task = candidate.experiment, candidate.predictor.task
     if data:
-        settings = experiment.data.resolved()
-        if Path(data).suffix not in {Path(path).suffix for path in experiment.data.located().values()}:
-            settings = replace(settings, format="auto")
-        source = usable(settings.source(data, task.label_kind, task.inputs))
+        settings, path = _how_read(experiment.data, data)
+        source = usable(settings.source(path, task.label_kind, task.inputs))
         if changes:
             # What the recipe says and the file's format has no use for was left out; what --set says must be of use.
             kept = {name: value for name, value in asdict(source).items() if name in LABELLED}
             known = replace(settings, name="", **kept)
-            source = reading(changes, LABELLED, known).source(data, task.label_kind, task.inputs)
+            source = reading(changes, LABELLED, known).source(path, task.label_kind, task.inputs)
         return Path(data).name, read(source).examples
     splits = load_splits(candidate)
     for name, examples in (("test", splits.test), ("validation", splits.validation)):
@@ -179,6 +181,26 @@ def examples_to_judge(candidate: Candidate, data: str, changes: Sequence[str]) -
                 )
             return name, examples
     raise DataError("The recipe has no test or validation split.", where="data", to_do="Give --data FILE.")
+
+
+def _how_read(own: Data, data: str) -> tuple[Data, str]:
+    """How the examples to judge are written, and their path: a file's as the recipe's own, a known data set's as known.
+
+    Raises:
+        DataError: the data set is not here, or has nothing to judge by.
+    """
+    if data in DATA_SETS and not Path(data).exists():
+        named = Data(name=data)
+        paths = named.located()
+        if path := paths.get("test") or paths.get("validation"):
+            return named.resolved(), path
+        raise DataError(
+            f"The data set '{data}' has neither a test nor a validation split.", where="--data", to_do="Give a file."
+        )
+    settings = own.resolved()
+    if Path(data).suffix not in {Path(path).suffix for path in own.located().values()}:
+        settings = replace(settings, format="auto")
+    return settings, data
 
 
 def unknown_labels(known: Sequence[str], examples: Sequence[Example]) -> list[str]:

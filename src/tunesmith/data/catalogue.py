@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from tunesmith.data.data_sets import DATA_SETS, DataSet
+from tunesmith.data.data_set import DataSet
+from tunesmith.data.data_sets import DATA_SETS
 from tunesmith.errors import DataError, nearest
 
 VARIABLE = "TUNESMITH_DATA"
