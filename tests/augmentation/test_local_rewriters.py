@@ -93,7 +93,7 @@ def test_converted_models_are_asked_in_tokens(library: list[dict[str, object]], 
     (tmp_path / "model.bin").write_bytes(b"weights")
     build_tokenizer().save_pretrained(tmp_path)
     opened = CTranslate2(forth=str(tmp_path), beams=3, max_new_tokens=9, compute="int8").opened()
-    assert opened.rewritten(["good film", "", "a good day"]) == ["bad film", "", "a bad day"]
+    assert opened.rewritten(["good film", "", "a good day", "a " * 70]) == ["bad film", "", "a bad day", ""]
     assert library[0] == {"path": str(tmp_path), "device": "cpu", "compute_type": "int8"}
     rows = [["[CLS]", "good", "film", "[SEP]"], ["[CLS]", "a", "good", "day", "[SEP]"]]
     assert library[2] == {"rows": rows, "prefix": None, "beams": 3, "most": 9}

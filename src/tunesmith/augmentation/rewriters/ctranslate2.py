@@ -14,6 +14,9 @@ from tunesmith.models.backbone import load_tokenizer
 from tunesmith.models.packages import checksum
 from tunesmith.tasks.writing import text_of
 
+LONGEST = 1024
+"""The most tokens of a text; CTranslate2 would cut what is longer."""
+
 
 @dataclass(frozen=True)
 class CTranslate2:
@@ -96,9 +99,11 @@ class Direction:
     identity: str
 
     def translated(self, texts: Sequence[str]) -> list[str]:
-        """Each text in the other language; an empty one stays empty."""
-        asked = [place for place, text in enumerate(texts) if text]
-        rows = [self.tokenizer.convert_ids_to_tokens(self.tokenizer(texts[place])["input_ids"]) for place in asked]
+        """Each text in the other language; empty where it is empty or has more tokens than the model reads."""
+        most = min(LONGEST, self.tokenizer.model_max_length)
+        ids_of = {place: self.tokenizer(text)["input_ids"] for place, text in enumerate(texts) if text}
+        asked = [place for place, ids in ids_of.items() if len(ids) <= most]
+        rows = [self.tokenizer.convert_ids_to_tokens(ids_of[place]) for place in asked]
         first = [[self.target]] * len(rows) if self.target else None
         answers = self.translator.translate_batch(
             rows, target_prefix=first, beam_size=self.beams, max_decoding_length=self.max_new_tokens, max_batch_size=32
