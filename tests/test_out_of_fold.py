@@ -86,7 +86,7 @@ def test_spans_are_judged_too(place: Path) -> None:
     numbers = ["one", "two", "three", "big", "small", "old", "great", "blue", "red", "last"]
     rows = ["Anna B-PER\nwent O\nto O\nRome B-LOC\n", "no O\none O\nsaw O\nParis B-LOC\n", "Bell B-PER\nmet O\nher O\n"]
     (place / "train.conll").write_text(
-        "\n".join(row + f"{number} O\n" for number in numbers for row in rows), encoding="utf-8"
+        "\n".join(f"{row}in O\nthe O\n{number} O\nday O\n" for number in numbers for row in rows), encoding="utf-8"
     )
     recipe = write_recipe(
         place,
