@@ -11,6 +11,7 @@ import pytest
 
 from tests.builders import write_examples, write_recipe
 from tunesmith import out_of_fold as judges
+from tunesmith import pipeline
 from tunesmith.augmentation.expand import MADE_BY, SOURCE, Verdict
 from tunesmith.data.records import Example
 from tunesmith.enlarging import examples_made
@@ -82,6 +83,15 @@ def test_a_recipe_can_have_its_copies_judged_out_of_fold(place: Path, capsys: py
     assert "by 2 models that did not see their sources" in found["label_flips"].message
 
 
+def test_a_run_learns_from_what_out_of_fold_judges_keep(place: Path) -> None:
+    changes = ["augmenters=[swap_words]", "augmentation.judge=out_of_fold", "training.epochs=1"]
+    first = pipeline.run(experiment(place, *changes), place / "run", quiet=True)
+    again = pipeline.run(experiment(place, *changes), place / "again", quiet=True)
+    found = {finding.code: finding for finding in first.report.findings}
+    assert first.report.sizes["train"] == 48 + found["augmented"].count
+    assert [split.metrics for split in first.report.splits] == [split.metrics for split in again.report.splits]
+
+
 def test_spans_are_judged_too(place: Path) -> None:
     numbers = ["one", "two", "three", "big", "small", "old", "great", "blue", "red", "last"]
     rows = ["Anna B-PER\nwent O\nto O\nRome B-LOC\n", "no O\none O\nsaw O\nParis B-LOC\n", "Bell B-PER\nmet O\nher O\n"]
@@ -102,5 +112,7 @@ def test_too_few_examples_and_too_few_folds_are_explained(place: Path) -> None:
     few = [Example("1", "a", "good"), Example("2", "b", "bad")]
     with pytest.raises(DataError, match="too few training examples for 3 folds"):
         out_of_fold(experiment(place), few, 3)
+    with pytest.raises(RecipeError, match="are not quantised"):
+        out_of_fold(experiment(place, "method=lora", "model.quantize=int8"), few, 2)
     with pytest.raises(RecipeError, match="at least two folds"):
         experiment(place, "augmentation.folds=1")

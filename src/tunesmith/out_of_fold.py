@@ -13,7 +13,7 @@ from tunesmith.augmentation.expand import SOURCE, Judge, Verdict, label_text
 from tunesmith.bodies import load_backbone, window
 from tunesmith.data.records import Example
 from tunesmith.data.splits import split
-from tunesmith.errors import DataError
+from tunesmith.errors import DataError, RecipeError
 from tunesmith.experiment import Experiment
 from tunesmith.inference.predictor import Predictor
 from tunesmith.machine import has_bf16
@@ -50,7 +50,14 @@ def out_of_fold(experiment: Experiment, examples: Sequence[Example], folds: int)
 
     Raises:
         DataError: there are too few examples for so many folds.
+        RecipeError: the recipe's model is quantised.
     """
+    if experiment.model.quantize:
+        raise RecipeError(
+            "Out-of-fold judges are not quantised, so they may not fit where the recipe's model must be.",
+            where="augmentation.judge",
+            to_do="Name an artifact as the judge, or remove model.quantize.",
+        )
     parts = split(examples, {f"{number}": 1 / folds for number in range(folds)}, seed=experiment.seed)
     if any(len(part) == 0 for part in parts.values()):
         raise DataError(

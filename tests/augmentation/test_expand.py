@@ -48,6 +48,12 @@ def test_a_copy_depends_on_the_seed_and_its_source_alone() -> None:
     assert {e.text for e in one} != {e.text for e in other}
 
 
+def test_how_many_examples_go_together_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = made(Augmentation(copies=2))
+    monkeypatch.setattr("tunesmith.augmentation.expand.AT_ONCE", 3)
+    assert made(Augmentation(copies=2)) == whole
+
+
 def test_no_copy_has_the_text_of_another_example_or_of_one_that_is_held_out() -> None:
     first, _ = made(Augmentation())
     held_out = [replace(example, id=f"test {example.id}") for example in first[8:11]]

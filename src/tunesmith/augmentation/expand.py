@@ -13,6 +13,9 @@ from tunesmith.data.duplicates import text_key
 from tunesmith.data.records import Example, Span
 from tunesmith.errors import RecipeError
 
+AT_ONCE = 4096
+"""Examples that go through the augmenters together."""
+
 KINDS = ("class", "classes", "number", "spans", "answers")
 """Forms of labels that still hold when single words of a text change."""
 
@@ -126,29 +129,33 @@ def _copies(
 ) -> Iterator[Copy]:
     """The copies of each example; an augmenter that finds nothing to change leaves it to the next.
 
-    All examples go through their first augmenter together, then what is left through its next one, since models and
+    Many examples go through their first augmenter together, then what is left through its next one, since models and
     programs work best on many texts at once.
     """
     names = list(augmenters)
-    chances = [random.Random(f"augment {seed} {example.id}") for example in examples]
-    orders = [chance.sample(names, len(names)) for chance in chances]
-    made: dict[tuple[int, int], Copy] = {}
-    for number in range(copies):
-        left = list(range(len(examples)))
-        for turn in range(len(names)):
-            asked: dict[str, list[int]] = defaultdict(list)
-            for place in left:
-                asked[orders[place][(number + turn) % len(names)]].append(place)
-            left = []
-            for name in names:
-                found = _augmented(augmenters[name], examples, chances, asked[name])
-                for place, changed in zip(asked[name], found, strict=True):
-                    if changed is None:
-                        audit.unchanged[name] += 1
-                        left.append(place)
-                    else:
-                        made[place, number] = Copy(place, name, _renamed(changed, examples[place], name, number))
-    return (made[key] for key in sorted(made))
+    for begin in range(0, len(examples), AT_ONCE):
+        part = examples[begin : begin + AT_ONCE]
+        chances = [random.Random(f"augment {seed} {example.id}") for example in part]
+        orders = [chance.sample(names, len(names)) for chance in chances]
+        made: dict[tuple[int, int], Copy] = {}
+        for number in range(copies):
+            left = list(range(len(part)))
+            for turn in range(len(names)):
+                asked: dict[str, list[int]] = defaultdict(list)
+                for place in left:
+                    asked[orders[place][(number + turn) % len(names)]].append(place)
+                left = []
+                for name, places in asked.items():
+                    found = _augmented(augmenters[name], part, chances, places)
+                    for place, changed in zip(places, found, strict=True):
+                        if changed is None:
+                            audit.unchanged[name] += 1
+                            left.append(place)
+                        else:
+                            made[place, number] = Copy(
+                                begin + place, name, _renamed(changed, part[place], name, number)
+                            )
+        yield from (made[key] for key in sorted(made))
 
 
 def _augmented(
