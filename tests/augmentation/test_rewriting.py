@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.augmentation.conftest import Chat, said
+from tests.builders import write_recipe
 from tunesmith.augmentation import BackTranslation, Paraphrase
 from tunesmith.augmentation.audit import findings_of
 from tunesmith.augmentation.expand import Augmentation, expand
@@ -17,7 +18,9 @@ from tunesmith.augmentation.rewriters.kept import Kept
 from tunesmith.augmentation.rewriting import fault_of
 from tunesmith.data.dataset import Data
 from tunesmith.data.records import Example, Span
+from tunesmith.enlarging import examples_made
 from tunesmith.errors import MissingExtraError, RecipeError, ResourceError, TunesmithError
+from tunesmith.experiment import Experiment
 
 TEXTS = ["a good film .", "the film was good, and 3 of us liked it", "no good film", "it rains today", "good"]
 EXAMPLES = [Example(str(n), text, "x") for n, text in enumerate(TEXTS)]
@@ -187,3 +190,23 @@ def test_two_hundred_real_sentences_come_back_in_other_words(cache: Path) -> Non
 def sentences(count: int) -> list[Example]:
     """Sentences of SST-2."""
     return list(Data(name="sst2", limit=count).load("class", 13, ("text",)).splits.train)[:count]
+
+
+@pytest.mark.real_data
+def test_the_filter_gives_a_verdict_on_each_of_two_hundred_real_sentences(cache: Path, place: Path) -> None:
+    try:
+        Apertium().opened()
+    except MissingExtraError as error:
+        pytest.skip(error.what)
+    recipe = write_recipe(place, data={"name": "sst2", "limit": 200}, augmenters=["back_translate"])
+    changes = ["augmentation.judge=out_of_fold", "augmentation.folds=2", "training.epochs=2"]
+    splits, audit = examples_made(Experiment.from_yaml(recipe, changes))
+    kept, refused, unchanged = audit.kept.total(), audit.refused.total(), audit.unchanged.total()
+    assert kept + refused + unchanged + audit.known.total() == audit.sources == 200
+    flips = audit.flips()
+    assert (flips.judged, flips.lost) == (kept - audit.unjudged + refused, refused)
+    assert flips.judged >= 50
+    assert flips.low <= flips.share <= flips.high
+    assert len(audit.refusals.get("back_translate", ())) == refused
+    assert all(one.label != one.answer for one in audit.refusals.get("back_translate", ()))
+    assert len(splits.train) == 200 + kept
