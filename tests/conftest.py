@@ -13,6 +13,7 @@ from transformers import (
     BartConfig,
     BartForConditionalGeneration,
     BertConfig,
+    BertForMaskedLM,
     BertForSequenceClassification,
     BertModel,
     DistilBertConfig,
@@ -144,6 +145,14 @@ def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     config = BertConfig(vocab_size=len(build_tokenizer()), max_position_embeddings=64, pad_token_id=0, **SIZES)
     return save_tiny(tmp_path_factory.mktemp("tiny") / "bert", BertModel(config, add_pooling_layer=False))
+
+
+@pytest.fixture(scope="session")
+def tiny_filler_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random BERT of two layers with its output layer."""
+    torch.manual_seed(0)
+    config = BertConfig(vocab_size=len(build_tokenizer()), max_position_embeddings=64, pad_token_id=0, **SIZES)
+    return save_tiny(tmp_path_factory.mktemp("tiny") / "filler", BertForMaskedLM(config))
 
 
 INFERENCE = ("neutral", "entailment", "contradiction")

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from tunesmith import console, label_console, preparation
+from tunesmith import console, label_console
 from tunesmith.arguments import AsJson, Changes, HowWritten, Recipe
 from tunesmith.asking import add_answers, next_batch
 from tunesmith.augmentation.expand import copies
 from tunesmith.components import build
 from tunesmith.data.annotations import AnnotationForm
 from tunesmith.data.sources import read
+from tunesmith.enlarging import examples_made
 from tunesmith.evaluation.results import example_row
 from tunesmith.experiment import Experiment, reading
 from tunesmith.inference.predictor import Predictor
@@ -58,7 +59,7 @@ def augment(
 ) -> None:
     """Make the further training examples that a recipe asks for, show some beside their sources, and count."""
     experiment = Experiment.from_yaml(recipe, changes or ())
-    splits, audit = preparation.examples_made(experiment)
+    splits, audit = examples_made(experiment)
     label_console.show_augmentation(audit, shown, as_json=as_json)
     if out is not None:
         kind = experiment.task.label_kind

@@ -16,6 +16,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from tunesmith.augmentation import AUGMENTERS
+from tunesmith.augmentation.rewriters import PARAPHRASERS, TRANSLATORS
 from tunesmith.data.samples import SAMPLES
 from tunesmith.errors import RecipeError, nearest
 from tunesmith.experiment import FAMILIES, LISTS, SECTIONS, Experiment
@@ -31,6 +32,9 @@ LEARNT = {
 
 OF_VERBS: Mapping[str, Mapping[str, type]] = {"query_strategy": QUERY_STRATEGIES, "label_model": LABEL_MODELS}
 """Families of which a verb takes a member (`active next --strategy`, `label --model`), and a recipe none."""
+
+OF_AUGMENTERS: Mapping[str, Mapping[str, type]] = {"translators": TRANSLATORS, "paraphrasers": PARAPHRASERS}
+"""Families of which an augmenter takes a member (`by` of back_translate and of paraphrase)."""
 
 _EVERY_LAYER = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 FITTING: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
@@ -121,7 +125,7 @@ def learnt_by(kind: type) -> frozenset[str]:
 
 def components() -> dict[str, dict[str, dict[str, Any]]]:
     """Family -> member -> its summary and its settings with defaults and descriptions."""
-    families = {**FAMILIES, **LISTS, **OF_VERBS}
+    families = {**FAMILIES, **LISTS, **OF_AUGMENTERS, **OF_VERBS}
     return {family: {name: _describe(kind) for name, kind in members.items()} for family, members in families.items()}
 
 

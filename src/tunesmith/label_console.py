@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from tunesmith.asking import Added, Asked
-from tunesmith.augmentation.expand import Audit
+from tunesmith.augmentation.audit import Audit, said_of
 from tunesmith.console import plain_console, say, say_json, write_lines
 from tunesmith.data.annotations import AnnotationForm, batch_rows, label_studio_tasks
 from tunesmith.suspects import Suspects
@@ -24,27 +25,47 @@ SHOWN = 10
 def show_augmentation(audit: Audit, shown: int, *, as_json: bool) -> None:
     """Show copies below their sources, and how many were kept and why others were not."""
     if as_json:
-        say_json({**audit.plain(), "shown": {name: pairs[:shown] for name, pairs in audit.shown.items()}})
+        refusals = {name: [asdict(one) for one in found[:shown]] for name, found in audit.refusals.items()}
+        pairs = {name: pairs[:shown] for name, pairs in audit.shown.items()}
+        say_json({**audit.plain(), "shown": pairs, "refusals": refusals})
         return
     console = plain_console()
-    for name, pairs in audit.shown.items():
+    for name in dict.fromkeys([*audit.shown, *audit.refusals]):
         console.print(f"[bold]{name}[/]")
-        for source, changed in pairs[:shown]:
+        for source, changed in audit.shown.get(name, ())[:shown]:
             console.print(f"  - {escape(source)}", style="dim", highlight=False)
             console.print(f"  + {escape(changed)}", highlight=False)
-    table = Table("augmenter", "kept", "no change", "known text", "label not kept")
+        for one in audit.refusals.get(name, ())[:shown]:
+            console.print(f"  - {escape(one.source)}", style="dim", highlight=False)
+            console.print(
+                f"  x {escape(one.copy)}  ({escape(one.label)}, judged {escape(one.answer)})",
+                style="red",
+                highlight=False,
+            )
+    table = Table(
+        Column("augmenter", no_wrap=True),
+        "kept",
+        "no change",
+        "known text",
+        "label not kept",
+        Column("lost label, %", no_wrap=True),
+    )
     for name in dict.fromkeys([*audit.kept, *audit.unchanged, *audit.known, *audit.refused]):
         counts = (audit.kept, audit.unchanged, audit.known, audit.refused)
-        table.add_row(name, *(f"{count[name]:,}" for count in counts))
+        own = audit.flips(name)
+        lost = said_of(own).replace(" %", "", 1) if own.judged else "–"
+        table.add_row(name, *(f"{count[name]:,}" for count in counts), escape(lost))
     console.print(table)
-    judged = audit.kept.total() - audit.unjudged + audit.refused.total()
+    for note in audit.notes:
+        console.print(note.message, highlight=False)
+    flips = audit.flips()
     said = (
-        f"Of {judged:,} copies that a model judged, {100 * audit.flips:.1f} % lost their label; {audit.unjudged:,} "
-        "could not be judged, since it gets their source wrong."
-        if judged
-        else "No model judged whether labels hold: set augmentation.judge to an artifact."
+        f"Of {flips.judged:,} copies that {audit.judge or 'a model'} judged, {said_of(flips)} lost their label; "
+        f"{audit.unjudged:,} could not be judged, since it gets their source wrong."
+        if flips.judged
+        else "No model judged whether labels hold: set augmentation.judge to an artifact, or to out_of_fold."
     )
-    console.print(f"{audit.kept.total():,} examples from {audit.sources:,}. {said}", highlight=False)
+    console.print(f"{audit.kept.total():,} examples from {audit.sources:,}. {said}", highlight=False, markup=False)
 
 
 def show_weak_labels(found: WeaklyLabelled, *, as_json: bool) -> None:

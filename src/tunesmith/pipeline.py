@@ -13,6 +13,7 @@ from typing import cast
 import torch
 
 from tunesmith import run_folder
+from tunesmith.bodies import load_backbone
 from tunesmith.data.records import Example, Finding
 from tunesmith.errors import CheckpointError, DataError, TunesmithError
 from tunesmith.evaluation.report import Cost, RunReport
@@ -25,7 +26,7 @@ from tunesmith.machine import EnergyMeter, has_bf16, peak_memory_bytes
 from tunesmith.models.anatomy import enable_gradient_checkpointing
 from tunesmith.models.model import Model
 from tunesmith.models.quantization import dequantize, quantize
-from tunesmith.preparation import Prepared, load_backbone, prepare, stop_at_errors
+from tunesmith.preparation import Prepared, prepare, stop_at_errors
 from tunesmith.reporting import describe, history, judge, notes, summary, write_report
 from tunesmith.training.batching import StepPlan
 from tunesmith.training.checkpoint import Progress

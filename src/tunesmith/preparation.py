@@ -7,25 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from tunesmith.augmentation import AUGMENTERS
-from tunesmith.augmentation.expand import KINDS, Audit, Judge, expand, findings_of, originals
-from tunesmith.components import name_of
+from tunesmith.augmentation.audit import findings_of
+from tunesmith.augmentation.expand import originals
+from tunesmith.bodies import load_backbone, window
 from tunesmith.data.checks import check, label_names
 from tunesmith.data.encoding_checks import TokenCount, check_encoding, check_histories
 from tunesmith.data.records import Example, Finding, Splits
 from tunesmith.data.splits import fingerprint
-from tunesmith.errors import DataError, RecipeError, nearest
+from tunesmith.enlarging import enlarged
+from tunesmith.errors import DataError, nearest
 from tunesmith.experiment import Experiment
-from tunesmith.inference.predictor import Predictor
 from tunesmith.methods.selective import Nothing
-from tunesmith.models.backbone import Backbone, load
-from tunesmith.models.catalogue import locate
-from tunesmith.models.scratch import make_backbone
+from tunesmith.models.backbone import Backbone
 from tunesmith.tasks import Announcing, Task
 from tunesmith.tasks.encoding import Encoded, TextEncoder
-
-SHORTEST = 16
-"""The least tokens per window, special tokens included."""
 
 
 @dataclass(frozen=True)
@@ -72,62 +67,6 @@ def prepare_enlarged(experiment: Experiment, splits: Splits, findings: Sequence[
     """Prepare these splits, with changed copies of training examples where the recipe asks for them."""
     more, audit = enlarged(experiment, splits)
     return prepare_splits(experiment, more, [*findings, *(findings_of(audit) if audit else [])])
-
-
-def enlarged(experiment: Experiment, splits: Splits) -> tuple[Splits, Audit | None]:
-    """The splits with changed copies of training examples, where the recipe asks for them, and what came of these.
-
-    Raises:
-        RecipeError: the labels would not hold when words of a text change.
-        ArtifactError: the judge cannot be loaded.
-    """
-    if not experiment.augmenters:
-        return splits, None
-    task, settings = experiment.task, experiment.augmentation
-    if task.label_kind not in KINDS or {"turns", "history"} & set(task.inputs):
-        raise RecipeError(
-            "The labels of this task need not hold when single words of a text change.",
-            where="augmenters",
-            to_do="Leave augmenters out.",
-        )
-    names = {name_of(AUGMENTERS, one): one for one in experiment.augmenters}
-    judge = judged_by(Predictor.load(settings.judge)) if settings.judge else None
-    train, audit = expand(
-        splits.train,
-        names,
-        settings,
-        seed=experiment.seed,
-        held_out=[*splits.validation, *splits.test],
-        judge=judge,
-    )
-    return replace(splits, train=train), audit
-
-
-def examples_made(experiment: Experiment) -> tuple[Splits, Audit]:
-    """The splits with the copies of training examples, and what came of these, without a model to learn.
-
-    Raises:
-        RecipeError: the recipe names no augmenter.
-    """
-    loaded = experiment.data.load(experiment.task.label_kind, experiment.seed, experiment.task.inputs)
-    splits, audit = enlarged(experiment, loaded.splits)
-    if audit is None:
-        raise RecipeError(
-            "The recipe names no augmenters.",
-            where="augmenters",
-            to_do=f"Add augmenters: [swap_words], or any of {', '.join(AUGMENTERS)}.",
-        )
-    return splits, audit
-
-
-def judged_by(predictor: Predictor) -> Judge:
-    """Whether a trained model gives examples their labels."""
-
-    def is_right(examples: Sequence[Example]) -> list[bool]:
-        pairs = zip(examples, predictor.predict(examples), strict=True)
-        return [predictor.task.is_correct(example, prediction) for example, prediction in pairs]
-
-    return is_right
 
 
 def accepted(finding: Finding, codes: Sequence[str]) -> Finding:
@@ -189,20 +128,6 @@ def example_shown(encoded: Mapping[str, Sequence[Encoded]], encoder: TextEncoder
     return [Finding("example_shown", "note", message, 1)]
 
 
-def load_backbone(experiment: Experiment, examples: Sequence[Example]) -> Backbone:
-    """The pre-trained body, or one from scratch whose tokenizer is learnt from these training examples."""
-    model, kind = experiment.model, experiment.task.body
-    if not model.is_scratch:
-        return load(locate(model.name), dropout=model.dropout, kind=kind)
-    texts = (text for example in examples for text in (example.content, written_label(example, experiment.task)))
-    return make_backbone(model.sizes, kind, texts, seed=experiment.seed, dropout=model.dropout)
-
-
-def written_label(example: Example, task: Task) -> str:
-    """The label, where it is a text that the model reads too."""
-    return str(example.label) if task.label_kind == "text" and example.label is not None else ""
-
-
 def encode(task: Task, example: Example, encoder: TextEncoder, *, is_train: bool) -> Encoded:
     """The example as pieces, without a target where it is not for training and has a label that the task lacks.
 
@@ -253,27 +178,6 @@ def too_long(examples: Sequence[Example], encoded: Sequence[Encoded], max_tokens
         "whole and alone, which takes as much more memory."
     )
     return [Finding("beyond_max_tokens", "warning", message, len(long), shown)]
-
-
-def window(task: Task, backbone: Backbone) -> int:
-    """The tokens per window: what the recipe asks for, or what the model reads.
-
-    Raises:
-        RecipeError: the model reads less, or so few tokens make no sense.
-    """
-    if task.max_length > backbone.max_length:
-        raise RecipeError(
-            f"max_length is {task.max_length}, but the model reads at most {backbone.max_length} tokens.",
-            where="task.max_length",
-            to_do=f"Use at most {backbone.max_length}; longer texts are read in windows.",
-        )
-    if 0 < task.max_length < SHORTEST:
-        raise RecipeError(
-            f"max_length {task.max_length} leaves no room for text.",
-            where="task.max_length",
-            to_do=f"Use at least {SHORTEST}.",
-        )
-    return task.max_length or backbone.max_length
 
 
 def count_of(item: Encoded, task: Task, encoder: TextEncoder) -> TokenCount:

@@ -12,7 +12,8 @@ import pytest
 from tests.builders import write_examples, write_recipe
 from tunesmith import pipeline
 from tunesmith.augmentation import Augmenter, MentionReplacement, RandomDeletion, RandomSwap
-from tunesmith.augmentation.expand import Audit, Augmentation, expand, findings_of, originals
+from tunesmith.augmentation.audit import Audit, findings_of, share_of_lost
+from tunesmith.augmentation.expand import Augmentation, Verdict, expand, originals
 from tunesmith.data.records import Example, Span
 from tunesmith.errors import RecipeError
 from tunesmith.evaluation.results import example_row
@@ -47,6 +48,12 @@ def test_a_copy_depends_on_the_seed_and_its_source_alone() -> None:
     assert {e.text for e in one} != {e.text for e in other}
 
 
+def test_how_many_examples_go_together_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = made(Augmentation(copies=2))
+    monkeypatch.setattr("tunesmith.augmentation.expand.AT_ONCE", 3)
+    assert made(Augmentation(copies=2)) == whole
+
+
 def test_no_copy_has_the_text_of_another_example_or_of_one_that_is_held_out() -> None:
     first, _ = made(Augmentation())
     held_out = [replace(example, id=f"test {example.id}") for example in first[8:11]]
@@ -57,13 +64,34 @@ def test_no_copy_has_the_text_of_another_example_or_of_one_that_is_held_out() ->
 
 
 def test_the_judge_refuses_copies_whose_source_it_gets_right() -> None:
-    def judge(examples: Sequence[Example]) -> list[bool]:
-        return [example.id in ("3", "4", "5", "6") or example.id[0] == "7" for example in examples]
+    def judge(examples: Sequence[Example]) -> list[Verdict]:
+        return [
+            Verdict(example.id in ("3", "4", "5", "6") or example.id[0] == "7", f"as {example.id}")
+            for example in examples
+        ]
 
     kept, audit = made(Augmentation(), judge=judge)
     # Of 0 to 2 it knows nothing, 3 to 6 lose their copies, 7 is right both times.
     assert {example.id[0] for example in kept[8:]} == {"0", "1", "2", "7"}
-    assert (audit.refused.total(), audit.unjudged, audit.flips) == (4, 3, 0.8)
+    assert (audit.refused.total(), audit.unjudged) == (4, 3)
+    flips = audit.flips()
+    assert (flips.lost, flips.judged, flips.share) == (4, 5, 0.8)
+    assert 0.2 < flips.low < 0.8 < flips.high < 1
+    one = next(iter(audit.refusals.values()))[0]
+    assert (one.label, one.answer[:4]) == ("x", "as 3")
+    assert sum(audit.flips(name).judged for name in BOTH) == 5
+
+
+def test_the_interval_of_lost_labels_is_wilsons_and_wider_where_copies_of_a_source_go_together() -> None:
+    alone = share_of_lost([[True]] * 10 + [[False]] * 90)
+    assert (round(alone.low, 4), round(alone.high, 4)) == (0.0552, 0.1744)
+    together = share_of_lost([[True] * 5] * 2 + [[False] * 5] * 18)
+    assert together.share == alone.share
+    assert together.low < alone.low
+    assert together.high > alone.high
+    assert share_of_lost([]).judged == 0
+    assert share_of_lost([[False]] * 30).low == 0.0
+    assert 0.1 < share_of_lost([[False]] * 30).high < 0.12
 
 
 def test_what_cannot_be_changed_is_counted() -> None:

@@ -8,9 +8,11 @@ from typing import Protocol, runtime_checkable
 
 from tunesmith.augmentation.character_noise import CharacterNoise
 from tunesmith.augmentation.counterfactual import TermSwap
+from tunesmith.augmentation.masked_fill import MaskedFill
 from tunesmith.augmentation.mentions import MentionReplacement
+from tunesmith.augmentation.rewriting import BackTranslation, Paraphrase
 from tunesmith.augmentation.word_edits import RandomDeletion, RandomInsertion, RandomSwap, SynonymReplacement
-from tunesmith.data.records import Example
+from tunesmith.data.records import Example, Finding
 
 
 class Augmenter(Protocol):
@@ -31,6 +33,22 @@ class Learning(Protocol):
         """The same with what it needs to know of the training examples, and of no others."""
 
 
+@runtime_checkable
+class Batched(Protocol):
+    """An augmenter that works on many examples at once."""
+
+    def augment_all(self, examples: Sequence[Example], chances: Sequence[random.Random]) -> list[Example | None]:
+        """For each example what `augment` gives of it, by its own source of chance."""
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """An augmenter that has something to say of what it did."""
+
+    def findings(self) -> list[Finding]:
+        """What is to be known: texts that were sent away, answers that were of no use."""
+
+
 AUGMENTERS: dict[str, type[Augmenter]] = {
     "replace_synonyms": SynonymReplacement,
     "insert_words": RandomInsertion,
@@ -39,17 +57,25 @@ AUGMENTERS: dict[str, type[Augmenter]] = {
     "replace_mentions": MentionReplacement,
     "mistype": CharacterNoise,
     "swap_terms": TermSwap,
+    "fill_words": MaskedFill,
+    "back_translate": BackTranslation,
+    "paraphrase": Paraphrase,
 }
 
 __all__ = [
     "AUGMENTERS",
     "Augmenter",
+    "BackTranslation",
+    "Batched",
     "CharacterNoise",
     "Learning",
+    "MaskedFill",
     "MentionReplacement",
+    "Paraphrase",
     "RandomDeletion",
     "RandomInsertion",
     "RandomSwap",
     "SynonymReplacement",
+    "Telling",
     "TermSwap",
 ]

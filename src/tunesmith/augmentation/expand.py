@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from tunesmith.augmentation import Augmenter, Learning
+from tunesmith.augmentation import Augmenter, Batched, Learning, Telling
+from tunesmith.augmentation.audit import Audit, Refused
 from tunesmith.data.duplicates import text_key
-from tunesmith.data.records import Example, Finding
-from tunesmith.data.tally import SHOWN, shorten
+from tunesmith.data.records import Example, Span
 from tunesmith.errors import RecipeError
+
+AT_ONCE = 4096
+"""Examples that go through the augmenters together."""
 
 KINDS = ("class", "classes", "number", "spans", "answers")
 """Forms of labels that still hold when single words of a text change."""
@@ -20,8 +23,20 @@ MADE_BY = "augmented_by"
 SOURCE = "augmented_from"
 """The attributes of a copy: what made it, and the id of its source."""
 
-Judge = Callable[[Sequence[Example]], Sequence[bool]]
-"""Says of each example whether a model gives its label."""
+OUT_OF_FOLD = "out_of_fold"
+"""The judge that is made of the training examples themselves."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a model gives an example its label, and what it answers."""
+
+    is_right: bool
+    answer: str = ""
+
+
+Judge = Callable[[Sequence[Example]], Sequence[Verdict]]
+"""Says of each example whether a model gives its label; it is asked once, of sources and copies."""
 
 
 @dataclass(frozen=True)
@@ -30,46 +45,23 @@ class Augmentation:
 
     Attributes:
         copies: further examples for each training example, made by the `augmenters` in turn.
-        judge: an artifact that must give a copy the label of its source; empty keeps all. A source that it gets wrong
-            itself says nothing of its copies, which are kept and counted.
+        judge: an artifact that must give a copy the label of its source, or "out_of_fold" for models that learn from
+            parts of the training examples, each of which judges the copies of those that it did not see; empty keeps
+            all. A source that it gets wrong itself says nothing of its copies, which are kept and counted.
+        folds: of the out-of-fold judge, into how many parts the training examples go; so many models are trained.
     """
 
     copies: int = 1
     judge: str = ""
+    folds: int = 3
 
     def __post_init__(self) -> None:
         if self.copies < 1:
             raise RecipeError(
                 "copies must be at least 1.", where="augmentation.copies", to_do="Leave augmenters out to make none."
             )
-
-
-@dataclass
-class Audit:
-    """What came of the copies: the kept ones, and why others were not, by augmenter.
-
-    `unjudged` counts the kept copies of which no judge said anything; `shown` has a source's text and its copy's.
-    """
-
-    sources: int = 0
-    kept: Counter[str] = field(default_factory=Counter)
-    unchanged: Counter[str] = field(default_factory=Counter)
-    known: Counter[str] = field(default_factory=Counter)
-    refused: Counter[str] = field(default_factory=Counter)
-    unjudged: int = 0
-    shown: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
-
-    def plain(self) -> dict[str, object]:
-        """The audit as plain values."""
-        counts = {"kept": self.kept, "unchanged": self.unchanged, "known": self.known, "refused": self.refused}
-        plain = {name: dict(count) for name, count in counts.items()}
-        return {"sources": self.sources, **plain, "unjudged": self.unjudged, "label_flips": self.flips}
-
-    @property
-    def flips(self) -> float:
-        """The share of judged copies whose label the judge does not give, though it gives the source's."""
-        judged = self.kept.total() - self.unjudged + self.refused.total()
-        return self.refused.total() / judged if judged else 0.0
+        if self.folds < 2:
+            raise RecipeError("There must be at least two folds.", where="augmentation.folds", to_do="3 is usual.")
 
 
 @dataclass(frozen=True)
@@ -117,6 +109,8 @@ def expand(
     for copy in kept:
         audit.kept[copy.augmenter] += 1
         audit.shown.setdefault(copy.augmenter, []).append((examples[copy.source].text, copy.example.text))
+    for augmenter in fitted.values():
+        audit.notes += augmenter.findings() if isinstance(augmenter, Telling) else []
     return [*examples, *(copy.example for copy in kept)], audit
 
 
@@ -133,18 +127,43 @@ def copies(examples: Iterable[Example]) -> Iterator[Example]:
 def _copies(
     examples: Sequence[Example], augmenters: Mapping[str, Augmenter], copies: int, seed: int, audit: Audit
 ) -> Iterator[Copy]:
-    """The copies of each example; an augmenter that finds nothing to change leaves it to the next."""
+    """The copies of each example; an augmenter that finds nothing to change leaves it to the next.
+
+    Many examples go through their first augmenter together, then what is left through its next one, since models and
+    programs work best on many texts at once.
+    """
     names = list(augmenters)
-    for place, example in enumerate(examples):
-        rng = random.Random(f"augment {seed} {example.id}")
-        order = rng.sample(names, len(names))
+    for begin in range(0, len(examples), AT_ONCE):
+        part = examples[begin : begin + AT_ONCE]
+        chances = [random.Random(f"augment {seed} {example.id}") for example in part]
+        orders = [chance.sample(names, len(names)) for chance in chances]
+        made: dict[tuple[int, int], Copy] = {}
         for number in range(copies):
-            for name in order[number % len(order) :] + order[: number % len(order)]:
-                changed = augmenters[name].augment(example, rng)
-                if changed is not None:
-                    yield Copy(place, name, _renamed(changed, example, name, number))
-                    break
-                audit.unchanged[name] += 1
+            left = list(range(len(part)))
+            for turn in range(len(names)):
+                asked: dict[str, list[int]] = defaultdict(list)
+                for place in left:
+                    asked[orders[place][(number + turn) % len(names)]].append(place)
+                left = []
+                for name, places in asked.items():
+                    found = _augmented(augmenters[name], part, chances, places)
+                    for place, changed in zip(places, found, strict=True):
+                        if changed is None:
+                            audit.unchanged[name] += 1
+                            left.append(place)
+                        else:
+                            made[place, number] = Copy(
+                                begin + place, name, _renamed(changed, part[place], name, number)
+                            )
+        yield from (made[key] for key in sorted(made))
+
+
+def _augmented(
+    augmenter: Augmenter, examples: Sequence[Example], chances: Sequence[random.Random], places: Sequence[int]
+) -> list[Example | None]:
+    if isinstance(augmenter, Batched):
+        return augmenter.augment_all([examples[place] for place in places], [chances[place] for place in places])
+    return [augmenter.augment(examples[place], chances[place]) for place in places]
 
 
 def _renamed(changed: Example, source: Example, name: str, number: int) -> Example:
@@ -157,38 +176,32 @@ def _renamed(changed: Example, source: Example, name: str, number: int) -> Examp
 
 def _judged(examples: Sequence[Example], copies: Sequence[Copy], judge: Judge | None, audit: Audit) -> list[Copy]:
     """The copies without those whose source the judge gets right and they themselves wrong."""
-    if judge is None:
+    if judge is None or not copies:
         audit.unjudged = len(copies)
         return list(copies)
     places = sorted({copy.source for copy in copies})
-    trusted = dict(zip(places, judge([examples[place] for place in places]), strict=True))
+    verdicts = judge([*(examples[place] for place in places), *(copy.example for copy in copies)])
+    trusted = {place: verdict.is_right for place, verdict in zip(places, verdicts, strict=False)}
     kept = []
-    for copy, is_right in zip(copies, judge([copy.example for copy in copies]), strict=True):
-        if trusted[copy.source] and not is_right:
-            audit.refused[copy.augmenter] += 1
+    for copy, verdict in zip(copies, verdicts[len(places) :], strict=True):
+        if not trusted[copy.source]:
+            audit.unjudged += 1
+            kept.append(copy)
             continue
-        audit.unjudged += not trusted[copy.source]
-        kept.append(copy)
+        audit.verdicts.setdefault((copy.augmenter, copy.source), []).append(not verdict.is_right)
+        if verdict.is_right:
+            kept.append(copy)
+            continue
+        audit.refused[copy.augmenter] += 1
+        source = examples[copy.source]
+        one = Refused(source.text, copy.example.text, label_text(source), verdict.answer)
+        audit.refusals.setdefault(copy.augmenter, []).append(one)
     return kept
 
 
-def findings_of(audit: Audit) -> list[Finding]:
-    """What the report says of the copies."""
-    listed = ", ".join(f"{name} {count:,}" for name, count in audit.kept.most_common())
-    made = audit.kept.total()
-    shown = tuple(
-        f"{name}: {shorten(source, 60)} -> {shorten(changed, 60)}"
-        for name, pairs in audit.shown.items()
-        for source, changed in pairs[:1]
-    )
-    message = f"{made:,} examples were made from the {audit.sources:,} of train ({listed or 'none'})."
-    found = [Finding("augmented", "note" if made else "warning", message, made, shown[:SHOWN])]
-    for code, counts, why in (
-        ("not_changed", audit.unchanged, "times an augmenter found nothing in a text that it may change"),
-        ("already_known", audit.known, "copies were left out, since their text stands in another example"),
-        ("label_not_kept", audit.refused, "copies were left out, since the judge gives them another label"),
-    ):
-        if counts:
-            listed = ", ".join(f"{name} {count:,}" for name, count in counts.most_common())
-            found.append(Finding(code, "note", f"{counts.total():,} {why} ({listed}).", counts.total()))
-    return found
+def label_text(example: Example) -> str:
+    """The label as it is shown beside a text."""
+    if not isinstance(example.label, tuple):
+        return str(example.label)
+    named = (f"{example.text[i.start : i.end]}: {i.label}" if isinstance(i, Span) else i for i in example.label)
+    return ", ".join(named) or "none"

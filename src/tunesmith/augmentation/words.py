@@ -47,7 +47,18 @@ def _segmenter() -> ModuleType:
     """jieba, without its messages on the way to its dictionary."""
     jieba = import_extra("jieba", "chinese")
     jieba.setLogLevel(logging.WARNING)
+    jieba.initialize()
     return jieba
+
+
+def is_word(text: str) -> bool:
+    """Whether a text is one word, or a run of Chinese."""
+    return _WORD.fullmatch(text) is not None
+
+
+def knows_word(word: str) -> bool:
+    """Whether jieba's dictionary has a Chinese word."""
+    return bool(_segmenter().dt.FREQ.get(word, 0))
 
 
 def free_words(example: Example, protected: Iterable[str] = ()) -> list[Range]:

@@ -14,7 +14,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from huggingface_hub.errors import HTTPError as HubHTTPError  # type: ignore[attr-defined]  # of whichever httpx it uses
 
 from tunesmith.data.catalogue import Known
-from tunesmith.errors import ModelError, nearest
+from tunesmith.errors import ModelError, RecipeError, nearest
 from tunesmith.models.packages import Package, checksum, unpack, weight_files
 
 _WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
@@ -260,3 +260,23 @@ def _reading_of(path: Path) -> tuple[str, str]:
         return "", ""
     modes = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls", "pooling_mode_lasttoken": "last"}
     return next((how for mode, how in modes.items() if isinstance(pooling, dict) and pooling.get(mode)), ""), ""
+
+
+def secret(variable: str, where: str) -> str:
+    """What an environment variable holds that is not to be written down.
+
+    Raises:
+        RecipeError: it is not set.
+    """
+    found = os.environ.get(variable, "").strip()
+    if not found or not found.isascii() or not found.isprintable():
+        raise RecipeError(
+            f"The environment variable {variable} holds no key.", where=where, to_do=f"Set it: export {variable}=..."
+        )
+    return found
+
+
+def rewritten_folder() -> Path:
+    """Where texts that were written anew are kept: below $TUNESMITH_CACHE, or the user's cache."""
+    given = os.environ.get("TUNESMITH_CACHE")
+    return (Path(given).expanduser() if given else Path.home() / ".cache" / "tunesmith") / "rewritten"

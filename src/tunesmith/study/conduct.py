@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tunesmith import pipeline
+from tunesmith.bodies import load_backbone
 from tunesmith.data.dataset import NONE
 from tunesmith.errors import DataError, RecipeError
-from tunesmith.preparation import Prepared, load_backbone, prepare, stop_at_errors
+from tunesmith.preparation import Prepared, prepare, stop_at_errors
 from tunesmith.study.findings import StudyFindings, judge_study, write_findings
 from tunesmith.study.plan import Run, Study, placed
 from tunesmith.study.running import Outcome, alone, carry_out, finished, is_as_planned, see_folders

@@ -1,0 +1,67 @@
+"""A local model that answers texts with texts, by one of the tasks that write."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tunesmith.data.records import Example, Turn
+from tunesmith.errors import ModelError
+from tunesmith.inference.predictor import Predictor, best_device
+from tunesmith.models.backbone import load
+from tunesmith.models.catalogue import locate
+from tunesmith.models.model import Model
+from tunesmith.tasks import Task
+from tunesmith.tasks.encoding import Encoded, TextEncoder
+
+ARTIFACT = "artifact.json"
+
+
+@dataclass(frozen=True)
+class LocalModel:
+    """A predictor that writes, and what it is."""
+
+    predictor: Predictor
+    identity: str
+
+    def answers(self, texts: Sequence[str]) -> list[str]:
+        """What it writes from each text; empty where the text is empty, or too long to be read as a whole."""
+        asked = [
+            (place, Example(str(place), text, turns=(Turn("user", text),))) for place, text in enumerate(texts) if text
+        ]
+        encoded = self.predictor.encode([example for _, example in asked])
+        whole = [(place, one, code) for (place, one), code in zip(asked, encoded, strict=True) if not is_cut(code)]
+        found = [""] * len(texts)
+        codes = [code for *_, code in whole]
+        predictions = self.predictor.decode([one for _, one, _ in whole], codes, self.predictor.logits(codes))
+        for (place, *_), prediction in zip(whole, predictions, strict=True):
+            found[place] = str(prediction.label).strip()
+        return found
+
+
+def is_cut(encoded: Encoded) -> bool:
+    """Whether a part of the text is not read."""
+    return bool(encoded.changed or encoded.dropped or encoded.unread)
+
+
+def open_task(name: str, task: Task) -> LocalModel:
+    """A model by folder, short name or hub id with a task that writes; an artifact keeps its own task.
+
+    Raises:
+        ModelError: it cannot be found or read, or an artifact's task does not write.
+    """
+    folder = locate(name)
+    if (folder.path / ARTIFACT).is_file():
+        predictor = Predictor.load(folder.path)
+        if predictor.task.label_kind != "text" or predictor.task.body != task.body:
+            raise ModelError(
+                "This artifact does not write such texts.",
+                where=name,
+                to_do=f"Name a model of the kind {task.body}, or an artifact of it.",
+            )
+        return LocalModel(predictor, f"{folder.identity} {predictor.task}")
+    backbone = load(folder, dropout=None, kind=task.body)
+    known = task.prepared((), backbone.tokenizer)
+    model = Model(backbone, known).eval().to(best_device())
+    encoder = TextEncoder.of(backbone.tokenizer, backbone.max_length, backbone.prefix)
+    return LocalModel(Predictor(model, known, encoder), f"{folder.identity} {known}")

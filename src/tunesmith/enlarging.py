@@ -1,0 +1,67 @@
+"""The training examples of a recipe, and changed copies of them where it asks for these."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tunesmith.augmentation import AUGMENTERS
+from tunesmith.augmentation.audit import Audit
+from tunesmith.augmentation.expand import KINDS, OUT_OF_FOLD, expand
+from tunesmith.components import name_of
+from tunesmith.data.records import Splits
+from tunesmith.errors import RecipeError
+from tunesmith.experiment import Experiment
+from tunesmith.inference.predictor import Predictor
+from tunesmith.out_of_fold import judged_by, out_of_fold
+
+
+def enlarged(experiment: Experiment, splits: Splits) -> tuple[Splits, Audit | None]:
+    """The splits with changed copies of training examples, where the recipe asks for them, and what came of these.
+
+    Raises:
+        RecipeError: the labels would not hold when words of a text change.
+        ArtifactError: the judge cannot be loaded.
+    """
+    if not experiment.augmenters:
+        return splits, None
+    task, settings = experiment.task, experiment.augmentation
+    if task.label_kind not in KINDS or {"turns", "history"} & set(task.inputs):
+        raise RecipeError(
+            "The labels of this task need not hold when single words of a text change.",
+            where="augmenters",
+            to_do="Leave augmenters out.",
+        )
+    names = {name_of(AUGMENTERS, one): one for one in experiment.augmenters}
+    judge = None
+    if settings.judge == OUT_OF_FOLD:
+        judge = out_of_fold(experiment, splits.train, settings.folds)
+    elif settings.judge:
+        judge = judged_by(Predictor.load(settings.judge))
+    train, audit = expand(
+        splits.train,
+        names,
+        settings,
+        seed=experiment.seed,
+        held_out=[*splits.validation, *splits.test],
+        judge=judge,
+    )
+    is_own = settings.judge == OUT_OF_FOLD
+    audit.judge = f"{settings.folds} models that did not see their sources" if is_own else settings.judge
+    return replace(splits, train=train), audit
+
+
+def examples_made(experiment: Experiment) -> tuple[Splits, Audit]:
+    """The splits with the copies of training examples, and what came of these, without a model to learn.
+
+    Raises:
+        RecipeError: the recipe names no augmenter.
+    """
+    loaded = experiment.data.load(experiment.task.label_kind, experiment.seed, experiment.task.inputs)
+    splits, audit = enlarged(experiment, loaded.splits)
+    if audit is None:
+        raise RecipeError(
+            "The recipe names no augmenters.",
+            where="augmenters",
+            to_do=f"Add augmenters: [swap_words], or any of {', '.join(AUGMENTERS)}.",
+        )
+    return splits, audit
