@@ -14,7 +14,7 @@ import torch
 
 from tunesmith import run_folder
 from tunesmith.data.records import Example, Finding
-from tunesmith.errors import CheckpointError, DataError, TunesmithError
+from tunesmith.errors import DataError, TunesmithError
 from tunesmith.evaluation.report import Cost, RunReport
 from tunesmith.experiment import Experiment
 from tunesmith.inference.adapters import learnt_weights
@@ -36,6 +36,7 @@ from tunesmith.training.optimizer import Optimizer
 from tunesmith.training.precision import MasterWeights
 from tunesmith.training.range_test import RangeTest, range_test
 from tunesmith.training.tracking import announce, check_trackers, make_accelerator
+from tunesmith.unlabelled_texts import beside_of, see_texts, see_unused
 from tunesmith.versions import versions
 from tunesmith.writing import written
 
@@ -59,10 +60,12 @@ def run(
     """Do everything that the recipe says, in a new folder (runs/<the recipe's name> if none is given).
 
     Raises:
-        RecipeError: the folder is in use by an earlier run (and `overwrite` is not set) or by anything else.
+        RecipeError: the folder is in use by an earlier run (and `overwrite` is not set) or by anything else; or the
+            recipe uses texts without labels (see `promotion.run`).
         TunesmithError: whatever is wrong with the data, the model or the machine.
     """
-    place = Path("runs") / experiment.name if folder is None else Path(folder)
+    see_unused(experiment)
+    place = run_folder.of(experiment.name, folder)
     run_folder.vet(place, overwrite=overwrite)
     prepared = prepare(experiment)
     stop_at_errors(prepared.findings)
@@ -96,12 +99,9 @@ def resume(folder: str | Path, *, quiet: bool = False) -> Result:
     Raises:
         CheckpointError: the folder holds no run, or its checkpoint belongs to other data.
     """
-    place = Path(folder)
-    if not (place / run_folder.RECIPE).is_file():
-        raise CheckpointError(
-            "There is no run to resume.", where=str(place), to_do="Give the --out folder of an earlier 'tunesmith run'."
-        )
+    place = run_folder.existing(folder)
     experiment = Experiment.from_yaml(place / run_folder.RECIPE)
+    see_unused(experiment)
     prepared = prepare(experiment)
     stop_at_errors(prepared.findings)
     return finish(experiment, prepared, rehearse(experiment, prepared), place, quiet=quiet)
@@ -135,6 +135,7 @@ def rehearse(experiment: Experiment, prepared: Prepared) -> Model:
     if learning:
         experiment.training.grouping().groups(model, learning)
     experiment.objective.check(model, prepared.task)
+    see_texts(experiment, prepared)
     prepared.task.settle(model, ())  # what cannot be settled is refused before anything is written
     return model
 
@@ -240,6 +241,7 @@ def fit(
         prepared.encoder.tokenizer.pad_token_id or 0,
         prepared.memory,
         prepared.encoder.special_ids,
+        beside_of(experiment, prepared),
     )
     if not any(parameter.requires_grad for parameter in model.parameters()):
         dequantize(model.body)
