@@ -204,7 +204,7 @@ def finish(experiment: Experiment, prepared: Prepared, model: Model, folder: Pat
         seed=experiment.seed,
         model_identity=prepared.backbone.identity,
         fingerprints=prepared.fingerprints,
-        sizes={split: len(examples) for split, examples in prepared.splits.named().items()},
+        sizes=prepared.sizes,
         parity=describe(proof),
         learning_rate_test=tested.points if tested else (),
         notes=notes(fitted, served.task, prepared.splits, model.quantized),

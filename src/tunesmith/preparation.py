@@ -59,8 +59,20 @@ class Prepared:
         }
         if len(self.splits.unlabelled):
             read["unlabelled"] = fingerprint(self.splits.unlabelled)
-        said = [one for one in originals(self.splits.train) if TAUGHT_BY in one.attributes]
+        said = self.pseudo_labelled
         return {**read, **({"pseudo_labels": fingerprint(said)} if said else {})}
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many examples each split has, with all that was made, and how many texts there are beside them."""
+        beside = {"unlabelled": len(self.splits.unlabelled), "pseudo_labels": len(self.pseudo_labelled)}
+        named = {name: len(examples) for name, examples in self.splits.named().items()}
+        return {**named, **{name: size for name, size in beside.items() if size}}
+
+    @property
+    def pseudo_labelled(self) -> list[Example]:
+        """The training examples whose label a model gave, without copies of them."""
+        return [example for example in originals(self.splits.train) if TAUGHT_BY in example.attributes]
 
 
 def prepare(experiment: Experiment) -> Prepared:

@@ -66,8 +66,8 @@ class Alarms:
             f"variation; limit {self.shift:g})."
         )
         rare = (
-            f"Class '{rarest}' has {found[rarest]:.1%} of the confident answers and {wanted[rarest]:.1%} of the labelled "
-            f"examples: {ratio:.2f} times as much (limit {self.dearth:g})."
+            f"Class '{rarest}' has {found[rarest]:.1%} of the confident answers and {wanted[rarest]:.1%} of the "
+            f"labelled examples: {ratio:.2f} times as much (limit {self.dearth:g})."
         )
         return [
             Alarm("shift", distance, self.shift, distance > self.shift, far),
