@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.builders import write_examples, write_recipe
 from tunesmith import pipeline, promotion
+from tunesmith.data.dataset import Loaded
 from tunesmith.data.duplicates import text_key
 from tunesmith.data.unlabelled import TAUGHT_BY
 from tunesmith.errors import DataError, RecipeError, TunesmithError
@@ -17,6 +19,8 @@ from tunesmith.evaluation.intervals import Comparison, Estimate
 from tunesmith.experiment import Experiment
 from tunesmith.inference.artifact import file_hash, verify
 from tunesmith.inference.parity import Parity
+from tunesmith.semi_supervision import Teaching
+from tunesmith.training.fitting import Fitting
 
 FIRM = {"name": "self_training", "threshold": 0.5, "balance": "labelled"}
 QUIET = {"shift": 1.0, "dearth": 0.0, "agreement": 0.0, "least": 0.0, "right": 0.0}
@@ -37,7 +41,9 @@ def with_texts(place: Path, **changes: Any) -> Experiment:
     texts = place / "texts.csv"
     texts.write_text("text,label\n" + "".join(f"{text},x\n" for text in [*new, *held_out, new[0]]), encoding="utf-8")
     data = {**files, "unlabelled": str(texts), **changes.pop("data", {})}
-    return Experiment.from_yaml(write_recipe(place, data=data, **{"semi_supervision": FIRM, "alarms": QUIET, **changes}))
+    return Experiment.from_yaml(
+        write_recipe(place, data=data, **{"semi_supervision": FIRM, "alarms": QUIET, **changes})
+    )
 
 
 def told(folder: Path) -> dict[str, Any]:
@@ -77,12 +83,12 @@ def test_pseudo_labels_never_use_held_out_texts_and_say_whose_they_are(place: Pa
     assert "1 unlabelled texts were left out: they are copies of another one" in messages
     first = promotion.trained(
         promotion.supervised(experiment),
-        promotion.Loaded(promotion.replace(splits, unlabelled=()), ()),
+        Loaded(replace(splits, unlabelled=()), ()),
         place / "first",
         quiet=True,
     )
     use = experiment.semi_supervision
-    assert isinstance(use, promotion.Teaching)
+    assert isinstance(use, Teaching)
     seen = promotion.look("supervised", first, experiment, use, splits, ())
     assert seen.survey.examples
     assert all(example.attributes[TAUGHT_BY] == "supervised" for example in seen.survey.examples)
@@ -109,9 +115,7 @@ def test_a_collapse_fires_alarms_and_nothing_is_promoted(place: Path, capsys: py
     assert "ALARM" in (result.artifact / "report.html").read_text(encoding="utf-8")
 
 
-def test_a_student_below_the_supervised_model_is_not_promoted(
-    place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_student_below_the_supervised_model_is_not_promoted(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def below(a: object, b: object, *, seed: int) -> Comparison:
         return Comparison("accuracy", 0.5, 0.75, Estimate(-0.25, -0.5, 0.0), 0.1, "no difference shown")
 
@@ -134,17 +138,17 @@ def test_a_student_below_the_supervised_model_is_not_promoted(
 def test_a_stopped_run_goes_on_to_the_same_bits(place: Path, monkeypatch: pytest.MonkeyPatch, use: Any) -> None:
     experiment = with_texts(place, semi_supervision=use, training={"checkpoint_every": 1})
     whole = promotion.run(experiment, place / "whole", quiet=True).folder
-    steps = pipeline.Fitting._note
+    steps = Fitting._note
 
     def stopping(self: Any, step: Any, log: Any, *rest: Any) -> None:
         if step.number == 5 and "students" in str(log._path):
             raise KeyboardInterrupt
         steps(self, step, log, *rest)
 
-    monkeypatch.setattr(pipeline.Fitting, "_note", stopping)
+    monkeypatch.setattr(Fitting, "_note", stopping)
     with pytest.raises(KeyboardInterrupt):
         promotion.run(experiment, place / "cut", quiet=True)
-    monkeypatch.setattr(pipeline.Fitting, "_note", steps)
+    monkeypatch.setattr(Fitting, "_note", steps)
     again = promotion.resume(place / "cut", quiet=True).folder
     for part in ("supervised", "students/student-1", "."):
         assert model_of(again / part) == model_of(whole / part)
