@@ -12,6 +12,7 @@ from tunesmith.errors import RecipeError
 from tunesmith.experiment import FAMILIES, Experiment
 from tunesmith.methods import LoRA
 from tunesmith.recipes import with_changes
+from tunesmith.semi_supervision import SEMI_SUPERVISION
 
 EXAMPLES = [
     path
@@ -31,7 +32,9 @@ def test_every_example_is_a_valid_recipe_that_survives_yaml(path: Path, tmp_path
 
 @pytest.mark.parametrize(("family", "name"), [(family, name) for family in FAMILIES for name in FAMILIES[family]])
 def test_every_member_survives_yaml(family: str, name: str, tmp_path: Path) -> None:
-    experiment = Experiment.from_mapping({**SMALL, family: name})
+    uses_texts = FAMILIES[family] is SEMI_SUPERVISION and name != "none"
+    beside = {"data": {"train": "a.csv", "unlabelled": "texts.csv"}} if uses_texts else {}
+    experiment = Experiment.from_mapping({**SMALL, family: name, **beside})
     copy = tmp_path / "copy.yaml"
     copy.write_text(experiment.to_yaml(), encoding="utf-8")
     assert Experiment.from_yaml(copy) == experiment

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import typer
 from typer.exceptions import TyperException
 
-from tunesmith import cli_labels, console, documentation, overviews, pipeline
+from tunesmith import cli_labels, console, documentation, overviews, pipeline, promotion
 from tunesmith.arguments import AsJson, Changes, HowWritten, Recipe
 from tunesmith.data.catalogue import known_data_sets
 from tunesmith.data.marks import unmarked
@@ -79,7 +79,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Train, prove, evaluate and report."""
-    result = pipeline.run(Experiment.from_yaml(recipe, changes or ()), out, overwrite=overwrite, quiet=as_json)
+    result = promotion.run(Experiment.from_yaml(recipe, changes or ()), out, overwrite=overwrite, quiet=as_json)
     console.show_result(result, as_json=as_json)
 
 
@@ -88,7 +88,7 @@ def resume(
     folder: Annotated[Path, typer.Argument(help="The folder of the interrupted run.")], as_json: AsJson = False
 ) -> None:
     """Go on with an interrupted run, to the same result."""
-    console.show_result(pipeline.resume(folder, quiet=as_json), as_json=as_json)
+    console.show_result(promotion.resume(folder, quiet=as_json), as_json=as_json)
 
 
 @app.command()

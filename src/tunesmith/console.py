@@ -90,7 +90,8 @@ def show_result(result: Result, *, as_json: bool) -> None:
     """Show a run's metrics and where its files are."""
     report = result.report
     if as_json:
-        say_json({"folder": str(result.folder), "metrics": metrics_json(report), "cost": asdict(report.cost)})
+        said = {"promotion": list(report.promotion)} if report.promotion else {}
+        say_json({"folder": str(result.folder), "metrics": metrics_json(report), "cost": asdict(report.cost), **said})
         return
     console = plain_console()
     if not report.splits:
@@ -103,6 +104,8 @@ def show_result(result: Result, *, as_json: bool) -> None:
             console.print(class_rows(f"{table.title} ({split.name})", table.rows))
     warnings = sum(finding.severity == "warning" for finding in report.findings)
     console.print(f"{warnings} warnings about the data. {escape(report.parity)}", highlight=False)
+    for line in report.promotion[:1]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     cost = report.cost
     # A run that is resumed after its last step learns nothing, and has no speed.
     speed = f" ({cost.examples_per_second:.0f} examples/s)" if cost.examples_per_second else ""

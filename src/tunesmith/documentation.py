@@ -22,6 +22,7 @@ from tunesmith.errors import RecipeError, nearest
 from tunesmith.experiment import FAMILIES, LISTS, SECTIONS, Experiment
 from tunesmith.labelling import LABEL_MODELS
 from tunesmith.selection import QUERY_STRATEGIES
+from tunesmith.semi_supervision import SEMI_SUPERVISION
 from tunesmith.study.plan import Study
 
 LEARNT = {
@@ -278,6 +279,10 @@ def new_recipe(task: str) -> str:
             lines.append(f"  name: {name}  # one of {', '.join(FAMILIES[key])}")
         lines += [*_settings(kind, values), ""]
     lines.append(f"augmenters: []  # any of {', '.join(AUGMENTERS)}; see 'tunesmith augment'")
+    members = ", ".join(SEMI_SUPERVISION)
+    lines.append(
+        f"semi_supervision: none  # one of {members}; for the texts of data.unlabelled, see docs/unlabelled.md"
+    )
     lines.append("trackers: [tensorboard]  # any of tensorboard, wandb, mlflow")
     return "\n".join(lines) + "\n"
 

@@ -19,6 +19,7 @@ from tunesmith.errors import RecipeError, nearest
 from tunesmith.methods import METHODS, Full, Method
 from tunesmith.models.pretrained import Pretrained
 from tunesmith.recipes import read_recipe, with_changes
+from tunesmith.semi_supervision import SEMI_SUPERVISION, Alarms, LabelledOnly, SemiSupervision
 from tunesmith.tasks import TASKS, Task
 from tunesmith.training.objectives import OBJECTIVES, Objective, TaskLoss
 from tunesmith.training.optimizer import OPTIMIZERS, AdamW, Grouping, OptimizerSettings, Schedule
@@ -112,11 +113,13 @@ FAMILIES: Mapping[str, Mapping[str, type]] = {
     "method": METHODS,
     "objective": OBJECTIVES,
     "optimizer": OPTIMIZERS,
+    "semi_supervision": SEMI_SUPERVISION,
 }
 SECTIONS: Mapping[str, type] = {
     "model": Pretrained,
     "data": Data,
     "augmentation": Augmentation,
+    "alarms": Alarms,
     "training": Training,
     "evaluation": Evaluation,
 }
@@ -139,6 +142,8 @@ class Experiment:
         evaluation: how the result is judged.
         augmenters: what makes further training examples.
         augmentation: how many, and which are kept.
+        semi_supervision: how the texts of data.unlabelled are learnt from.
+        alarms: signs that this has gone astray, by which its model is not promoted.
         trackers: where numbers are logged while training.
         name: a name for reports.
         seed: the source of all randomness.
@@ -154,6 +159,8 @@ class Experiment:
     evaluation: Evaluation = field(default_factory=Evaluation)
     augmenters: tuple[Augmenter, ...] = ()
     augmentation: Augmentation = field(default_factory=Augmentation)
+    semi_supervision: SemiSupervision = field(default_factory=LabelledOnly)
+    alarms: Alarms = field(default_factory=Alarms)
     trackers: tuple[Tracker, ...] = ("tensorboard",)
     name: str = "experiment"
     seed: int = 13
@@ -165,6 +172,13 @@ class Experiment:
             )
         if not 0 <= self.seed < 2**32:
             raise RecipeError("seed must be at least 0 and below 2^32.", where="seed")
+        if self.semi_supervision.uses_texts != bool(self.data.unlabelled):
+            lacks = "data.unlabelled" if self.semi_supervision.uses_texts else "semi_supervision"
+            raise RecipeError(
+                "Texts without labels need both data.unlabelled and semi_supervision.",
+                where=lacks,
+                to_do="Name a file, or rest, in data.unlabelled and a member of semi_supervision, or leave both out.",
+            )
         kinds = [type(one) for one in self.augmenters]
         if twice := [kind for kind in kinds if kinds.count(kind) > 1]:
             name = next(name for name, kind in AUGMENTERS.items() if kind is twice[0])

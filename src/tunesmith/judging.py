@@ -20,6 +20,9 @@ from tunesmith.experiment import LABELLED, Experiment, reading
 from tunesmith.inference.artifact import read_description
 from tunesmith.inference.predictor import Predictor
 
+_USED = ("train", "validation", "unlabelled")
+"""What a model may have learnt from or been chosen by."""
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -70,10 +73,11 @@ class Candidate:
     def learnt(self) -> frozenset[int] | None:
         """The keys of the texts that it was trained on or chosen by; None where these cannot be read any more."""
         try:
-            splits = load_splits(self).named()
+            loaded = load_splits(self)
+            splits = {**loaded.named(), "unlabelled": loaded.unlabelled}
         except TunesmithError:
             return None
-        used = {name: splits.get(name, ()) for name in ("train", "validation") if name in self.fingerprints}
+        used = {name: splits.get(name, ()) for name in _USED if name in self.fingerprints}
         if any(fingerprint(examples) != self.fingerprints[name] for name, examples in used.items()):
             return None
         return frozenset(text_key(example.content) for examples in used.values() for example in examples)

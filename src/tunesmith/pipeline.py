@@ -15,7 +15,7 @@ import torch
 from tunesmith import run_folder
 from tunesmith.bodies import load_backbone
 from tunesmith.data.records import Example, Finding
-from tunesmith.errors import CheckpointError, DataError, TunesmithError
+from tunesmith.errors import DataError, TunesmithError
 from tunesmith.evaluation.report import Cost, RunReport
 from tunesmith.experiment import Experiment
 from tunesmith.inference.adapters import learnt_weights
@@ -37,6 +37,7 @@ from tunesmith.training.optimizer import Optimizer
 from tunesmith.training.precision import MasterWeights
 from tunesmith.training.range_test import RangeTest, range_test
 from tunesmith.training.tracking import announce, check_trackers, make_accelerator
+from tunesmith.unlabelled_texts import beside_of, see_texts, see_unused
 from tunesmith.versions import versions
 from tunesmith.writing import written
 
@@ -60,10 +61,12 @@ def run(
     """Do everything that the recipe says, in a new folder (runs/<the recipe's name> if none is given).
 
     Raises:
-        RecipeError: the folder is in use by an earlier run (and `overwrite` is not set) or by anything else.
+        RecipeError: the folder is in use by an earlier run (and `overwrite` is not set) or by anything else; or the
+            recipe uses texts without labels (see `promotion.run`).
         TunesmithError: whatever is wrong with the data, the model or the machine.
     """
-    place = Path("runs") / experiment.name if folder is None else Path(folder)
+    see_unused(experiment)
+    place = run_folder.of(experiment.name, folder)
     run_folder.vet(place, overwrite=overwrite)
     prepared = prepare(experiment)
     stop_at_errors(prepared.findings)
@@ -97,12 +100,9 @@ def resume(folder: str | Path, *, quiet: bool = False) -> Result:
     Raises:
         CheckpointError: the folder holds no run, or its checkpoint belongs to other data.
     """
-    place = Path(folder)
-    if not (place / run_folder.RECIPE).is_file():
-        raise CheckpointError(
-            "There is no run to resume.", where=str(place), to_do="Give the --out folder of an earlier 'tunesmith run'."
-        )
+    place = run_folder.existing(folder)
     experiment = Experiment.from_yaml(place / run_folder.RECIPE)
+    see_unused(experiment)
     prepared = prepare(experiment)
     stop_at_errors(prepared.findings)
     return finish(experiment, prepared, rehearse(experiment, prepared), place, quiet=quiet)
@@ -136,6 +136,7 @@ def rehearse(experiment: Experiment, prepared: Prepared) -> Model:
     if learning:
         experiment.training.grouping().groups(model, learning)
     experiment.objective.check(model, prepared.task)
+    see_texts(experiment, prepared)
     prepared.task.settle(model, ())  # what cannot be settled is refused before anything is written
     return model
 
@@ -204,7 +205,7 @@ def finish(experiment: Experiment, prepared: Prepared, model: Model, folder: Pat
         seed=experiment.seed,
         model_identity=prepared.backbone.identity,
         fingerprints=prepared.fingerprints,
-        sizes={split: len(examples) for split, examples in prepared.splits.named().items()},
+        sizes=prepared.sizes,
         parity=describe(proof),
         learning_rate_test=tested.points if tested else (),
         notes=notes(fitted, served.task, prepared.splits, model.quantized),
@@ -241,6 +242,7 @@ def fit(
         prepared.encoder.tokenizer.pad_token_id or 0,
         prepared.memory,
         prepared.encoder.special_ids,
+        beside_of(experiment, prepared),
     )
     if not any(parameter.requires_grad for parameter in model.parameters()):
         dequantize(model.body)

@@ -14,6 +14,7 @@ from tunesmith.data.checks import check, label_names
 from tunesmith.data.encoding_checks import TokenCount, check_encoding, check_histories
 from tunesmith.data.records import Example, Finding, Splits
 from tunesmith.data.splits import fingerprint
+from tunesmith.data.unlabelled import TAUGHT_BY, labelled_by_people
 from tunesmith.enlarging import enlarged
 from tunesmith.errors import DataError, nearest
 from tunesmith.experiment import Experiment
@@ -44,8 +45,29 @@ class Prepared:
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """The fingerprint of each split as it was read, without the examples that were made."""
-        return {name: fingerprint(originals(examples)) for name, examples in self.splits.named().items()}
+        """The fingerprint of each split as it was read, and of what models said of texts without labels.
+
+        Examples that were made are left out: they are a function of the others and the recipe.
+        """
+        read = {
+            name: fingerprint(labelled_by_people(originals(examples))) for name, examples in self.splits.named().items()
+        }
+        if len(self.splits.unlabelled):
+            read["unlabelled"] = fingerprint(self.splits.unlabelled)
+        said = self.pseudo_labelled
+        return {**read, **({"pseudo_labels": fingerprint(said)} if said else {})}
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many examples each split has, with all that was made, and how many texts there are beside them."""
+        beside = {"unlabelled": len(self.splits.unlabelled), "pseudo_labels": len(self.pseudo_labelled)}
+        named = {name: len(examples) for name, examples in self.splits.named().items()}
+        return {**named, **{name: size for name, size in beside.items() if size}}
+
+    @property
+    def pseudo_labelled(self) -> list[Example]:
+        """The training examples whose label a model gave, without copies of them."""
+        return [example for example in originals(self.splits.train) if TAUGHT_BY in example.attributes]
 
 
 def prepare(experiment: Experiment) -> Prepared:
@@ -56,10 +78,15 @@ def prepare(experiment: Experiment) -> Prepared:
         ModelError: the model cannot be found or read.
     """
     loaded = experiment.data.load(experiment.task.label_kind, experiment.seed, experiment.task.inputs)
-    found = [*loaded.findings, *check(loaded.splits, label_kind=experiment.task.label_kind)]
+    return prepare_checked(experiment, loaded.splits, loaded.findings)
+
+
+def prepare_checked(experiment: Experiment, splits: Splits, findings: Sequence[Finding]) -> Prepared:
+    """Check these splits and prepare them; the findings are what was seen while reading them."""
+    found = [*findings, *check(splits, label_kind=experiment.task.label_kind)]
     if experiment.data.per_class or experiment.data.shots:  # few of each label is what the recipe asks for
         found = [finding for finding in found if finding.code != "rare_labels"]
-    prepared = prepare_enlarged(experiment, loaded.splits, found)
+    prepared = prepare_enlarged(experiment, splits, found)
     return replace(prepared, findings=tuple(accepted(finding, experiment.data.accept) for finding in prepared.findings))
 
 

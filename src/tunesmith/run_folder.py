@@ -6,7 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
-from tunesmith.errors import RecipeError
+from tunesmith.errors import CheckpointError, RecipeError
 from tunesmith.inference.artifact import need_space
 from tunesmith.writing import refused
 
@@ -14,8 +14,28 @@ RECIPE = "recipe.yaml"
 _WRITTEN = {
     *(RECIPE, "artifact", "checkpoints", "log.jsonl", "learning_rate.json"),
     *("metrics.json", "predictions.jsonl", "report.html", "trackers", "wandb"),
+    *("supervised", "students", "semi_supervision.json"),
 }
 _DRAFT = re.compile(r"\.artifact-.*|\..*\.draft|\.DS_Store")
+
+
+def of(name: str, folder: str | Path | None) -> Path:
+    """The folder of a new run: runs/`name` if none is given."""
+    return Path("runs") / name if folder is None else Path(folder)
+
+
+def existing(folder: str | Path) -> Path:
+    """The folder of a run that has begun.
+
+    Raises:
+        CheckpointError: the folder holds no run.
+    """
+    place = Path(folder)
+    if not (place / RECIPE).is_file():
+        raise CheckpointError(
+            "There is no run to resume.", where=str(place), to_do="Give the --out folder of an earlier 'tunesmith run'."
+        )
+    return place
 
 
 def vet(place: Path, *, overwrite: bool) -> None:
@@ -52,8 +72,10 @@ def vet(place: Path, *, overwrite: bool) -> None:
         )
 
 
-def begin(place: Path, recipe: str, size: int, *, overwrite: bool) -> None:
+def begin(place: Path, recipe: str, size: int, *, overwrite: bool, keep: str = "") -> None:
     """Empty the folder, or make it, and put the recipe into it, after a second look: much time may have passed.
+
+    A part of an earlier run may be kept by its name.
 
     Raises:
         RecipeError: see `vet`.
@@ -64,6 +86,8 @@ def begin(place: Path, recipe: str, size: int, *, overwrite: bool) -> None:
     with refused(place, to_do="Choose another --out folder."):
         place.mkdir(parents=True, exist_ok=True)
         for path in sorted(place.iterdir(), key=lambda path: path.name == RECIPE):  # what makes it a run goes last
+            if path.name == keep:
+                continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Self
 
 from tunesmith.data.catalogue import find
@@ -15,6 +16,7 @@ from tunesmith.data.source import Format, Source
 from tunesmith.data.sources import Reading, idle_settings, read, usable
 from tunesmith.data.splits import drawn, drawn_per_class, split
 from tunesmith.data.tally import SHOWN, Tally
+from tunesmith.data.unlabelled import REST, read_unlabelled, rest_of, usable_texts
 from tunesmith.errors import DataError, RecipeError
 
 
@@ -51,6 +53,9 @@ class Data:
         shots: of labelled spans: so few training examples, drawn by the seed, that each type has at least so many
             spans; 0 for all.
         validation_share, test_share: how much of `train` is held out where no file is given; 0 for none.
+        unlabelled: a file of texts to learn from without labels (see `semi_supervision`), or "rest" for the training
+            examples that limit, per_class or shots left over. What stands in another split is left out and counted.
+        unlabelled_limit: at most so many of these texts, drawn by the seed; 0 for all.
         accept: codes of findings that are errors, but shall not stop the run.
     """
 
@@ -81,6 +86,8 @@ class Data:
     shots: int = 0
     validation_share: float = 0.1
     test_share: float = 0.1
+    unlabelled: str = ""
+    unlabelled_limit: int = 0
     accept: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -92,8 +99,11 @@ class Data:
             raise RecipeError(
                 f"The header names '{twice[0]}' twice.", where="data.header", to_do="Name each column once."
             )
-        if self.limit < 0:
-            raise RecipeError("limit must not be negative.", where="data.limit", to_do="Use 0 for all examples.")
+        for name in ("limit", "unlabelled_limit"):
+            if self.__dict__[name] < 0:
+                raise RecipeError(
+                    f"{name} must not be negative.", where=f"data.{name}", to_do="Use 0 for all examples."
+                )
         for name in ("per_class", "shots"):
             value = self.__dict__[name]
             if value < 0:
@@ -141,10 +151,32 @@ class Data:
             parts |= given
             findings.append(found)
         items = self._items() if "history" in inputs else ()
-        parts["train"], how = self._drawn(parts.get("train", ()), seed)
-        findings += how
-        splits = Splits(parts["train"], parts.get("validation", ()), parts.get("test", ()), items)
-        return Loaded(splits, tuple(findings))
+        every = parts.get("train", ())
+        train, how = self._drawn(every, seed)
+        splits = Splits(train, parts.get("validation", ()), parts.get("test", ()), items)
+        if self.unlabelled:
+            texts, found_there = self._unlabelled(every, splits, inputs, seed)
+            splits, how = replace(splits, unlabelled=texts), [*how, *found_there]
+        return Loaded(splits, (*findings, *how))
+
+    def _unlabelled(
+        self, every: Sequence[Example], splits: Splits, inputs: tuple[str, ...], seed: int
+    ) -> tuple[Sequence[Example], list[Finding]]:
+        """The texts without labels, and what was left out of them."""
+        if self.unlabelled == REST:
+            texts, read_there = rest_of(every, splits.train)
+            if not texts:
+                raise DataError(
+                    "There is no rest: every training example is learnt from with its label.",
+                    where="data.unlabelled",
+                    to_do="Set data.per_class, data.limit or data.shots, or name a file.",
+                )
+        else:
+            source = self.source(self.unlabelled, "", inputs)
+            alike = Path(self.unlabelled).suffix in {Path(path).suffix for path in self.located().values()}
+            texts, read_there = read_unlabelled(source if alike else replace(source, format="auto"))
+        kept, left_out = usable_texts(texts, splits, limit=self.unlabelled_limit, seed=seed)
+        return kept, [*read_there, *left_out]
 
     def _held_out(
         self, examples: Sequence[Example], held: Mapping[str, float], label_kind: str, seed: int

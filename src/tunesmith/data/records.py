@@ -94,7 +94,8 @@ class Prediction:
     example lacked it. `log_likelihood` is that of the given label (of a raw text, whose label is empty, its own),
     summed over its `label_tokens`, of which `right_tokens` were the likeliest at their place, and
     `rejected_log_likelihood` that of the answer found worse; nan and 0 where there is none. `texts` are those of the
-    items of the history, of `scores` and of the given label, by id (recommendation).
+    items of the history, of `scores` and of the given label, by id (recommendation). `word_confidence` has the "least"
+    and the "mean" probability of the tags of all words, where words are tagged.
     """
 
     id: str
@@ -110,6 +111,7 @@ class Prediction:
     rejected_log_likelihood: float = math.nan
     without: Mapping[str, str] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
+    word_confidence: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +119,14 @@ class Splits:
     """The examples to learn from, to choose by, and to judge by; `test` and `validation` may be empty.
 
     `items` are what is recommended, for data of histories: examples with an item's id, its text, and no label.
+    `unlabelled` are texts to learn from without labels.
     """
 
     train: Sequence[Example]
     validation: Sequence[Example]
     test: Sequence[Example]
     items: Sequence[Example] = ()
+    unlabelled: Sequence[Example] = ()
 
     def named(self) -> dict[str, Sequence[Example]]:
         """The splits that hold examples, by name."""

@@ -86,7 +86,8 @@ class RunReport:
 
     `main_metric` names the metric by which models of this task are judged, `choosing_metric` that of the learning curve
     where it is another; `settings` is the recipe after defaults; `parity` says how the reload check ended;
-    `learning_rate_test` holds (rate, loss) points if there was a range test.
+    `learning_rate_test` holds (rate, loss) points if there was a range test. Where texts without labels were used,
+    `promotion` says which model was promoted, and below that every sign that this may have gone astray.
     """
 
     name: str
@@ -107,6 +108,7 @@ class RunReport:
     learning_rate_test: tuple[tuple[float, float], ...] = ()
     notes: tuple[str, ...] = ()
     choosing_metric: str = ""
+    promotion: tuple[str, ...] = ()
 
 
 def evaluate_split(

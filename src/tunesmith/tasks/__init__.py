@@ -158,6 +158,14 @@ class Comparing(Protocol):
         """How far two outputs are apart, the mean over the batch's `units`: see `losses.class_divergence`."""
 
 
+@runtime_checkable
+class Distributing(Protocol):
+    """A task whose network gives each text a distribution over its classes, where its labels are one class."""
+
+    def class_logits(self, logits: Tensor) -> Tensor:
+        """One score per class [E, C] out of what the network gives, in the order of `Prediction.scores`."""
+
+
 TASKS: dict[str, type[Task]] = {
     "sequence_classification": SequenceClassification,
     "token_classification": TokenClassification,
@@ -183,6 +191,7 @@ __all__ = [
     "BodyShape",
     "CausalLanguageModeling",
     "Comparing",
+    "Distributing",
     "Encoded",
     "FewShotClassification",
     "FewShotTagging",

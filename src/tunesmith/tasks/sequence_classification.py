@@ -262,6 +262,10 @@ class SequenceClassification:
             return (one.float() - other.float()).pow(2).mean()
         return class_divergence(one, other) if self.problem == "single_label" else binary_divergence(one, other)
 
+    def class_logits(self, logits: Tensor) -> Tensor:
+        """The logits, with a zero for "no" before the one of "yes or no"."""
+        return torch.cat([torch.zeros_like(logits), logits], dim=-1) if self.problem == "binary" else logits
+
     def settle(self, network: Network, batches: Iterable[Batch]) -> None:
         """All is learnt by gradients."""
 

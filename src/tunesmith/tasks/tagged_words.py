@@ -48,7 +48,8 @@ def spans_on_text(
             spans[-1] = Span(spans[-1].start, end, tag[2:])
             scores[-1] = min(scores[-1], chance)
     confidence = min(scores) if scores else min(sure, default=math.nan)
-    return Prediction(example.id, tuple(spans), confidence, span_scores=tuple(scores))
+    words = {"least": min(sure), "mean": sum(sure) / len(sure)} if sure else {}
+    return Prediction(example.id, tuple(spans), confidence, span_scores=tuple(scores), word_confidence=words)
 
 
 def owning_windows(positions: Sequence[int], spans: Sequence[tuple[int, int]]) -> list[int]:

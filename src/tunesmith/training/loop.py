@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -18,6 +18,7 @@ from tunesmith.tasks import Task
 from tunesmith.tasks.batches import cut
 from tunesmith.tasks.encoding import Batch, Encoded
 from tunesmith.training.batching import PlannedStep
+from tunesmith.training.beside import Beside
 from tunesmith.training.criterion import Criterion
 from tunesmith.training.objectives import Objective
 from tunesmith.training.optimizer import Optimizer, Schedule
@@ -37,6 +38,7 @@ class Step:
         learning_rate: the rate of parameters with scale 1.
         gradient_norm: before clipping.
         examples, tokens, padding: how much it saw; `tokens` counts real tokens, `padding` those filled up.
+        beside: the share of the texts without labels that counted; None where there are none.
     """
 
     number: int
@@ -47,6 +49,7 @@ class Step:
     examples: int
     tokens: int
     padding: int
+    beside: float | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Material:
     """What there is to learn from: examples and their encoded form, in the same order, and how to make batches.
 
     `memory` holds what the task settles by, where that is not what the steps learn from; `special` are the tokens that
-    objectives leave as they are.
+    objectives leave as they are. `beside` is what each step learns beside these examples.
     """
 
     task: Task
@@ -63,6 +66,7 @@ class Material:
     pad_id: int
     memory: Sequence[Encoded] = ()
     special: tuple[int, ...] = ()
+    beside: Beside | None = None
 
     def batch(self, numbers: Sequence[int]) -> Batch:
         """The batch of these examples."""
@@ -137,6 +141,7 @@ def train(
             rule.before(planned.number, learner.total)
         # Dropout is a function of the seed and the step, so that a resumed run repeats it.
         torch.manual_seed(learner.seed * 1_000_003 + planned.number)
+        planned = _learnt(learner, material, planned)
         batches = [material.batch(numbers) for numbers in planned.micro_batches]
         units = sum(batch.units for batch in batches)
         total = 0.0
@@ -147,6 +152,8 @@ def train(
             if not math.isfinite(loss):
                 raise _not_a_number("loss", planned, [material.examples[number] for number in numbers])
             total += loss
+        further, share_beside = _backward_beside(learner, material, planned, accelerator)
+        total += further
         learner.weights.collect_gradients()
         norm = learner.optimizer.clip(learner.clip)
         if not math.isfinite(norm):
@@ -162,7 +169,41 @@ def train(
         tokens = sum(int(batch.attention_mask.sum()) for batch in batches)
         slots = sum(batch.input_ids.numel() for batch in batches)
         seen = sum(batch.size for batch in batches)
-        yield Step(planned.number + 1, planned.epoch, total, learning_rate, norm, seen, tokens, slots - tokens)
+        done = (planned.number + 1, planned.epoch, total, learning_rate, norm)
+        yield Step(*done, seen, tokens, slots - tokens, share_beside)
+
+
+def _learnt(learner: Learner, material: Material, planned: PlannedStep) -> PlannedStep:
+    """The step without the labelled examples that what stands beside them leaves out."""
+    if material.beside is None:
+        return planned
+    numbers = [number for part in planned.micro_batches for number in part]
+    examples = [material.examples[number] for number in numbers]
+    places = material.beside.kept(learner.model, material.criterion, examples, planned.number, learner.total)
+    kept = {numbers[place] for place in places}
+    parts = (tuple(number for number in part if number in kept) for part in planned.micro_batches)
+    return replace(planned, micro_batches=tuple(part for part in parts if part))
+
+
+def _backward_beside(
+    learner: Learner, material: Material, planned: PlannedStep, accelerator: Accelerator
+) -> tuple[float, float | None]:
+    """Add the gradients of what stands beside the labelled examples; its loss, and the share of its texts that count.
+
+    Raises:
+        TrainingError: a loss that is not a number.
+    """
+    if material.beside is None:
+        return 0.0, None
+    total, counted = 0.0, 0
+    with enough_memory("Lower training.max_tokens, or semi_supervision.ratio."):
+        for part in material.beside.losses(learner.model, material.criterion, planned.number):
+            loss = float(part.loss.detach())
+            if not math.isfinite(loss):
+                raise _not_a_number("loss of the texts without labels", planned, [])
+            accelerator.backward(part.loss)
+            total, counted = total + loss, counted + part.texts
+    return total, counted / material.beside.texts_per_step
 
 
 def _backward(learner: Learner, criterion: Criterion, batch: Batch, share: float, accelerator: Accelerator) -> float:
@@ -179,8 +220,9 @@ def _backward(learner: Learner, criterion: Criterion, batch: Batch, share: float
 def _not_a_number(what: str, planned: PlannedStep, examples: Sequence[Example]) -> TrainingError:
     named = ", ".join(example.origin or example.id for example in examples[:4])
     more = f" and {len(examples) - 4} more" if len(examples) > 4 else ""
+    shown = f", examples {named}{more}" if examples else ""
     return TrainingError(
         f"The {what} is not a finite number.",
-        where=f"step {planned.number + 1}, epoch {planned.epoch + 1}, examples {named}{more}",
+        where=f"step {planned.number + 1}, epoch {planned.epoch + 1}{shown}",
         to_do="Lower training.learning_rate, or use training.precision: fp32, and look at these examples.",
     )
