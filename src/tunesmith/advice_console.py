@@ -24,14 +24,18 @@ def show_advice(advice: Advice, recipes: Sequence[Path], *, as_json: bool) -> No
     console = plain_console()
     named = advice.named
     first = f"The worst is: {named[0].ailment}." if named else "Nothing that was looked at lies beyond its threshold."
-    console.print(f"[bold]{first}[/] ({len(advice.diagnoses)} ailments measured in {advice.seconds:.0f} s)", highlight=False)
+    console.print(
+        f"[bold]{first}[/] ({len(advice.diagnoses)} ailments measured in {advice.seconds:.0f} s)", highlight=False
+    )
     for number, diagnosis in enumerate(named, 1):
-        console.print(f"\n[bold]{number}. {diagnosis.ailment}[/]  severity {diagnosis.symptom.severity:.2f}", highlight=False)
+        console.print(
+            f"\n[bold]{number}. {diagnosis.ailment}[/]  severity {diagnosis.symptom.severity:.2f}", highlight=False
+        )
         console.print(f"   {_figure(diagnosis)}", highlight=False)
         for said in diagnosis.symptom.said:
             console.print(f"   {escape(said)}", highlight=False)
         for remedy in diagnosis.remedies:
-            _show_remedy(console.print, remedy)
+            _show_remedy(remedy)
         for reason in diagnosis.unfit:
             console.print(f"   (does not fit this recipe: {escape(reason)})", style="dim", highlight=False)
     well = [one for one in advice.diagnoses if not one.symptom.is_named]
@@ -47,10 +51,13 @@ def show_advice(advice: Advice, recipes: Sequence[Path], *, as_json: bool) -> No
     if advice.findings:
         console.print(f"'tunesmith check' has {len(advice.findings)} warnings or errors besides.", highlight=False)
     if recipes:
-        console.print(f"\nWrote {len(recipes)} recipes to {recipes[0].parent}; run one: tunesmith run {recipes[0]}", highlight=False)
+        console.print(
+            f"\nWrote {len(recipes)} recipes to {recipes[0].parent}; run one: tunesmith run {recipes[0]}",
+            highlight=False,
+        )
 
 
-def _show_remedy(show: object, remedy: Remedy) -> None:
+def _show_remedy(remedy: Remedy) -> None:
     console = plain_console()
     console.print(f"   -> [bold]{escape(remedy.name)}[/]: {escape(remedy.why)}", highlight=False)
     if remedy.effect is not None:
@@ -117,7 +124,9 @@ def show_followed(found: Followed, *, as_json: bool) -> None:
         say_json(asdict(found))
         return
     one = found.comparison
-    verdict = {"better": "The prescription held", "worse": "The prescription harmed"}.get(one.verdict, "No difference shown")
+    verdict = {"better": "The prescription held", "worse": "The prescription harmed"}.get(
+        one.verdict, "No difference shown"
+    )
     plain_console().print(
         f"[bold]{verdict}[/]: {one.name} {one.a:.4f} instead of {one.b:.4f}, "
         f"{one.difference.value:+.4f}{_interval(one.difference, 1, '+.4f')} on {found.examples:,} validation examples "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -20,6 +20,9 @@ from tunesmith.inference.predictor import Predictor
 from tunesmith.labelling import LABEL_MODELS
 from tunesmith.labelling.functions import read_functions
 from tunesmith.selection import QUERY_STRATEGIES
+from tunesmith.simulation.conduct import budget_of, seeds_of
+from tunesmith.simulation.conduct import simulate as simulate_rounds
+from tunesmith.simulation.page import write_curves
 from tunesmith.suspects import suspects_by_folds, suspects_by_model
 from tunesmith.weak_labels import examples_of, label_examples
 
@@ -109,6 +112,31 @@ def next_texts(
     known = files[1] if labelled else ()
     asked = next_batch(predictor, files[0], known, chosen, size=size, seed=SEED)
     label_console.write_batch(asked, out, form)
+
+
+@active.command()
+def simulate(
+    recipe: Recipe,
+    strategies: Annotated[str, typer.Option(help="Strategies, parted by commas; chance is always among them.")],
+    budget: Annotated[
+        str, typer.Option(help="Texts at the start and per round, rounds, and texts to choose among (0 for all).")
+    ] = "start=50,batch=50,rounds=8,candidates=1000",
+    seeds: Annotated[str, typer.Option(help="Seeds, parted by commas.")] = "1,2,3,4,5",
+    out: Annotated[Path | None, typer.Option(help="The folder to write; runs/<name>-active if left out.")] = None,
+    part: Annotated[
+        Literal["validation", "test"], typer.Option("--split", help="What judges; test only for a last figure.")
+    ] = "validation",
+    changes: Changes = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare strategies on labels that are there already and hidden; given again, it goes on."""
+    experiment = Experiment.from_yaml(recipe, changes or ())
+    chosen = {name.strip(): build(QUERY_STRATEGIES, name.strip(), "--strategies") for name in strategies.split(",")}
+    place = out or Path("runs") / f"{experiment.name}-active"
+    asked = budget_of(budget)
+    curves = simulate_rounds(experiment, chosen, seeds_of(seeds), asked, place, split=part, quiet=as_json)
+    write_curves(curves, place)
+    label_console.show_curves(curves, place, as_json=as_json)
 
 
 @active.command("add")

@@ -13,6 +13,8 @@ from tunesmith.asking import Added, Asked
 from tunesmith.augmentation.expand import Audit
 from tunesmith.console import plain_console, say, say_json, write_lines
 from tunesmith.data.annotations import AnnotationForm, batch_rows, label_studio_tasks
+from tunesmith.simulation.curves import Curves
+from tunesmith.simulation.page import COLUMNS, fields_of, plain_curves, said_of
 from tunesmith.suspects import Suspects
 from tunesmith.weak_labels import WeaklyLabelled
 from tunesmith.writing import written
@@ -102,3 +104,18 @@ def show_suspects(found: Suspects, *, as_json: bool) -> None:
     share = "" if found.noise is None else f" {100 * found.noise:.1f} % of the labels are estimated to be wrong;"
     suspected = "" if found.noise is None else f" {suspects:,} are suspects."
     console.print(f"{len(found.examples):,} examples were judged.{left}{share}{suspected}", highlight=False)
+
+
+def show_curves(curves: Curves, folder: Path, *, as_json: bool) -> None:
+    """Show each strategy's area under its curve beside that of chance."""
+    if as_json:
+        say_json(plain_curves(curves))
+        return
+    table = Table(*COLUMNS)
+    for row in fields_of(curves):
+        table.add_row(*map(escape, row))
+    console = plain_console()
+    console.print(table)
+    for said in (said_of(curves), *curves.notes):
+        console.print(escape(said), highlight=False)
+    console.print(f"The curves: {folder / 'active.html'}", highlight=False)

@@ -13,6 +13,7 @@ import yaml
 from tunesmith.advice import AILMENTS, Ailment, Project, Remedy, Symptom
 from tunesmith.advice.probe import make_probe, why_none
 from tunesmith.components import build
+from tunesmith.data.dataset import Data
 from tunesmith.data.records import Example, Finding
 from tunesmith.errors import RecipeError, TunesmithError
 from tunesmith.evaluation.results import example_row
@@ -76,9 +77,7 @@ def advise(experiment: Experiment, ailments: Mapping[str, Ailment] | None = None
     found.sort(key=lambda one: -one.symptom.severity)  # stable: equal ones keep the family's order
     warnings = tuple(finding for finding in prepared.findings if finding.severity != "note")
     seconds = time.monotonic() - began
-    return Advice(
-        experiment, tuple(found), tuple(unmeasured), reason, warnings, seconds, prepared.splits.named()
-    )
+    return Advice(experiment, tuple(found), tuple(unmeasured), reason, warnings, seconds, prepared.splits.named())
 
 
 def chosen_ailments(changes: Sequence[str]) -> dict[str, Ailment]:
@@ -161,7 +160,7 @@ def write_recipes(advice: Advice, folder: Path) -> list[Path]:
     return paths
 
 
-def _data_of(experiment: Experiment, files: Mapping[str, Path]) -> object:
+def _data_of(experiment: Experiment, files: Mapping[str, Path]) -> Data:
     """The data section that names these files and draws nothing further."""
     given = {name: str(files[name].resolve()) if name in files else "none" for name in ("train", "validation", "test")}
     recipe = {**experiment.to_mapping(), "data": {**given, "accept": list(experiment.data.accept)}}

@@ -47,7 +47,8 @@ def follow(experiment: Experiment, followed: Path, against: Path) -> Followed:
         raise DataError("No validation example is left that neither model learnt from.", where="data.validation")
     own = ours.predictor.task
     measures = [
-        {one.name: one for one in own.measures(fresh, candidate.predictor.predict(fresh))} for candidate in (ours, theirs)
+        {one.name: one for one in own.measures(fresh, candidate.predictor.predict(fresh))}
+        for candidate in (ours, theirs)
     ]
     name = own.metric
     found = compare(measures[0][name], measures[1][name], seed=experiment.seed)

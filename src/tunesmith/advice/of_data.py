@@ -55,7 +55,8 @@ class Leakage:
             "without-leaks",
             "Learns from none of the texts that it is judged by, so that results are what new texts will see.",
             "measured here",
-            f"{len(hit):,} of {len(project.train):,} training texts stand in validation or test. Figures will fall, and be true",
+            f"{len(hit):,} of {len(project.train):,} training texts stand in validation or test; "
+            "figures will fall, and be true",
             train=kept,
         )
 
@@ -110,7 +111,8 @@ class Scarce:
             few.replace("_", "-"),
             "Learns from pairs of texts (or remembers words), of which a few labels make many.",
             "this project's pages",
-            "docs/evidence/few_shot.md: 8 labels per class give 83.5 % on AG News [81.9, 85.0] and 29.8 % on SST-5 [28.6, 31.0]",
+            "docs/evidence/few_shot.md: 8 labels per class give 83.5 % on AG News [81.9, 85.0] and 29.8 % on SST-5 "
+            "[28.6, 31.0]",
             {"task": {"name": few}, "method": {"name": "none" if "tagging" in few else "full"}},
         )
         yield Remedy(
@@ -175,8 +177,12 @@ class Imbalanced:
                 if (given == place).any()
             ]
             weakest = sorted(recalls, key=lambda one: one[1])[:3]
-            said.append("The probe's weakest recalls: " + ", ".join(f"'{one}' {value:.2f}" for one, value in weakest) + ".")
-        return Symptom(figure, "examples of the largest class per one of the smallest", self.threshold, severity, tuple(said))
+            said.append(
+                "The probe's weakest recalls: " + ", ".join(f"'{one}' {value:.2f}" for one, value in weakest) + "."
+            )
+        return Symptom(
+            figure, "examples of the largest class per one of the smallest", self.threshold, severity, tuple(said)
+        )
 
     def remedies(self, project: Project, symptom: Symptom) -> Iterator[Remedy]:
         """Weights, a loss that looks at what is hard, and a measure that sees rare classes."""

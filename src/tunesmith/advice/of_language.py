@@ -52,7 +52,9 @@ class OffDomain:
         figure = self.unread(encoded, [example.content for example in project.train])
         tokens, characters = sum(one.tokens for one in encoded), sum(len(one.content) for one in project.train)
         unknown = sum(one.unknown for one in encoded) / max(1, tokens)
-        said = f"{100 * unknown:.1f} % of the tokens are unknown; {tokens / max(1, characters):.2f} stand for a character."
+        said = (
+            f"{100 * unknown:.1f} % of the tokens are unknown; {tokens / max(1, characters):.2f} stand for a character."
+        )
         severity = severity_of(figure, self.threshold, self.spoiled)
         return Symptom(figure, "share of tokens that are unknown, or bytes", self.threshold, severity, (said,))
 
@@ -81,10 +83,14 @@ class OffDomain:
     def _other_model(self, project: Project, name: str) -> Remedy | None:
         """Another model as a remedy, if it reads the texts; compared on the probe where there is one."""
         given = project.experiment.task
-        backbone = load(locate(name), kind=given.body)
+        backbone = load(locate(name), dropout=None, kind=given.body)
         if given.max_length > backbone.max_length:
             return None
-        known = project.probe.examples if project.probe else tuple(project.train[place] for place in range(len(project.train)))
+        known = (
+            project.probe.examples
+            if project.probe
+            else tuple(project.train[place] for place in range(len(project.train)))
+        )
         examples = known[:: max(1, len(known) // COMPARED)][:COMPARED]
         task = given.prepared(project.train, backbone.tokenizer)
         encoder = TextEncoder.of(backbone.tokenizer, window(task, backbone), backbone.prefix)
@@ -107,7 +113,9 @@ class OffDomain:
             for one in (vectors, probe.vectors[chosen])
         )
         judged = f"accuracy of the probe on {len(examples)} training texts, out of fold"
-        return Remedy(f"model-{name}", why, "measured here", evidence, changes, effect=paired_gain(after, before), judged=judged)
+        return Remedy(
+            f"model-{name}", why, "measured here", evidence, changes, effect=paired_gain(after, before), judged=judged
+        )
 
 
 def models_here(own: str) -> list[str]:

@@ -49,13 +49,13 @@ class Noisy:
         noise = estimated_noise(probe.given, probe.chances)
         off = noise.joint - np.diag(np.diag(noise.joint))
         worst = np.unravel_index(int(off.argmax()), off.shape)
-        said = (
-            f"The probe agrees with {100 * probe.right.mean():.1f} % of {len(probe.given):,} labels. Confident learning "
-            f"estimates {100 * noise.share:.1f} % wrong ones, which counts what is hard too; most often "
-            f"'{probe.labels[worst[1]]}' labelled as '{probe.labels[worst[0]]}'.",
-        )
+        said = [
+            f"The probe agrees with {100 * probe.right.mean():.1f} % of {len(probe.given):,} labels.",
+            f"Confident learning estimates {100 * noise.share:.1f} % wrong ones, which counts what is hard too.",
+            f"Most often '{probe.labels[worst[1]]}' is labelled as '{probe.labels[worst[0]]}'.",
+        ]
         measure = "share of labels that contradict the probe's surest answers, a bound from above of wrong ones"
-        return Symptom(figure, measure, self.threshold, severity, said)
+        return Symptom(figure, measure, self.threshold, severity, tuple(said))
 
     def remedies(self, project: Project, symptom: Symptom) -> Iterator[Remedy]:
         """Labels looked at, suspects left out, and losses that trust labels less."""
@@ -64,7 +64,7 @@ class Noisy:
         gone = {suspect.id for suspect in suspects}
         yield Remedy(
             "without-suspects",
-            f"Leaves out {len(gone):,} of the {len(project.probe.examples):,} sampled labels that confident learning doubts.",
+            f"Leaves out the {len(gone):,} of {len(project.probe.examples):,} sampled labels that are doubted.",
             "measured here",
             "the probe, on validation as it is labelled",
             train=[example for example in project.train if example.id not in gone],
@@ -163,7 +163,9 @@ class Shortcut:
         probe, word = project.probe, symptom.focus
         holds = np.array([word in words_of(example.text) for example in probe.examples])
         misled = ~follows(holds, probe.given)
-        judged = f"accuracy of the probe on the {int(misled.sum()):,} training texts that the word misleads, out of fold"
+        judged = (
+            f"accuracy of the probe on the {int(misled.sum()):,} training texts that the word misleads, out of fold"
+        )
         yield Remedy(
             "without-the-word",
             f"Takes {word!r} out of the training texts, so that the rest of the text must be read.",
@@ -173,7 +175,9 @@ class Shortcut:
             effect=_gain_without_word(probe, word, holds, misled),
             judged=judged,
         )
-        kept = balanced(np.array([word in words_of(e.text) for e in project.train]), [str(e.label) for e in project.train])
+        kept = balanced(
+            np.array([word in words_of(e.text) for e in project.train]), [str(e.label) for e in project.train]
+        )
         yield Remedy(
             "balanced-by-the-word",
             f"Keeps {len(kept):,} training examples, of each label as many with {word!r} as without.",
@@ -260,9 +264,7 @@ def balanced(holds: NDArray[np.bool_], labels: Sequence[str]) -> list[int]:
     return sorted(kept)
 
 
-def _gain_without_word(
-    probe: Probe, word: str, holds: NDArray[np.bool_], misled: NDArray[np.bool_]
-) -> Estimate | None:
+def _gain_without_word(probe: Probe, word: str, holds: NDArray[np.bool_], misled: NDArray[np.bool_]) -> Estimate | None:
     if not misled.any():
         return None
     vectors = probe.vectors.copy()

@@ -123,9 +123,7 @@ def make_probe(prepared: Prepared, seed: int) -> tuple[Probe, Pace]:
     folds = np.array([text_key(example.content) % FOLDS for example in examples], dtype=np.int64)
     asked = [place for place, one in enumerate(splits.validation) if class_of(one) in number]
     encoded = [prepared.encoded["validation"][place] for place in asked]
-    held = tuple(
-        splits.validation[asked[place]] for place in sample(asked, encoded, seed, TEXTS // 4, TOKENS // 4)
-    )
+    held = tuple(splits.validation[asked[place]] for place in sample(asked, encoded, seed, TEXTS // 4, TOKENS // 4))
     size = len(labels)
     chances = out_of_fold(vectors, given, folds, size)
     curve = learning_curve(vectors, given, folds, size, len(splits.train))
@@ -192,7 +190,9 @@ def learning_curve(vectors: Vectors, given: Numbers, folds: Numbers, classes: in
         asked = np.flatnonzero(folds == fold)
         for row, size in enumerate(sizes):
             part = rest[:size]
-            wrong[row, asked] = chances_from(vectors[part], given[part], vectors[asked], classes).argmax(1) != given[asked]
+            wrong[row, asked] = (
+                chances_from(vectors[part], given[part], vectors[asked], classes).argmax(1) != given[asked]
+            )
     resampled = np.random.default_rng(1).integers(len(given), size=(500, len(given)))
     drawn = np.array([_law(sizes, wrong[:, indices].mean(axis=1), total) for indices in resampled])
     exponent, doubling = _law(sizes, wrong.mean(axis=1), total)

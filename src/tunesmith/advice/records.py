@@ -24,7 +24,7 @@ BASES: tuple[Basis, ...] = ("measured here", "this project's pages", "literature
 
 @dataclass(frozen=True)
 class Project:
-    """What is looked at: the recipe, its data and model as prepared, and a probe with its speed, or why there is none."""
+    """What is looked at: the recipe, its data and model as prepared, and a probe with its speed, or why it has none."""
 
     experiment: Experiment
     prepared: Prepared
@@ -91,7 +91,7 @@ class Remedy:
 
     @property
     def rank(self) -> tuple[int, float]:
-        """The order of expected effect: measured gains by size, then by how strong the evidence is, then what harmed."""
+        """The order of expected effect: measured gains by size, then others by their evidence, then what harmed."""
         if self.effect is None:
             return 1 + BASES.index(self.basis), 0.0
         return (0 if self.effect.high > 0 else 1 + len(BASES)), -self.effect.value

@@ -124,7 +124,9 @@ def share_of(hits: int, size: int, level: float = 0.95) -> Estimate:
         return _unknown(math.nan)
     z, share = NormalDist().inv_cdf((1 + level) / 2), hits / size
     middle, wide = share + z * z / (2 * size), z * math.sqrt(share * (1 - share) / size + z * z / (4 * size * size))
-    return Estimate(share, max(0.0, (middle - wide) / (1 + z * z / size)), min(1.0, (middle + wide) / (1 + z * z / size)))
+    return Estimate(
+        share, max(0.0, (middle - wide) / (1 + z * z / size)), min(1.0, (middle + wide) / (1 + z * z / size))
+    )
 
 
 def _unknown(value: float) -> Estimate:
