@@ -14,7 +14,7 @@ from tunesmith.augmentation.expand import Audit
 from tunesmith.console import plain_console, say, say_json, write_lines
 from tunesmith.data.annotations import AnnotationForm, batch_rows, label_studio_tasks
 from tunesmith.simulation.curves import Curves
-from tunesmith.simulation.page import COLUMNS, fields_of, plain_curves, said_of
+from tunesmith.simulation.page import as_markdown, plain_curves
 from tunesmith.suspects import Suspects
 from tunesmith.weak_labels import WeaklyLabelled
 from tunesmith.writing import written
@@ -111,11 +111,5 @@ def show_curves(curves: Curves, folder: Path, *, as_json: bool) -> None:
     if as_json:
         say_json(plain_curves(curves))
         return
-    table = Table(*COLUMNS)
-    for row in fields_of(curves):
-        table.add_row(*map(escape, row))
-    console = plain_console()
-    console.print(table)
-    for said in (said_of(curves), *curves.notes):
-        console.print(escape(said), highlight=False)
-    console.print(f"The curves: {folder / 'active.html'}", highlight=False)
+    say(as_markdown(curves))
+    say(f"The curves: {folder / 'active.html'}")

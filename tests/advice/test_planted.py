@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.real_data, pytest.mark.slow]
 OTHER = {"0": "1", "1": "0"}
 SIZE = 1200
 LIMIT_S = 180
+"""Of one core; on a machine that does nothing else it takes no longer."""
 
 Parts = dict[str, list[Example]]
 
@@ -81,7 +82,7 @@ def test_a_planted_ailment_is_named_first_and_not_without_it(
     advice = consulted(tmp_path, plant)
     assert advice.named[0].ailment == plant.__name__
     assert plant.__name__ not in as_they_are
-    assert advice.seconds < LIMIT_S
+    assert advice.cpu_seconds < LIMIT_S
     recipes = write_recipes(advice, tmp_path / "out")
     assert recipes
     for path in recipes:
@@ -100,7 +101,7 @@ def test_an_english_model_on_chinese_text_is_named_first_and_a_fitting_one_is_no
                 }
             )
         )
-        assert found[model].seconds < LIMIT_S
+        assert found[model].cpu_seconds < LIMIT_S
     worst = found["minilm-l6"].named[0]
     assert worst.ailment == "off_domain"
     assert "off_domain" not in [one.ailment for one in found["e5-small-zh-en"].named]

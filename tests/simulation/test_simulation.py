@@ -8,11 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.builders import SPANS, write_recipe
 from tests.test_cli import call
-from tunesmith import cli
 from tunesmith.data.records import Example
 from tunesmith.errors import DataError, RecipeError
 from tunesmith.experiment import Experiment
@@ -161,16 +159,11 @@ def test_what_cannot_be_simulated_is_said(place: Path) -> None:
         seeds_of("1,x")
 
 
-def test_the_verb_writes_a_page_a_table_and_numbers(
-    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_verb_writes_a_page_a_table_and_numbers(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = write_recipe(place)
     out = place / "out"
     arguments = ["active", "simulate", str(recipe), "--strategies", "margin", "--seeds", "1,2"]
-    code, said = call(
-        monkeypatch, capsys, *arguments, "--budget", "start=6,batch=4,rounds=1", "--out", str(out)
-    )
-    assert code == 0
+    said = call(capsys, *arguments, "--budget", "start=6,batch=4,rounds=1", "--out", str(out))
     assert "| margin" in said
     assert "16 texts of validation" in said
     assert json.loads((out / "active.json").read_text(encoding="utf-8"))["metric"] == "accuracy"

@@ -46,6 +46,7 @@ class Advice:
     without_probe: str
     findings: tuple[Finding, ...]
     seconds: float
+    cpu_seconds: float
     splits: Mapping[str, Sequence[Example]]
 
     @property
@@ -60,7 +61,7 @@ def advise(experiment: Experiment, ailments: Mapping[str, Ailment] | None = None
     Raises:
         TunesmithError: the data or the model cannot be read at all.
     """
-    began = time.monotonic()
+    began, worked = time.monotonic(), time.process_time()
     prepared = prepare(experiment)
     reason = why_none(prepared)
     probe, pace = (None, None) if reason else make_probe(prepared, experiment.seed)
@@ -76,8 +77,8 @@ def advise(experiment: Experiment, ailments: Mapping[str, Ailment] | None = None
             found.append(Diagnosis(name, symptom))
     found.sort(key=lambda one: -one.symptom.severity)  # stable: equal ones keep the family's order
     warnings = tuple(finding for finding in prepared.findings if finding.severity != "note")
-    seconds = time.monotonic() - began
-    return Advice(experiment, tuple(found), tuple(unmeasured), reason, warnings, seconds, prepared.splits.named())
+    spent = time.monotonic() - began, time.process_time() - worked
+    return Advice(experiment, tuple(found), tuple(unmeasured), reason, warnings, *spent, prepared.splits.named())
 
 
 def chosen_ailments(changes: Sequence[str]) -> dict[str, Ailment]:

@@ -110,7 +110,7 @@ def simulate(
         raise DataError(f"The recipe has no {split} examples to judge by.", where="data", to_do=f"Give data.{split}.")
     if sizes.get("train", 0) <= budget.most:
         raise DataError(
-            f"{budget.most:,} of {sizes.get('train', 0):,} training examples would be asked for: no choice would be left.",
+            f"{budget.most:,} of {sizes.get('train', 0):,} training examples would be asked for: no choice is left.",
             where="--start, --batch and --rounds",
             to_do="Ask for fewer.",
         )
@@ -128,12 +128,8 @@ def simulate(
                 file.write(json.dumps(asdict(point)) + "\n")
             done.append(point)
             if not quiet:
-                announce(
-                    [
-                        f"[{len(done)}/{total}] seed {seed}, {point.strategy}, {point.texts} texts: "
-                        f"{point.value:.4f} ({point.seconds:.0f} s)"
-                    ]
-                )
+                reached = f"{point.texts} texts: {point.value:.4f} ({point.seconds:.0f} s)"
+                announce([f"[{len(done)}/{total}] seed {seed}, {point.strategy}, {reached}"])
     return _curves(learning, done, strategies, seeds, split, budget)
 
 
@@ -289,9 +285,9 @@ def _curves(
     ]
     judged = learning.prepared.splits.named()[split]
     task = learning.prepared.task
+    counted = f"{len(judged):,} texts of {split} ({sum(map(words_in, judged)):,} words)"
     notes = [
-        f"Beside what the curves count, {len(judged):,} texts of {split} "
-        f"({sum(map(words_in, judged)):,} words) had to be labelled to draw them.",
+        f"Beside what the curves count, {counted} had to be labelled to draw them.",
         "The weights of the last step are kept, so validation chooses nothing; classes are known from the beginning.",
     ]
     if split == "test":

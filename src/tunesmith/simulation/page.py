@@ -20,8 +20,8 @@ from tunesmith.study.findings import table_of
 from tunesmith.writing import written
 
 COLUMNS = (
-    ("strategy", "area by texts", "interval", "less random", "interval of it", "verdict", "less random, by words")
-    + ("interval of that", "final", "time")
+    "strategy", "area by texts", "interval", "less random", "interval of it", "verdict", "less random, by words",
+    "interval of that", "final", "time",
 )  # fmt: skip
 
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{{ curves.name }}</title>
@@ -68,8 +68,8 @@ def said_of(curves: Curves) -> str:
     """What the figures are, in a sentence or two."""
     return (
         f"Area under the curve of {curves.metric} on {curves.judging_texts:,} {curves.split} texts (the mean height "
-        f"between start and end), mean of {len(curves.seeds)} seeds with its 95 % t interval; differences are paired by "
-        "seed, with the same texts labelled at the start."
+        f"between start and end), mean of {len(curves.seeds)} seeds with its 95 % t interval; differences are paired "
+        "by seed, with the same texts labelled at the start."
     )
 
 
