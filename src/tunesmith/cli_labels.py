@@ -23,6 +23,7 @@ from tunesmith.selection import QUERY_STRATEGIES
 from tunesmith.simulation.conduct import budget_of, seeds_of
 from tunesmith.simulation.conduct import simulate as simulate_rounds
 from tunesmith.simulation.page import write_curves
+from tunesmith.stopping import judge_round, rules_of
 from tunesmith.suspects import suspects_by_folds, suspects_by_model
 from tunesmith.weak_labels import examples_of, label_examples
 
@@ -112,6 +113,29 @@ def next_texts(
     known = files[1] if labelled else ()
     asked = next_batch(predictor, files[0], known, chosen, size=size, seed=SEED)
     label_console.write_batch(asked, out, form)
+
+
+@active.command()
+def stop(
+    artifact: Annotated[Path, typer.Argument(help="The model as it stands.")],
+    texts: Annotated[Path, typer.Argument(help="The file of texts without labels, the same in each round.")],
+    labelled: Annotated[Path, typer.Option(help="The labelled texts that the model learnt from.")],
+    rounds: Annotated[Path, typer.Option(help="The file of rounds (JSON lines); it is made if it is not there.")],
+    validation: Annotated[
+        Path | None, typer.Option(help="The labelled texts that judge: these are paid for, too.")
+    ] = None,
+    rules: Annotated[
+        list[str] | None, typer.Option("--stop", help="Such as stable, sure:uncertainty=0.1 or budget:texts=500.")
+    ] = None,
+    changes: HowWritten = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say whether labelling may end, by numbers; nothing is ended."""
+    chosen, inputs = rules_of(rules or ()), Predictor.load(artifact).task.inputs
+    data = reading(changes or ())
+    files = [file for file in (texts, labelled, validation) if file is not None]
+    pool, *known = [read(data.source(str(file), "", inputs)).examples for file in files]
+    label_console.show_standing(judge_round(artifact, pool, known, rounds, chosen), as_json=as_json)
 
 
 @active.command()

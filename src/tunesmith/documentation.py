@@ -15,18 +15,25 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter
 
+from tunesmith.advice import AILMENTS
 from tunesmith.augmentation import AUGMENTERS
 from tunesmith.data.samples import SAMPLES
 from tunesmith.errors import RecipeError, nearest
 from tunesmith.experiment import FAMILIES, LISTS, SECTIONS, Experiment
 from tunesmith.labelling import LABEL_MODELS
 from tunesmith.selection import QUERY_STRATEGIES
+from tunesmith.selection.stopping import STOPPING_RULES
 from tunesmith.study.plan import Study
 
 LEARNT = {"temperature", "mean", "scale", "end", "language_token", "ending", "lacked", "popularity", "item_texts"}
 """Settings that training fills in; a recipe for people leaves them out."""
 
-OF_VERBS: Mapping[str, Mapping[str, type]] = {"query_strategy": QUERY_STRATEGIES, "label_model": LABEL_MODELS}
+OF_VERBS: Mapping[str, Mapping[str, type]] = {
+    "query_strategy": QUERY_STRATEGIES,
+    "stopping_rule": STOPPING_RULES,
+    "label_model": LABEL_MODELS,
+    "ailment": AILMENTS,
+}
 """Families of which a verb takes a member (`active next --strategy`, `label --model`), and a recipe none."""
 
 _EVERY_LAYER = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]

@@ -13,6 +13,7 @@ from tests.builders import SPANS, write_recipe
 from tests.test_cli import call
 from tunesmith.data.records import Example
 from tunesmith.errors import DataError, RecipeError
+from tunesmith.evaluation.results import example_row
 from tunesmith.experiment import Experiment
 from tunesmith.selection import QUERY_STRATEGIES
 from tunesmith.simulation.conduct import ROUNDS, Budget, budget_of, seeds_of, simulate, words_in
@@ -123,15 +124,15 @@ def test_another_recipe_in_the_same_folder_is_refused(place: Path) -> None:
 
 
 def test_spans_cost_words(place: Path) -> None:
-    rows = [{"id": f"{n}-{e.id}", "text": e.text, "spans": [[s.start, s.end, s.label] for s in e.label]} for n in range(4) for e in SPANS]  # type: ignore[union-attr]  # fmt: skip
+    lines = [
+        json.dumps({**example_row(example, "spans"), "id": f"{number}-{example.id}"})
+        for number in range(4)
+        for example in SPANS
+    ]
     files = {}
     for name in ("train", "validation"):
-        path = place / f"{name}.jsonl"
-        given = [
-            {**row, "spans": [{"start": s, "end": e, "label": kind} for s, e, kind in row["spans"]]} for row in rows
-        ]
-        path.write_text("\n".join(map(json.dumps, given)) + "\n", encoding="utf-8")
-        files[name] = str(path)
+        files[name] = str(place / f"{name}.jsonl")
+        Path(files[name]).write_text("\n".join(lines) + "\n", encoding="utf-8")
     recipe = write_recipe(place, task={"name": "token_classification"}, data={**files, "test": "none"})
     found = curves(Experiment.from_yaml(recipe), place / "out", seeds=(1,))
     last = max(found.points, key=lambda one: one.round)
@@ -164,7 +165,7 @@ def test_the_verb_writes_a_page_a_table_and_numbers(place: Path, capsys: pytest.
     out = place / "out"
     arguments = ["active", "simulate", str(recipe), "--strategies", "margin", "--seeds", "1,2"]
     said = call(capsys, *arguments, "--budget", "start=6,batch=4,rounds=1", "--out", str(out))
-    assert "| margin" in said
+    assert "margin |" in said
     assert "16 texts of validation" in said
     assert json.loads((out / "active.json").read_text(encoding="utf-8"))["metric"] == "accuracy"
     page = (out / "active.html").read_text(encoding="utf-8")
