@@ -111,6 +111,14 @@ DATA_SETS: Mapping[str, DataSet] = {
         "test.csv.xz",
         reading={"format": "ag_news"},
     ),
+    "trec": DataSet(
+        "questions by what they ask for, six kinds (en)",
+        "no licence stated",
+        "TREC.train.xz",
+        test="TREC.test",
+        folder="mr-subj-trec",
+        reading={"format": "trec", "encoding": "latin-1"},
+    ),
     "sst2": DataSet(
         "sentences of film reviews, good or bad (en)",
         "no licence stated",

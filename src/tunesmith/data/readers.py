@@ -11,6 +11,7 @@ from tunesmith.data.easy_vqa import examples_of_easy_vqa
 from tunesmith.data.lines import examples_of_lines
 from tunesmith.data.marks import semeval_examples
 from tunesmith.data.parallel import parallel_examples
+from tunesmith.data.questions_by_kind import examples_of_trec
 from tunesmith.data.ratings import examples_of_ratings
 from tunesmith.data.records import Example
 from tunesmith.data.source import Source
@@ -41,5 +42,6 @@ READERS: Mapping[str, FileForm] = {
     "squad": FileForm(squad_examples, (*COLUMNS, "separator", "label_first", "label_separator")),
     "easy_vqa": FileForm(examples_of_easy_vqa, (*COLUMNS, "separator", "label_first", "label_separator", "encoding")),
     "ag_news": FileForm(examples_of_ag_news, (*TABLES, "separator", "label_first", "label_separator")),
+    "trec": FileForm(examples_of_trec, (*COLUMNS, "separator", "label_first", "label_separator")),
     "fsdd": FileForm(examples_of_spoken_digits, (*COLUMNS, "separator", "label_first", "label_separator", "encoding")),
 }

@@ -8,7 +8,7 @@ from typing import Literal
 
 Format = Literal[
     "auto", "csv", "tsv", "jsonl", "json", "parquet", "conll", "semeval", "lines", "parallel", "squad", "hub",
-    "easy_vqa", "fsdd", "ratings", "ag_news",
+    "easy_vqa", "fsdd", "ratings", "ag_news", "trec",
 ]  # fmt: skip
 """How a file is written."""
 
@@ -31,6 +31,7 @@ FORMATS: Mapping[Format, str] = {
     "easy_vqa": 'the wheel of easy-VQA, "easy_vqa.whl!train" or "!test": pictures and questions about them',
     "fsdd": 'an archive of the Free Spoken Digit Dataset, "recordings.tar.xz!train" or "!test"',
     "ag_news": "AG News without a header, in both forms in use",
+    "trec": 'questions by kind, "NUM:dist How far is it?": the part before the colon is the label (TREC)',
 }
 """What each format reads."""
 
