@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -157,8 +158,8 @@ def simulate(
     experiment = Experiment.from_yaml(recipe, changes or ())
     chosen = {name.strip(): build(QUERY_STRATEGIES, name.strip(), "--strategies") for name in strategies.split(",")}
     place = out or Path("runs") / f"{experiment.name}-active"
-    asked = budget_of(budget)
-    curves = simulate_rounds(experiment, chosen, seeds_of(seeds), asked, place, split=part, quiet=as_json)
+    asked = replace(budget_of(budget), split=part)
+    curves = simulate_rounds(experiment, chosen, seeds_of(seeds), asked, place, quiet=as_json)
     write_curves(curves, place)
     label_console.show_curves(curves, place, as_json=as_json)
 

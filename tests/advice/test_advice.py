@@ -17,7 +17,8 @@ from tunesmith.advice import AILMENTS, Imbalanced, Leakage, Project, Scarce
 from tunesmith.advice.consult import advise, changed, chosen_ailments, write_recipes
 from tunesmith.advice.follow import follow
 from tunesmith.advice.of_data import known_in
-from tunesmith.advice.of_learning import balanced, explained, follows, surest, without_word, words_of
+from tunesmith.advice.of_learning import surest
+from tunesmith.advice.of_words import balanced, explained, follows, without_word, words_of
 from tunesmith.advice.probe import _law, sample
 from tunesmith.advice.records import Remedy, paired_gain, severity_of
 from tunesmith.data.records import Example

@@ -7,7 +7,8 @@ from typing import Protocol
 
 from tunesmith.advice.of_data import Imbalanced, Leakage, LongTexts, Scarce
 from tunesmith.advice.of_language import OffDomain
-from tunesmith.advice.of_learning import Costly, Noisy, Shortcut
+from tunesmith.advice.of_learning import Costly, Noisy
+from tunesmith.advice.of_words import Shortcut
 from tunesmith.advice.records import Project, Remedy, Symptom
 
 

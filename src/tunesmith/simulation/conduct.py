@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import yaml
@@ -38,12 +39,14 @@ class Budget:
         batch: texts per round.
         rounds: how often a strategy chooses.
         candidates: texts drawn by chance in each round among which it chooses; 0 for all.
+        split: what judges each round's model.
     """
 
     start: int = 50
     batch: int = 50
     rounds: int = 8
     candidates: int = 1000
+    split: Literal["validation", "test"] = "validation"
 
     def __post_init__(self) -> None:
         for name, least in (("start", 2), ("batch", 1), ("rounds", 1), ("candidates", 0)):
@@ -90,7 +93,6 @@ def simulate(
     budget: Budget,
     folder: Path,
     *,
-    split: str = "validation",
     quiet: bool = False,
 ) -> Curves:
     """Let strategies choose from a recipe's training examples, whose labels are hidden until asked for.
@@ -106,8 +108,12 @@ def simulate(
     prepared = prepare(experiment)
     stop_at_errors(prepared.findings)
     sizes = {name: len(examples) for name, examples in prepared.splits.named().items()}
-    if split not in sizes:
-        raise DataError(f"The recipe has no {split} examples to judge by.", where="data", to_do=f"Give data.{split}.")
+    if budget.split not in sizes:
+        raise DataError(
+            f"The recipe has no {budget.split} examples to judge by.",
+            where="data",
+            to_do=f"Give data.{budget.split}.",
+        )
     if sizes.get("train", 0) <= budget.most:
         raise DataError(
             f"{budget.most:,} of {sizes.get('train', 0):,} training examples would be asked for: no choice is left.",
@@ -115,7 +121,7 @@ def simulate(
             to_do="Ask for fewer.",
         )
     strategies = {CHANCE: Random(), **strategies}
-    key = _key(experiment, prepared.fingerprints, budget, split)
+    key = _key(experiment, prepared.fingerprints, budget)
     known = _known(folder, key)
     learning = Learning(experiment, prepared)
     total = len(seeds) * (1 + len(strategies) * budget.rounds)
@@ -123,14 +129,14 @@ def simulate(
     if not quiet:
         announce([f"{experiment.name}: {len(strategies)} strategies x {len(seeds)} seeds x {budget.rounds} rounds."])
     for seed in seeds:
-        for point in _seed(learning, strategies, seed, budget, split, known):
+        for point in _seed(learning, strategies, seed, budget, known):
             with refused(folder / ROUNDS), (folder / ROUNDS).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(asdict(point)) + "\n")
             done.append(point)
             if not quiet:
                 reached = f"{point.texts} texts: {point.value:.4f} ({point.seconds:.0f} s)"
                 announce([f"[{len(done)}/{total}] seed {seed}, {point.strategy}, {reached}"])
-    return _curves(learning, done, strategies, seeds, split, budget)
+    return _curves(learning, done, strategies, seeds, budget)
 
 
 START = "start"
@@ -142,7 +148,6 @@ def _seed(
     strategies: Mapping[str, QueryStrategy],
     seed: int,
     budget: Budget,
-    split: str,
     known: Mapping[tuple[int, str], Sequence[Point]],
 ) -> Iterator[Point]:
     """The rounds of a seed that are not known yet."""
@@ -153,7 +158,8 @@ def _seed(
     if not known.get((seed, START)):
         began = time.monotonic()
         first = learning.predictor(begun, seed)
-        yield _point(learning, first, (seed, START, 0), begun, begun, split, began)
+        value = learning.measure(first, budget.split).value()
+        yield _point(learning, (seed, START, 0), begun, begun, value, began)
     for name, strategy in strategies.items():
         earlier = list(known.get((seed, name), ()))
         if len(earlier) >= budget.rounds:
@@ -171,7 +177,8 @@ def _seed(
             asked = _asked(learning, predictor, strategy, labelled, (seed, number), budget)
             labelled += asked
             predictor = learning.predictor(labelled, seed)
-            yield _point(learning, predictor, (seed, name, number), asked, labelled, split, began)
+            value = learning.measure(predictor, budget.split).value()
+            yield _point(learning, (seed, name, number), asked, labelled, value, began)
 
 
 def _asked(
@@ -204,15 +211,13 @@ def _hidden(example: Example) -> Example:
 
 def _point(
     learning: Learning,
-    predictor: Predictor,
     which: tuple[int, str, int],
     asked: Sequence[int],
     labelled: Sequence[int],
-    split: str,
+    value: float,
     began: float,
 ) -> Point:
     seed, strategy, number = which
-    value = learning.measure(predictor, split).value()
     words = sum(words_in(learning.prepared.splits.train[place]) for place in labelled)
     return Point(seed, strategy, number, tuple(asked), len(labelled), words, value, round(time.monotonic() - began, 3))
 
@@ -225,10 +230,10 @@ def words_in(example: Example) -> int:
     return letters or len(example.text.split())
 
 
-def _key(experiment: Experiment, fingerprints: Mapping[str, str], budget: Budget, split: str) -> str:
+def _key(experiment: Experiment, fingerprints: Mapping[str, str], budget: Budget) -> str:
     """What decides the rounds; strategies, seeds and the number of rounds may be added later."""
     settings = {**asdict(budget), "rounds": 0}
-    text = json.dumps([experiment.to_mapping(), dict(fingerprints), settings, split], sort_keys=True)
+    text = json.dumps([experiment.to_mapping(), dict(fingerprints), settings], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -268,7 +273,6 @@ def _curves(
     points: Sequence[Point],
     strategies: Mapping[str, QueryStrategy],
     seeds: Sequence[int],
-    split: str,
     budget: Budget,
 ) -> Curves:
     """The finished rounds of these strategies and seeds as curves that begin at their seed's start."""
@@ -283,6 +287,7 @@ def _curves(
         for point in points
         if point.strategy in strategies and point.seed in seeds and point.round <= budget.rounds
     ]
+    split = budget.split
     judged = learning.prepared.splits.named()[split]
     task = learning.prepared.task
     counted = f"{len(judged):,} texts of {split} ({sum(map(words_in, judged)):,} words)"
