@@ -61,7 +61,10 @@ def _show_remedy(remedy: Remedy) -> None:
     console = plain_console()
     console.print(f"   -> [bold]{escape(remedy.name)}[/]: {escape(remedy.why)}", highlight=False)
     if remedy.effect is not None:
-        gain = f"{100 * remedy.effect.value:+.1f} points{_interval(remedy.effect, 100, '+.1f')}, {remedy.judged}; "
+        unsure = ", no difference shown" if remedy.effect.low <= 0 <= remedy.effect.high else ""
+        gain = (
+            f"{100 * remedy.effect.value:+.1f} points{_interval(remedy.effect, 100, '+.1f')}, {remedy.judged}{unsure}; "
+        )
     else:
         gain = ""
     console.print(f"      {remedy.basis}: {escape(gain + remedy.evidence)}", style="dim", highlight=False)

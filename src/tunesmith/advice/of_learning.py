@@ -74,7 +74,7 @@ class Noisy:
             "Lists all training labels, the most doubtful first, for people to mend.",
             "literature",
             "Northcutt et al. 2021, tab. 2; mended labels are worth more than ones left out",
-            command="tunesmith suspects {recipe} --folds 5 --out doubts.jsonl",
+            command="tunesmith suspects RECIPE --folds 5 --out doubts.jsonl",
         )
         yield Remedy(
             "smoothed-labels",

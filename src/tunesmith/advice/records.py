@@ -75,7 +75,7 @@ class Remedy:
         basis, evidence: what is known of its effect, and from where.
         changes: keys of the recipe ("training.epochs", "task") and their new values.
         train: the training examples, where these change.
-        command: what to run first or instead; {recipe} stands for the recipe's path.
+        command: what to run first or instead; words in capitals stand for files of the user.
         effect: what the probe gains by it, where that was measured; `judged` says on what.
     """
 
