@@ -126,14 +126,14 @@ class Scarce:
             "r-drop",
             "Two passes with dropout must agree, which holds back over-fitting.",
             "literature",
-            "Liang et al. 2021 (R-Drop), tab. 1: +1.2 points on GLUE with BERT-base; costs twice the time",
+            "Liang et al. 2021 (R-Drop): about +1.2 points on GLUE with BERT-base; costs twice the time",
             {"objective": {"name": "r_drop"}},
         )
         yield Remedy(
             "swapped-words",
             "Adds copies of the training texts in which words changed places.",
             "literature",
-            "Wei and Zou 2019 (EDA), fig. 1: +3 points with 500 labels for small networks; often nothing with "
+            "Wei and Zou 2019 (EDA): about +3 points with 500 labels for small networks; often nothing with "
             "pre-trained ones",
             {"augmenters": [{"name": "swap_words"}]},
         )
@@ -141,7 +141,7 @@ class Scarce:
             "top-layers",
             "Moves the upper layers only, so that there is less to over-fit with.",
             "literature",
-            "Lee et al. 2019 (What would Elsa do), sec. 4: a quarter of the layers gives 90 % of the quality",
+            "Lee et al. 2019 (What would Elsa do): a quarter of the layers gives 90 % of the quality",
             {"method": {"name": "top_layers", "layers": 2}},
         )
 

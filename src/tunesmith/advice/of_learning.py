@@ -73,14 +73,14 @@ class Noisy:
             "look-at-suspects",
             "Lists all training labels, the most doubtful first, for people to mend.",
             "literature",
-            "Northcutt et al. 2021, tab. 2; mended labels are worth more than ones left out",
+            "Northcutt et al. 2021; mended labels are worth more than ones left out",
             command="tunesmith suspects RECIPE --folds 5 --out doubts.jsonl",
         )
         yield Remedy(
             "smoothed-labels",
             "No label is trusted wholly, and training ends when validation stops to gain.",
             "literature",
-            "Lukasik et al. 2020, sec. 4 (smoothing under label noise); Li et al. 2020 (stopping early)",
+            "Lukasik et al. 2020 (smoothing under label noise); Li et al. 2020 (stopping early)",
             {"task.label_smoothing": 0.2, "training.patience": 1},
         )
 
