@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import typer
 from typer.exceptions import TyperException
 
-from tunesmith import cli_labels, console, documentation, overviews, pipeline, promotion
+from tunesmith import cli_advise, cli_labels, console, documentation, overviews, pipeline, promotion
 from tunesmith.arguments import AsJson, Changes, HowWritten, Recipe
 from tunesmith.data.catalogue import known_data_sets
 from tunesmith.data.marks import unmarked
@@ -44,6 +44,7 @@ app = typer.Typer(
 )
 
 app.add_typer(cli_labels.verbs)
+app.add_typer(cli_advise.verbs)
 app.add_typer(cli_labels.active, name="active")
 
 

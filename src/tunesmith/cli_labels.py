@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,6 +22,10 @@ from tunesmith.inference.predictor import Predictor
 from tunesmith.labelling import LABEL_MODELS
 from tunesmith.labelling.functions import read_functions
 from tunesmith.selection import QUERY_STRATEGIES
+from tunesmith.simulation.conduct import budget_of, seeds_of
+from tunesmith.simulation.conduct import simulate as simulate_rounds
+from tunesmith.simulation.page import write_curves
+from tunesmith.stopping import judge_round, rules_of
 from tunesmith.suspects import suspects_by_folds, suspects_by_model
 from tunesmith.weak_labels import examples_of, label_examples
 
@@ -110,6 +115,54 @@ def next_texts(
     known = files[1] if labelled else ()
     asked = next_batch(predictor, files[0], known, chosen, size=size, seed=SEED)
     label_console.write_batch(asked, out, form)
+
+
+@active.command()
+def stop(
+    artifact: Annotated[Path, typer.Argument(help="The model as it stands.")],
+    texts: Annotated[Path, typer.Argument(help="The file of texts without labels, the same in each round.")],
+    labelled: Annotated[Path, typer.Option(help="The labelled texts that the model learnt from.")],
+    rounds: Annotated[Path, typer.Option(help="The file of rounds (JSON lines); it is made if it is not there.")],
+    validation: Annotated[
+        Path | None, typer.Option(help="The labelled texts that judge: these are paid for, too.")
+    ] = None,
+    rules: Annotated[
+        list[str] | None, typer.Option("--stop", help="Such as stable, sure:uncertainty=0.1 or budget:texts=500.")
+    ] = None,
+    changes: HowWritten = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say whether labelling may end, by numbers; nothing is ended."""
+    chosen, inputs = rules_of(rules or ()), Predictor.load(artifact).task.inputs
+    data = reading(changes or ())
+    files = [file for file in (texts, labelled, validation) if file is not None]
+    pool, *known = [read(data.source(str(file), "", inputs)).examples for file in files]
+    label_console.show_standing(judge_round(artifact, pool, known, rounds, chosen), as_json=as_json)
+
+
+@active.command()
+def simulate(
+    recipe: Recipe,
+    strategies: Annotated[str, typer.Option(help="Strategies, parted by commas; chance is always among them.")],
+    budget: Annotated[
+        str, typer.Option(help="Texts at the start and per round, rounds, and texts to choose among (0 for all).")
+    ] = "start=50,batch=50,rounds=8,candidates=1000",
+    seeds: Annotated[str, typer.Option(help="Seeds, parted by commas.")] = "1,2,3,4,5",
+    out: Annotated[Path | None, typer.Option(help="The folder to write; runs/<name>-active if left out.")] = None,
+    part: Annotated[
+        Literal["validation", "test"], typer.Option("--split", help="What judges; test only for a last figure.")
+    ] = "validation",
+    changes: Changes = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare strategies on labels that are there already and hidden; given again, it goes on."""
+    experiment = Experiment.from_yaml(recipe, changes or ())
+    chosen = {name.strip(): build(QUERY_STRATEGIES, name.strip(), "--strategies") for name in strategies.split(",")}
+    place = out or Path("runs") / f"{experiment.name}-active"
+    asked = replace(budget_of(budget), split=part)
+    curves = simulate_rounds(experiment, chosen, seeds_of(seeds), asked, place, quiet=as_json)
+    write_curves(curves, place)
+    label_console.show_curves(curves, place, as_json=as_json)
 
 
 @active.command("add")

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter
 
+from tunesmith.advice import AILMENTS
 from tunesmith.augmentation import AUGMENTERS
 from tunesmith.augmentation.rewriters import PARAPHRASERS, TRANSLATORS
 from tunesmith.data.samples import SAMPLES
@@ -22,6 +23,7 @@ from tunesmith.errors import RecipeError, nearest
 from tunesmith.experiment import FAMILIES, LISTS, SECTIONS, Experiment
 from tunesmith.labelling import LABEL_MODELS
 from tunesmith.selection import QUERY_STRATEGIES
+from tunesmith.selection.stopping import STOPPING_RULES
 from tunesmith.semi_supervision import SEMI_SUPERVISION
 from tunesmith.study.plan import Study
 
@@ -31,7 +33,12 @@ LEARNT = {
 }
 """Settings that training fills in where their description says so (`learnt_by`)."""
 
-OF_VERBS: Mapping[str, Mapping[str, type]] = {"query_strategy": QUERY_STRATEGIES, "label_model": LABEL_MODELS}
+OF_VERBS: Mapping[str, Mapping[str, type]] = {
+    "query_strategy": QUERY_STRATEGIES,
+    "stopping_rule": STOPPING_RULES,
+    "label_model": LABEL_MODELS,
+    "ailment": AILMENTS,
+}
 """Families of which a verb takes a member (`active next --strategy`, `label --model`), and a recipe none."""
 
 OF_AUGMENTERS: Mapping[str, Mapping[str, type]] = {"translators": TRANSLATORS, "paraphrasers": PARAPHRASERS}

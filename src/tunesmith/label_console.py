@@ -14,6 +14,9 @@ from tunesmith.asking import Added, Asked
 from tunesmith.augmentation.audit import Audit, said_of
 from tunesmith.console import plain_console, say, say_json, write_lines
 from tunesmith.data.annotations import AnnotationForm, batch_rows, label_studio_tasks
+from tunesmith.simulation.curves import Curves
+from tunesmith.simulation.page import as_markdown, plain_curves
+from tunesmith.stopping import Standing
 from tunesmith.suspects import Suspects
 from tunesmith.weak_labels import WeaklyLabelled
 from tunesmith.writing import written
@@ -97,6 +100,7 @@ def write_batch(asked: Asked, out: Path, form: AnnotationForm) -> None:
             json.dump(label_studio_tasks(*rows), file, ensure_ascii=False, indent=1)
     left = f" {asked.known:,} texts are labelled already or stand twice, and were left out." if asked.known else ""
     say(f"Wrote {len(asked.examples):,} texts to {out}, the most wanted first, with the model's answers.{left}")
+    say("Whether to go on after it: tunesmith active stop.")
 
 
 def show_added(added: Added, to: Path) -> None:
@@ -123,3 +127,25 @@ def show_suspects(found: Suspects, *, as_json: bool) -> None:
     share = "" if found.noise is None else f" {100 * found.noise:.1f} % of the labels are estimated to be wrong;"
     suspected = "" if found.noise is None else f" {suspects:,} are suspects."
     console.print(f"{len(found.examples):,} examples were judged.{left}{share}{suspected}", highlight=False)
+
+
+def show_curves(curves: Curves, folder: Path, *, as_json: bool) -> None:
+    """Show each strategy's area under its curve beside that of chance."""
+    if as_json:
+        say_json(plain_curves(curves))
+        return
+    say(as_markdown(curves))
+    say(f"The curves: {folder / 'active.html'}")
+
+
+def show_standing(standing: Standing, *, as_json: bool) -> None:
+    """Show what each rule says of going on."""
+    if as_json:
+        advised = {name: {"is_reached": one.is_reached, "said": one.said} for name, one in standing.advised.items()}
+        counts = {"rounds": standing.rounds, "texts": standing.texts, "words": standing.words}
+        say_json({**counts, "uncertainty": standing.uncertainty, "is_reached": standing.is_reached, "rules": advised})
+        return
+    for one in standing.advised.values():
+        say(f"{'reached ' if one.is_reached else 'not yet '} {one.said}")
+    counted = f"{standing.texts:,} texts ({standing.words:,} words) are labelled after {standing.rounds} rounds."
+    say(f"{counted} {'Labelling may end.' if standing.is_reached else 'Go on labelling.'} You decide.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
@@ -115,6 +116,17 @@ def widened(value: float, size: int, level: float, higher_is_better: bool) -> Es
     if value == 1:
         return Estimate(value, 1 - seldom, 1.0)
     return Estimate(value, 0.0, seldom) if value == 0 else _unknown(value)
+
+
+def share_of(hits: int, size: int, level: float = 0.95) -> Estimate:
+    """A share of `size` things with its score interval (Wilson 1927); nan of none."""
+    if not size:
+        return _unknown(math.nan)
+    z, share = NormalDist().inv_cdf((1 + level) / 2), hits / size
+    middle, wide = share + z * z / (2 * size), z * math.sqrt(share * (1 - share) / size + z * z / (4 * size * size))
+    return Estimate(
+        share, max(0.0, (middle - wide) / (1 + z * z / size)), min(1.0, (middle + wide) / (1 + z * z / size))
+    )
 
 
 def _unknown(value: float) -> Estimate:

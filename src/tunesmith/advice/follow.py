@@ -1,0 +1,59 @@
+"""Whether a prescription held: two finished runs, paired on the recipe's validation split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunesmith.data.duplicates import text_key
+from tunesmith.errors import DataError, TunesmithError
+from tunesmith.evaluation.intervals import Comparison, compare
+from tunesmith.experiment import Experiment
+from tunesmith.judging import Candidate, load_splits, see_same_labels
+
+
+@dataclass(frozen=True)
+class Followed:
+    """The comparison by the main metric, the number of examples, those left out, and what to know of it."""
+
+    comparison: Comparison
+    examples: int
+    left_out: int
+    notes: tuple[str, ...]
+
+
+def follow(experiment: Experiment, followed: Path, against: Path) -> Followed:
+    """Compare the run that followed a prescription with the one that did not, by the recipe's validation split.
+
+    Texts that either model learnt from are left out. Both chose their checkpoint by validation, which flatters both;
+    the test split is not looked at.
+
+    Raises:
+        ArtifactError: a run cannot be loaded, or the two have different labels.
+        DataError: nothing is left to compare on.
+    """
+    ours, theirs = (Candidate.load(_artifact(path)) for path in (followed, against))
+    see_same_labels(ours, theirs)
+    task = experiment.task
+    validation = experiment.data.load(task.label_kind, experiment.seed, task.inputs).splits.validation
+    learnt, notes = set[int](), ["Both runs chose their checkpoint by validation; the test split was not looked at."]
+    for candidate in (ours, theirs):
+        try:
+            learnt |= {text_key(example.content) for example in load_splits(candidate).train}
+        except TunesmithError:
+            notes.append(f"Whether {candidate.folder} learnt from validation is not known: its data cannot be read.")
+    fresh = [example for example in validation if text_key(example.content) not in learnt]
+    if len(fresh) < 2:
+        raise DataError("No validation example is left that neither model learnt from.", where="data.validation")
+    own = ours.predictor.task
+    measures = [
+        {one.name: one for one in own.measures(fresh, candidate.predictor.predict(fresh))}
+        for candidate in (ours, theirs)
+    ]
+    name = own.metric
+    found = compare(measures[0][name], measures[1][name], seed=experiment.seed)
+    return Followed(found, len(fresh), len(validation) - len(fresh), tuple(notes))
+
+
+def _artifact(path: Path) -> Path:
+    return path / "artifact" if (path / "artifact").is_dir() else path

@@ -1,0 +1,1 @@
+"""Active learning simulated: labels hidden, asked for by strategies, and what each round's model reaches."""
