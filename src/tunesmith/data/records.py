@@ -94,7 +94,8 @@ class Prediction:
     example lacked it. `log_likelihood` is that of the given label (of a raw text, whose label is empty, its own),
     summed over its `label_tokens`, of which `right_tokens` were the likeliest at their place, and
     `rejected_log_likelihood` that of the answer found worse; nan and 0 where there is none. `texts` are those of the
-    items of the history, of `scores` and of the given label, by id (recommendation).
+    items of the history, of `scores` and of the given label, by id (recommendation). `uncertainty` says how far several
+    models, or several passes of one, are apart: see `tasks/mixing.py`; nan for a single pass.
     """
 
     id: str
@@ -110,6 +111,7 @@ class Prediction:
     rejected_log_likelihood: float = math.nan
     without: Mapping[str, str] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
+    uncertainty: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)

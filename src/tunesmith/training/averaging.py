@@ -45,8 +45,8 @@ class EMA:
     """Average all steps, recent ones more: a = d * a + (1 - d) * w after each step (Polyak and Juditsky 1992, for SGD).
 
     The average begins at the weights before the first step, and d rises to `decay` as min(decay, (1 + t) / (10 + t)) at
-    step t (the moving averages of TensorFlow), so that a run of a few hundred steps is not held at its start. A decay of
-    0.999 looks back about 1,000 steps; it should be well below the number of steps. Low-rank factors are averaged each
+    step t (the moving averages of TensorFlow), so that a run of some hundred steps is not held at its start. A decay of
+    0.999 looks back about 1,000 steps, which should be well below the number of all. Low-rank factors are averaged each
     by itself, as they belong to one run.
 
     Needs: weights that learn. Costs a copy of these.
@@ -94,9 +94,7 @@ class SWA:
 
     def __post_init__(self) -> None:
         if not 0 <= self.start < 1:
-            raise RecipeError(
-                "start must be at least 0 and below 1.", where="averaging.start", to_do="0.75 is usual."
-            )
+            raise RecipeError("start must be at least 0 and below 1.", where="averaging.start", to_do="0.75 is usual.")
 
     def first(self, total: int) -> int | None:
         """The step after the share `start` of all."""
