@@ -20,7 +20,16 @@ from tunesmith.inference.ensemble_folder import check_members, save_ensemble
 from tunesmith.inference.predictor import Predictor
 from tunesmith.tasks import SequenceClassification
 
-MIXABLE = ["single_label", "binary", "multi_label", "regression", "relations", "pairs_cross", "likeness_cross", "tokens"]
+MIXABLE = [
+    "single_label",
+    "binary",
+    "multi_label",
+    "regression",
+    "relations",
+    "pairs_cross",
+    "likeness_cross",
+    "tokens",
+]
 MIXABLE += ["tokens_casing", "few_shot", "prompts", "zero_shot", "image_text"]
 
 
@@ -79,9 +88,7 @@ def test_the_mean_of_probabilities_by_hand_with_each_members_temperature(
 
 
 @pytest.mark.parametrize("case", ["tokens_crf", "words", "single_label", "multi_label", "regression"])
-def test_members_vote_where_nothing_can_be_averaged(
-    case: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
+def test_members_vote_where_nothing_can_be_averaged(case: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     members = [artifact(tmp_path, folder_of(case, request), case, seed) for seed in range(3)]
     examples = TASK_CASES[case][1]
     found = ensemble(tmp_path / "all", members, "votes").predict(examples)

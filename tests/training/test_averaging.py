@@ -18,7 +18,7 @@ from tunesmith.experiment import Experiment
 from tunesmith.models.model import Model
 from tunesmith.preparation import prepare
 from tunesmith.training import fitting
-from tunesmith.training.averaging import AVERAGINGS, EMA, SWA, Average, NoAveraging
+from tunesmith.training.averaging import EMA, SWA, Average, NoAveraging
 from tunesmith.training.checkpoint import Progress, Stateful, save_checkpoint
 
 
@@ -183,7 +183,9 @@ def test_averaging_of_nothing_is_refused(place: Path) -> None:
     assert not (place / "run").exists()
 
 
-@pytest.mark.parametrize(("name", "settings"), [("ema", {"decay": 1.0}), ("ema", {"decay": 0.0}), ("swa", {"start": 1.0})])
+@pytest.mark.parametrize(
+    ("name", "settings"), [("ema", {"decay": 1.0}), ("ema", {"decay": 0.0}), ("swa", {"start": 1.0})]
+)
 def test_settings_without_meaning_are_refused(name: str, settings: dict, place: Path) -> None:
     with pytest.raises(RecipeError, match=f"{next(iter(settings))} must"):
         Experiment.from_yaml(write_recipe(place, averaging={"name": name, **settings}))

@@ -21,7 +21,9 @@ from tunesmith.tasks.encoding import IGNORED
 from tunesmith.training.objectives import Criterion, Distillation, Stack
 
 
-def teacher(folder: Path, model_folder: Path, case: str = "single_label", seed: int = 5, task: Task | None = None) -> Path:
+def teacher(
+    folder: Path, model_folder: Path, case: str = "single_label", seed: int = 5, task: Task | None = None
+) -> Path:
     """The artifact of a random model."""
     torch.manual_seed(seed)
     given, examples = TASK_CASES[case]
@@ -73,7 +75,9 @@ def test_t_squared_keeps_the_scale_of_gradients(tiny_model_folder: Path, tmp_pat
         model, batch, criterion = small(tiny_model_folder)
         objective = Distillation(str(place), 1.0, warm)
         objective.check(model, criterion.task)
-        norms[warm] = sum(float(slope.pow(2).sum()) for slope in gradients(model, objective(model, batch, criterion)).values())
+        norms[warm] = sum(
+            float(slope.pow(2).sum()) for slope in gradients(model, objective(model, batch, criterion)).values()
+        )
     assert norms[100.0] == pytest.approx(norms[50.0], rel=0.05)
     assert norms[200.0] == pytest.approx(norms[100.0], rel=0.03)
     # Eq. 4: at a high T the gradient on the logits is that of half the squared distance of centred logits, over C.
@@ -155,7 +159,9 @@ def test_an_attack_on_the_student_leaves_the_teacher_alone(tiny_model_folder: Pa
     torch.testing.assert_close(stack(model, batch, criterion), 2 * alone(model, batch, criterion), rtol=1e-3, atol=1e-4)
 
 
-def test_teachers_that_do_not_fit_are_refused(tiny_model_folder: Path, tiny_inference_folder: Path, tmp_path: Path) -> None:
+def test_teachers_that_do_not_fit_are_refused(
+    tiny_model_folder: Path, tiny_inference_folder: Path, tmp_path: Path
+) -> None:
     model, _, criterion = small(tiny_model_folder)
 
     def refused(place: Path, said: str, case: str = "single_label") -> None:
@@ -170,9 +176,7 @@ def test_teachers_that_do_not_fit_are_refused(tiny_model_folder: Path, tiny_infe
     refused(
         teacher(tmp_path, tiny_model_folder, seed=3, task=SequenceClassification(labels=("good", "bad"))), "their order"
     )
-    refused(
-        teacher(tmp_path, tiny_model_folder, "binary", 4, SequenceClassification(problem="binary")), "task.problem"
-    )
+    refused(teacher(tmp_path, tiny_model_folder, "binary", 4, SequenceClassification(problem="binary")), "task.problem")
     refused(teacher(tmp_path, tiny_model_folder, "tokens", 6), "task.casing", "tokens_casing")
     members = [teacher(tmp_path, tiny_model_folder, seed=seed) for seed in (7, 8)]
     save_ensemble(tmp_path / "votes", members, "votes")
@@ -207,4 +211,3 @@ def test_settings_without_meaning_are_refused(settings: dict) -> None:
         Distillation(**settings)
     with pytest.raises(RecipeError, match="temperature"):
         Distillation("t", temperature=0.0)
-
