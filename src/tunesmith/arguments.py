@@ -17,8 +17,5 @@ HowWritten = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Passes = Annotated[
-    int,
-    typer.Option(
-        help="Answer by the mean of so many passes with dropout, and say how far these are apart; 0 for one without."
-    ),
+    int, typer.Option(help="Answer by the mean of so many passes with dropout; 0 for one pass without.", min=0)
 ]

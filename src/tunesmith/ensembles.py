@@ -137,8 +137,8 @@ def notes(facts: dict[str, object], unread: Sequence[str]) -> tuple[str, ...]:
     assert isinstance(members, list)
     said = [
         f"{len(members)} members answer together by {facts['by']}: {', '.join(members)}.",
-        f"They have {facts['parameters']:,} parameters, and take {facts['relative_time']} times as long as one: "
-        f"{facts['seconds']} s for the test split.",
+        f"They have {facts['parameters']:,} parameters.",
+        f"They take {facts['relative_time']} times as long as one: {facts['seconds']} s for the test split.",
         f"It is compared with the member that is best on the test split: {facts['best']}.",
     ]
     if facts["left_out"]:

@@ -111,8 +111,8 @@ def judge_artifact(
     """Measure an artifact on `data` (a file, or the recipe's test split if empty), and against another artifact.
 
     Changes such as "data.text=review" say in what the file is written otherwise than the recipe's own. The comparison
-    leaves out the examples that one of the two learnt from; it says how many. With `passes` it answers by the mean of so
-    many passes with dropout.
+    leaves out the examples that one of the two learnt from; it says how many. With `passes` the artifact answers by the
+    mean of so many passes with dropout.
 
     Raises:
         ArtifactError: an artifact cannot be loaded, or the two have different labels.
