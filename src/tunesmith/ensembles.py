@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -77,7 +77,7 @@ def make_ensemble(runs: Sequence[Path], out: Path, by: Combination) -> Combined:
     best, comparisons = against_best(served, examples, ours, judged, fresh, seed)
     split = evaluate_split("test", served.task, examples, ours, seed=seed, resamples=experiment.evaluation.resamples)
     relative = seconds / (sum(one.seconds for one in judged) / len(judged))
-    facts = {
+    facts: dict[str, object] = {
         "by": by,
         "members": [str(one.artifact) for one in judged],
         "parameters": sum(one.parameters for one in judged),
@@ -131,7 +131,7 @@ def against_best(
     return best, paired(served.task, examples, ours, theirs, seed)
 
 
-def notes(facts: dict[str, object], unread: Sequence[str]) -> tuple[str, ...]:
+def notes(facts: Mapping[str, object], unread: Sequence[str]) -> tuple[str, ...]:
     """What the ensemble is and costs, in words."""
     members = facts["members"]
     assert isinstance(members, list)

@@ -16,6 +16,7 @@ from torch import Tensor
 from tunesmith.combining import Combined, artifacts_of, held_out, paired, vet_out, write_combined
 from tunesmith.data.records import Example
 from tunesmith.errors import ArtifactError, DataError
+from tunesmith.evaluation.intervals import Comparison
 from tunesmith.evaluation.report import evaluate_split
 from tunesmith.inference.artifact import (
     WEIGHTS,
@@ -81,7 +82,7 @@ def make_soup(runs: Sequence[Path], out: Path) -> Combined:
     served = Predictor.load(out)
     seed, resamples = kitchen.source.experiment.seed, kitchen.source.experiment.evaluation.resamples
     splits = []
-    comparisons = ()
+    comparisons: tuple[Comparison, ...] = ()
     for name in ("validation", "test"):
         examples = held_out(best, kitchen.loaded.task, name)
         if len(examples):
@@ -95,7 +96,7 @@ def make_soup(runs: Sequence[Path], out: Path) -> Combined:
     return made
 
 
-def facts(ingredients: Sequence[Ingredient], kitchen: Kitchen, comparisons: Sequence[object]) -> dict[str, object]:
+def facts(ingredients: Sequence[Ingredient], kitchen: Kitchen, comparisons: Sequence[Comparison]) -> dict[str, object]:
     """The ingredients and the comparison as plain values."""
     rows = [
         {
@@ -106,7 +107,7 @@ def facts(ingredients: Sequence[Ingredient], kitchen: Kitchen, comparisons: Sequ
         }
         for one in ingredients
     ]
-    against = [asdict(one) for one in comparisons]  # type: ignore[call-overload]
+    against = [asdict(one) for one in comparisons]
     return {
         "metric": kitchen.metric or kitchen.loaded.task.metric,
         "ingredients": rows,
