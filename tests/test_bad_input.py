@@ -792,7 +792,53 @@ def two_objectives_with_passes_of_their_own(f: Path, run: Path, m: pytest.Monkey
     return recipe(f, objective={"name": "stack", "parts": ["r_drop", "supcon"]}), "r_drop and supcon cannot be stacked"
 
 
+# Averages, several models, teachers
+
+
+def average_that_never_moves(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return recipe(f, averaging={"name": "ema", "decay": 1.0}), "decay must lie above 0 and below 1"
+
+
+def distillation_without_a_teacher(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return recipe(f, objective="distillation"), "distillation needs a teacher"
+
+
+def teacher_that_is_not_there(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return recipe(f, objective={"name": "distillation", "teacher": str(f / "nobody")}), "This is no artifact"
+
+
+def teacher_of_other_settings(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    objective = {"name": "distillation", "teacher": str(run / "artifact")}
+    task = {"name": "sequence_classification", "problem": "binary"}
+    return recipe(f, objective=objective, task=task), "The teacher has task.problem 'single_label'"
+
+
+def soup_of_one_run(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return ["soup", str(run), "--out", str(f / "soup")], "One run is nothing to combine"
+
+
+def soup_over_what_is_there(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return ["soup", str(run), str(run), "--out", str(run)], "name is taken"
+
+
+def ensemble_of_what_is_no_run(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return ["ensemble", str(run), str(f / "model"), "--out", str(f / "all")], "There is no finished run"
+
+
+def ensemble_with_a_spoiled_member(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    spoiled = spoiled_artifact(f, run)
+    (spoiled / "model.safetensors").write_bytes(b"x")
+    return ["ensemble", str(run), str(spoiled), "--out", str(f / "all")], "was changed since the artifact was written"
+
+
+def mean_of_one_pass(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
+    return ["evaluate", str(run / "artifact"), "--passes", "1"], "One pass with dropout is no mean"
+
+
 SITUATIONS: list[Situation] = [
+    average_that_never_moves, distillation_without_a_teacher, teacher_that_is_not_there, teacher_of_other_settings,
+    soup_of_one_run, soup_over_what_is_there, ensemble_of_what_is_no_run, ensemble_with_a_spoiled_member,
+    mean_of_one_pass,
     two_objectives_with_passes_of_their_own,
     two_passes_without_dropout, smoothness_of_whole_sequences, contrast_of_numbers, start_that_no_weight_leaves,
     ball_without_a_size,

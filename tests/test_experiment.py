@@ -34,7 +34,8 @@ def test_every_example_is_a_valid_recipe_that_survives_yaml(path: Path, tmp_path
 def test_every_member_survives_yaml(family: str, name: str, tmp_path: Path) -> None:
     uses_texts = FAMILIES[family] is SEMI_SUPERVISION and name != "none"
     beside = {"data": {"train": "a.csv", "unlabelled": "texts.csv"}} if uses_texts else {}
-    experiment = Experiment.from_mapping({**SMALL, family: name, **beside})
+    needed = {"distillation": {"teacher": "runs/teacher/artifact"}}.get(name, {})
+    experiment = Experiment.from_mapping({**SMALL, family: {"name": name, **needed}, **beside})
     copy = tmp_path / "copy.yaml"
     copy.write_text(experiment.to_yaml(), encoding="utf-8")
     assert Experiment.from_yaml(copy) == experiment

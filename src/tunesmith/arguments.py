@@ -16,3 +16,6 @@ HowWritten = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="How the file is written, such as data.encoding=gb18030."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Passes = Annotated[
+    int, typer.Option(help="Answer by the mean of so many passes with dropout; 0 for one pass without.", min=0)
+]

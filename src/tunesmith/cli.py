@@ -13,8 +13,8 @@ from typing import Annotated, Literal
 import typer
 from typer.exceptions import TyperException
 
-from tunesmith import cli_advise, cli_labels, console, documentation, overviews, pipeline, promotion
-from tunesmith.arguments import AsJson, Changes, HowWritten, Recipe
+from tunesmith import cli_advise, cli_combining, cli_labels, console, documentation, overviews, pipeline, promotion
+from tunesmith.arguments import AsJson, Changes, HowWritten, Passes, Recipe
 from tunesmith.data.catalogue import known_data_sets
 from tunesmith.data.marks import unmarked
 from tunesmith.data.records import Example
@@ -46,6 +46,7 @@ app = typer.Typer(
 app.add_typer(cli_labels.verbs)
 app.add_typer(cli_advise.verbs)
 app.add_typer(cli_labels.active, name="active")
+app.add_typer(cli_combining.verbs)
 
 
 @app.command()
@@ -223,11 +224,12 @@ def evaluate(
         str, typer.Option(help="A labelled file, or a known data set; the recipe's test split if left out.")
     ] = "",
     against: Annotated[Path | None, typer.Option(help="Another artifact, for a paired test.")] = None,
+    passes: Passes = 0,
     changes: HowWritten = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure a model with intervals, alone or against another."""
-    console.show_evaluation(judge_artifact(artifact, data, against, changes or ()), as_json=as_json)
+    console.show_evaluation(judge_artifact(artifact, data, against, changes or (), passes=passes), as_json=as_json)
 
 
 @app.command()

@@ -96,6 +96,13 @@ FITTING: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 """Task -> section -> where the defaults do not fit it: as the recipes in examples/, which were measured, have it."""
 
 
+ORDER = (
+    *("task", "data", "model", "method", "objective", "optimizer", "averaging"),
+    *("training", "augmentation", "evaluation"),
+)
+"""The sections of a new recipe, in the order in which they stand there."""
+
+
 def summary_of(kind: type) -> str:
     """The first sentence of a class's docstring."""
     return (inspect.getdoc(kind) or "").split("\n\n")[0].replace("\n", " ")
@@ -276,8 +283,8 @@ def new_recipe(task: str) -> str:
         "seed: 13  # the source of all randomness",
         "",
     ]
-    usual = {"task": task, "method": "full", "objective": "task", "optimizer": "adamw"}
-    for key in ("task", "data", "model", "method", "objective", "optimizer", "training", "augmentation", "evaluation"):
+    usual = {"task": task, "method": "full", "objective": "task", "optimizer": "adamw", "averaging": "none"}
+    for key in ORDER:
         values = given.get(key, {})
         name = values.get("name", usual.get(key, ""))
         kind = FAMILIES[key][name] if key in FAMILIES else SECTIONS[key]

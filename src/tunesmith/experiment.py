@@ -21,6 +21,7 @@ from tunesmith.models.pretrained import Pretrained
 from tunesmith.recipes import read_recipe, with_changes
 from tunesmith.semi_supervision import SEMI_SUPERVISION, Alarms, LabelledOnly, SemiSupervision
 from tunesmith.tasks import TASKS, Task
+from tunesmith.training.averaging import AVERAGINGS, Averaging, NoAveraging
 from tunesmith.training.objectives import OBJECTIVES, Objective, TaskLoss
 from tunesmith.training.optimizer import OPTIMIZERS, AdamW, Grouping, OptimizerSettings, Schedule
 from tunesmith.training.tracking import Tracker
@@ -114,6 +115,7 @@ FAMILIES: Mapping[str, Mapping[str, type]] = {
     "objective": OBJECTIVES,
     "optimizer": OPTIMIZERS,
     "semi_supervision": SEMI_SUPERVISION,
+    "averaging": AVERAGINGS,
 }
 SECTIONS: Mapping[str, type] = {
     "model": Pretrained,
@@ -138,6 +140,7 @@ class Experiment:
         method: which weights learn.
         objective: what is minimised.
         optimizer: how a gradient becomes a step.
+        averaging: which average of the weights over the steps is kept, if any.
         training: how long and how fast.
         evaluation: how the result is judged.
         augmenters: what makes further training examples.
@@ -155,6 +158,7 @@ class Experiment:
     method: Method = field(default_factory=Full)
     objective: Objective = field(default_factory=TaskLoss)
     optimizer: OptimizerSettings = field(default_factory=AdamW)
+    averaging: Averaging = field(default_factory=NoAveraging)
     training: Training = field(default_factory=Training)
     evaluation: Evaluation = field(default_factory=Evaluation)
     augmenters: tuple[Augmenter, ...] = ()

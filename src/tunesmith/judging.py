@@ -18,7 +18,9 @@ from tunesmith.evaluation.intervals import Comparison, compare
 from tunesmith.evaluation.report import SplitReport, evaluate_split
 from tunesmith.experiment import LABELLED, Experiment, reading
 from tunesmith.inference.artifact import read_description
+from tunesmith.inference.ensemble_folder import member_folders
 from tunesmith.inference.predictor import Predictor
+from tunesmith.tasks import Task
 
 _USED = ("train", "validation", "unlabelled")
 """What a model may have learnt from or been chosen by."""
@@ -49,13 +51,48 @@ class Judgement:
 
 
 @dataclass(frozen=True)
+class Source:
+    """The recipe of a run and the fingerprints of its data."""
+
+    experiment: Experiment
+    fingerprints: Mapping[str, str]
+
+    @classmethod
+    def of(cls, artifact: Path) -> Source:
+        """What the artifact of a run says of its data."""
+        fingerprints = read_description(artifact)["data_fingerprints"]
+        assert isinstance(fingerprints, Mapping)
+        return cls(Experiment.from_yaml(artifact / "recipe.yaml"), fingerprints)
+
+    def splits(self, task: Task) -> Splits:
+        """The splits of the recipe, read again for a task like its own."""
+        return self.experiment.data.load(task.label_kind, self.experiment.seed, task.inputs).splits
+
+    def learnt(self, task: Task) -> frozenset[int] | None:
+        """The keys of the texts that were trained on or chosen by; None where these cannot be read any more."""
+        try:
+            read = self.splits(task)
+        except TunesmithError:
+            return None
+        splits = {**read.named(), "unlabelled": read.unlabelled}
+        used = {name: splits.get(name, ()) for name in _USED if name in self.fingerprints}
+        if any(fingerprint(examples) != self.fingerprints[name] for name, examples in used.items()):
+            return None
+        return frozenset(text_key(example.content) for examples in used.values() for example in examples)
+
+
+@dataclass(frozen=True)
 class Candidate:
-    """An artifact with the recipe and the fingerprints of the data that it was made from."""
+    """An artifact with the recipe and the fingerprints of the data that it was made from.
+
+    Of an ensemble these are its first member's; `sources` has those of all members.
+    """
 
     folder: Path
     predictor: Predictor
     experiment: Experiment
     fingerprints: Mapping[str, str]
+    sources: tuple[Source, ...] = ()
 
     @classmethod
     def load(cls, folder: Path) -> Candidate:
@@ -65,31 +102,25 @@ class Candidate:
             ArtifactError: it cannot be loaded.
         """
         predictor = Predictor.load(folder)
-        experiment = Experiment.from_yaml(folder / "recipe.yaml")
-        fingerprints = read_description(folder)["data_fingerprints"]
-        assert isinstance(fingerprints, Mapping)
-        return cls(folder, predictor, experiment, fingerprints)
+        sources = tuple(Source.of(place) for place in member_folders(folder, read_description(folder)))
+        return cls(folder, predictor, sources[0].experiment, sources[0].fingerprints, sources)
 
     def learnt(self) -> frozenset[int] | None:
         """The keys of the texts that it was trained on or chosen by; None where these cannot be read any more."""
-        try:
-            loaded = load_splits(self)
-            splits = {**loaded.named(), "unlabelled": loaded.unlabelled}
-        except TunesmithError:
-            return None
-        used = {name: splits.get(name, ()) for name in _USED if name in self.fingerprints}
-        if any(fingerprint(examples) != self.fingerprints[name] for name, examples in used.items()):
-            return None
-        return frozenset(text_key(example.content) for examples in used.values() for example in examples)
+        known = [source.learnt(self.predictor.task) for source in self.sources]
+        return None if None in known else frozenset().union(*(keys for keys in known if keys is not None))
 
 
-def judge_artifact(folder: Path, data: str, against: Path | None, changes: Sequence[str] = ()) -> Judgement:
+def judge_artifact(
+    folder: Path, data: str, against: Path | None, changes: Sequence[str] = (), *, passes: int = 0
+) -> Judgement:
     """Measure an artifact on `data`, and against another artifact.
 
     `data` is a file or a data set of the catalogue; if empty, the recipe's test split is judged.
 
     Changes such as "data.text=review" say in what the file is written otherwise than the recipe's own. The comparison
-    leaves out the examples that one of the two learnt from; it says how many.
+    leaves out the examples that one of the two learnt from; it says how many. With `passes` the artifact answers by the
+    mean of so many passes with dropout.
 
     Raises:
         ArtifactError: an artifact cannot be loaded, or the two have different labels.
@@ -103,6 +134,8 @@ def judge_artifact(folder: Path, data: str, against: Path | None, changes: Seque
             to_do="Give --data FILE, or leave --set out.",
         )
     ours = Candidate.load(folder)
+    if passes:
+        ours = replace(ours, predictor=ours.predictor.with_dropout(passes))
     theirs = None if against is None else Candidate.load(against)
     if theirs is not None:
         see_same_labels(ours, theirs)
@@ -118,8 +151,8 @@ def judge_artifact(folder: Path, data: str, against: Path | None, changes: Seque
         resamples=ours.experiment.evaluation.resamples,
     )
     if theirs is None:
-        # The recipe's own test split was compared with its training split before the run.
-        found = overlaps([ours], examples)[1] if data else []
+        # The recipe's own test split was compared with its training split before the run, but not with other members'.
+        found = overlaps([ours], examples)[1] if data or len(ours.sources) > 1 else []
         return Judgement(split, notes=(*notes, *found))
     fresh, found = overlaps([ours, theirs], examples)
     if not fresh:
@@ -139,8 +172,7 @@ def judge_artifact(folder: Path, data: str, against: Path | None, changes: Seque
 
 def load_splits(candidate: Candidate) -> Splits:
     """The splits of an artifact's recipe, read again."""
-    task, experiment = candidate.predictor.task, candidate.experiment
-    return experiment.data.load(task.label_kind, experiment.seed, task.inputs).splits
+    return Source(candidate.experiment, candidate.fingerprints).splits(candidate.predictor.task)
 
 
 def see_same_labels(ours: Candidate, theirs: Candidate) -> None:

@@ -15,7 +15,7 @@ import torch
 from tunesmith import run_folder
 from tunesmith.bodies import load_backbone
 from tunesmith.data.records import Example, Finding
-from tunesmith.errors import DataError, TunesmithError
+from tunesmith.errors import DataError, RecipeError, TunesmithError
 from tunesmith.evaluation.report import Cost, RunReport
 from tunesmith.experiment import Experiment
 from tunesmith.inference.adapters import learnt_weights
@@ -71,7 +71,7 @@ def run(
     prepared = prepare(experiment)
     stop_at_errors(prepared.findings)
     model = rehearse(experiment, prepared)
-    run_folder.begin(place, experiment.to_yaml(), room_for(model), overwrite=overwrite)
+    run_folder.begin(place, experiment.to_yaml(), run_folder.room_for(*count_parameters(model)), overwrite=overwrite)
     if not quiet:
         announce(summary(experiment, prepared, *count_parameters(model), model.quantized))
     return finish(experiment, prepared, model, place, quiet=quiet)
@@ -135,19 +135,16 @@ def rehearse(experiment: Experiment, prepared: Prepared) -> Model:
     learning = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     if learning:
         experiment.training.grouping().groups(model, learning)
+    elif experiment.averaging.first(1) is not None:
+        raise RecipeError(
+            "There are no steps to average over: no weight of this model learns.",
+            where="averaging",
+            to_do="Use averaging: none, or a method that learns.",
+        )
     experiment.objective.check(model, prepared.task)
     see_texts(experiment, prepared)
     prepared.task.settle(model, ())  # what cannot be settled is refused before anything is written
     return model
-
-
-def room_for(model: Model) -> int:
-    """The most bytes that a run keeps on disk: the artifact, the best weights, and three checkpoints while one is made.
-
-    A checkpoint has the learning weights and two averages of each.
-    """
-    every, learning = count_parameters(model)
-    return 4 * (every + learning * (1 + 3 * 3)) + (16 << 20)
 
 
 def count_parameters(model: Model) -> tuple[int, int]:
@@ -287,7 +284,16 @@ def make_learner(experiment: Experiment, model: Model, total: int) -> Learner:
     low = settings.precision == "bf16" or (settings.precision == "auto" and has_bf16(best_device()))
     weights = MasterWeights(model, enabled=low)
     optimizer = Optimizer(model, weights.learning(), experiment.optimizer, settings.grouping())
-    return Learner(model, weights, optimizer, experiment.objective, settings.clip, experiment.seed, total)
+    return Learner(
+        model,
+        weights,
+        optimizer,
+        experiment.objective,
+        settings.clip,
+        experiment.seed,
+        total,
+        experiment.averaging,
+    )
 
 
 def remembered_range_test(

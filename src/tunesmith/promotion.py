@@ -21,7 +21,7 @@ from tunesmith.evaluation.report import RunReport
 from tunesmith.experiment import Experiment
 from tunesmith.inference.artifact import add_file, read_description
 from tunesmith.inference.predictor import Predictor
-from tunesmith.pipeline import Result, finish, rehearse, room_for
+from tunesmith.pipeline import Result, count_parameters, finish, rehearse
 from tunesmith.preparation import Prepared, prepare_checked, stop_at_errors
 from tunesmith.reporting import summary, write_report
 from tunesmith.scoring import Measure
@@ -90,7 +90,7 @@ def run(
     stop_at_errors(prepared.findings)
     model = rehearse(experiment, prepared)
     kept = SUPERVISED if is_known(place / SUPERVISED, supervised(experiment), prepared) else ""
-    size = (2 + use.rounds) * room_for(model)
+    size = (2 + use.rounds) * run_folder.room_for(*count_parameters(model))
     run_folder.begin(place, experiment.to_yaml(), size, overwrite=overwrite, keep=kept)
     return promoted(experiment, use, loaded, place, quiet=quiet)
 
@@ -180,7 +180,7 @@ def trained(experiment: Experiment, loaded: Loaded, place: Path, *, quiet: bool)
     stop_at_errors(prepared.findings)
     model = rehearse(experiment, prepared)
     if not (place / run_folder.RECIPE).is_file():
-        run_folder.begin(place, experiment.to_yaml(), room_for(model), overwrite=False)
+        run_folder.begin(place, experiment.to_yaml(), run_folder.room_for(*count_parameters(model)), overwrite=False)
     if not quiet:
         line, *_ = summary(experiment, prepared, *pipeline.count_parameters(model), model.quantized)
         announce([f"{place.name}: {line}"])

@@ -52,6 +52,8 @@ def notes(fitted: Fitted, task: Task, splits: Splits, quantized: Quantized | Non
     trained = fitted.examples_per_second > 0  # not when a run is resumed after its last step
     said = [f"{100 * fitted.padding_share:.1f} % of the tokens computed in training were padding."] if trained else []
     has_steps = fitted.progress.step > 0
+    if fitted.averaged_from is not None:
+        said.append(averaged(fitted, fitted.averaged_from))
     if not has_steps:
         said.append("No step was made, since the method leaves no weight of this model open to learning.")
     if not len(splits.validation) and not len(splits.test):
@@ -74,6 +76,14 @@ def notes(fitted: Fitted, task: Task, splits: Splits, quantized: Quantized | Non
             "of a plain model, and needs no bitsandbytes."
         )
     return tuple(said)
+
+
+def averaged(fitted: Fitted, first: int) -> str:
+    """Whether what is served is an average of weights, in words."""
+    served = fitted.progress.best_step or fitted.progress.step
+    if served < first:
+        return f"The weights are those of step {served}; averaging would have begun after it, at step {first}."
+    return f"What was validated, saved and judged is the average of the weights from step {first} to step {served}."
 
 
 def judge(served: Predictor, prepared: Prepared, folder: Path, experiment: Experiment) -> tuple[SplitReport, ...]:

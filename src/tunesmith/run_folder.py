@@ -72,6 +72,14 @@ def vet(place: Path, *, overwrite: bool) -> None:
         )
 
 
+def room_for(parameters: int, learning: int) -> int:
+    """The most bytes that a run keeps on disk: the artifact, the best weights, and three checkpoints while one is made.
+
+    A checkpoint has the learning weights, the optimiser's two averages of each, and one of the weights themselves.
+    """
+    return 4 * (parameters + learning * (1 + 3 * 4)) + (16 << 20)
+
+
 def begin(place: Path, recipe: str, size: int, *, overwrite: bool, keep: str = "") -> None:
     """Empty the folder, or make it, and put the recipe into it, after a second look: much time may have passed.
 

@@ -17,7 +17,7 @@ from tunesmith.experiment import Experiment
 from tunesmith.inference.predictor import Predictor
 from tunesmith.judging import Candidate, overlaps
 from tunesmith.labelling.confident import Doubt, class_doubts, estimated_noise, span_doubts
-from tunesmith.pipeline import finish, rehearse, room_for
+from tunesmith.pipeline import count_parameters, finish, rehearse
 from tunesmith.preparation import prepare_enlarged
 from tunesmith.scoring.answers import class_of
 
@@ -84,7 +84,7 @@ def _learnt(
     prepared = prepare_enlarged(experiment, Splits(train, (), held))
     model = rehearse(experiment, prepared)
     if not (place / run_folder.RECIPE).is_file():
-        run_folder.begin(place, experiment.to_yaml(), room_for(model), overwrite=False)
+        run_folder.begin(place, experiment.to_yaml(), run_folder.room_for(*count_parameters(model)), overwrite=False)
     return Predictor.load(finish(experiment, prepared, model, place, quiet=quiet).artifact)
 
 

@@ -124,7 +124,7 @@ WITH_VECTORS = ("single_label", "multi_label", "regression", "relations_mean", "
 _WITHOUT_A_CLASS = [case for case in FORMS if case not in WITH_VECTORS or case in ("multi_label", "regression")]
 REFUSED = {
     "dpo": [case for case in TASK_CASES if case != "preferences"],
-    **dict.fromkeys(("smart", "vat", "cutoff"), INCOMPARABLE),
+    **dict.fromkeys(("smart", "vat", "cutoff", "distillation"), INCOMPARABLE),
     "r_drop": (*INCOMPARABLE, "packed"),  # the tiny Llama has no dropout
     "mixup": [case for case in FORMS if case not in WITH_VECTORS],
     **dict.fromkeys(("supcon", "stack"), _WITHOUT_A_CLASS),
@@ -134,8 +134,9 @@ REFUSED = {
 STACKED = ("l2_sp", "freelb", "supcon")
 
 
-def made(objective: str) -> Objective:
-    return OBJECTIVES[objective](**({"parts": STACKED} if objective == "stack" else {}))
+def made(objective: str, teacher: Path) -> Objective:
+    given: dict[str, dict[str, object]] = {"stack": {"parts": STACKED}, "distillation": {"teacher": str(teacher)}}
+    return OBJECTIVES[objective](**given.get(objective, {}))
 
 
 COMBINATIONS = [
@@ -152,19 +153,22 @@ COMBINATIONS = [
     ("name", "objective", "case", "low"), sorted({one for one in COMBINATIONS if applies(one[0], one[2])})
 )
 def test_one_step_of_every_combination(
-    name: str, objective: str, case: str, low: bool, request: pytest.FixtureRequest
+    name: str, objective: str, case: str, low: bool, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     task, examples = TASK_CASES[case]
+    if objective == "distillation":
+        learnt, prepared, reader = build_model(folder_of(case, request), task, examples)
+        save_artifact(tmp_path / "teacher", learnt, prepared, reader, origin("full"), "")
     model, task, encoder = build_model(folder_of(case, request), task, examples, small(name))
     if case in REFUSED.get(objective, ()) or (objective in ("l2_sp", "stack") and name in ("lora", "prompt_tuning")):
         with pytest.raises(TrainingError) as refusal:
-            made(objective).check(model, task)
+            made(objective, tmp_path / "teacher").check(model, task)
         assert refusal.value.where == "objective"
         assert refusal.value.to_do
         return
     if not learns(model):
         return
-    learner = build_learner(model, made(objective), low=low)
+    learner = build_learner(model, made(objective, tmp_path / "teacher"), low=low)
     learning = learner.weights.learning()
     before = {key: value.detach().clone() for key, value in learning.items()}
     frozen = {key: value.detach().clone() for key, value in model.named_parameters() if not value.requires_grad}

@@ -23,6 +23,8 @@ def prediction_row(prediction: Prediction) -> dict[str, object]:
     if answer is not None:
         row["answer"] = answer
     row["confidence"] = plain_number(prediction.confidence)
+    if not math.isnan(prediction.uncertainty):
+        row["uncertainty"] = prediction.uncertainty
     if prediction.scores:
         row["scores"] = {label: plain_number(score) for label, score in prediction.scores.items()}
     if prediction.texts:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast
@@ -133,9 +133,10 @@ def need_space(folder: Path, size: int) -> None:
 
 
 def seal(folder: Path) -> None:
-    """Write the manifest: the sha256 of every file."""
+    """Write the manifest: the sha256 of every file, also of those in the folders of an ensemble's members."""
     _write_json(
-        folder / MANIFEST, {path.name: file_hash(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
+        folder / MANIFEST,
+        {name: file_hash(folder / name) for name in sorted(_names_in(folder)) if name != MANIFEST},
     )
 
 
@@ -154,7 +155,11 @@ def file_hash(path: Path) -> str:
 
 def load_artifact(folder: Path, *, labels: tuple[str, ...] = ()) -> Loaded:
     """Read an artifact after verifying it; see `Predictor.load`."""
-    description = verify(folder)
+    return read_artifact(folder, verify(folder), labels=labels)
+
+
+def read_artifact(folder: Path, description: Mapping[str, object], *, labels: tuple[str, ...] = ()) -> Loaded:
+    """Read an artifact that was verified."""
     task = task_of(description, folder)
     if labels and set(labels) != set(task.labels):
         strange = sorted(set(labels) ^ set(task.labels))
@@ -192,7 +197,7 @@ def verify(folder: Path) -> Mapping[str, object]:
             to_do="Give the 'artifact' folder that 'tunesmith run' wrote.",
         )
     manifest = _read_json(folder / MANIFEST)
-    present = {path.name for path in folder.iterdir()} - {MANIFEST}
+    present = _names_in(folder, [name for name in manifest if "/" in name]) - {MANIFEST}
     for name in sorted(present):
         if (folder / name).is_symlink() or not (folder / name).is_file():
             raise ArtifactError(
@@ -235,6 +240,22 @@ def verify(folder: Path) -> Mapping[str, object]:
             to_do="Copy the artifact again from where it was made.",
         )
     return description
+
+
+def _names_in(folder: Path, listed: Sequence[str] | None = None) -> set[str]:
+    """The names of all that lies in a folder and in its folders, as seen from it, without following links.
+
+    With `listed`, folders that hold none of these files are named themselves.
+    """
+    names = set()
+    for path in folder.iterdir():
+        is_folder = path.is_dir() and not path.is_symlink()
+        below = None if listed is None else [n.partition("/")[2] for n in listed if n.startswith(f"{path.name}/")]
+        if is_folder and below != []:
+            names |= {f"{path.name}/{name}" for name in _names_in(path, below)}
+        else:
+            names.add(path.name)
+    return names
 
 
 def read_description(folder: Path) -> dict[str, object]:

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from tunesmith.data.records import Example, Prediction
-from tunesmith.inference.artifact import Loaded, load_artifact
+from tunesmith.errors import RecipeError
+from tunesmith.inference.ensemble import Answering, DropoutPasses, Ensemble, Member, check_passes
+from tunesmith.inference.ensemble_folder import load_members
 from tunesmith.machine import enough_memory
 from tunesmith.models.model import Model
 from tunesmith.tasks import Task
@@ -23,18 +25,28 @@ CHUNK = 4096
 
 
 class Predictor:
-    """A trained model with its task and tokenizer.
+    """A trained model, or several that answer as one, with task and tokenizer.
 
     Attributes:
-        model: the network; its weights are read, never changed.
+        model: the network; its weights are read, never changed. Of an ensemble it is the first.
         task: the prepared task.
         encoder: the tokenizer with its window.
+        answering: how networks are asked, and their outputs become answers.
     """
 
-    def __init__(self, model: Model, task: Task, encoder: TextEncoder, *, batch_tokens: int = 8192) -> None:
+    def __init__(
+        self,
+        model: Model,
+        task: Task,
+        encoder: TextEncoder,
+        *,
+        batch_tokens: int = 8192,
+        answering: Answering | None = None,
+    ) -> None:
         self.model = model
         self.task = task
         self.encoder = encoder
+        self.answering = Member(model, task) if answering is None else answering
         self._batch_tokens = batch_tokens
 
     @classmethod
@@ -49,9 +61,34 @@ class Predictor:
         Raises:
             ArtifactError: the folder is no artifact, was changed, holds code or pickles, or has other labels.
         """
-        loaded: Loaded = load_artifact(Path(folder), labels=tuple(labels))
-        loaded.model.to(best_device() if device == "auto" else torch.device(device))
-        return cls(loaded.model.eval(), loaded.task, loaded.encoder)
+        place = best_device() if device == "auto" else torch.device(device)
+        loaded, by = load_members(Path(folder), labels=tuple(labels))
+        first = loaded[0]
+        members = tuple(Member(one.model.to(place).eval(), one.task) for one in loaded)
+        answering = Ensemble(members, by) if by else None
+        return cls(first.model, first.task, first.encoder, answering=answering)
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The models that answer: one, or those of an ensemble."""
+        ensemble = self.answering
+        return ensemble.members if isinstance(ensemble, Ensemble) else (Member(self.model, self.task),)
+
+    def with_dropout(self, passes: int, *, seed: int = 13) -> Predictor:
+        """The same model asked `passes` times with dropout: mean probabilities, and how far the passes are apart.
+
+        Raises:
+            RecipeError: it is an ensemble, has no dropout, or gives outputs that cannot be averaged.
+        """
+        if len(self.members) > 1:
+            raise RecipeError(
+                "An ensemble is asked without dropout; how far its members are apart stands with its answers.",
+                where="--passes",
+                to_do="Leave it out.",
+            )
+        check_passes(self.members[0], passes)
+        answering = DropoutPasses(self.members[0], passes, seed)
+        return Predictor(self.model, self.task, self.encoder, batch_tokens=self._batch_tokens, answering=answering)
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """Answer each example, in the order given; labels are not looked at."""
@@ -78,19 +115,19 @@ class Predictor:
             yield from self.predict(held)
 
     def logits(self, encoded: Sequence[Encoded]) -> list[Tensor]:
-        """The logits of encoded examples, in the order given, on the CPU in fp32."""
+        """The logits of encoded examples, in the order given, on the CPU in fp32.
+
+        Of an ensemble, or of passes with dropout, those of each, one after another [M, ...].
+        """
         pad_id = self.encoder.tokenizer.pad_token_id or 0
         found: list[Tensor | None] = [None] * len(encoded)
-        was_training = self.model.training
-        self.model.eval()
         with torch.inference_mode():
             for numbers in cut(by_length(encoded), encoded, max_examples=512, max_tokens=self._batch_tokens):
                 batch = self.task.collate([encoded[number] for number in numbers], pad_id).to(self.model.device)
                 with enough_memory("Shorten the longest texts, or use a machine with more memory."):
-                    rows = self.task.infer(self.model, batch)
+                    rows = self.answering.infer(batch)
                 for number, row in zip(numbers, rows, strict=True):
                     found[number] = row
-        self.model.train(was_training)
         return [row for row in found if row is not None]
 
     def decode(
@@ -102,8 +139,7 @@ class Predictor:
         with torch.inference_mode():
             for start in range(0, len(order), 256):
                 part = order[start : start + 256]
-                found = self.task.decode(
-                    self.model,
+                found = self.answering.decode(
                     self.encoder,
                     [examples[i] for i in part],
                     [encoded[i] for i in part],

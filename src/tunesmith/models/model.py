@@ -61,6 +61,7 @@ class Model(nn.Module):
         exact: parts of the names of weights that stay in float32 when the body computes in bfloat16.
         soft_prompt: learnt vectors before the text, or None.
         quantized: what quantising its frozen weights did, or None.
+        tokenizer: the body's own.
     """
 
     def __init__(self, backbone: Backbone, task: Task, dropout: float | None = None) -> None:
@@ -92,6 +93,7 @@ class Model(nn.Module):
         self.exact: tuple[str, ...] = ()
         self.soft_prompt: SoftPrompt | None = None
         self.quantized: Quantized | None = None
+        self.tokenizer = backbone.tokenizer
 
     def _take_token_kinds(self, known: Tensor | None) -> bool:
         """Take the embeddings of token kinds that an artifact's body learnt, and say whether they fit."""

@@ -17,6 +17,7 @@ from tunesmith.tasks.few_shot_classification import FewShotClassification
 from tunesmith.tasks.few_shot_tagging import FewShotTagging
 from tunesmith.tasks.heads import BodyShape
 from tunesmith.tasks.masked_language_modeling import MaskedLanguageModeling
+from tunesmith.tasks.mixing import Form
 from tunesmith.tasks.multimodal_classification import MultimodalClassification
 from tunesmith.tasks.prompt_classification import PromptClassification
 from tunesmith.tasks.question_answering import QuestionAnswering
@@ -154,8 +155,20 @@ class Comparing(Protocol):
     def incomparable(self) -> str:
         """Why its outputs cannot be compared; empty where they can."""
 
-    def divergence(self, one: Tensor, other: Tensor, batch: Batch) -> Tensor:
-        """How far two outputs are apart, the mean over the batch's `units`: see `losses.class_divergence`."""
+    def divergence(self, one: Tensor, other: Tensor, batch: Batch, *, one_way: bool = False) -> Tensor:
+        """How far two outputs are apart, the mean over the batch's `units`: see `losses.class_divergence`.
+
+        With `one_way` it is how much `other` has to learn from `one`.
+        """
+
+
+@runtime_checkable
+class Mixing(Protocol):
+    """A task for which several outputs of `infer` for the same text can be made into one."""
+
+    @property
+    def mixing(self) -> Form | None:
+        """What the outputs' last dimension holds; None where these settings leave no output that can be averaged."""
 
 
 @runtime_checkable
@@ -196,6 +209,7 @@ __all__ = [
     "FewShotClassification",
     "FewShotTagging",
     "MaskedLanguageModeling",
+    "Mixing",
     "MultimodalClassification",
     "Network",
     "PromptClassification",

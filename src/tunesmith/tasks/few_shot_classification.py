@@ -25,6 +25,7 @@ from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, Piece, T
 from tunesmith.tasks.gold import class_number, labels_of
 from tunesmith.tasks.heads import BodyShape
 from tunesmith.tasks.logistic_head import LogisticHead, fit_logistic
+from tunesmith.tasks.mixing import Form
 from tunesmith.tasks.ranges import check_labels, check_numbers
 
 
@@ -174,6 +175,11 @@ class FewShotClassification:
         assert batch.targets is not None, "a batch for training has targets"
         assert batch.part_of is not None, "what is learnt from are pairs"
         return cosine_loss(logits[0::2], logits[1::2], batch.targets)
+
+    @property
+    def mixing(self) -> Form:
+        """A logit per class."""
+        return "classes"
 
     def settle(self, network: Network, batches: Iterable[Batch]) -> None:
         """Fit the logistic regression on the vectors of the training texts as the body gives them now."""

@@ -45,24 +45,28 @@ def binary_loss(
     return losses.mean()
 
 
-def class_divergence(one: Tensor, other: Tensor, counted: Tensor | None = None) -> Tensor:
+def class_divergence(one: Tensor, other: Tensor, counted: Tensor | None = None, *, one_way: bool = False) -> Tensor:
     """The symmetric divergence 0.5 * (KL(p || q) + KL(q || p)) of the distributions of two logits [..., C].
 
     In nats; the mean over all places, or over those that are `counted` [...], which may also be weights. Every
-    divergence here is this one, whoever asks for it; the papers on R-Drop, SMART and VAT each have another.
+    divergence here is this one, whoever asks for it; the papers on R-Drop, SMART and VAT each have another. With
+    `one_way` it is KL(p || q) alone, for `other` to learn from `one`.
     """
     one, other = one.float().log_softmax(-1), other.float().log_softmax(-1)
-    found = 0.5 * ((one.exp() - other.exp()) * (one - other)).sum(-1)
+    weight = one.exp() if one_way else 0.5 * (one.exp() - other.exp())
+    found = (weight * (one - other)).sum(-1)
     return found.mean() if counted is None else (found * counted).sum() / counted.sum().clamp(min=1)
 
 
-def target_divergence(one: Tensor, other: Tensor, targets: Tensor | None) -> Tensor:
+def target_divergence(one: Tensor, other: Tensor, targets: Tensor | None, *, one_way: bool = False) -> Tensor:
     """`class_divergence` at the places whose target counts."""
     assert targets is not None, "a batch for training has targets"
-    return class_divergence(one, other, targets != IGNORED)
+    return class_divergence(one, other, targets != IGNORED, one_way=one_way)
 
 
-def binary_divergence(one: Tensor, other: Tensor) -> Tensor:
+def binary_divergence(one: Tensor, other: Tensor, *, one_way: bool = False) -> Tensor:
     """The same of the two-way distributions of two logits, mean over all entries of [E, C]."""
     one, other = one.float(), other.float()
+    if one_way:  # p (log p - log q) + (1 - p) (log (1 - p) - log (1 - q)), where log p = x + log (1 - p)
+        return (one.sigmoid() * (one - other) + functional.softplus(other) - functional.softplus(one)).mean()
     return 0.5 * ((one.sigmoid() - other.sigmoid()) * (one - other)).mean()

@@ -207,9 +207,9 @@ class MaskedLanguageModeling:
         """Any two outputs can be compared."""
         return ""
 
-    def divergence(self, one: Tensor, other: Tensor, batch: Batch) -> Tensor:
+    def divergence(self, one: Tensor, other: Tensor, batch: Batch, *, one_way: bool = False) -> Tensor:
         """Of the distributions over the vocabulary, at the hidden tokens."""
-        return class_divergence(one, other, batch.unit_mask)
+        return class_divergence(one, other, batch.unit_mask, one_way=one_way)
 
     def settle(self, network: Network, batches: Iterable[Batch]) -> None:
         """All is learnt by gradients."""

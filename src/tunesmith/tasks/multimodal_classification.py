@@ -29,6 +29,7 @@ from tunesmith.tasks.gold import class_number, labels_of
 from tunesmith.tasks.heads import BodyShape
 from tunesmith.tasks.losses import class_divergence, class_loss
 from tunesmith.tasks.media_encoders import STAGES, MediaEncoder
+from tunesmith.tasks.mixing import Form
 from tunesmith.tasks.ranges import check_labels, check_numbers
 
 _ONLY_FOR = {"image": ("image_size",), "audio": ("sample_rate", "mel_bands", "max_seconds")}
@@ -251,9 +252,14 @@ class MultimodalClassification:
         """Any two outputs can be compared."""
         return ""
 
-    def divergence(self, one: Tensor, other: Tensor, batch: Batch) -> Tensor:
+    def divergence(self, one: Tensor, other: Tensor, batch: Batch, *, one_way: bool = False) -> Tensor:
         """Of the class distributions."""
-        return class_divergence(one, other)
+        return class_divergence(one, other, one_way=one_way)
+
+    @property
+    def mixing(self) -> Form:
+        """A logit per class."""
+        return "classes"
 
     def settle(self, network: Network, batches: Iterable[Batch]) -> None:
         """All is learnt by gradients."""

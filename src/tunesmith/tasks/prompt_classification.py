@@ -25,6 +25,7 @@ from tunesmith.tasks.gold import labels_of
 from tunesmith.tasks.heads import BodyShape
 from tunesmith.tasks.label_words import LabelWordHead, LabelWords, check_words, complete, words_of
 from tunesmith.tasks.losses import class_divergence, class_loss
+from tunesmith.tasks.mixing import Form
 from tunesmith.tasks.prompts import Filled, Template, answer_places, shortened, text_tokens
 from tunesmith.tasks.ranges import check_labels, check_numbers
 
@@ -275,9 +276,14 @@ class PromptClassification:
         """Any two outputs can be compared."""
         return ""
 
-    def divergence(self, one: Tensor, other: Tensor, batch: Batch) -> Tensor:
+    def divergence(self, one: Tensor, other: Tensor, batch: Batch, *, one_way: bool = False) -> Tensor:
         """Of the distributions over the labels."""
-        return class_divergence(one, other)
+        return class_divergence(one, other, one_way=one_way)
+
+    @property
+    def mixing(self) -> Form | None:
+        """A score per label; not where each model has a preference of its own to take off."""
+        return None if self.calibrate_prior else "classes"
 
     def settle(self, network: Network, batches: Iterable[Batch]) -> None:
         """All is learnt by gradients, if anything is."""

@@ -222,12 +222,12 @@ class QuestionAnswering:
         """Any two outputs can be compared."""
         return ""
 
-    def divergence(self, one: Tensor, other: Tensor, batch: Batch) -> Tensor:
+    def divergence(self, one: Tensor, other: Tensor, batch: Batch, *, one_way: bool = False) -> Tensor:
         """Of the distributions over a window's tokens, of start and end; each example counts once."""
         padding = ~batch.unit_mask[:, :, None]
         ones, others = (found.float().masked_fill(padding, -1e4).transpose(1, 2) for found in (one, other))
         counts = batch.example_of.bincount(minlength=batch.size)
-        return class_divergence(ones, others, (1 / counts[batch.example_of])[:, None].expand(-1, 2))
+        return class_divergence(ones, others, (1 / counts[batch.example_of])[:, None].expand(-1, 2), one_way=one_way)
 
     def settle(self, network: Network, batches: Iterable[Batch]) -> None:
         """All is learnt by gradients."""

@@ -26,6 +26,7 @@ from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEnco
 from tunesmith.tasks.gold import class_number, labels_of
 from tunesmith.tasks.heads import BodyShape, pool
 from tunesmith.tasks.losses import class_divergence, class_loss
+from tunesmith.tasks.mixing import Form
 from tunesmith.tasks.ranges import check_labels, check_numbers
 
 _NONE = ("Other", "no_relation", "NA", "None", "none", "unknown", "无关系")
@@ -224,9 +225,14 @@ class RelationClassification:
         """Any two outputs can be compared."""
         return ""
 
-    def divergence(self, one: Tensor, other: Tensor, batch: Batch) -> Tensor:
+    def divergence(self, one: Tensor, other: Tensor, batch: Batch, *, one_way: bool = False) -> Tensor:
         """Of the class distributions."""
-        return class_divergence(one, other)
+        return class_divergence(one, other, one_way=one_way)
+
+    @property
+    def mixing(self) -> Form:
+        """A logit per relation."""
+        return "classes"
 
     def settle(self, network: Network, batches: Iterable[Batch]) -> None:
         """All is learnt by gradients."""

@@ -27,6 +27,7 @@ from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, TextEnco
 from tunesmith.tasks.gold import class_number, labels_of
 from tunesmith.tasks.heads import BodyShape, SequenceHead
 from tunesmith.tasks.losses import binary_divergence, binary_loss, class_divergence, class_loss
+from tunesmith.tasks.mixing import Form
 from tunesmith.tasks.pair_heads import BiEncoderHead, both, cosines, in_batch_contrast
 from tunesmith.tasks.ranges import check_labels, check_numbers
 
@@ -222,11 +223,16 @@ class SentencePairs:
         """Vectors are no distribution."""
         return "a bi-encoder gives vectors, and no distribution (encoder: bi)" if self.encoder == "bi" else ""
 
-    def divergence(self, one: Tensor, other: Tensor, batch: Batch) -> Tensor:
+    def divergence(self, one: Tensor, other: Tensor, batch: Batch, *, one_way: bool = False) -> Tensor:
         """Of the class distributions, or of the scaled number as a chance."""
         if self.problem == "classification":
-            return class_divergence(one, other)
-        return binary_divergence(one[:, 0], other[:, 0])
+            return class_divergence(one, other, one_way=one_way)
+        return binary_divergence(one[:, 0], other[:, 0], one_way=one_way)
+
+    @property
+    def mixing(self) -> Form | None:
+        """A logit per class, or the scaled number of two texts that are read together; vectors are no answers."""
+        return None if self.encoder == "bi" else "classes" if self.problem == "classification" else "numbers"
 
     def settle(self, network: Network, batches: Iterable[Batch]) -> None:
         """All is learnt by gradients."""

@@ -32,6 +32,7 @@ from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, Piece, T
 from tunesmith.tasks.gold import class_number, labels_of, number_of
 from tunesmith.tasks.heads import BodyShape, SequenceHead
 from tunesmith.tasks.losses import binary_divergence, binary_loss, class_divergence, class_loss
+from tunesmith.tasks.mixing import Form
 from tunesmith.tasks.ranges import check_labels, check_numbers
 
 Problem = Literal["single_label", "binary", "multi_label", "regression"]
@@ -256,11 +257,17 @@ class SequenceClassification:
         """Any two outputs can be compared."""
         return ""
 
-    def divergence(self, one: Tensor, other: Tensor, batch: Batch) -> Tensor:
+    def divergence(self, one: Tensor, other: Tensor, batch: Batch, *, one_way: bool = False) -> Tensor:
         """Of the class distributions, or of each yes or no; the squared difference of two scaled numbers."""
         if self.problem == "regression":
             return (one.float() - other.float()).pow(2).mean()
-        return class_divergence(one, other) if self.problem == "single_label" else binary_divergence(one, other)
+        apart = class_divergence if self.problem == "single_label" else binary_divergence
+        return apart(one, other, one_way=one_way)
+
+    @property
+    def mixing(self) -> Form:
+        """A logit per class, one per yes or no, or a scaled number."""
+        return {"single_label": "classes", "regression": "numbers"}.get(self.problem, "chances")  # type: ignore[return-value]
 
     def class_logits(self, logits: Tensor) -> Tensor:
         """The logits, with a zero for "no" before the one of "yes or no"."""

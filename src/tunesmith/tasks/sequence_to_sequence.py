@@ -222,9 +222,9 @@ class SequenceToSequence:
         """Any two outputs can be compared."""
         return ""
 
-    def divergence(self, one: Tensor, other: Tensor, batch: Batch) -> Tensor:
+    def divergence(self, one: Tensor, other: Tensor, batch: Batch, *, one_way: bool = False) -> Tensor:
         """Of the distributions over the vocabulary, at the tokens of the given texts."""
-        return target_divergence(one, other, batch.targets)
+        return target_divergence(one, other, batch.targets, one_way=one_way)
 
     def settle(self, network: Network, batches: Iterable[Batch]) -> None:
         """All is learnt by gradients."""

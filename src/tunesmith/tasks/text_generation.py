@@ -225,9 +225,9 @@ class TextGeneration:
         """Preferences are learnt from by DPO."""
         return "preferences compare two answers (preference: true)" if self.preference else ""
 
-    def divergence(self, one: Tensor, other: Tensor, batch: Batch) -> Tensor:
+    def divergence(self, one: Tensor, other: Tensor, batch: Batch, *, one_way: bool = False) -> Tensor:
         """Of the distributions over the vocabulary, at the answers' tokens."""
-        return target_divergence(one, other, batch.targets)
+        return target_divergence(one, other, batch.targets, one_way=one_way)
 
     def settle(self, network: Network, batches: Iterable[Batch]) -> None:
         """All is learnt by gradients."""

@@ -36,6 +36,7 @@ from tunesmith.tasks.encoding import (
 from tunesmith.tasks.gold import spans_of
 from tunesmith.tasks.heads import BodyShape, TokenHead
 from tunesmith.tasks.losses import class_loss, target_divergence
+from tunesmith.tasks.mixing import Form
 from tunesmith.tasks.ranges import check_labels, check_numbers
 from tunesmith.tasks.tagged_words import by_example, laid_out, owning_windows, spans_on_text
 from tunesmith.tasks.word_shapes import SHAPES, is_uncased, word_shape
@@ -231,9 +232,14 @@ class TokenClassification:
         """A CRF's distribution over sequences is not that of its words."""
         return "a CRF scores whole sequences, not words (crf: true)" if self.crf else ""
 
-    def divergence(self, one: Tensor, other: Tensor, batch: Batch) -> Tensor:
+    def divergence(self, one: Tensor, other: Tensor, batch: Batch, *, one_way: bool = False) -> Tensor:
         """Of the tag distributions of the tagged words."""
-        return target_divergence(one, other, batch.targets)
+        return target_divergence(one, other, batch.targets, one_way=one_way)
+
+    @property
+    def mixing(self) -> Form | None:
+        """A logit per tag of each word; a CRF scores whole sequences."""
+        return None if self.crf else "classes"
 
     def settle(self, network: Network, batches: Iterable[Batch]) -> None:
         """All is learnt by gradients."""

@@ -38,6 +38,7 @@ from tunesmith.tasks.label_descriptions import (
     sentences,
 )
 from tunesmith.tasks.losses import binary_divergence, binary_loss, class_divergence, class_loss
+from tunesmith.tasks.mixing import Form
 from tunesmith.tasks.ranges import check_labels, check_numbers
 from tunesmith.tasks.zero_shot_heads import EntailmentHead, SimilarityHead, Verdict
 
@@ -276,9 +277,15 @@ class ZeroShotClassification:
         """Any two outputs can be compared."""
         return ""
 
-    def divergence(self, one: Tensor, other: Tensor, batch: Batch) -> Tensor:
+    def divergence(self, one: Tensor, other: Tensor, batch: Batch, *, one_way: bool = False) -> Tensor:
         """Of the distributions over the labels, or of each yes or no."""
-        return binary_divergence(one, other) if self.multi_label else class_divergence(one, other)
+        apart = binary_divergence if self.multi_label else class_divergence
+        return apart(one, other, one_way=one_way)
+
+    @property
+    def mixing(self) -> Form:
+        """A score per label, or per yes or no."""
+        return "chances" if self.multi_label else "classes"
 
     def settle(self, network: Network, batches: Iterable[Batch]) -> None:
         """Nothing is kept: the descriptions are read by the body as it is, so that they stay right while it learns."""

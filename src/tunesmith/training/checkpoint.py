@@ -21,6 +21,7 @@ from torch import Tensor
 
 from tunesmith.errors import CheckpointError, ResourceError
 from tunesmith.models.step_rule import StepRule
+from tunesmith.training.averaging import Average
 from tunesmith.training.optimizer import Optimizer
 from tunesmith.writing import refused
 
@@ -51,10 +52,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class Stateful:
-    """What has a memory besides the weights: the optimiser, and what the method does between steps."""
+    """What has a memory besides the weights: the optimiser, what the method does between steps, and the average."""
 
     optimizer: Optimizer
     rule: StepRule | None
+    average: Average
 
 
 def save_checkpoint(folder: Path, learning: Mapping[str, Tensor], states: Stateful, progress: Progress) -> None:
@@ -68,6 +70,8 @@ def save_checkpoint(folder: Path, learning: Mapping[str, Tensor], states: Statef
         write_tensors(draft / "optimizer.safetensors", states.optimizer.state())
         if states.rule is not None:
             write_tensors(draft / "rule.safetensors", states.rule.state())
+        if (averaged := states.average.state()) is not None:
+            write_tensors(draft / "average.safetensors", averaged)
         (draft / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
         place = folder / f"step-{progress.step:08d}"
         if place.exists():
@@ -138,6 +142,8 @@ def restore(folder: Path, learning: Mapping[str, Tensor], states: Stateful) -> N
     states.optimizer.load_state(read_tensors(folder / "optimizer.safetensors"))
     if states.rule is not None:
         states.rule.load_state(read_tensors(folder / "rule.safetensors"))
+    if (averaged := states.average.state()) is not None:
+        put_weights(read_tensors(folder / "average.safetensors"), averaged, folder)
 
 
 def put_weights(kept: Mapping[str, Tensor], learning: Mapping[str, Tensor], where: Path) -> None:

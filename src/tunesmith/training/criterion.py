@@ -39,13 +39,13 @@ class Criterion:
         """The task's mean loss of these logits."""
         return self.task.loss(model.head, logits, batch)
 
-    def divergence(self, one: Tensor, other: Tensor, batch: Batch) -> Tensor:
+    def divergence(self, one: Tensor, other: Tensor, batch: Batch, *, one_way: bool = False) -> Tensor:
         """How far two outputs for the same batch are apart, the mean over its `units`, so that it adds up as the loss.
 
-        0.5 * (KL(p || q) + KL(q || p)) of what they say of each unit; see `tasks/losses.py`.
+        0.5 * (KL(p || q) + KL(q || p)) of what they say of each unit, or KL(p || q) alone; see `tasks/losses.py`.
         """
         assert isinstance(self.task, Comparing), "an objective's check refuses other tasks"
-        return self.task.divergence(one, other, batch)
+        return self.task.divergence(one, other, batch, one_way=one_way)
 
     def text_mask(self, batch: Batch, width: int) -> Tensor:
         """Which of `width` places carry a token of a text [P, width]: no padding, no special token.

@@ -14,10 +14,12 @@ from accelerate import Accelerator
 from tunesmith.data.records import Example
 from tunesmith.errors import RecipeError, nearest
 from tunesmith.inference.predictor import Predictor
+from tunesmith.models.model import Model
 from tunesmith.models.quantization import dequantize
 from tunesmith.scoring import Measure
 from tunesmith.tasks import Task
 from tunesmith.tasks.encoding import Encoded, TextEncoder
+from tunesmith.training.averaging import Average
 from tunesmith.training.batching import StepPlan
 from tunesmith.training.checkpoint import (
     Progress,
@@ -53,13 +55,12 @@ class Validation:
     every: int
     patience: int
 
-    def evaluate(self, learner: Learner, material: Material, encoder: TextEncoder) -> list[Measure]:
-        """The measures of the model as it stands, in the precision in which it will be saved."""
+    def evaluate(self, model: Model, material: Material, encoder: TextEncoder) -> list[Measure]:
+        """The measures of the model as it stands."""
         task = material.task.for_choosing()
-        with learner.weights.full_precision() as model:
-            material.settle(model)
-            predictor = Predictor(model, task, encoder)
-            predictions = predictor.decode(self.examples, self.encoded, predictor.logits(self.encoded))
+        material.settle(model)
+        predictor = Predictor(model, task, encoder)
+        predictions = predictor.decode(self.examples, self.encoded, predictor.logits(self.encoded))
         return task.measures(self.examples, predictions)
 
     def chosen(self, measures: Sequence[Measure], task: Task) -> float:
@@ -95,11 +96,12 @@ class Folders:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What training did: its last progress, and this session's speed."""
+    """What training did: its last progress, this session's speed, and from which step on weights were averaged."""
 
     progress: Progress
     examples_per_second: float
     padding_share: float
+    averaged_from: int | None = None
 
 
 class Fitting:
@@ -118,7 +120,8 @@ class Fitting:
         self._encoder = encoder
         # Taken before the first step, since a method may close and open weights between steps.
         self._learning = learner.weights.learning()
-        self._states = Stateful(learner.optimizer, learner.model.rule)
+        self._average = Average(learner.averaging, self._learning, plan.total)
+        self._states = Stateful(learner.optimizer, learner.model.rule, self._average)
 
     def run(
         self, rate: Rate, folders: Folders, accelerator: Accelerator, *, checkpoint_every: int, quiet: bool
@@ -137,6 +140,7 @@ class Fitting:
             closing(train(self._learner, self._material, self._plan.steps(progress.step), rate, accelerator)) as steps,
         ):
             for step in steps if not progress.finished else ():
+                self._average.update(step.number)
                 seen, tokens, padding = seen + step.examples, tokens + step.tokens, padding + step.padding
                 self._note(step, log, accelerator, bar, seen / (time.monotonic() - began))
                 progress = replace(progress, step=step.number, seconds=earlier + time.monotonic() - began)
@@ -155,10 +159,12 @@ class Fitting:
         seconds = max(time.monotonic() - began, 1e-9)
         if progress.best_step is not None:
             put_weights(read_tensors(folders.best), learning, folders.best)
+        else:
+            self._average.put()
         self._learner.weights.finish()
         dequantize(self._learner.model.body)
         self._material.settle(self._learner.model)
-        return Fitted(progress, seen / seconds, padding / max(1, tokens + padding))
+        return Fitted(progress, seen / seconds, padding / max(1, tokens + padding), self._average.first)
 
     def _resume(self, folders: Folders) -> Progress:
         found = newest(folders.checkpoints, folders.run_id)
@@ -187,7 +193,8 @@ class Fitting:
     ) -> Progress:
         """Measure, and keep the weights if they are the best so far."""
         task = self._material.task.for_choosing()
-        measures = self._validation.evaluate(self._learner, self._material, self._encoder)
+        with self._learner.weights.full_precision() as model, self._average.in_place():
+            measures = self._validation.evaluate(model, self._material, self._encoder)
         metrics = {measure.name: measure.value() for measure in measures}
         value = self._validation.chosen(measures, task)
         log.validation(progress.step, metrics)
@@ -196,6 +203,6 @@ class Fitting:
         log_metrics(accelerator, {f"validation/{name}": number for name, number in metrics.items()}, progress.step)
         if not math.isnan(value) and (progress.best_value is None or value > progress.best_value):
             folders.checkpoints.mkdir(parents=True, exist_ok=True)
-            write_tensors(folders.best, self._learning)
+            write_tensors(folders.best, self._average.weights)
             return replace(progress, best_step=progress.step, best_value=value, waited=0)
         return replace(progress, waited=progress.waited + 1)

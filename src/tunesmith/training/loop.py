@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -17,6 +17,7 @@ from tunesmith.models.model import Model
 from tunesmith.tasks import Task
 from tunesmith.tasks.batches import cut
 from tunesmith.tasks.encoding import Batch, Encoded
+from tunesmith.training.averaging import Averaging, NoAveraging
 from tunesmith.training.batching import PlannedStep
 from tunesmith.training.beside import Beside
 from tunesmith.training.criterion import Criterion
@@ -111,7 +112,10 @@ class Scheduled:
 
 @dataclass(frozen=True)
 class Learner:
-    """What moves: the model, its float32 weights, and the optimiser over them; `total` is the number of all steps."""
+    """What moves: the model, its float32 weights, and the optimiser over them; `total` is the number of all steps.
+
+    The loop does nothing with `averaging`: who calls it averages the weights that it leaves.
+    """
 
     model: Model
     weights: MasterWeights
@@ -120,6 +124,7 @@ class Learner:
     clip: float
     seed: int
     total: int = 0
+    averaging: Averaging = field(default_factory=NoAveraging)
 
 
 def train(

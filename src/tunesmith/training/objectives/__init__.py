@@ -7,6 +7,7 @@ from tunesmith.training.objectives.adversarial import FGM, PGD, FreeLB
 from tunesmith.training.objectives.anchored import L2SP
 from tunesmith.training.objectives.consistency import Cutoff, RDrop
 from tunesmith.training.objectives.contrastive import Mixup, SupCon
+from tunesmith.training.objectives.distillation import Distillation
 from tunesmith.training.objectives.plain import TaskLoss
 from tunesmith.training.objectives.preference import DPO
 from tunesmith.training.objectives.single import SINGLE, Objective
@@ -25,6 +26,7 @@ __all__ = [
     "VAT",
     "Criterion",
     "Cutoff",
+    "Distillation",
     "FreeLB",
     "Mixup",
     "Objective",

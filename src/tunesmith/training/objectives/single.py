@@ -13,6 +13,7 @@ from tunesmith.training.objectives.adversarial import FGM, PGD, FreeLB
 from tunesmith.training.objectives.anchored import L2SP
 from tunesmith.training.objectives.consistency import Cutoff, RDrop
 from tunesmith.training.objectives.contrastive import Mixup, SupCon
+from tunesmith.training.objectives.distillation import Distillation
 from tunesmith.training.objectives.plain import TaskLoss
 from tunesmith.training.objectives.preference import DPO
 from tunesmith.training.objectives.smoothness import SMART, VAT
@@ -41,4 +42,5 @@ SINGLE: dict[str, type[Objective]] = {
     "mixup": Mixup,
     "l2_sp": L2SP,
     "dpo": DPO,
+    "distillation": Distillation,
 }

@@ -22,6 +22,8 @@ ATTACKS = ("fgm", "pgd", "freelb")
 UNDER: Mapping[str, tuple[str, ...]] = {
     "r_drop": ATTACKS,
     "supcon": ATTACKS,
+    # The teacher reads the text as it is.
+    "distillation": ATTACKS,
     # FGM draws other mixtures for its second loss; the others repeat them.
     "mixup": ("pgd", "freelb"),
     # These perturb the text's vectors themselves.
