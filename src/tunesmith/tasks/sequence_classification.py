@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
@@ -27,11 +27,19 @@ from tunesmith.scoring.classification import (
 from tunesmith.scoring.numbers import measure_numbers
 from tunesmith.scoring.tables import Confusion, Table
 from tunesmith.tasks.class_scores import fitted_temperature, likeliest
+from tunesmith.tasks.class_targets import chance_row, class_weights, possible_labels, total_weight
 from tunesmith.tasks.collation import collate_pieces
 from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, Piece, TextEncoder, windows
 from tunesmith.tasks.gold import class_number, labels_of, number_of
 from tunesmith.tasks.heads import BodyShape, SequenceHead
-from tunesmith.tasks.losses import binary_divergence, binary_loss, class_divergence, class_loss
+from tunesmith.tasks.losses import (
+    binary_divergence,
+    binary_losses,
+    class_divergence,
+    class_losses,
+    square_divergence,
+    weighed_mean,
+)
 from tunesmith.tasks.ranges import check_labels, check_numbers
 
 Problem = Literal["single_label", "binary", "multi_label", "regression"]
@@ -155,7 +163,7 @@ class SequenceClassification:
             numbers = np.array([number_of(example) for example in examples])
             return replace(self, mean=float(numbers.mean()), scale=float(numbers.std()) or 1.0)
         counts = Counter(label for example in examples for label in labels_of(example))
-        labels = self.labels or tuple(sorted(counts))
+        labels = self.labels or tuple(sorted({*counts, *possible_labels(examples)}))
         if self.problem == "binary" and len(labels) != 2:
             raise LabelError(
                 f"A binary task needs exactly two labels; these are {len(labels)}: {', '.join(labels[:5])}.",
@@ -168,23 +176,9 @@ class SequenceClassification:
                 where="task.positive",
                 to_do=f"Use {' or '.join(labels)}.",
             )
-        return replace(self, labels=labels, class_weights=self._weights(labels, counts, len(examples)))
-
-    def _weights(self, labels: tuple[str, ...], counts: Mapping[str, int], size: int) -> dict[str, float] | None:
-        if self.class_weights is None:
-            return None
-        if self.class_weights == "balanced":
-            # For several labels the weight is negatives per positive, as pos_weight wants it.
-            if self.problem == "multi_label":
-                return {label: (size - counts[label]) / max(counts[label], 1) for label in labels}
-            return {label: size / (len(labels) * max(counts[label], 1)) for label in labels}
-        for label in self.class_weights:
-            if label not in labels:
-                raise RecipeError(
-                    f"class_weights names the unknown label '{label}'.{nearest(label, labels)}",
-                    where="task.class_weights",
-                )
-        return {label: self.class_weights.get(label, 1.0) for label in labels}
+        several = self.problem == "multi_label"
+        weights = class_weights(self.class_weights, labels, counts, len(examples), several=several)
+        return replace(self, labels=labels, class_weights=weights)
 
     def arranged(self, examples: Sequence[Example], seed: int) -> Sequence[Example]:
         """The training examples as they are."""
@@ -201,13 +195,17 @@ class SequenceClassification:
         for start, end in windows(len(tokens.ids), encoder.room, min(self.stride, encoder.room // 2)):
             ids = encoder.wrap(tokens.ids[start:end])
             pieces.append(Piece(ids, np.zeros(len(ids), dtype=np.uint8), np.zeros(0, dtype=np.int32)))
-        return Encoded(tuple(pieces), self._target(example), unknown=tokens.unknown)
+        return Encoded(tuple(pieces), self._target(example), unknown=tokens.unknown, weight=example.weight)
 
     def _target(self, example: Example) -> NDArray[np.float64] | None:
         if example.label is None:
             return None
         if self.problem == "regression":
             return np.array((number_of(example) - self.mean) / self.scale)
+        if example.chances:
+            (chances,) = example.chances
+            row = chance_row(chances, self.labels, example)
+            return row[[self.labels.index(self._positive)]] if self.problem == "binary" else row
         numbers = [class_number(label, self.labels, example) for label in labels_of(example)]
         if self.problem == "multi_label":
             row = np.zeros(len(self.labels))
@@ -227,8 +225,8 @@ class SequenceClassification:
         rows = [item.target for item in encoded if item.target is not None]
         if rows and len(rows) == len(encoded):
             stacked = torch.from_numpy(np.stack(rows))
-            targets = stacked.long() if self.problem == "single_label" else stacked.float()
-        return collate_pieces(encoded, pad_id, targets, float(len(encoded)))
+            targets = stacked.long() if self.problem == "single_label" and stacked.ndim == 1 else stacked.float()
+        return collate_pieces(encoded, pad_id, targets, total_weight(encoded))
 
     def build_head(self, shape: BodyShape) -> nn.Module:
         """Pooling, dropout and one linear layer."""
@@ -238,18 +236,26 @@ class SequenceClassification:
 
     def loss(self, head: nn.Module, logits: Tensor, batch: Batch) -> Tensor:
         """The mean loss over the examples."""
+        return weighed_mean(self.losses(head, logits, batch), batch)
+
+    def label_counts(self, batch: Batch) -> Tensor:
+        """One label per text."""
+        return torch.ones(batch.size, device=batch.input_ids.device)
+
+    def losses(self, head: nn.Module, logits: Tensor, batch: Batch) -> Tensor:
+        """The loss of each text."""
         assert batch.targets is not None, "a batch for training has targets"
         if self.problem == "regression":
-            return (logits[:, 0].float() - batch.targets).pow(2).mean()
+            return (logits[:, 0].float() - batch.targets).pow(2)
         weights = None
         if isinstance(self.class_weights, dict):
             weights = torch.tensor([self.class_weights[label] for label in self.labels], device=logits.device)
         if self.problem == "single_label":
-            return class_loss(logits, batch.targets, weights, self.label_smoothing, self.focal_gamma)
+            return class_losses(logits, batch.targets, weights, self.label_smoothing, self.focal_gamma)
         if self.problem == "binary" and weights is not None:
             positive = self.labels.index(self._positive)
             weights = weights[positive : positive + 1] / weights[1 - positive]
-        return binary_loss(logits, batch.targets, weights, self.label_smoothing, self.focal_gamma)
+        return binary_losses(logits, batch.targets, weights, self.label_smoothing, self.focal_gamma).mean(-1)
 
     @property
     def incomparable(self) -> str:
@@ -259,8 +265,9 @@ class SequenceClassification:
     def divergence(self, one: Tensor, other: Tensor, batch: Batch) -> Tensor:
         """Of the class distributions, or of each yes or no; the squared difference of two scaled numbers."""
         if self.problem == "regression":
-            return (one.float() - other.float()).pow(2).mean()
-        return class_divergence(one, other) if self.problem == "single_label" else binary_divergence(one, other)
+            return square_divergence(one, other, batch.weights)
+        of_classes = class_divergence if self.problem == "single_label" else binary_divergence
+        return of_classes(one, other, batch.weights)
 
     def settle(self, network: Network, batches: Iterable[Batch]) -> None:
         """All is learnt by gradients."""

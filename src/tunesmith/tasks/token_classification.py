@@ -19,6 +19,7 @@ from tunesmith.scoring import Measure
 from tunesmith.scoring.calibration import fit_temperature
 from tunesmith.scoring.entities import entity_table, measure_entities, word_ranges, word_table
 from tunesmith.scoring.tables import Confusion, Table
+from tunesmith.tasks.class_targets import padded_rows, possible_types, tag_chances
 from tunesmith.tasks.collation import collate_pieces, pad
 from tunesmith.tasks.crf import bio_viterbi
 from tunesmith.tasks.encoding import (
@@ -35,7 +36,7 @@ from tunesmith.tasks.encoding import (
 )
 from tunesmith.tasks.gold import spans_of
 from tunesmith.tasks.heads import BodyShape, TokenHead
-from tunesmith.tasks.losses import class_loss, target_divergence
+from tunesmith.tasks.losses import class_losses, labelled, summed_by_example, target_divergence, weighed_mean
 from tunesmith.tasks.ranges import check_labels, check_numbers
 from tunesmith.tasks.tagged_words import by_example, laid_out, owning_windows, spans_on_text
 from tunesmith.tasks.word_shapes import SHAPES, is_uncased, word_shape
@@ -121,7 +122,14 @@ class TokenClassification:
 
     def prepared(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> Self:
         """Return a copy with the entity types of the training examples, and casing decided by the tokenizer."""
-        labels = self.labels or tuple(sorted({span.label for example in examples for span in spans_of(example)}))
+        types = {span.label for example in examples for span in spans_of(example)} | possible_types(examples)
+        labels = self.labels or tuple(sorted(types))
+        if self.crf and any(example.chances for example in examples):
+            raise RecipeError(
+                "A CRF learns whole sequences of tags, not the chances of each.",
+                where="task.crf",
+                to_do="Set crf: false, or leave data.chances out.",
+            )
         if not labels:
             raise LabelError(
                 "No training example has a labelled span.",
@@ -158,8 +166,11 @@ class TokenClassification:
             shape[before : before + end - start] = kinds[start:end]
             pieces.append(Piece(ids, shape, np.array(own, dtype=np.int32)))
         kept = tuple(unit for unit, _ in carried)
+        if example.chances and example.label is not None:
+            soft = tag_chances(example, units, kept, self.tags)
+            return Encoded(tuple(pieces), soft, kept, tokens.unknown, weight=example.weight)
         target, lost = self._targets(example, kept)
-        return Encoded(tuple(pieces), target, kept, tokens.unknown, lost)
+        return Encoded(tuple(pieces), target, kept, tokens.unknown, lost, weight=example.weight)
 
     def _kinds(
         self, text: str, units: Sequence[tuple[int, int]], offsets: Sequence[tuple[int, int]]
@@ -204,14 +215,16 @@ class TokenClassification:
     def collate(self, encoded: Sequence[Encoded], pad_id: int) -> Batch:
         """Join encoded examples into tensors; targets are laid out like the units of the pieces."""
         targets = None
-        labelled = sum(len(item.target) for item in encoded if item.target is not None)
-        if all(item.target is not None for item in encoded):
+        counted = sum(len(item.target) * item.weight for item in encoded if item.target is not None)
+        known = [item.target for item in encoded if item.target is not None]
+        if len(known) == len(encoded):
             rows = []
-            for item in encoded:
+            for item, target in zip(encoded, known, strict=True):
                 borders = np.cumsum([len(piece.unit_positions) for piece in item.pieces])[:-1]
-                rows += np.split(item.target.astype(np.int64), borders)  # type: ignore[union-attr]
-            targets = pad(rows, IGNORED)
-        return collate_pieces(encoded, pad_id, targets, float(labelled))
+                rows += np.split(target, borders)
+            are_chances = any(target.ndim == 2 for target in known)
+            targets = padded_rows(rows) if are_chances else pad([row.astype(np.int64) for row in rows], IGNORED)
+        return collate_pieces(encoded, pad_id, targets, float(counted))
 
     def build_head(self, shape: BodyShape) -> nn.Module:
         """Dropout, one linear layer over tags, and the CRF if asked for."""
@@ -219,12 +232,23 @@ class TokenClassification:
 
     def loss(self, head: nn.Module, logits: Tensor, batch: Batch) -> Tensor:
         """The mean loss over the tagged words: cross-entropy, or the CRF's negative log-likelihood per word."""
+        return weighed_mean(self.losses(head, logits, batch), batch)
+
+    def losses(self, head: nn.Module, logits: Tensor, batch: Batch) -> Tensor:
+        """The loss of each text, summed over its tagged words."""
         assert batch.targets is not None, "a batch for training has targets"
         assert isinstance(head, TokenHead)
         if head.crf is None:
-            return class_loss(logits, batch.targets, smoothing=self.label_smoothing)
-        likelihood = head.crf.log_likelihood(logits, batch.targets.clamp(min=0), batch.unit_mask)
-        return -likelihood.sum() / max(batch.units, 1.0)
+            losses = class_losses(logits, batch.targets, smoothing=self.label_smoothing)
+        else:
+            likelihood = head.crf.log_likelihood(logits, batch.targets.clamp(min=0), batch.unit_mask)
+            losses = -likelihood[:, None]
+        return summed_by_example(losses, batch)
+
+    def label_counts(self, batch: Batch) -> Tensor:
+        """The tagged words of each text."""
+        assert batch.targets is not None, "a batch for training has targets"
+        return summed_by_example(labelled(batch.targets).float(), batch)
 
     @property
     def incomparable(self) -> str:
@@ -233,7 +257,8 @@ class TokenClassification:
 
     def divergence(self, one: Tensor, other: Tensor, batch: Batch) -> Tensor:
         """Of the tag distributions of the tagged words."""
-        return target_divergence(one, other, batch.targets)
+        weights = None if batch.weights is None else batch.weights[batch.example_of][:, None]
+        return target_divergence(one, other, batch.targets, weights)
 
     def settle(self, network: Network, batches: Iterable[Batch]) -> None:
         """All is learnt by gradients."""

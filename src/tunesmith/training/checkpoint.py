@@ -21,6 +21,7 @@ from torch import Tensor
 
 from tunesmith.errors import CheckpointError, ResourceError
 from tunesmith.models.step_rule import StepRule
+from tunesmith.training.objectives.memory import Memory
 from tunesmith.training.optimizer import Optimizer
 from tunesmith.writing import refused
 
@@ -51,10 +52,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class Stateful:
-    """What has a memory besides the weights: the optimiser, and what the method does between steps."""
+    """What has a memory besides the weights: the optimiser, what the method does between steps, and the objective."""
 
     optimizer: Optimizer
     rule: StepRule | None
+    memory: Memory | None = None
 
 
 def save_checkpoint(folder: Path, learning: Mapping[str, Tensor], states: Stateful, progress: Progress) -> None:
@@ -68,6 +70,8 @@ def save_checkpoint(folder: Path, learning: Mapping[str, Tensor], states: Statef
         write_tensors(draft / "optimizer.safetensors", states.optimizer.state())
         if states.rule is not None:
             write_tensors(draft / "rule.safetensors", states.rule.state())
+        if states.memory is not None:
+            write_tensors(draft / "objective.safetensors", states.memory.state())
         (draft / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
         place = folder / f"step-{progress.step:08d}"
         if place.exists():
@@ -138,6 +142,8 @@ def restore(folder: Path, learning: Mapping[str, Tensor], states: Stateful) -> N
     states.optimizer.load_state(read_tensors(folder / "optimizer.safetensors"))
     if states.rule is not None:
         states.rule.load_state(read_tensors(folder / "rule.safetensors"))
+    if states.memory is not None:
+        states.memory.load_state(read_tensors(folder / "objective.safetensors"))
 
 
 def put_weights(kept: Mapping[str, Tensor], learning: Mapping[str, Tensor], where: Path) -> None:
