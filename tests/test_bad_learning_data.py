@@ -10,7 +10,9 @@ import pytest
 from tests.test_bad_input import data, recipe
 from tunesmith import cli
 
-ROWS = "text,label,source,sure\ngood film,good,a,1\nbad film,bad,a,1\na good day,good,b,0.5\na bad day,bad,b,1\n" * 6
+ROWS = "text,label,source,sure\n" + (
+    "good film,good,a,1\nbad film,bad,a,1\na good day,good,b,0.5\na bad day,bad,b,1\n" * 6
+)
 
 Situation = Callable[[Path], tuple[list[str], str]]
 
@@ -83,7 +85,11 @@ def chances_of_a_label_that_the_task_has_not(f: Path) -> tuple[list[str], str]:
 
 def chances_of_fewer_words(f: Path) -> tuple[list[str], str]:
     rows = '{"words": ["Anna", "went"], "tags": ["B-PER", "O"], "p": [{"O": 1.0}]}\n' * 12
-    return [*data(f, "t.jsonl", rows, chances="p", **WHOLE), "--set", "task=token_classification"], "1 chances for 2 words"
+    return [
+        *data(f, "t.jsonl", rows, chances="p", **WHOLE),
+        "--set",
+        "task=token_classification",
+    ], "1 chances for 2 words"
 
 
 SITUATIONS: list[Situation] = [

@@ -22,7 +22,7 @@ from tunesmith.tasks import Batch, SequenceClassification
 from tunesmith.training.batching import StepPlan
 from tunesmith.training.checkpoint import Progress, Stateful, restore, save_checkpoint
 from tunesmith.training.loop import Material, Scheduled, train
-from tunesmith.training.objectives import IRM, L2SP, GroupDRO, SimCSE, Stack
+from tunesmith.training.objectives import IRM, L2SP, SMART, GroupDRO, SimCSE, Stack
 from tunesmith.training.objectives.contrastive import view_contrast
 from tunesmith.training.objectives.memory import memory_of
 from tunesmith.training.objectives.subgroups import Shares
@@ -139,7 +139,15 @@ def test_before_its_time_the_penalty_of_irm_weighs_at_most_one(tiny_model_folder
 
 
 @pytest.mark.parametrize(
-    "objective", [GroupDRO(step_size=0.3), IRM(weight=5.0, anneal=2), Stack(("l2_sp", "group_dro"))], ids=type
+    "objective",
+    [
+        GroupDRO(step_size=0.3),
+        IRM(weight=5.0, anneal=2),
+        Stack(("l2_sp", "group_dro")),
+        SMART(proximal=2.0, momentum=0.5),
+        Stack(("l2_sp", {"name": "smart", "proximal": 2.0, "momentum": 0.5})),
+    ],
+    ids=repr,
 )
 def test_a_stopped_run_goes_on_to_the_same_bits(objective: object, tiny_model_folder: Path, tmp_path: Path) -> None:
     def steps(stop: int) -> list[Tensor]:
