@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, Self
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from tunesmith.data.records import Example, Prediction
+from tunesmith.data.records import Example, Finding, Prediction
 from tunesmith.errors import LabelError, RecipeError, nearest
 from tunesmith.scoring import Measure
 from tunesmith.scoring.classification import (
@@ -26,12 +27,13 @@ from tunesmith.scoring.classification import (
 )
 from tunesmith.scoring.numbers import measure_numbers
 from tunesmith.scoring.tables import Confusion, Table
-from tunesmith.tasks.class_scores import fitted_temperature, likeliest
+from tunesmith.tasks.class_scores import fitted_temperature, likeliest, several, yes_or_no
 from tunesmith.tasks.class_targets import chance_row, class_weights, possible_labels, total_weight
 from tunesmith.tasks.collation import collate_pieces
 from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, Piece, TextEncoder, windows
 from tunesmith.tasks.gold import class_number, labels_of, number_of
 from tunesmith.tasks.heads import BodyShape, SequenceHead
+from tunesmith.tasks.label_rules import Rules, broken_rules, check_rule_weight
 from tunesmith.tasks.losses import (
     binary_divergence,
     binary_losses,
@@ -71,6 +73,9 @@ class SequenceClassification:
         max_length: tokens per window, special tokens included; 0 means the model's own limit.
         stride: tokens that neighbouring windows share.
         threshold: probability from which a label is given (binary and multi-label).
+        rules: what labels say of each other (multi-label): "a -> b", "at most one of a, b" or "exactly one of a, b";
+            the answer is the likeliest set of labels that keeps all of them.
+        rule_weight: weight of minus the log-probability that the rules hold, beside the loss (semantic loss).
         temperature: divides the logits before probabilities are taken; fitted on validation after training.
         mean, scale: location and scale of the training numbers (regression), learnt from them.
     """
@@ -86,6 +91,8 @@ class SequenceClassification:
     max_length: int = 0
     stride: int = 32
     threshold: float = 0.5
+    rules: tuple[str, ...] = ()
+    rule_weight: float = 0.0
     temperature: float = 1.0
     mean: float = 0.0
     scale: float = 1.0
@@ -108,6 +115,7 @@ class SequenceClassification:
             name
             for name, is_set, problems in (
                 ("positive", bool(self.positive), ("binary",)),
+                ("rules", bool(self.rules), ("multi_label",)),
                 ("threshold", self.threshold != 0.5, ("binary", "multi_label")),
             )
             if is_set and self.problem not in problems
@@ -118,6 +126,7 @@ class SequenceClassification:
                 where=f"task.{idle[0]}",
                 to_do="Remove it, or choose another problem.",
             )
+        check_rule_weight(self.rules, self.rule_weight)
         if self.problem == "regression" and (
             self.class_weights or self.focal_gamma or self.label_smoothing or self.labels
         ):
@@ -176,9 +185,18 @@ class SequenceClassification:
                 where="task.positive",
                 to_do=f"Use {' or '.join(labels)}.",
             )
-        several = self.problem == "multi_label"
-        weights = class_weights(self.class_weights, labels, counts, len(examples), several=several)
+        _ = Rules.of(self.rules, labels)  # refused now where they make no sense
+        is_multi = self.problem == "multi_label"
+        weights = class_weights(self.class_weights, labels, counts, len(examples), several=is_multi)
         return replace(self, labels=labels, class_weights=weights)
+
+    @cached_property
+    def _rules(self) -> Rules:
+        return Rules.of(self.rules, self.labels)
+
+    def announcements(self, examples: Sequence[Example], learning: Sequence[Example]) -> list[Finding]:
+        """Which training examples break the rules."""
+        return broken_rules(self._rules, self.labels, examples) if self.rules else []
 
     def arranged(self, examples: Sequence[Example], seed: int) -> Sequence[Example]:
         """The training examples as they are."""
@@ -255,7 +273,8 @@ class SequenceClassification:
         if self.problem == "binary" and weights is not None:
             positive = self.labels.index(self._positive)
             weights = weights[positive : positive + 1] / weights[1 - positive]
-        return binary_losses(logits, batch.targets, weights, self.label_smoothing, self.focal_gamma).mean(-1)
+        losses = binary_losses(logits, batch.targets, weights, self.label_smoothing, self.focal_gamma).mean(-1)
+        return losses + self.rule_weight * self._rules.semantic_loss(logits) if self.rule_weight else losses
 
     @property
     def incomparable(self) -> str:
@@ -293,17 +312,10 @@ class SequenceClassification:
         scaled = row / self.temperature
         if self.problem == "single_label":
             return likeliest(example, self.labels, scaled)
-        probabilities = scaled.sigmoid().tolist()
         if self.problem == "binary":
-            yes = probabilities[0]
             negative = next(label for label in self.labels if label != self._positive)
-            scores = {negative: 1 - yes, self._positive: yes}
-            best = self._positive if yes >= self.threshold else negative
-            return Prediction(example.id, best, scores[best], scores)
-        scores = dict(zip(self.labels, probabilities, strict=True))
-        given = tuple(label for label in self.labels if scores[label] >= self.threshold)
-        sure = math.prod(p if p >= self.threshold else 1 - p for p in probabilities)
-        return Prediction(example.id, given, sure, scores)
+            return yes_or_no(example, (negative, self._positive), float(scaled[0].sigmoid()), self.threshold)
+        return several(example, self.labels, scaled, self.threshold, self._rules)
 
     def measures(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Measure]:
         """The metrics of these answers."""

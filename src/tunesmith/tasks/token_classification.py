@@ -21,7 +21,7 @@ from tunesmith.scoring.entities import entity_table, measure_entities, word_rang
 from tunesmith.scoring.tables import Confusion, Table
 from tunesmith.tasks.class_targets import padded_rows, possible_types, tag_chances
 from tunesmith.tasks.collation import collate_pieces, pad
-from tunesmith.tasks.crf import bio_viterbi
+from tunesmith.tasks.crf import bio_viterbi, see_steps
 from tunesmith.tasks.encoding import (
     IGNORED,
     Batch,
@@ -59,6 +59,8 @@ class TokenClassification:
         casing: tell the backbone each word's shape (lower, Title, UPPER, single letter, mixed, digit); "auto" does so
             when the tokenizer lower-cases its input.
         label_smoothing: share of the target given to all tags alike, in [0, 1); not with a CRF.
+        forbidden_steps: steps between neighbouring words that no answer takes, such as "B-PER -> B-LOC", beside those
+            that BIO forbids; what is learnt stays as it is.
         max_length: tokens per window, special tokens included; 0 means the model's own limit.
         stride: tokens that neighbouring windows share.
         temperature: divides the scores before probabilities are taken; fitted on validation after training.
@@ -68,6 +70,7 @@ class TokenClassification:
     crf: bool = False
     casing: bool | Literal["auto"] = "auto"
     label_smoothing: float = 0.0
+    forbidden_steps: tuple[str, ...] = ()
     max_length: int = 0
     stride: int = 64
     temperature: float = 1.0
@@ -136,6 +139,7 @@ class TokenClassification:
                 where="data.train",
                 to_do="Check the label column and its format.",
             )
+        see_steps(self.forbidden_steps, replace(self, labels=labels).tags)
         return replace(self, labels=labels, casing=is_uncased(tokenizer) if self.casing == "auto" else self.casing)
 
     def arranged(self, examples: Sequence[Example], seed: int) -> Sequence[Example]:
@@ -284,11 +288,11 @@ class TokenClassification:
         if head.crf is not None:
             crf = head.crf
             scores = scores.to(crf.transitions.device)
-            paths = crf.viterbi(scores, mask.to(scores.device))
+            paths = crf.viterbi(scores, mask.to(scores.device), self.forbidden_steps)
             probabilities = crf.marginals(scores, mask.to(scores.device)).cpu()
         else:
             probabilities = (scores / self.temperature).softmax(-1)
-            paths = bio_viterbi(scores.log_softmax(-1), self.tags, mask)
+            paths = bio_viterbi(scores.log_softmax(-1), self.tags, mask, self.forbidden_steps)
         return [
             spans_on_text(example, item.units, self.tags, path, chances)
             for example, item, path, chances in zip(examples, encoded, paths, probabilities, strict=True)
