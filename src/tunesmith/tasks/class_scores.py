@@ -30,7 +30,7 @@ def yes_or_no(example: Example, labels: tuple[str, str], yes: float, threshold: 
 
 
 def several(example: Example, labels: Sequence[str], scores: Tensor, threshold: float, rules: Rules) -> Prediction:
-    """The labels whose probability reaches the threshold, of scores [C]; with rules the likeliest set that keeps them."""
+    """The labels whose probability reaches the threshold, of scores [C]; with rules the likeliest set they allow."""
     chances = dict(zip(labels, scores.sigmoid().tolist(), strict=True))
     if rules.rules:
         chosen, sure = rules.best(scores, math.log(threshold / (1 - threshold)))
