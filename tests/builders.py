@@ -298,7 +298,7 @@ def build_learner(
 
 def build_material(task: Task, encoder: TextEncoder, examples: Sequence[Example]) -> Material:
     """Encoded examples, arranged as the loss wants them and ready to be batched; settled by the examples themselves."""
-    learning = task.arranged(examples, 1)
+    learning = [replace(one, subgroup="ab"[place % 2]) for place, one in enumerate(task.arranged(examples, 1))]
     encoded, memory = ([task.encode(example, encoder) for example in given] for given in (learning, examples))
     return Material(task, learning, encoded, encoder.tokenizer.pad_token_id, memory, encoder.special_ids)
 

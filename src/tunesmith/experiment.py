@@ -43,6 +43,7 @@ class Training:
         layer_decay: each layer further down learns by this factor less; 1 is off.
         head_multiplier: learning rate of new layers relative to the rest.
         clip: largest norm of the gradient; 0 is no limit.
+        balance_subgroups: show as many examples of each of data.subgroups as of any other; an epoch stays as long.
         precision: "auto" takes bf16 where the hardware multiplies it, else fp32.
         gradient_checkpointing: compute activations again in the backward pass, to save memory.
         metric: the validation metric that chooses the best checkpoint; empty means the task's own.
@@ -62,6 +63,7 @@ class Training:
     layer_decay: float = 1.0
     head_multiplier: float = 1.0
     clip: float = 1.0
+    balance_subgroups: bool = False
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     gradient_checkpointing: bool = False
     metric: str = ""
@@ -187,6 +189,12 @@ class Experiment:
         if twice := [kind for kind in kinds if kinds.count(kind) > 1]:
             name = next(name for name, kind in AUGMENTERS.items() if kind is twice[0])
             raise RecipeError(f"augmenters names {name} twice.", where="augmenters", to_do="Name each once.")
+        if self.training.balance_subgroups and not self.data.subgroups:
+            raise RecipeError(
+                "There are no subgroups to balance.",
+                where="training.balance_subgroups",
+                to_do="Name the columns that tell them apart in data.subgroups.",
+            )
         if self.model.is_scratch and not isinstance(self.method, Full):
             raise RecipeError(
                 "Of a model from scratch every weight learns.", where="method", to_do="Use method: full, or remove it."
@@ -278,7 +286,7 @@ FILES = (
 )
 """The settings of `data` that say how a file without labels is written; what parts labels also parts a history."""
 
-LABELLED = (*FILES, "label", "label_first", "level_separator", "leave_out", "keep", "group", "items")
+LABELLED = (*FILES, "label", "label_first", "level_separator", "leave_out", "keep", "group", "items", "subgroups")
 """Those of a file with labels."""
 
 

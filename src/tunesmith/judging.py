@@ -20,6 +20,7 @@ from tunesmith.experiment import LABELLED, Experiment, reading
 from tunesmith.inference.artifact import read_description
 from tunesmith.inference.ensemble_folder import member_folders
 from tunesmith.inference.predictor import Predictor
+from tunesmith.scoring.subgroups import with_worst_subgroup
 from tunesmith.tasks import Task
 
 _USED = ("train", "validation", "unlabelled")
@@ -162,8 +163,12 @@ def judge_artifact(
             to_do="Give --data FILE with new examples, or train both with one seed: it decides what is held out.",
         )
     judged = [examples[place] for place in fresh]
-    one = ours.predictor.task.measures(judged, [predictions[place] for place in fresh])
-    other = {m.name: m for m in ours.predictor.task.measures(judged, theirs.predictor.predict(judged))}
+    main = ours.predictor.task.metric
+    one, two = (
+        with_worst_subgroup(ours.predictor.task.measures(judged, answers), main, judged)
+        for answers in ([predictions[place] for place in fresh], theirs.predictor.predict(judged))
+    )
+    other = {measure.name: measure for measure in two}
     comparisons = tuple(
         compare(measure, other[measure.name], seed=ours.experiment.seed) for measure in one if measure.name in other
     )

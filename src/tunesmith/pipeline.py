@@ -15,6 +15,7 @@ import torch
 from tunesmith import run_folder
 from tunesmith.bodies import load_backbone
 from tunesmith.data.records import Example, Finding
+from tunesmith.data.subgroups import Subgroups
 from tunesmith.errors import DataError, RecipeError, TunesmithError
 from tunesmith.evaluation.report import Cost, RunReport
 from tunesmith.experiment import Experiment
@@ -28,11 +29,13 @@ from tunesmith.models.model import Model
 from tunesmith.models.quantization import dequantize, quantize
 from tunesmith.preparation import Prepared, prepare, stop_at_errors
 from tunesmith.reporting import describe, history, judge, notes, summary, write_report
+from tunesmith.scoring.subgroups import worst_names
 from tunesmith.training.batching import StepPlan
 from tunesmith.training.checkpoint import Progress
 from tunesmith.training.dropout import use_bit_dropout
 from tunesmith.training.fitting import Fitted, Fitting, Folders, Validation
 from tunesmith.training.loop import Learner, Material, Scheduled
+from tunesmith.training.objectives.memory import memory_of
 from tunesmith.training.optimizer import Optimizer
 from tunesmith.training.precision import MasterWeights
 from tunesmith.training.range_test import RangeTest, range_test
@@ -131,7 +134,8 @@ def rehearse(experiment: Experiment, prepared: Prepared) -> Model:
     if prepared.splits.named():
         choosing = prepared.task.for_choosing()
         measures = choosing.measures(few, Predictor(model, choosing, prepared.encoder).predict(few))
-        Validation((), (), experiment.training.metric, 0, 0).chosen(measures, choosing)
+        if experiment.training.metric not in worst_names(choosing.metric, prepared.splits.validation):
+            Validation((), (), experiment.training.metric, 0, 0).chosen(measures, choosing)
     learning = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     if learning:
         experiment.training.grouping().groups(model, learning)
@@ -143,6 +147,7 @@ def rehearse(experiment: Experiment, prepared: Prepared) -> Model:
         )
     experiment.objective.check(model, prepared.task)
     see_texts(experiment, prepared)
+    memory_of(experiment.objective, model, prepared.task, Subgroups.of(prepared.learning) if learning else None)
     prepared.task.settle(model, ())  # what cannot be settled is refused before anything is written
     return model
 
@@ -254,6 +259,7 @@ def fit(
         settings.max_tokens,
         experiment.seed,
         by_length=len(prepared.learning) <= len(prepared.splits.train),  # more than were read: pairs of a few texts
+        members=material.members if settings.balance_subgroups else (),
     )
     tested = None
     peak = settings.learning_rate or experiment.method.learning_rate

@@ -10,17 +10,18 @@ from itertools import groupby
 from tunesmith.augmentation.audit import findings_of
 from tunesmith.augmentation.expand import originals
 from tunesmith.bodies import load_backbone, window
+from tunesmith.components import name_of
 from tunesmith.data.checks import check, label_names
 from tunesmith.data.encoding_checks import TokenCount, check_encoding, check_histories
 from tunesmith.data.records import Example, Finding, Splits
 from tunesmith.data.splits import fingerprint
 from tunesmith.data.unlabelled import TAUGHT_BY, labelled_by_people
 from tunesmith.enlarging import enlarged
-from tunesmith.errors import DataError, nearest
+from tunesmith.errors import DataError, RecipeError, nearest
 from tunesmith.experiment import Experiment
 from tunesmith.methods.selective import Nothing
 from tunesmith.models.backbone import Backbone
-from tunesmith.tasks import Announcing, Task
+from tunesmith.tasks import TASKS, Announcing, Separable, Task
 from tunesmith.tasks.encoding import Encoded, TextEncoder
 
 
@@ -104,6 +105,7 @@ def accepted(finding: Finding, codes: Sequence[str]) -> Finding:
 def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Finding] = ()) -> Prepared:
     """Load the model, learn the labels and encode every text of these splits."""
     known = [*splits.items, *splits.train] if splits.items else splits.train
+    see_unsure_labels_are_honoured(experiment)
     backbone = load_backbone(experiment, known)
     task = experiment.task.prepared(known, backbone.tokenizer)
     encoder = TextEncoder.of(backbone.tokenizer, window(task, backbone), backbone.prefix)
@@ -129,6 +131,32 @@ def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Fi
     found += too_long(learning, encoded_learning, experiment.training.max_tokens)
     memory = (*items, *encoded.get("train", ()))
     return Prepared(splits, tuple(found), backbone, task, encoder, encoded, learning, encoded_learning, memory)
+
+
+def see_unsure_labels_are_honoured(experiment: Experiment) -> None:
+    """See that the task's loss knows weights and chances, where the recipe names columns of these.
+
+    Raises:
+        RecipeError: it does not, or its labels are no classes or tags, or words are changed whose tags have chances.
+    """
+    task, data = experiment.task, experiment.data
+    named = [name for name in ("weight", "chances") if data.__dict__[name]]
+    if named and not isinstance(task, Separable):
+        raise RecipeError(
+            f"The loss of {name_of(TASKS, task)} is not one of single examples, so data.{named[0]} cannot count in it.",
+            where=f"data.{named[0]}",
+            to_do="Leave it out, or use sequence_classification or token_classification.",
+        )
+    if data.chances and task.label_kind not in ("class", "classes", "spans"):
+        raise RecipeError(
+            "Only classes and tags have chances; these labels are: " + task.label_kind + ".",
+            where="data.chances",
+            to_do="Leave it out.",
+        )
+    if data.chances and task.label_kind == "spans" and experiment.augmenters:
+        raise RecipeError(
+            "The chances of words' tags do not hold when words change.", where="augmenters", to_do="Leave one out."
+        )
 
 
 def check_items(items: Sequence[Example], encoded: Sequence[Encoded], encoder: TextEncoder) -> list[Finding]:

@@ -41,11 +41,15 @@ class Suspects:
     left_out: int = 0
 
     def rows(self) -> Iterator[dict[str, object]]:
-        """Each example as a row with its doubt, the most doubtful first."""
+        """Each example as a row with its doubt, the most doubtful first, and a weight for `data.weight`.
+
+        That is 0 for a suspect and else 1; for spans, of which none is called a suspect, it is 1 - doubt.
+        """
         for doubt in self.doubts:
             row = example_row(self.examples[doubt.place], self.label_kind)
+            certain = 1 - doubt.score if self.label_kind == "spans" else float(not doubt.is_suspect)
             judged = {"doubt": round(doubt.score, 6), "suspect": doubt.is_suspect, "suggested": doubt.suggested}
-            yield {**row, **judged, "reason": doubt.reason}
+            yield {**row, **judged, "weight": round(certain, 6), "reason": doubt.reason}
 
 
 def suspects_by_folds(experiment: Experiment, folder: Path, folds: int, *, quiet: bool = False) -> Suspects:

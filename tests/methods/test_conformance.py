@@ -23,6 +23,7 @@ from tunesmith.inference.artifact import Origin, save_artifact
 from tunesmith.inference.predictor import Predictor
 from tunesmith.methods import METHODS, HeadOnly, LoRA, Method, TopLayers
 from tunesmith.models.model import Model
+from tunesmith.tasks import Separable
 from tunesmith.training.objectives import OBJECTIVES, Objective
 
 LEARNING = [name for name in METHODS if name != "none"]
@@ -120,12 +121,15 @@ FORMS = (
 """One case of each form of output."""
 
 INCOMPARABLE = ("tokens_crf", "pairs_bi", "words")
+SEPARABLE = [case for case in FORMS if isinstance(TASK_CASES[case][0], Separable)]
 WITH_VECTORS = ("single_label", "multi_label", "regression", "relations_mean", "pairs_cross", "image_text")
 _WITHOUT_A_CLASS = [case for case in FORMS if case not in WITH_VECTORS or case in ("multi_label", "regression")]
 REFUSED = {
     "dpo": [case for case in TASK_CASES if case != "preferences"],
     **dict.fromkeys(("smart", "vat", "cutoff", "distillation"), INCOMPARABLE),
     "r_drop": (*INCOMPARABLE, "packed"),  # the tiny Llama has no dropout
+    **dict.fromkeys(("group_dro", "irm"), tuple(case for case in FORMS if case not in SEPARABLE)),
+    "simcse": [case for case in FORMS if case not in WITH_VECTORS],
     "mixup": [case for case in FORMS if case not in WITH_VECTORS],
     **dict.fromkeys(("supcon", "stack"), _WITHOUT_A_CLASS),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 
 from tunesmith.tasks.encoding import Encoded, plain_piece
@@ -31,3 +33,16 @@ def test_examples_of_like_length_share_a_step_unless_they_are_to_be_mixed() -> N
     )
     assert sorted_steps == [1] * 16
     assert min(mixed_steps) >= 4
+
+
+def test_balanced_epochs_show_each_subgroup_alike_and_its_examples_in_turn() -> None:
+    encoded = [Encoded((plain_piece([1, 2, 3]),), np.array(0.0)) for _ in range(12)]
+    members = ((0, 1), tuple(range(2, 12)))
+    made = StepPlan(encoded, 3, 4, 1, 4096, seed=1, members=members)
+    for epoch in range(3):
+        shown = [n for step in made.steps() if step.epoch == epoch for batch in step.micro_batches for n in batch]
+        counts = Counter(shown)
+        assert len(shown) == 12
+        assert [counts[0], counts[1]] == [3, 3]
+        assert max(counts[n] for n in range(2, 12)) == 1
+    assert list(made.steps(4)) == list(made.steps())[4:]

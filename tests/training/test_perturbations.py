@@ -14,6 +14,7 @@ from tests.builders import (
     build_learner,
 )
 from tests.training.batches import gradients, small
+from tunesmith.errors import RecipeError
 from tunesmith.models.model import Model
 from tunesmith.tasks import Batch
 from tunesmith.training.dropout import use_bit_dropout
@@ -236,3 +237,43 @@ def test_vat_steps_as_far_as_it_says_and_takes_the_answer_without_the_step_as_gi
     torch.testing.assert_close(value, expected, atol=1e-5, rtol=1e-4)
     wanted, found = gradients(model, expected), gradients(model, value)
     assert all(torch.allclose(found[name], wanted[name], atol=1e-4, rtol=1e-2) for name in wanted)
+
+
+# SMART's second part
+def test_smart_is_held_near_the_average_of_the_models_before(tiny_model_folder: Path) -> None:
+    model, batch, criterion = small(tiny_model_folder)
+    plain, held = SMART(), SMART(proximal=3.0, momentum=0.25)
+    teacher = held.memory(model, criterion.task, None)
+    assert teacher is not None
+    assert plain.memory(model, criterion.task, None) is None
+
+    def both() -> tuple[float, float]:
+        found = []
+        for objective in (plain, held):
+            torch.manual_seed(3)
+            found.append(float(objective(model, batch, criterion).detach()))
+        return found[0], found[1]
+
+    teacher.before([batch])
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    with torch.no_grad():
+        old = model(batch)
+    one, other = both()
+    assert one == pytest.approx(other, rel=1e-6)  # the average is the model itself
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.05 * torch.randn_like(weight))
+    one, other = both()
+    apart = float(criterion.divergence(model(batch), old, batch).detach())
+    assert apart > 1e-4
+    assert other - one == pytest.approx(3.0 * apart, rel=1e-3)
+    teacher.after()
+    for name, weight in model.named_parameters():
+        torch.testing.assert_close(teacher.average[name], 0.25 * before[name] + 0.75 * weight.detach())
+
+
+@pytest.mark.parametrize("settings", [{"proximal": -1.0}, {"momentum": 1.0}, {"momentum": -0.1}])
+def test_smart_refuses_a_second_part_without_sense(settings: dict[str, float]) -> None:
+    with pytest.raises(RecipeError) as error:
+        SMART(**settings)  # type: ignore[arg-type]
+    assert error.value.where == f"objective.{next(iter(settings))}"

@@ -15,7 +15,9 @@ from tunesmith.data.shots import draw_shots
 from tunesmith.data.source import Format, Source
 from tunesmith.data.sources import Reading, idle_settings, read, usable
 from tunesmith.data.splits import drawn, drawn_per_class, split
+from tunesmith.data.subgroups import check_subgroups, columns_of, subgroup_findings
 from tunesmith.data.tally import SHOWN, Tally
+from tunesmith.data.uncertain import certain, weighed
 from tunesmith.data.unlabelled import REST, read_unlabelled, rest_of, usable_texts
 from tunesmith.errors import DataError, RecipeError
 
@@ -39,6 +41,10 @@ class Data:
         items: for histories and ratings: the file with each item's id and text (MovieLens' u.item, or a table with id
             and title).
         keep: further columns by which results are sliced.
+        subgroups: columns whose values part the data into subgroups, "label" for the class: results name the worst, and
+            group_dro and irm learn by them.
+        weight: a column with how much each training example counts; 0 leaves it out.
+        chances: a column with the probability of each label of a training example, learnt instead of its label.
         header: names of the columns, for files without them.
         separator: what parts the fields of a line; empty means by the format.
         quoted: whether fields may stand in quotes; false where a quote is part of the text.
@@ -73,6 +79,9 @@ class Data:
     group: str = ""
     items: str = ""
     keep: tuple[str, ...] = ()
+    subgroups: tuple[str, ...] = ()
+    weight: str = ""
+    chances: str = ""
     header: tuple[str, ...] = ()
     separator: str = ""
     quoted: bool = True
@@ -129,6 +138,7 @@ class Data:
             RecipeError: per_class is set and the labels are no classes, or shots and they are no spans.
         """
         self._check_draw(label_kind)
+        check_subgroups(self.subgroups, label_kind)
         paths = self.located()
         if not paths and self.train != NONE:
             raise DataError(
@@ -137,7 +147,11 @@ class Data:
                 to_do="Give data.train, or the name of a data set in data.name; train: none says that there is none.",
             )
         readings = _read_all(
-            {split: self.source(paths[split], label_kind, inputs) for split in _SPLITS if split in paths}
+            {
+                split: self.source(paths[split], label_kind, inputs, is_train=split == "train")
+                for split in _SPLITS
+                if split in paths
+            }
         )
         findings = [_of_split(name, finding) for name, reading in readings.items() for finding in reading.findings]
         parts = {name: reading.examples for name, reading in readings.items()}
@@ -152,12 +166,17 @@ class Data:
             findings.append(found)
         items = self._items() if "history" in inputs else ()
         every = parts.get("train", ())
-        train, how = self._drawn(every, seed)
-        splits = Splits(train, parts.get("validation", ()), parts.get("test", ()), items)
+        parts["train"], how = self._drawn(every, seed)
+        findings += how
+        if self.weight or self.chances:
+            parts["train"], how = weighed(parts["train"])
+            findings += how
+        splits = Splits(parts["train"], parts.get("validation", ()), parts.get("test", ()), items)
+        findings += subgroup_findings(splits.named()) if self.subgroups else []
         if self.unlabelled:
-            texts, found_there = self._unlabelled(every, splits, inputs, seed)
-            splits, how = replace(splits, unlabelled=texts), [*how, *found_there]
-        return Loaded(splits, (*findings, *how))
+            texts, how = self._unlabelled(every, splits, inputs, seed)
+            splits, findings = replace(splits, unlabelled=texts), [*findings, *how]
+        return Loaded(splits, tuple(findings))
 
     def _unlabelled(
         self, every: Sequence[Example], splits: Splits, inputs: tuple[str, ...], seed: int
@@ -198,7 +217,12 @@ class Data:
             )
         said = " and ".join(f"{len(parts[name]):,} for {name}" for name in held)
         message = f"Of the training file {said} were held out ({self._manner(examples, label_kind)}, seed {seed})."
-        return parts, Finding("held_out", "note", message)
+        if not (self.weight or self.chances):
+            return parts, Finding("held_out", "note", message)
+        for name in held:
+            parts[name] = certain(parts[name])
+        message += " They are judged by their labels as they stand, which data.weight or data.chances call unsure."
+        return parts, Finding("held_out", "warning", message)
 
     def _check_draw(self, label_kind: str) -> None:
         """See that what is drawn can be counted in these labels."""
@@ -233,9 +257,13 @@ class Data:
             found.append(Finding("classes_with_fewer", "warning", said, len(fewer), tuple(fewer[:SHOWN])))
         return kept, found
 
-    def source(self, path: str, label_kind: str, inputs: tuple[str, ...] = ("text",)) -> Source:
-        """A file that is written as these settings say."""
+    def source(
+        self, path: str, label_kind: str, inputs: tuple[str, ...] = ("text",), *, is_train: bool = False
+    ) -> Source:
+        """A file that is written as these settings say; only one to learn from has weights and chances."""
         settings = {key: value for key, value in self.resolved().__dict__.items() if key in _READING}
+        settings["keep"] = tuple(dict.fromkeys((*settings["keep"], *columns_of(self.subgroups))))
+        settings |= {"weight": self.weight, "chances": self.chances} if is_train else {}
         return Source(path=path, label_kind=label_kind, inputs=inputs, items=self.located_items(), **settings)
 
     def located_items(self) -> str:
@@ -304,6 +332,7 @@ _READING = {
     "id",
     "group",
     "keep",
+    "subgroups",
     "header",
     "separator",
     "quoted",

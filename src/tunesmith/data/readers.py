@@ -18,7 +18,7 @@ from tunesmith.data.spoken_digits import examples_of_spoken_digits
 from tunesmith.data.squad import squad_examples
 from tunesmith.data.tally import Tally
 
-COLUMNS = ("text", "label", "id", "group", "keep", "header", "second", "image", "audio")
+COLUMNS = ("text", "label", "id", "group", "keep", "header", "second", "image", "audio", "weight", "chances")
 """The settings that say which column of a table holds what."""
 TABLES = (*COLUMNS, "quoted")
 """The settings that only tables have."""
@@ -36,7 +36,9 @@ READERS: Mapping[str, FileForm] = {
     "conll": FileForm(conll_examples, (*COLUMNS, "separator", "label_first")),
     "semeval": FileForm(semeval_examples, (*COLUMNS, "separator", "label_first")),
     "lines": FileForm(examples_of_lines, COLUMNS),
-    "ratings": FileForm(examples_of_ratings, ("text", "label", "id", "group", "keep", "second", "label_first")),
+    "ratings": FileForm(
+        examples_of_ratings, ("text", "label", "id", "group", "keep", "second", "label_first", "weight", "chances")
+    ),
     "parallel": FileForm(parallel_examples, (*COLUMNS, "separator", "label_first", "label_separator")),
     "squad": FileForm(squad_examples, (*COLUMNS, "separator", "label_first", "label_separator")),
     "easy_vqa": FileForm(examples_of_easy_vqa, (*COLUMNS, "separator", "label_first", "label_separator", "encoding")),

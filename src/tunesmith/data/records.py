@@ -53,6 +53,10 @@ class Example:
         rejected: an answer that was found worse than the label.
         media: the file of each further modality, such as {"image": "photos/1.png"}; a modality may be missing.
         digests: by modality what tells the file's content from others, whatever its name; the name stands in for it.
+        subgroup: the name of the part of the data that it belongs to, by which the worst is judged; empty for none.
+        weight: how much it counts in the loss.
+        chances: the probability of each label where these are uncertain: one mapping for a text's class, one per word
+            for tags; empty where `label` is taken to be right.
     """
 
     id: str
@@ -69,6 +73,9 @@ class Example:
     rejected: str = ""
     media: Mapping[str, str] = field(default_factory=dict)
     digests: Mapping[str, str] = field(default_factory=dict)
+    subgroup: str = ""
+    weight: float = 1.0
+    chances: tuple[Mapping[str, float], ...] = ()
 
     @property
     def content(self) -> str:

@@ -20,6 +20,7 @@ from tunesmith.data.records import Example, Label
 from tunesmith.data.source import Source
 from tunesmith.data.tables import Row
 from tunesmith.data.tally import Tally
+from tunesmith.data.uncertain import read_chances, read_weight
 from tunesmith.errors import DataError, nearest
 
 _LOOKED_AT = 100
@@ -69,8 +70,18 @@ def examples_of_rows(source: Source, place: Place, rows: Iterator[Row], tally: T
             continue
         _note_missing(example, columns, number, tally)
         note_blanks(label, source, number, tally)
+        example = _unsure(example, source, row, where)
         yield distinct(example, seen, number, tally) if columns.id else example
     refuse_unlabelled(unlabelled, source)
+
+
+def _unsure(example: Example, source: Source, row: Mapping[str, Any], where: str) -> Example:
+    """The example with its weight and the chances of its labels, where the source names columns of these."""
+    if source.weight:
+        example = replace(example, weight=read_weight(row.get(source.weight), where))
+    if source.chances:
+        example = replace(example, chances=read_chances(row.get(source.chances), source.label_kind, where))
+    return example
 
 
 def _note_missing(example: Example, columns: Columns, line: int, tally: Tally) -> None:
@@ -127,7 +138,7 @@ def distinct(example: Example, seen: set[int], line: int, tally: Tally) -> Examp
 
 
 def _columns(source: Source, there: Sequence[str], later: Sequence[str] = ()) -> Columns:
-    further = (source.group, *source.keep)
+    further = (source.group, *source.keep, source.weight, source.chances)
     named = Columns(source.text, source.label, source.id, second=source.second)
     found = find_columns(there, later, named=named, further=further, kind=source.label_kind, where=source.path)
     wanted = {name: source.image if name == "image" else source.audio for name in MODALITIES if name in source.inputs}
@@ -149,6 +160,7 @@ def wanted_columns(source: Source, there: Sequence[str]) -> list[str]:
     columns = _columns(source, there)
     media = (column for _, column in columns.media)
     names = (columns.text, columns.second, columns.words, columns.label, columns.id, source.group, *source.keep, *media)
+    names += (source.weight, source.chances)
     names += tuple(role for role in ROLES if role in there and "marks" in source.inputs)
     return list(dict.fromkeys(name for name in names if name))
 

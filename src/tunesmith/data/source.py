@@ -65,3 +65,6 @@ class Source:
     audio: str = ""
     leave_out: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ("text",)
+    subgroups: tuple[str, ...] = ()
+    weight: str = ""
+    chances: str = ""

@@ -18,6 +18,7 @@ from tunesmith.data.rows import examples_of_rows, wanted_columns
 from tunesmith.data.source import Format, Source
 from tunesmith.data.squad import looks_like_squad
 from tunesmith.data.stored import keep
+from tunesmith.data.subgroups import in_subgroup
 from tunesmith.data.tables import Row, is_one_json_value, read_csv, read_json, read_jsonl, read_parquet
 from tunesmith.data.tally import Tally
 from tunesmith.errors import DataError
@@ -52,7 +53,9 @@ def read(source: Source) -> Reading:
         DataError: it cannot be read, holds no example, or a row is wrong; the message names the row.
     """
     tally = Tally()
-    examples = keep(iterate(source, tally))
+    read_in = iterate(source, tally)
+    parted = (in_subgroup(example, source.subgroups) for example in read_in) if source.subgroups else read_in
+    examples = keep(parted)
     if not len(examples):
         raise DataError(
             "There is no example in it.", where=source.path, to_do="Give a file with at least one row of text."

@@ -29,6 +29,8 @@ def fingerprint(examples: Iterable[Example]) -> str:
         parts: list[object] = [example.text, label, example.words]
         if example.content != example.text or example.rejected:
             parts += [example.content, example.rejected]
+        if example.subgroup or example.weight != 1 or example.chances:
+            parts += [example.subgroup, example.weight, [dict(one) for one in example.chances]]
         digest.update(json.dumps(parts, ensure_ascii=False).encode() + b"\n")
     return digest.hexdigest()
 

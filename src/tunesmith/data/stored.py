@@ -119,4 +119,4 @@ def from_plain(plain: dict[str, Any]) -> Example:
         plain["words"] = tuple((start, end) for start, end in plain["words"])
     for name, record in (("marks", Span), ("turns", Turn)):
         plain[name] = tuple(record(**item) for item in plain.get(name, ()))
-    return Example(**{**plain, "history": tuple(plain.get("history", ()))})
+    return Example(**{**plain, **{name: tuple(plain.get(name, ())) for name in ("history", "chances")}})

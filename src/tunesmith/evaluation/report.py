@@ -13,6 +13,7 @@ from tunesmith.evaluation.results import answer_of
 from tunesmith.evaluation.slices import Slice, slices_of
 from tunesmith.scoring.answers import spans_of
 from tunesmith.scoring.entities import count_words
+from tunesmith.scoring.subgroups import with_worst_subgroup
 from tunesmith.scoring.tables import Confusion, Table
 from tunesmith.tasks import Task
 
@@ -120,7 +121,8 @@ def evaluate_split(
         DataError: predictions and examples do not match.
         LabelError: an example has no label.
     """
-    metrics = estimate(task.measures(examples, predictions), seed=seed, resamples=resamples)
+    measures = with_worst_subgroup(task.measures(examples, predictions), task.metric, examples)
+    metrics = estimate(measures, seed=seed, resamples=resamples)
     judged = judged_confidences(task, examples, predictions)
     pairs = [pair for answers in judged for pair in answers]
     has_confidence = not all(math.isnan(sure) for sure, _ in pairs)

@@ -59,6 +59,8 @@ def slicings(examples: Sequence[Example]) -> dict[str, Callable[[Example], tuple
     }
     if not any(isinstance(example.label, int | float) for example in examples):
         kinds["label"] = label_values
+    if any(example.subgroup for example in examples):
+        kinds["subgroup"] = lambda example: (example.subgroup,)
     kinds["file"] = lambda example: (example.origin.rpartition(":")[0],) if ":" in example.origin else ()
     for column in sorted({name for example in examples for name in example.attributes}):
         kind = column

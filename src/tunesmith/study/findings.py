@@ -15,6 +15,7 @@ from tunesmith.evaluation.intervals import Comparison, Estimate
 from tunesmith.evaluation.seeds import Repeated, compare_over_seeds, mean_over_seeds
 from tunesmith.judging import Candidate, load_splits
 from tunesmith.scoring import Measure
+from tunesmith.scoring.subgroups import with_worst_subgroup
 from tunesmith.study.plan import Changes, Run, Study
 from tunesmith.study.running import Outcome
 from tunesmith.writing import written
@@ -140,7 +141,8 @@ def measure_runs(split: str, runs: Sequence[Run]) -> list[tuple[Run, Measure]]:
                 to_do="Put the files back as they were, or give the study another --out.",
             )
         task = candidate.predictor.task
-        measures = {one.name: one for one in task.measures(examples, candidate.predictor.predict(examples))}
+        given = task.measures(examples, candidate.predictor.predict(examples))
+        measures = {one.name: one for one in with_worst_subgroup(given, task.metric, examples)}
         found.append((run, measures[task.metric]))
     return found
 

@@ -179,6 +179,23 @@ class Distributing(Protocol):
         """One score per class [E, C] out of what the network gives, in the order of `Prediction.scores`."""
 
 
+@runtime_checkable
+class Separable(Protocol):
+    """A task whose loss is a mean over labels, each of one example.
+
+    Only there examples can have weights and uncertain labels, and can objectives tell groups of them apart.
+    """
+
+    def losses(self, head: nn.Module, logits: Tensor, batch: Batch) -> Tensor:
+        """The loss of each example, summed over its labels, its weight left aside [E].
+
+        Times the weights, summed and divided by the batch's `units` it is the task's `loss`.
+        """
+
+    def label_counts(self, batch: Batch) -> Tensor:
+        """How many labels of each example the loss averages over, its weight left aside [E]."""
+
+
 TASKS: dict[str, type[Task]] = {
     "sequence_classification": SequenceClassification,
     "token_classification": TokenClassification,
@@ -217,6 +234,7 @@ __all__ = [
     "Recommendation",
     "RelationClassification",
     "SentencePairs",
+    "Separable",
     "SequenceClassification",
     "SequenceToSequence",
     "Task",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 from tunesmith.data.records import Example, Prediction
 from tunesmith.scoring.calibration import fit_temperature
 from tunesmith.tasks.encoding import Encoded
+from tunesmith.tasks.label_rules import Rules
 
 
 def likeliest(example: Example, labels: Sequence[str], scores: Tensor) -> Prediction:
@@ -18,6 +20,25 @@ def likeliest(example: Example, labels: Sequence[str], scores: Tensor) -> Predic
     chances = dict(zip(labels, scores.softmax(-1).tolist(), strict=True))
     best = max(chances, key=chances.__getitem__)
     return Prediction(example.id, best, chances[best], chances)
+
+
+def yes_or_no(example: Example, labels: tuple[str, str], yes: float, threshold: float) -> Prediction:
+    """The second of two classes where its probability reaches the threshold, else the first."""
+    scores = {labels[0]: 1 - yes, labels[1]: yes}
+    best = labels[1] if yes >= threshold else labels[0]
+    return Prediction(example.id, best, scores[best], scores)
+
+
+def several(example: Example, labels: Sequence[str], scores: Tensor, threshold: float, rules: Rules) -> Prediction:
+    """The labels whose probability reaches the threshold, of scores [C]; with rules the likeliest set they allow."""
+    chances = dict(zip(labels, scores.sigmoid().tolist(), strict=True))
+    if rules.rules:
+        chosen, sure = rules.best(scores, math.log(threshold / (1 - threshold)))
+        kept = tuple(label for label, is_in in zip(labels, chosen.tolist(), strict=True) if is_in)
+        return Prediction(example.id, kept, sure, chances)
+    given = tuple(label for label in labels if chances[label] >= threshold)
+    sure = math.prod(p if p >= threshold else 1 - p for p in chances.values())
+    return Prediction(example.id, given, sure, chances)
 
 
 def fitted_temperature(encoded: Sequence[Encoded], logits: Sequence[Tensor]) -> float:

@@ -38,7 +38,15 @@ def collate_pieces(encoded: Sequence[Encoded], pad_id: int, targets: Tensor | No
         segments=_padded([piece.segments for piece in pieces], pieces),
         part_of=parts if bool(parts.any()) else None,
         blocks=_padded([piece.blocks for piece in pieces], pieces),
+        weights=weights_of(encoded),
     )
+
+
+def weights_of(encoded: Sequence[Encoded]) -> Tensor | None:
+    """How much each example counts [E]; None where all count alike."""
+    if all(item.weight == 1 for item in encoded):
+        return None
+    return torch.tensor([item.weight for item in encoded])
 
 
 def _padded(rows: Sequence[Integers | None], pieces: Sequence[Piece]) -> Tensor | None:

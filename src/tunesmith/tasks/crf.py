@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from tunesmith.errors import RecipeError, nearest
+
 FORBIDDEN = -1e4
 """The score of a transition that IOB2 does not allow: as good as never, and finite in every sum."""
 
@@ -24,6 +26,32 @@ def forbidden_transitions(tags: Sequence[str]) -> tuple[Tensor, Tensor]:
     return steps, start
 
 
+def see_steps(steps: Sequence[str], tags: Sequence[str]) -> None:
+    """See that further forbidden steps are of two tags each.
+
+    Raises:
+        RecipeError: one is not, or names a tag that there is not.
+    """
+    for step in steps:
+        parts = step.split(" -> ")
+        wrong = [tag for tag in parts if tag not in tags]
+        if len(parts) != 2 or wrong:
+            raise RecipeError(
+                f"'{step}' is no step between two tags.{nearest(wrong[0], tags) if wrong else ''}",
+                where="task.forbidden_steps",
+                to_do=f"Write 'TAG -> TAG' with {', '.join(tags[:9])}.",
+            )
+
+
+def step_penalties(steps: Sequence[str], tags: Sequence[str]) -> Tensor:
+    """FORBIDDEN at the steps that are named [K, K]."""
+    found = torch.zeros(len(tags), len(tags))
+    for step in steps:
+        row, column = (tags.index(tag) for tag in step.split(" -> "))
+        found[row, column] = FORBIDDEN
+    return found
+
+
 class LinearChainCRF(nn.Module):
     """Scores of tag sequences: emissions plus learnt transitions (Lafferty et al. 2001, eq. 1), always in float32.
 
@@ -33,6 +61,7 @@ class LinearChainCRF(nn.Module):
     def __init__(self, tags: Sequence[str], *, constrained: bool = True) -> None:
         super().__init__()
         size = len(tags)
+        self.tags = tuple(tags)
         self.transitions = nn.Parameter(torch.zeros(size, size))
         self.start = nn.Parameter(torch.zeros(size))
         self.end = nn.Parameter(torch.zeros(size))
@@ -53,10 +82,10 @@ class LinearChainCRF(nn.Module):
         total = torch.logsumexp(forward[:, -1] + self.end, dim=-1)  # the sums stand still after the last word
         return torch.where(mask[:, 0], score - total, torch.zeros_like(total))
 
-    def viterbi(self, emissions: Tensor, mask: Tensor) -> list[list[int]]:
-        """The best tag sequence of each row."""
+    def viterbi(self, emissions: Tensor, mask: Tensor, forbidden: Sequence[str] = ()) -> list[list[int]]:
+        """The best tag sequence of each row that takes none of the forbidden steps."""
         steps, start, emissions = self._scores(emissions)
-        return viterbi(emissions, mask, steps, start, self.end)
+        return viterbi(emissions, mask, steps + step_penalties(forbidden, self.tags).to(steps), start, self.end)
 
     def marginals(self, emissions: Tensor, mask: Tensor) -> Tensor:
         """p(tag at word | emissions), [B, W, K], by the forward-backward algorithm; zero where the mask is false."""
@@ -86,9 +115,10 @@ class LinearChainCRF(nn.Module):
         return chosen.sum(1) + moves.sum(1) + start.gather(1, tags[:, :1])[:, 0] + self.end[last]
 
 
-def bio_viterbi(scores: Tensor, tags: Sequence[str], mask: Tensor) -> list[list[int]]:
-    """The best tag sequences that IOB2 allows under independent scores [B, W, K] of each word."""
+def bio_viterbi(scores: Tensor, tags: Sequence[str], mask: Tensor, forbidden: Sequence[str] = ()) -> list[list[int]]:
+    """The best tag sequences that IOB2 and the forbidden steps allow, under independent scores [B, W, K] of words."""
     steps, start = forbidden_transitions(tags)
+    steps = steps + step_penalties(forbidden, tags)
     return viterbi(
         scores, mask, steps.to(scores.device), start.to(scores.device), torch.zeros_like(start).to(scores.device)
     )

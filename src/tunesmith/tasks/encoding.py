@@ -58,8 +58,8 @@ class Encoded:
     know, and `repeated` counts tokens that an earlier piece has already. `dropped` counts the tokens that were cut off
     before what is read (older messages), `cut` those of the label that did not fit, `unread` those of the text itself,
     and `frame` those that the task put around the text (a template, demonstrations). `written` is the number of tokens
-    of a text to be written. `beside` is what every batch reads once beside its examples, such as what labels
-    mean.
+    of a text to be written. `beside` is what every batch reads once beside its examples, such as what labels mean.
+    `weight` is how much the example counts in the loss.
     """
 
     pieces: tuple[Piece, ...]
@@ -77,6 +77,7 @@ class Encoded:
     frame: int = 0
     media: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     beside: tuple[Encoded, ...] = ()
+    weight: float = 1.0
 
     @property
     def tokens(self) -> int:
@@ -106,6 +107,8 @@ class Batch:
         blocks: which packed sample each token belongs to, 0 for padding [P, T] or None.
         media: further inputs by modality, such as images [E, 3, H, W]; with "image_mask" [E] where some lack them; and
             the histories of items (see `tasks/item_batches.py`).
+        weights: how much each example counts [E]; None where all count alike.
+        subgroups: the number of each example's subgroup [E], for objectives that tell them apart; else None.
     """
 
     input_ids: Tensor
@@ -121,6 +124,8 @@ class Batch:
     part_of: Tensor | None = None
     blocks: Tensor | None = None
     media: Mapping[str, Tensor] = field(default_factory=dict)
+    weights: Tensor | None = None
+    subgroups: Tensor | None = None
 
     def rows(self, start: int, end: int) -> Batch:
         """The batch with the body's inputs of some pieces, and with their targets where each piece has its own."""

@@ -95,7 +95,13 @@ class FewShotTagging:
     @property
     def _words(self) -> TokenClassification:
         """The task with the same labels and windows, which learns tags by gradients."""
-        return TokenClassification(self.labels, False, self.casing, 0.0, self.max_length, self.stride, self.temperature)
+        return TokenClassification(
+            self.labels,
+            casing=self.casing,
+            max_length=self.max_length,
+            stride=self.stride,
+            temperature=self.temperature,
+        )
 
     @property
     def metric(self) -> str:

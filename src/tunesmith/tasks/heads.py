@@ -119,13 +119,23 @@ def pool(hidden: Tensor, mask: Tensor, how: str) -> Tensor:
     return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
 
 
-class TokenHead(nn.Module):
-    """Token states [P, T, H] -> tag scores [P, U, K] of each unit, read at its first token; with an optional CRF."""
+MARKS = "gazetteer"
+"""The name under which a batch has the marks of its units [P, U], from a gazetteer."""
+MARK_SIZE = 32
+"""The width of a mark's vector."""
 
-    def __init__(self, hidden_size: int, tags: tuple[str, ...], dropout: float, *, crf: bool) -> None:
+
+class TokenHead(nn.Module):
+    """Token states [P, T, H] -> tag scores [P, U, K] of each unit, read at its first token; with an optional CRF.
+
+    Where units have one of so many `marks`, the mark's learnt vector is read beside the state.
+    """
+
+    def __init__(self, hidden_size: int, tags: tuple[str, ...], dropout: float, *, crf: bool, marks: int = 0) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.output = nn.Linear(hidden_size, len(tags))
+        self.marks = nn.Embedding(marks, MARK_SIZE) if marks else None
+        self.output = nn.Linear(hidden_size + MARK_SIZE * bool(marks), len(tags))
         nn.init.normal_(self.output.weight, std=0.02)
         nn.init.zeros_(self.output.bias)
         self.crf = LinearChainCRF(tags, constrained=True) if crf else None
@@ -133,5 +143,8 @@ class TokenHead(nn.Module):
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
         """Gather the units' first tokens and score their tags."""
         index = batch.unit_positions[:, :, None].expand(-1, -1, hidden.shape[-1])
-        scores: Tensor = self.output(self.dropout(hidden.gather(1, index)))
+        states = hidden.gather(1, index)
+        if self.marks is not None:
+            states = torch.cat([states, self.marks(batch.media[MARKS])], dim=-1)
+        scores: Tensor = self.output(self.dropout(states))
         return scores

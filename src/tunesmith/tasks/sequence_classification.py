@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, Self
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from tunesmith.data.records import Example, Prediction
+from tunesmith.data.records import Example, Finding, Prediction
 from tunesmith.errors import LabelError, RecipeError, nearest
 from tunesmith.scoring import Measure
 from tunesmith.scoring.classification import (
@@ -26,12 +27,21 @@ from tunesmith.scoring.classification import (
 )
 from tunesmith.scoring.numbers import measure_numbers
 from tunesmith.scoring.tables import Confusion, Table
-from tunesmith.tasks.class_scores import fitted_temperature, likeliest
+from tunesmith.tasks.class_scores import fitted_temperature, likeliest, several, yes_or_no
+from tunesmith.tasks.class_targets import chance_row, class_weights, possible_labels, total_weight
 from tunesmith.tasks.collation import collate_pieces
 from tunesmith.tasks.encoding import Batch, BodyKind, Encoded, Network, Piece, TextEncoder, windows
 from tunesmith.tasks.gold import class_number, labels_of, number_of
 from tunesmith.tasks.heads import BodyShape, SequenceHead
-from tunesmith.tasks.losses import binary_divergence, binary_loss, class_divergence, class_loss
+from tunesmith.tasks.label_rules import Rules, broken_rules, check_rule_weight
+from tunesmith.tasks.losses import (
+    binary_divergence,
+    binary_losses,
+    class_divergence,
+    class_losses,
+    square_divergence,
+    weighed_mean,
+)
 from tunesmith.tasks.mixing import Form
 from tunesmith.tasks.ranges import check_labels, check_numbers
 
@@ -64,6 +74,9 @@ class SequenceClassification:
         max_length: tokens per window, special tokens included; 0 means the model's own limit.
         stride: tokens that neighbouring windows share.
         threshold: probability from which a label is given (binary and multi-label).
+        rules: what labels say of each other (multi-label): "a -> b", "at most one of a, b" or "exactly one of a, b";
+            the answer is the likeliest set of labels that keeps all of them.
+        rule_weight: weight of minus the log-probability that the rules hold, beside the loss (semantic loss).
         temperature: divides the logits before probabilities are taken; fitted on validation after training.
         mean, scale: location and scale of the training numbers (regression), learnt from them.
     """
@@ -79,6 +92,8 @@ class SequenceClassification:
     max_length: int = 0
     stride: int = 32
     threshold: float = 0.5
+    rules: tuple[str, ...] = ()
+    rule_weight: float = 0.0
     temperature: float = 1.0
     mean: float = 0.0
     scale: float = 1.0
@@ -101,6 +116,7 @@ class SequenceClassification:
             name
             for name, is_set, problems in (
                 ("positive", bool(self.positive), ("binary",)),
+                ("rules", bool(self.rules), ("multi_label",)),
                 ("threshold", self.threshold != 0.5, ("binary", "multi_label")),
             )
             if is_set and self.problem not in problems
@@ -111,6 +127,7 @@ class SequenceClassification:
                 where=f"task.{idle[0]}",
                 to_do="Remove it, or choose another problem.",
             )
+        check_rule_weight(self.rules, self.rule_weight)
         if self.problem == "regression" and (
             self.class_weights or self.focal_gamma or self.label_smoothing or self.labels
         ):
@@ -156,7 +173,7 @@ class SequenceClassification:
             numbers = np.array([number_of(example) for example in examples])
             return replace(self, mean=float(numbers.mean()), scale=float(numbers.std()) or 1.0)
         counts = Counter(label for example in examples for label in labels_of(example))
-        labels = self.labels or tuple(sorted(counts))
+        labels = self.labels or tuple(sorted({*counts, *possible_labels(examples)}))
         if self.problem == "binary" and len(labels) != 2:
             raise LabelError(
                 f"A binary task needs exactly two labels; these are {len(labels)}: {', '.join(labels[:5])}.",
@@ -169,23 +186,18 @@ class SequenceClassification:
                 where="task.positive",
                 to_do=f"Use {' or '.join(labels)}.",
             )
-        return replace(self, labels=labels, class_weights=self._weights(labels, counts, len(examples)))
+        _ = Rules.of(self.rules, labels)  # refused now where they make no sense
+        is_multi = self.problem == "multi_label"
+        weights = class_weights(self.class_weights, labels, counts, len(examples), several=is_multi)
+        return replace(self, labels=labels, class_weights=weights)
 
-    def _weights(self, labels: tuple[str, ...], counts: Mapping[str, int], size: int) -> dict[str, float] | None:
-        if self.class_weights is None:
-            return None
-        if self.class_weights == "balanced":
-            # For several labels the weight is negatives per positive, as pos_weight wants it.
-            if self.problem == "multi_label":
-                return {label: (size - counts[label]) / max(counts[label], 1) for label in labels}
-            return {label: size / (len(labels) * max(counts[label], 1)) for label in labels}
-        for label in self.class_weights:
-            if label not in labels:
-                raise RecipeError(
-                    f"class_weights names the unknown label '{label}'.{nearest(label, labels)}",
-                    where="task.class_weights",
-                )
-        return {label: self.class_weights.get(label, 1.0) for label in labels}
+    @cached_property
+    def _rules(self) -> Rules:
+        return Rules.of(self.rules, self.labels)
+
+    def announcements(self, examples: Sequence[Example], learning: Sequence[Example]) -> list[Finding]:
+        """Which training examples break the rules."""
+        return broken_rules(self._rules, self.labels, examples) if self.rules else []
 
     def arranged(self, examples: Sequence[Example], seed: int) -> Sequence[Example]:
         """The training examples as they are."""
@@ -202,13 +214,17 @@ class SequenceClassification:
         for start, end in windows(len(tokens.ids), encoder.room, min(self.stride, encoder.room // 2)):
             ids = encoder.wrap(tokens.ids[start:end])
             pieces.append(Piece(ids, np.zeros(len(ids), dtype=np.uint8), np.zeros(0, dtype=np.int32)))
-        return Encoded(tuple(pieces), self._target(example), unknown=tokens.unknown)
+        return Encoded(tuple(pieces), self._target(example), unknown=tokens.unknown, weight=example.weight)
 
     def _target(self, example: Example) -> NDArray[np.float64] | None:
         if example.label is None:
             return None
         if self.problem == "regression":
             return np.array((number_of(example) - self.mean) / self.scale)
+        if example.chances:
+            (chances,) = example.chances
+            row = chance_row(chances, self.labels, example)
+            return row[[self.labels.index(self._positive)]] if self.problem == "binary" else row
         numbers = [class_number(label, self.labels, example) for label in labels_of(example)]
         if self.problem == "multi_label":
             row = np.zeros(len(self.labels))
@@ -228,8 +244,8 @@ class SequenceClassification:
         rows = [item.target for item in encoded if item.target is not None]
         if rows and len(rows) == len(encoded):
             stacked = torch.from_numpy(np.stack(rows))
-            targets = stacked.long() if self.problem == "single_label" else stacked.float()
-        return collate_pieces(encoded, pad_id, targets, float(len(encoded)))
+            targets = stacked.long() if self.problem == "single_label" and stacked.ndim == 1 else stacked.float()
+        return collate_pieces(encoded, pad_id, targets, total_weight(encoded))
 
     def build_head(self, shape: BodyShape) -> nn.Module:
         """Pooling, dropout and one linear layer."""
@@ -239,18 +255,27 @@ class SequenceClassification:
 
     def loss(self, head: nn.Module, logits: Tensor, batch: Batch) -> Tensor:
         """The mean loss over the examples."""
+        return weighed_mean(self.losses(head, logits, batch), batch)
+
+    def label_counts(self, batch: Batch) -> Tensor:
+        """One label per text."""
+        return torch.ones(batch.size, device=batch.input_ids.device)
+
+    def losses(self, head: nn.Module, logits: Tensor, batch: Batch) -> Tensor:
+        """The loss of each text."""
         assert batch.targets is not None, "a batch for training has targets"
         if self.problem == "regression":
-            return (logits[:, 0].float() - batch.targets).pow(2).mean()
+            return (logits[:, 0].float() - batch.targets).pow(2)
         weights = None
         if isinstance(self.class_weights, dict):
             weights = torch.tensor([self.class_weights[label] for label in self.labels], device=logits.device)
         if self.problem == "single_label":
-            return class_loss(logits, batch.targets, weights, self.label_smoothing, self.focal_gamma)
+            return class_losses(logits, batch.targets, weights, self.label_smoothing, self.focal_gamma)
         if self.problem == "binary" and weights is not None:
             positive = self.labels.index(self._positive)
             weights = weights[positive : positive + 1] / weights[1 - positive]
-        return binary_loss(logits, batch.targets, weights, self.label_smoothing, self.focal_gamma)
+        losses = binary_losses(logits, batch.targets, weights, self.label_smoothing, self.focal_gamma).mean(-1)
+        return losses + self.rule_weight * self._rules.semantic_loss(logits) if self.rule_weight else losses
 
     @property
     def incomparable(self) -> str:
@@ -260,9 +285,9 @@ class SequenceClassification:
     def divergence(self, one: Tensor, other: Tensor, batch: Batch, *, one_way: bool = False) -> Tensor:
         """Of the class distributions, or of each yes or no; the squared difference of two scaled numbers."""
         if self.problem == "regression":
-            return (one.float() - other.float()).pow(2).mean()
-        apart = class_divergence if self.problem == "single_label" else binary_divergence
-        return apart(one, other, one_way=one_way)
+            return square_divergence(one, other, batch.weights)
+        of_classes = class_divergence if self.problem == "single_label" else binary_divergence
+        return of_classes(one, other, batch.weights, one_way=one_way)
 
     @property
     def mixing(self) -> Form:
@@ -297,17 +322,10 @@ class SequenceClassification:
         scaled = row / self.temperature
         if self.problem == "single_label":
             return likeliest(example, self.labels, scaled)
-        probabilities = scaled.sigmoid().tolist()
         if self.problem == "binary":
-            yes = probabilities[0]
             negative = next(label for label in self.labels if label != self._positive)
-            scores = {negative: 1 - yes, self._positive: yes}
-            best = self._positive if yes >= self.threshold else negative
-            return Prediction(example.id, best, scores[best], scores)
-        scores = dict(zip(self.labels, probabilities, strict=True))
-        given = tuple(label for label in self.labels if scores[label] >= self.threshold)
-        sure = math.prod(p if p >= self.threshold else 1 - p for p in probabilities)
-        return Prediction(example.id, given, sure, scores)
+            return yes_or_no(example, (negative, self._positive), float(scaled[0].sigmoid()), self.threshold)
+        return several(example, self.labels, scaled, self.threshold, self._rules)
 
     def measures(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Measure]:
         """The metrics of these answers."""

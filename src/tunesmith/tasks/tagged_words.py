@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tunesmith.data.records import Example, Prediction, Span
-from tunesmith.tasks.encoding import Batch
+from tunesmith.scoring.entities import word_ranges
+from tunesmith.tasks.encoding import Batch, Encoded
 
 
 def by_example(rows: Tensor, batch: Batch) -> list[Tensor]:
@@ -17,6 +21,16 @@ def by_example(rows: Tensor, batch: Batch) -> list[Tensor]:
     counts = torch.zeros(batch.size, dtype=torch.long)
     counts.index_add_(0, batch.example_of.cpu(), batch.unit_mask.sum(1).cpu())
     return list(torch.split(rows.float().cpu(), counts.tolist()))
+
+
+def units_of(example: Example) -> list[tuple[int, int]]:
+    """The characters of the words that are tagged: those given, or else those of running text."""
+    return list(example.words) if example.words is not None else word_ranges(example.text)
+
+
+def by_piece(item: Encoded, values: NDArray[Any]) -> list[NDArray[Any]]:
+    """What each unit of an example has, parted by the pieces in which the units are judged."""
+    return np.split(values, np.cumsum([len(piece.unit_positions) for piece in item.pieces])[:-1])
 
 
 def laid_out(outputs: Sequence[Tensor], tags: int) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal, Self
 
 import numpy as np
@@ -13,14 +14,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from tunesmith.data.records import Example, Prediction
+from tunesmith.data.records import Example, Finding, Prediction
 from tunesmith.errors import LabelError, RecipeError, nearest
 from tunesmith.scoring import Measure
 from tunesmith.scoring.calibration import fit_temperature
-from tunesmith.scoring.entities import entity_table, measure_entities, word_ranges, word_table
+from tunesmith.scoring.entities import entity_table, measure_entities, word_table
 from tunesmith.scoring.tables import Confusion, Table
+from tunesmith.tasks.class_targets import padded_rows, possible_types, tag_chances
 from tunesmith.tasks.collation import collate_pieces, pad
-from tunesmith.tasks.crf import bio_viterbi
+from tunesmith.tasks.crf import bio_viterbi, see_steps
 from tunesmith.tasks.encoding import (
     IGNORED,
     Batch,
@@ -33,13 +35,14 @@ from tunesmith.tasks.encoding import (
     split_across,
     windows,
 )
+from tunesmith.tasks.gazetteers import Matcher, gazetteer_findings, marks_count, read_entries
 from tunesmith.tasks.gold import spans_of
-from tunesmith.tasks.heads import BodyShape, TokenHead
-from tunesmith.tasks.losses import class_loss, target_divergence
+from tunesmith.tasks.heads import MARKS, BodyShape, TokenHead
+from tunesmith.tasks.losses import class_losses, labelled, summed_by_example, target_divergence, weighed_mean
 from tunesmith.tasks.mixing import Form
 from tunesmith.tasks.ranges import check_labels, check_numbers
-from tunesmith.tasks.tagged_words import by_example, laid_out, owning_windows, spans_on_text
-from tunesmith.tasks.word_shapes import SHAPES, is_uncased, word_shape
+from tunesmith.tasks.tagged_words import by_example, by_piece, laid_out, owning_windows, spans_on_text, units_of
+from tunesmith.tasks.word_shapes import SHAPES, is_uncased, token_shapes
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,12 @@ class TokenClassification:
         casing: tell the backbone each word's shape (lower, Title, UPPER, single letter, mixed, digit); "auto" does so
             when the tokenizer lower-cases its input.
         label_smoothing: share of the target given to all tags alike, in [0, 1); not with a CRF.
+        gazetteer: files with a type, a tab and a name in each line, or "train" for the names labelled in training;
+            which words the longest of them cover is told to the head beside the states.
+        entries: the names, read from these and kept in the artifact; one known from a single sentence is not found
+            there.
+        forbidden_steps: steps between neighbouring words that no answer takes, such as "B-PER -> B-LOC", beside those
+            that BIO forbids; what is learnt stays as it is.
         max_length: tokens per window, special tokens included; 0 means the model's own limit.
         stride: tokens that neighbouring windows share.
         temperature: divides the scores before probabilities are taken; fitted on validation after training.
@@ -68,6 +77,9 @@ class TokenClassification:
     crf: bool = False
     casing: bool | Literal["auto"] = "auto"
     label_smoothing: float = 0.0
+    gazetteer: tuple[str, ...] = ()
+    entries: dict[str, dict[str, str]] = field(default_factory=dict)
+    forbidden_steps: tuple[str, ...] = ()
     max_length: int = 0
     stride: int = 64
     temperature: float = 1.0
@@ -122,14 +134,36 @@ class TokenClassification:
 
     def prepared(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> Self:
         """Return a copy with the entity types of the training examples, and casing decided by the tokenizer."""
-        labels = self.labels or tuple(sorted({span.label for example in examples for span in spans_of(example)}))
+        types = {span.label for example in examples for span in spans_of(example)} | possible_types(examples)
+        labels = self.labels or tuple(sorted(types))
+        if self.crf and any(example.chances for example in examples):
+            raise RecipeError(
+                "A CRF learns whole sequences of tags, not the chances of each.",
+                where="task.crf",
+                to_do="Set crf: false, or leave data.chances out.",
+            )
         if not labels:
             raise LabelError(
                 "No training example has a labelled span.",
                 where="data.train",
                 to_do="Check the label column and its format.",
             )
-        return replace(self, labels=labels, casing=is_uncased(tokenizer) if self.casing == "auto" else self.casing)
+        see_steps(self.forbidden_steps, replace(self, labels=labels).tags)
+        entries = read_entries(self.gazetteer, examples) if self.gazetteer else self.entries
+        casing = is_uncased(tokenizer) if self.casing == "auto" else self.casing
+        return replace(self, labels=labels, casing=casing, entries=entries)
+
+    @cached_property
+    def _matcher(self) -> Matcher:
+        return Matcher(self.entries)
+
+    def announcements(self, examples: Sequence[Example], learning: Sequence[Example]) -> list[Finding]:
+        """What the gazetteer finds in the training examples."""
+        if not self.gazetteer:
+            return []
+        read = ((example, units_of(example)) for example in examples)
+        marks = ((example, units, self._matcher.marks(example.text, units)) for example, units in read)
+        return gazetteer_findings(self.entries, marks)
 
     def arranged(self, examples: Sequence[Example], seed: int) -> Sequence[Example]:
         """The training examples as they are."""
@@ -141,11 +175,12 @@ class TokenClassification:
 
     def encode(self, example: Example, encoder: TextEncoder) -> Encoded:
         """Turn a text into windows over its words, with a tag number per word as target if it has a label."""
-        units = list(example.words) if example.words is not None else word_ranges(example.text)
+        units = units_of(example)
         tokens = split_across(encoder.tokens(example.text), example.text, units, encoder.tokenizer)
         firsts = first_tokens(tokens.offsets, units)
         carried = [(unit, first) for unit, first in zip(units, firsts, strict=True) if first >= 0]
-        kinds = self._kinds(example.text, units, tokens.offsets)
+        shown = units if self.casing is True else ()
+        kinds = token_shapes(example.text, shown, tokens.offsets)
         spans = windows(len(tokens.ids), encoder.room, min(self.stride, encoder.room // 2))
         owner = owning_windows([first for _, first in carried], spans)
         before = len(encoder.before)
@@ -159,23 +194,15 @@ class TokenClassification:
             shape[before : before + end - start] = kinds[start:end]
             pieces.append(Piece(ids, shape, np.array(own, dtype=np.int32)))
         kept = tuple(unit for unit, _ in carried)
+        known = {}
+        if self.entries:
+            marks = dict(zip(units, self._matcher.marks(example.text, units), strict=True))
+            known = {MARKS: np.array([marks[unit] for unit in kept], dtype=np.int64)}
+        if example.chances and example.label is not None:
+            soft = tag_chances(example, units, kept, self.tags)
+            return Encoded(tuple(pieces), soft, kept, tokens.unknown, media=known, weight=example.weight)
         target, lost = self._targets(example, kept)
-        return Encoded(tuple(pieces), target, kept, tokens.unknown, lost)
-
-    def _kinds(
-        self, text: str, units: Sequence[tuple[int, int]], offsets: Sequence[tuple[int, int]]
-    ) -> NDArray[np.int64]:
-        """The word shape of each token, 0 where `casing` is off or the token belongs to no word."""
-        kinds = np.zeros(len(offsets), dtype=np.int64)
-        if self.casing is not True:
-            return kinds
-        unit = 0
-        for token, (start, end) in enumerate(offsets):
-            while unit < len(units) and units[unit][1] <= start:
-                unit += 1
-            if unit < len(units) and units[unit][0] < end:
-                kinds[token] = word_shape(text[slice(*units[unit])])
-        return kinds
+        return Encoded(tuple(pieces), target, kept, tokens.unknown, lost, media=known, weight=example.weight)
 
     def _targets(
         self, example: Example, units: Sequence[tuple[int, int]]
@@ -205,27 +232,43 @@ class TokenClassification:
     def collate(self, encoded: Sequence[Encoded], pad_id: int) -> Batch:
         """Join encoded examples into tensors; targets are laid out like the units of the pieces."""
         targets = None
-        labelled = sum(len(item.target) for item in encoded if item.target is not None)
-        if all(item.target is not None for item in encoded):
+        counted = sum(len(item.target) * item.weight for item in encoded if item.target is not None)
+        known = [item.target for item in encoded if item.target is not None]
+        if len(known) == len(encoded):
             rows = []
-            for item in encoded:
-                borders = np.cumsum([len(piece.unit_positions) for piece in item.pieces])[:-1]
-                rows += np.split(item.target.astype(np.int64), borders)  # type: ignore[union-attr]
-            targets = pad(rows, IGNORED)
-        return collate_pieces(encoded, pad_id, targets, float(labelled))
+            for item, target in zip(encoded, known, strict=True):
+                rows += by_piece(item, target)
+            are_chances = any(target.ndim == 2 for target in known)
+            targets = padded_rows(rows) if are_chances else pad([row.astype(np.int64) for row in rows], IGNORED)
+        batch = collate_pieces(encoded, pad_id, targets, float(counted))
+        if not self.entries:
+            return batch
+        rows = [row for item in encoded for row in by_piece(item, item.media[MARKS])]
+        return replace(batch, media={MARKS: pad(rows, 0)})
 
     def build_head(self, shape: BodyShape) -> nn.Module:
         """Dropout, one linear layer over tags, and the CRF if asked for."""
-        return TokenHead(shape.hidden_size, self.tags, shape.dropout, crf=self.crf)
+        return TokenHead(shape.hidden_size, self.tags, shape.dropout, crf=self.crf, marks=marks_count(self.entries))
 
     def loss(self, head: nn.Module, logits: Tensor, batch: Batch) -> Tensor:
         """The mean loss over the tagged words: cross-entropy, or the CRF's negative log-likelihood per word."""
+        return weighed_mean(self.losses(head, logits, batch), batch)
+
+    def losses(self, head: nn.Module, logits: Tensor, batch: Batch) -> Tensor:
+        """The loss of each text, summed over its tagged words."""
         assert batch.targets is not None, "a batch for training has targets"
         assert isinstance(head, TokenHead)
         if head.crf is None:
-            return class_loss(logits, batch.targets, smoothing=self.label_smoothing)
-        likelihood = head.crf.log_likelihood(logits, batch.targets.clamp(min=0), batch.unit_mask)
-        return -likelihood.sum() / max(batch.units, 1.0)
+            losses = class_losses(logits, batch.targets, smoothing=self.label_smoothing)
+        else:
+            likelihood = head.crf.log_likelihood(logits, batch.targets.clamp(min=0), batch.unit_mask)
+            losses = -likelihood[:, None]
+        return summed_by_example(losses, batch)
+
+    def label_counts(self, batch: Batch) -> Tensor:
+        """The tagged words of each text."""
+        assert batch.targets is not None, "a batch for training has targets"
+        return summed_by_example(labelled(batch.targets).float(), batch)
 
     @property
     def incomparable(self) -> str:
@@ -234,7 +277,8 @@ class TokenClassification:
 
     def divergence(self, one: Tensor, other: Tensor, batch: Batch, *, one_way: bool = False) -> Tensor:
         """Of the tag distributions of the tagged words."""
-        return target_divergence(one, other, batch.targets, one_way=one_way)
+        weights = None if batch.weights is None else batch.weights[batch.example_of][:, None]
+        return target_divergence(one, other, batch.targets, weights, one_way=one_way)
 
     @property
     def mixing(self) -> Form | None:
@@ -265,11 +309,11 @@ class TokenClassification:
         if head.crf is not None:
             crf = head.crf
             scores = scores.to(crf.transitions.device)
-            paths = crf.viterbi(scores, mask.to(scores.device))
+            paths = crf.viterbi(scores, mask.to(scores.device), self.forbidden_steps)
             probabilities = crf.marginals(scores, mask.to(scores.device)).cpu()
         else:
             probabilities = (scores / self.temperature).softmax(-1)
-            paths = bio_viterbi(scores.log_softmax(-1), self.tags, mask)
+            paths = bio_viterbi(scores.log_softmax(-1), self.tags, mask, self.forbidden_steps)
         return [
             spans_on_text(example, item.units, self.tags, path, chances)
             for example, item, path, chances in zip(examples, encoded, paths, probabilities, strict=True)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 SHAPES = ("lower", "Title", "UPPER", "single letter", "mixed", "digit")
@@ -22,6 +26,18 @@ def word_shape(word: str) -> int:
     if cased[0].isupper() and all(character.islower() for character in cased[1:]):
         return 2
     return 5
+
+
+def token_shapes(text: str, units: Sequence[tuple[int, int]], offsets: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
+    """The shape of the word that each token belongs to, 0 where it belongs to none of the units."""
+    kinds = np.zeros(len(offsets), dtype=np.int64)
+    unit = 0
+    for token, (start, end) in enumerate(offsets):
+        while unit < len(units) and units[unit][1] <= start:
+            unit += 1
+        if unit < len(units) and units[unit][0] < end:
+            kinds[token] = word_shape(text[slice(*units[unit])])
+    return kinds
 
 
 def is_uncased(tokenizer: PreTrainedTokenizerBase) -> bool:

@@ -34,6 +34,9 @@ class StepPlan:
 
     With `by_length` examples of like length share a step, which leaves little padding. Pairs that are made of a few
     texts are better mixed: those of like length are pairs of one text.
+
+    With `members`, the examples' places by subgroup, an epoch shows as many examples of each subgroup as of any other:
+    those of a small one several times, a part of a large one, the examples of each in turn.
     """
 
     encoded: Sequence[Encoded]
@@ -43,6 +46,7 @@ class StepPlan:
     max_tokens: int
     seed: int
     by_length: bool = True
+    members: Sequence[Sequence[int]] = ()
 
     @property
     def step_size(self) -> int:
@@ -70,7 +74,7 @@ class StepPlan:
 
     def _epoch(self, epoch: int) -> list[list[int]]:
         random = np.random.default_rng([self.seed, epoch])
-        order = random.permutation(len(self.encoded)).tolist()
+        order = self._balanced(random) if self.members else random.permutation(len(self.encoded)).tolist()
         steps: list[list[int]] = []
         for start in range(0, len(order), POOL * self.step_size):
             pool = order[start : start + POOL * self.step_size]
@@ -82,3 +86,12 @@ class StepPlan:
         full = [step for step in steps if len(step) == self.step_size]
         random.shuffle(full)
         return full + short
+
+    def _balanced(self, random: np.random.Generator) -> list[int]:
+        size, groups = len(self.encoded), len(self.members)
+        order: list[int] = []
+        for number, members in enumerate(self.members):
+            wanted = size // groups + (number < size % groups)
+            rounds = [random.permutation(members) for _ in range(math.ceil(wanted / len(members)))]
+            order += np.concatenate(rounds)[:wanted].tolist()
+        return [order[place] for place in random.permutation(size)]

@@ -22,6 +22,7 @@ from torch import Tensor
 from tunesmith.errors import CheckpointError, ResourceError
 from tunesmith.models.step_rule import StepRule
 from tunesmith.training.averaging import Average
+from tunesmith.training.objectives.memory import Memory
 from tunesmith.training.optimizer import Optimizer
 from tunesmith.writing import refused
 
@@ -52,11 +53,12 @@ class Progress:
 
 @dataclass(frozen=True)
 class Stateful:
-    """What has a memory besides the weights: the optimiser, what the method does between steps, and the average."""
+    """What has a memory besides the weights: the optimiser, the method between steps, the average, the objective."""
 
     optimizer: Optimizer
     rule: StepRule | None
     average: Average
+    memory: Memory | None = None
 
 
 def save_checkpoint(folder: Path, learning: Mapping[str, Tensor], states: Stateful, progress: Progress) -> None:
@@ -72,6 +74,8 @@ def save_checkpoint(folder: Path, learning: Mapping[str, Tensor], states: Statef
             write_tensors(draft / "rule.safetensors", states.rule.state())
         if (averaged := states.average.state()) is not None:
             write_tensors(draft / "average.safetensors", averaged)
+        if states.memory is not None:
+            write_tensors(draft / "objective.safetensors", states.memory.state())
         (draft / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
         place = folder / f"step-{progress.step:08d}"
         if place.exists():
@@ -144,6 +148,8 @@ def restore(folder: Path, learning: Mapping[str, Tensor], states: Stateful) -> N
         states.rule.load_state(read_tensors(folder / "rule.safetensors"))
     if (averaged := states.average.state()) is not None:
         put_weights(read_tensors(folder / "average.safetensors"), averaged, folder)
+    if states.memory is not None:
+        states.memory.load_state(read_tensors(folder / "objective.safetensors"))
 
 
 def put_weights(kept: Mapping[str, Tensor], learning: Mapping[str, Tensor], where: Path) -> None:

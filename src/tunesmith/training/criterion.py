@@ -12,7 +12,7 @@ from torch.nn import functional
 from tunesmith.components import name_of
 from tunesmith.errors import TrainingError
 from tunesmith.models.model import Model
-from tunesmith.tasks import TASKS, Batch, Comparing, Task
+from tunesmith.tasks import TASKS, Batch, Comparing, Separable, Task
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,12 @@ class Criterion:
         """The task's mean loss of these logits."""
         return self.task.loss(model.head, logits, batch)
 
+    def losses(self, model: Model, logits: Tensor, batch: Batch) -> Tensor:
+        """The task's loss of each example of these logits, summed over its labels and times its weight [E]."""
+        assert isinstance(self.task, Separable), "an objective's check refuses other tasks"
+        losses = self.task.losses(model.head, logits, batch)
+        return losses if batch.weights is None else losses * batch.weights
+
     def divergence(self, one: Tensor, other: Tensor, batch: Batch, *, one_way: bool = False) -> Tensor:
         """How far two outputs for the same batch are apart, the mean over its `units`, so that it adds up as the loss.
 
@@ -55,6 +61,20 @@ class Criterion:
         special = torch.tensor(self.special, dtype=torch.long, device=batch.input_ids.device)
         real = batch.attention_mask.bool() & ~torch.isin(batch.input_ids, special)
         return functional.pad(real, (width - real.shape[1], 0))
+
+
+def check_separable(task: Task, objective: str) -> None:
+    """See that the task's loss can be told apart by example.
+
+    Raises:
+        TrainingError: it cannot.
+    """
+    if not isinstance(task, Separable):
+        raise TrainingError(
+            f"Objective {objective} tells the losses of single examples apart, which {name_of(TASKS, task)} does not.",
+            where="objective",
+            to_do="Use another objective, or a task that does: sequence_classification or token_classification.",
+        )
 
 
 def check_comparable(task: Task, objective: str) -> None:

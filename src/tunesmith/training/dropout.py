@@ -52,5 +52,13 @@ def use_bit_dropout(model: Model) -> None:
 
 def has_dropout(model: Model) -> bool:
     """Whether two passes of the model in training drop different units."""
-    layers = (module for module in model.modules() if isinstance(module, nn.Dropout | BitDropout))
-    return drops_inside(model.body) or any(layer.p > 0 for layer in layers)
+    return body_has_dropout(model) or _drops(model.head)
+
+
+def body_has_dropout(model: Model) -> bool:
+    """Whether they do so before the head."""
+    return drops_inside(model.body) or _drops(model.body)
+
+
+def _drops(part: nn.Module) -> bool:
+    return any(layer.p > 0 for layer in part.modules() if isinstance(layer, nn.Dropout | BitDropout))

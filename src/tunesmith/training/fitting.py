@@ -17,6 +17,7 @@ from tunesmith.inference.predictor import Predictor
 from tunesmith.models.model import Model
 from tunesmith.models.quantization import dequantize
 from tunesmith.scoring import Measure
+from tunesmith.scoring.subgroups import with_worst_subgroup
 from tunesmith.tasks import Task
 from tunesmith.tasks.encoding import Encoded, TextEncoder
 from tunesmith.training.averaging import Average
@@ -32,6 +33,7 @@ from tunesmith.training.checkpoint import (
     write_tensors,
 )
 from tunesmith.training.loop import Learner, Material, Rate, Step, train
+from tunesmith.training.objectives.memory import memory_of
 from tunesmith.training.run_log import RunLog
 from tunesmith.training.tracking import Bar, log_metrics, progress_bar
 
@@ -61,7 +63,7 @@ class Validation:
         material.settle(model)
         predictor = Predictor(model, task, encoder)
         predictions = predictor.decode(self.examples, self.encoded, predictor.logits(self.encoded))
-        return task.measures(self.examples, predictions)
+        return with_worst_subgroup(task.measures(self.examples, predictions), task.metric, self.examples)
 
     def chosen(self, measures: Sequence[Measure], task: Task) -> float:
         """The value to compare, higher always better.
@@ -121,7 +123,8 @@ class Fitting:
         # Taken before the first step, since a method may close and open weights between steps.
         self._learning = learner.weights.learning()
         self._average = Average(learner.averaging, self._learning, plan.total)
-        self._states = Stateful(learner.optimizer, learner.model.rule, self._average)
+        remembered = memory_of(learner.objective, learner.model, material.task, material.subgroups)
+        self._states = Stateful(learner.optimizer, learner.model.rule, self._average, remembered)
 
     def run(
         self, rate: Rate, folders: Folders, accelerator: Accelerator, *, checkpoint_every: int, quiet: bool
@@ -184,6 +187,7 @@ class Fitting:
                 "train/loss": step.loss,
                 "train/learning_rate": step.learning_rate,
                 "train/gradient_norm": step.gradient_norm,
+                **{f"train/{name}": value for name, value in step.noted.items()},
             },
             step.number,
         )

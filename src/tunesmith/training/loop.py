@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Protocol
 
 import torch
 from accelerate import Accelerator
 
 from tunesmith.data.records import Example
+from tunesmith.data.subgroups import Subgroups
 from tunesmith.errors import TrainingError
 from tunesmith.machine import enough_memory
 from tunesmith.models.model import Model
@@ -22,6 +24,7 @@ from tunesmith.training.batching import PlannedStep
 from tunesmith.training.beside import Beside
 from tunesmith.training.criterion import Criterion
 from tunesmith.training.objectives import Objective
+from tunesmith.training.objectives.memory import memory_of
 from tunesmith.training.optimizer import Optimizer, Schedule
 from tunesmith.training.precision import MasterWeights
 
@@ -40,6 +43,7 @@ class Step:
         gradient_norm: before clipping.
         examples, tokens, padding: how much it saw; `tokens` counts real tokens, `padding` those filled up.
         beside: the share of the texts without labels that counted; None where there are none.
+        noted: what the objective has to say of it, by name.
     """
 
     number: int
@@ -51,6 +55,7 @@ class Step:
     tokens: int
     padding: int
     beside: float | None = None
+    noted: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,21 @@ class Material:
 
     def batch(self, numbers: Sequence[int]) -> Batch:
         """The batch of these examples."""
-        return self.task.collate([self.encoded[number] for number in numbers], self.pad_id)
+        batch = self.task.collate([self.encoded[number] for number in numbers], self.pad_id)
+        if self.subgroups is None:
+            return batch
+        places = [self.subgroups.number(self.examples[number]) for number in numbers]
+        return replace(batch, subgroups=torch.tensor(places, dtype=torch.long))
+
+    @cached_property
+    def subgroups(self) -> Subgroups | None:
+        """The subgroups of the examples; None where they belong to none."""
+        return Subgroups.of(self.examples)
+
+    @property
+    def members(self) -> tuple[tuple[int, ...], ...]:
+        """The examples' places by subgroup; nothing where they belong to none."""
+        return () if self.subgroups is None else self.subgroups.members(self.examples)
 
     @property
     def criterion(self) -> Criterion:
@@ -139,6 +158,7 @@ def train(
         TrainingError: a loss or gradient that is not a number; the message names the step and its examples.
     """
     learner.objective.check(learner.model, material.task)
+    memory = memory_of(learner.objective, learner.model, material.task, material.subgroups)
     learner.model.train()
     for planned in plan:
         rule = learner.model.rule
@@ -149,9 +169,11 @@ def train(
         planned = _learnt(learner, material, planned)
         batches = [material.batch(numbers) for numbers in planned.micro_batches]
         units = sum(batch.units for batch in batches)
+        if memory is not None:
+            memory.before(batches)
         total = 0.0
         for batch, numbers in zip(batches, planned.micro_batches, strict=True):
-            share = batch.units / max(units, 1.0)
+            share = batch.units / units if units else 0.0
             with enough_memory(_SMALLER.format(*batch.input_ids.shape)):
                 loss = _backward(learner, material.criterion, batch.to(accelerator.device), share, accelerator)
             if not math.isfinite(loss):
@@ -171,11 +193,15 @@ def train(
         if rule is not None:
             rule.after(planned.number, learner.total)
         learner.weights.publish()
+        noted: Mapping[str, float] = {}
+        if memory is not None:
+            memory.after()
+            noted = memory.noted()
         tokens = sum(int(batch.attention_mask.sum()) for batch in batches)
         slots = sum(batch.input_ids.numel() for batch in batches)
         seen = sum(batch.size for batch in batches)
         done = (planned.number + 1, planned.epoch, total, learning_rate, norm)
-        yield Step(*done, seen, tokens, slots - tokens, share_beside)
+        yield Step(*done, seen, tokens, slots - tokens, share_beside, noted)
 
 
 def _learnt(learner: Learner, material: Material, planned: PlannedStep) -> PlannedStep:

@@ -24,6 +24,8 @@ class RunLog:
     def step(self, step: Step) -> None:
         """Note an optimiser step."""
         values = asdict(step)
+        if not step.noted:
+            del values["noted"]
         self.write({"event": "step", "step": values.pop("number"), **values})
 
     def validation(self, step: int, metrics: Mapping[str, float]) -> None:

@@ -13,8 +13,10 @@ from tunesmith.components import name_of
 from tunesmith.errors import RecipeError, TrainingError
 from tunesmith.models.model import Model
 from tunesmith.tasks import TASKS, Batch, Task
+from tunesmith.tasks.class_targets import likeliest_classes
 from tunesmith.tasks.heads import SequenceHead, VectorHead
 from tunesmith.training.criterion import Criterion
+from tunesmith.training.dropout import body_has_dropout
 from tunesmith.training.objectives.ranges import check_positive
 
 
@@ -52,7 +54,7 @@ class SupCon:
         assert batch.targets is not None, "a batch for training has targets"
         vectors = model.head.vectors(model.hidden(batch).float(), batch)
         loss = criterion.of(model, model.head.scores(vectors), batch)
-        apart = contrast(vectors, batch.targets.view(batch.size), self.temperature)
+        apart = contrast(vectors, likeliest_classes(batch.targets, batch.size), self.temperature)
         return (1 - self.weight) * loss + self.weight * apart
 
     def check(self, model: Model, task: Task) -> None:
@@ -88,6 +90,56 @@ def contrast(vectors: Tensor, classes: Tensor, temperature: float) -> Tensor:
 
 
 @dataclass(frozen=True)
+class SimCSE:
+    """Draw two views of a text together and apart from other texts, beside the task's loss (Gao et al. 2021, eq. 4).
+
+    The views are two passes under different dropout; loss + weight * the mean of -log softmax of a view's cosine with
+    the other view of its text among those with all texts of the micro-batch, so that accumulation adds no others to it.
+    The task's loss is the mean of both passes. No label is needed for the contrast: their unsupervised form, without
+    the layer that they put between vector and cosine. Costs two passes.
+
+    Needs: a task whose head reads one vector of each text, dropout in the model, and micro-batches of several texts.
+
+    Attributes:
+        weight: weight of the contrast beside the loss.
+        temperature: what the cosines are divided by.
+    """
+
+    weight: float = 0.1
+    temperature: float = 0.05
+
+    def __post_init__(self) -> None:
+        check_positive("simcse", {"weight": self.weight, "temperature": self.temperature})
+
+    def __call__(self, model: Model, batch: Batch, criterion: Criterion) -> Tensor:
+        """The mean of two losses, and the weighted contrast of both passes."""
+        assert isinstance(model.head, VectorHead), "refused by check"
+        views = [model.head.vectors(model.hidden(batch).float(), batch) for _ in range(2)]
+        losses = [criterion.of(model, model.head.scores(view), batch) for view in views]
+        return 0.5 * (losses[0] + losses[1]) + self.weight * view_contrast(views[0], views[1], self.temperature)
+
+    def check(self, model: Model, task: Task) -> None:
+        """See that there are vectors of texts, and that two passes differ.
+
+        Raises:
+            TrainingError: there are none, or they do not.
+        """
+        _check_vectors(model, task, "simcse")
+        if not body_has_dropout(model):
+            raise TrainingError(
+                "SimCSE compares two passes under different dropout, and this model has none before the text's vector.",
+                where="objective",
+                to_do="Set model.dropout to 0.1 where the model has such layers, or use objective: supcon.",
+            )
+
+
+def view_contrast(one: Tensor, other: Tensor, temperature: float) -> Tensor:
+    """The mean of -log softmax over texts of the cosines of two views [E, W], divided by the temperature."""
+    cosines = functional.normalize(one.float(), dim=-1) @ functional.normalize(other.float(), dim=-1).T
+    return functional.cross_entropy(cosines / temperature, torch.arange(len(one), device=one.device))
+
+
+@dataclass(frozen=True)
 class Mixup:
     """Learn from texts between two, with the labels of both (Zhang et al. 2018, eq. 1; Guo et al. 2019, sec. 3).
 
@@ -118,7 +170,8 @@ class Mixup:
         assert batch.targets is not None, "a batch for training has targets"
         vectors = model.head.vectors(model.hidden(batch).float(), batch)
         logits = model.head.scores(share * vectors + (1 - share) * vectors[others])
-        theirs = replace(batch, targets=batch.targets[others])
+        weights = None if batch.weights is None else batch.weights[others]
+        theirs = replace(batch, targets=batch.targets[others], weights=weights)
         return share * criterion.of(model, logits, batch) + (1 - share) * criterion.of(model, logits, theirs)
 
     def check(self, model: Model, task: Task) -> None:

@@ -12,11 +12,12 @@ from tunesmith.training.criterion import Criterion
 from tunesmith.training.objectives.adversarial import FGM, PGD, FreeLB
 from tunesmith.training.objectives.anchored import L2SP
 from tunesmith.training.objectives.consistency import Cutoff, RDrop
-from tunesmith.training.objectives.contrastive import Mixup, SupCon
+from tunesmith.training.objectives.contrastive import Mixup, SimCSE, SupCon
 from tunesmith.training.objectives.distillation import Distillation
 from tunesmith.training.objectives.plain import TaskLoss
 from tunesmith.training.objectives.preference import DPO
 from tunesmith.training.objectives.smoothness import SMART, VAT
+from tunesmith.training.objectives.subgroups import IRM, GroupDRO
 
 
 class Objective(Protocol):
@@ -39,8 +40,11 @@ SINGLE: dict[str, type[Objective]] = {
     "r_drop": RDrop,
     "cutoff": Cutoff,
     "supcon": SupCon,
+    "simcse": SimCSE,
     "mixup": Mixup,
     "l2_sp": L2SP,
+    "group_dro": GroupDRO,
+    "irm": IRM,
     "dpo": DPO,
     "distillation": Distillation,
 }

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from tunesmith.data.subgroups import Subgroups
+from tunesmith.errors import RecipeError
 from tunesmith.models.model import Model
 from tunesmith.tasks import Batch, Task
 from tunesmith.training.criterion import Criterion, check_comparable
 from tunesmith.training.objectives.embeddings import climb, of_length, recorded_embeddings, shifted_embeddings
 from tunesmith.training.objectives.ranges import check_positive
 from tunesmith.training.objectives.replay import Replay, beside
+from tunesmith.training.objectives.teacher import Teacher
 
 
 @dataclass(frozen=True)
 class SMART:
-    """Add how far the answer moves under the worst small noise on the word embeddings (Jiang et al. 2020, sec. 3.1).
+    """Add how far the answer moves under the worst small noise on the word embeddings (Jiang et al. 2020, sec. 3).
 
     loss + weight * D(f(x), f(x')), with D the divergence of `tasks/losses.py` (half of their symmetric one), squared
     difference for numbers, and x' within `epsilon` of x in each number of each text token's vector. Their radius of
-    1e-5 vanishes in the rounding of bfloat16, so these are larger. Their second part, which holds each step near an
-    average of earlier models, is left out. All passes drop the same units. Costs `steps` + 2 passes.
+    1e-5 vanishes in the rounding of bfloat16, so these are larger. All passes drop the same units. Costs `steps` + 2
+    passes.
+
+    With `proximal` above 0 there is their second part (sec. 3.2): + proximal * D(f(x), f_average(x)), which holds each
+    step near the running average of the models before it, average = momentum * average + (1 - momentum) * model after
+    each step (momentum 0 is the model before the step, their eq. 3; above 0 it is their momentum Bregman proximal point
+    method). Checkpoints hold the average. Costs a further pass without a gradient, and a further copy of the weights.
 
     Needs: a task whose outputs can be compared.
 
@@ -32,6 +41,8 @@ class SMART:
         step_size: the largest change of a single number in one step.
         noise: standard deviation of the noise that the ascent starts from.
         steps: steps of the ascent.
+        proximal: weight of the divergence from the average of earlier models; 0 leaves it out.
+        momentum: how slowly the average follows the model, at least 0 and below 1.
     """
 
     weight: float = 1.0
@@ -39,10 +50,20 @@ class SMART:
     step_size: float = 0.01
     noise: float = 0.001
     steps: int = 1
+    proximal: float = 0.0
+    momentum: float = 0.99
 
     def __post_init__(self) -> None:
         positive = {"weight": self.weight, "epsilon": self.epsilon, "step_size": self.step_size, "noise": self.noise}
         check_positive("smart", {**positive, "steps": self.steps})
+        if self.proximal < 0:
+            raise RecipeError("proximal must not be negative.", where="objective.proximal", to_do="Use 0 for none.")
+        if not 0 <= self.momentum < 1:
+            raise RecipeError(
+                "momentum must be at least 0 and below 1: at 1 the average never moves.",
+                where="objective.momentum",
+                to_do="0.99 is usual, 0 the model before the step.",
+            )
 
     def __call__(self, model: Model, batch: Batch, criterion: Criterion) -> Tensor:
         """The loss, and the weighted divergence at the place found."""
@@ -56,7 +77,27 @@ class SMART:
 
         start = (self.noise * smooth.noise).clamp(-self.epsilon, self.epsilon)
         worst = climb(smooth.divergence_from_fixed, start, onwards, self.steps)
-        return smooth.loss + self.weight * smooth.divergence(worst)
+        found = smooth.loss + self.weight * smooth.divergence(worst)
+        if not self.proximal:
+            return found
+        with torch.no_grad(), self._teachers[model].in_place():
+            smooth.replay.again()
+            before = model(batch)
+        return found + self.proximal * criterion.divergence(smooth.logits, before, batch)
+
+    def memory(self, model: Model, task: Task, subgroups: Subgroups | None) -> Teacher | None:
+        """The average of the model's earlier weights; None without `proximal`."""
+        if not self.proximal:
+            return None
+        if model not in self._teachers:
+            # The teacher knows the model, so that a weak reference alone would not let go of either.
+            self._teachers.clear()
+            self._teachers[model] = Teacher(model, self.momentum)
+        return self._teachers[model]
+
+    @cached_property
+    def _teachers(self) -> dict[Model, Teacher]:
+        return {}
 
     def check(self, model: Model, task: Task) -> None:
         """See that outputs can be compared.

@@ -10,10 +10,12 @@ from typing import Any
 from torch import Tensor
 
 from tunesmith.components import build
+from tunesmith.data.subgroups import Subgroups
 from tunesmith.errors import RecipeError
 from tunesmith.models.model import Model
 from tunesmith.tasks import Batch, Task
 from tunesmith.training.criterion import Criterion
+from tunesmith.training.objectives.memory import Memories, memory_of
 from tunesmith.training.objectives.single import SINGLE, Objective
 
 ATTACKS = ("fgm", "pgd", "freelb")
@@ -24,12 +26,15 @@ UNDER: Mapping[str, tuple[str, ...]] = {
     "supcon": ATTACKS,
     # The teacher reads the text as it is.
     "distillation": ATTACKS,
+    "simcse": ATTACKS,
     # FGM draws other mixtures for its second loss; the others repeat them.
     "mixup": ("pgd", "freelb"),
     # These perturb the text's vectors themselves.
     **dict.fromkeys(("smart", "vat", "cutoff"), ()),
     # Its reference would be attacked too.
     "dpo": (),
+    # Several passes at one step would count as several steps' losses.
+    **dict.fromkeys(("group_dro", "irm"), ()),
 }
 """Objectives that make their own passes, and the attacks under which these can be made."""
 
@@ -85,6 +90,14 @@ class Stack:
         """
         for objective in self.objectives:
             objective.check(model, task)
+
+    def memory(self, model: Model, task: Task, subgroups: Subgroups | None) -> Memories:
+        """What the parts remember.
+
+        Raises:
+            TrainingError: as the parts do.
+        """
+        return Memories([memory_of(part, model, task, subgroups) for part in self.objectives])
 
     @cached_property
     def objectives(self) -> tuple[Objective, ...]:
