@@ -19,9 +19,9 @@ from tests.builders import write_examples
 from tunesmith import cli
 from tunesmith.errors import DataError, RecipeError
 from tunesmith.study.conduct import conduct
-from tunesmith.study.findings import as_markdown
 from tunesmith.study.plan import Study
 from tunesmith.study.running import finished
+from tunesmith.study.table import as_markdown
 
 
 def write_study(folder: Path, changes: dict[str, Any] | None = None, **settings: object) -> Path:

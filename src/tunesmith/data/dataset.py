@@ -49,6 +49,8 @@ class Data:
         shots: of labelled spans: so few training examples, drawn by the seed, that each type has at least so many
             spans; 0 for all.
         validation_share, test_share: how much of `train` is held out where no file is given; 0 for none.
+        split_seed: the seed by which these are held out; none takes the recipe's seed. With one of their own, runs that
+            differ in their seed are judged on the same examples.
         accept: codes of findings that are errors, but shall not stop the run.
     """
 
@@ -78,6 +80,7 @@ class Data:
     shots: int = 0
     validation_share: float = 0.1
     test_share: float = 0.1
+    split_seed: int | None = None
     accept: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -103,6 +106,8 @@ class Data:
                     where=f"data.{name}",
                     to_do="Leave one of them out.",
                 )
+        if self.split_seed is not None and self.split_seed < 0:
+            raise RecipeError("split_seed must not be negative.", where="data.split_seed", to_do="Use 0 or more.")
         if not self.label_separator:
             raise RecipeError("label_separator must not be empty.", where="data.label_separator")
 
@@ -134,7 +139,8 @@ class Data:
             if name not in parts and share and "train" in parts and self.__dict__[name] != NONE
         }
         if held:
-            given, found = self._held_out(parts["train"], held, label_kind, seed)
+            by = seed if self.split_seed is None else self.split_seed
+            given, found = self._held_out(parts["train"], held, label_kind, by)
             parts |= given
             findings.append(found)
         items = self._items() if "history" in inputs else ()
