@@ -8,14 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
 
 from tunesmith.evaluation.intervals import Estimate
 from tunesmith.evaluation.seeds import Repeated
 
 FEWEST = 4
 """Fewer sizes do not identify the three numbers of the curve."""
-STEEPEST = 3.0
+_FLATTEST, STEEPEST = 0.01, 3.0
 DRAWS = 200
 
 Numbers = NDArray[np.float64]
@@ -67,29 +66,41 @@ class Curve:
 
 
 def fit_power_law(sizes: Numbers, errors: Numbers, weights: Numbers) -> PowerLaw:
-    """The curve with the least weighted squares: a > 0, 0 < b <= 3, 0 <= c <= the least error, from several beginnings.
+    """The curve with the least weighted squares (see `fit_power_laws`)."""
+    return fit_power_laws(sizes, errors[None], weights)[0]
 
-    `weights` are the inverse variances of the errors. For a given exponent the other two follow linearly, so the search
-    is over b alone at first, and over all three then.
+
+def fit_power_laws(sizes: Numbers, errors: Numbers, weights: Numbers) -> list[PowerLaw]:
+    """The curve of each row of errors [D, K] at sizes [K]: a >= 0, 0 < b <= 3, 0 <= c <= the row's least error.
+
+    `weights` [K] are the inverse variances of the errors. For a given b the other two follow in closed form (variable
+    projection, Golub and Pereyra 1973; the sum of squares is convex in c, so c is clipped to its bounds), so b alone is
+    searched, on a grid that is refined three times around its best point.
     """
-    lowest = float(max(errors.min(), 1e-9))
-    roots = np.sqrt(weights / weights.mean())
-    middle = math.exp(float(np.log(sizes).mean()))  # with n / middle the scale is of the size of an error
-
-    def residuals(given: Numbers) -> Numbers:
-        return np.asarray(roots * (given[0] * (sizes / middle) ** -given[1] + given[2] - errors))
-
-    best, least = None, math.inf
-    bounds = ([1e-9, 1e-3, 0.0], [10.0 * max(1.0, float(errors.max())), STEEPEST, lowest])
-    for exponent in (0.1, 0.3, 0.6, 1.2):
-        for share in (0.05, 0.5, 0.9):
-            floor = share * lowest
-            rise = max(1e-6, float(np.average((errors - floor) * (sizes / middle) ** exponent, weights=weights)))
-            found = least_squares(residuals, [min(rise, bounds[1][0] / 2), exponent, floor], bounds=bounds)
-            if found.cost < least:
-                best, least = found.x, found.cost
-    assert best is not None
-    return PowerLaw(float(best[0] * middle ** best[1]), float(best[1]), float(best[2]))
+    logs = np.log(sizes) - np.log(sizes).mean()  # around the middle the scale is of the size of an error
+    shares = weights / weights.sum()
+    lowest = errors.min(axis=1)[:, None]
+    grid = np.broadcast_to(np.geomspace(_FLATTEST, STEEPEST, 41), (len(errors), 41))
+    for _ in range(4):
+        powers = np.exp(-grid[:, :, None] * logs)
+        centred = powers - (powers @ shares)[:, :, None]
+        mean = (errors @ shares)[:, None]
+        slopes = np.einsum("dgk,dk,k->dg", centred, errors, shares) / np.einsum(
+            "dgk,dgk,k->dg", centred, centred, shares
+        )
+        floors = np.clip(mean - np.maximum(slopes, 0) * (powers @ shares), 0, lowest)
+        above = errors[:, None] - floors[:, :, None]
+        scales = np.einsum("dgk,dgk,k->dg", powers, above, shares) / np.einsum("dgk,dgk,k->dg", powers, powers, shares)
+        squares = ((above - scales[:, :, None] * powers) ** 2) @ shares
+        best = squares.argmin(axis=1)[:, None]
+        found = [np.take_along_axis(one, best, axis=1)[:, 0] for one in (scales, grid, floors)]
+        ends = [np.take_along_axis(grid, np.clip(best + step, 0, grid.shape[1] - 1), axis=1) for step in (-1, 1)]
+        grid = ends[0] + (ends[1] - ends[0]) * np.linspace(0, 1, 21)
+    middle = float(np.log(sizes).mean())
+    return [
+        PowerLaw(float(scale * math.exp(exponent * middle)), float(exponent), float(floor))
+        for scale, exponent, floor in zip(*found, strict=True)
+    ]
 
 
 def curve_of(data: str, way: str, runs: Mapping[int, Repeated], means: Mapping[int, Estimate], *, seed: int) -> Curve:
@@ -116,7 +127,7 @@ def curve_of(data: str, way: str, runs: Mapping[int, Repeated], means: Mapping[i
     variances = np.maximum(drawn_errors.var(axis=0), (1e-3 * max(float(errors.mean()), 1e-6)) ** 2)
     counts = np.array(sizes, dtype=np.float64)
     law = fit_power_law(counts, errors, 1 / variances)
-    laws = [fit_power_law(counts, np.maximum(row, 1e-6), 1 / variances) for row in drawn_errors]
+    laws = fit_power_laws(counts, np.maximum(drawn_errors, 1e-6), 1 / variances)
     expected = {times * sizes[-1]: _expected(law, laws, times * sizes[-1], first) for times in (2, 4)}
     between = np.unique(np.geomspace(sizes[0], 4 * sizes[-1], 60).astype(int))
     line = {int(size): float(_metric(law.error(size), first)) for size in between}

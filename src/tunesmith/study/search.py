@@ -13,7 +13,7 @@ import numpy as np
 
 from tunesmith.components import build, from_settings
 from tunesmith.errors import RecipeError, import_extra
-from tunesmith.study.variants import Changes, checked, merged, variants
+from tunesmith.study.variants import Changes, checked, merged, placed, variants
 from tunesmith.writing import refused
 
 Values = Mapping[str, float | int | str]
@@ -182,7 +182,8 @@ class Search:
         for key, given in self.over.items():
             where = f"search.over.{key}"
             if "choices" not in given:
-                found[checked(key, "search.over")] = from_settings(Range, given, where)
+                with placed(where):
+                    found[checked(key, "search.over")] = from_settings(Range, given)
             elif len(given) > 1 or not isinstance(given["choices"], list | Mapping):
                 raise RecipeError(
                     "choices is a list of values, or names with keys and values, and stands alone.",
