@@ -22,12 +22,17 @@ from tunesmith.experiment import FAMILIES, LISTS, SECTIONS, Experiment
 from tunesmith.labelling import LABEL_MODELS
 from tunesmith.selection import QUERY_STRATEGIES
 from tunesmith.study.plan import Study
+from tunesmith.study.search import SAMPLERS, Search
 
 LEARNT = {"temperature", "mean", "scale", "end", "language_token", "ending", "lacked", "popularity", "item_texts"}
 """Settings that training fills in; a recipe for people leaves them out."""
 
-OF_VERBS: Mapping[str, Mapping[str, type]] = {"query_strategy": QUERY_STRATEGIES, "label_model": LABEL_MODELS}
-"""Families of which a verb takes a member (`active next --strategy`, `label --model`), and a recipe none."""
+OF_VERBS: Mapping[str, Mapping[str, type]] = {
+    "query_strategy": QUERY_STRATEGIES,
+    "label_model": LABEL_MODELS,
+    "sampler": SAMPLERS,
+}
+"""Families of which a verb takes a member (`active next --strategy`, `label --model`, a study's search), a recipe none."""
 
 _EVERY_LAYER = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 FITTING: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
@@ -128,7 +133,7 @@ def components_page() -> str:
         lines += [f"| `{name}` | {cell(member['summary'])} |" for name, member in members.items()]
         for name, member in members.items():
             lines += _settings_table(f"### {name}", member["settings"])
-    for section, kind in {**SECTIONS, "study": Study}.items():
+    for section, kind in {**SECTIONS, "study": Study, "search": Search}.items():
         described = _describe(kind)
         lines += _settings_table(f"## {section}\n\n{described['summary']}", described["settings"])
     return "\n".join(lines) + "\n"
