@@ -28,6 +28,7 @@ from tunesmith.study.plan import Study
 from tunesmith.study.running import JOURNAL, alone, finished
 from tunesmith.study.table import as_markdown
 from tunesmith.study.testing import LOOKS
+from tunesmith.study_console import show_forecast
 
 
 def write_study(folder: Path, changes: dict[str, Any] | None = None, **settings: object) -> Path:
@@ -265,7 +266,9 @@ def test_examples_held_out_by_a_seed_of_their_own_are_the_same_for_all_runs(plac
     assert fingerprint(plain[0].validation) != fingerprint(plain[1].validation)
 
 
-def test_a_dry_run_lists_cells_and_trains_nothing(place: Path, tiny_model_folder: Path) -> None:
+def test_a_dry_run_lists_cells_and_trains_nothing(
+    place: Path, tiny_model_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (place / "model").symlink_to(tiny_model_folder)
     found = forecast(Study.from_yaml(write_study(place, workers=2)), place / "out")
     assert [cell.name for cell in found.cells] == ["full", "head_only"]
@@ -273,6 +276,10 @@ def test_a_dry_run_lists_cells_and_trains_nothing(place: Path, tiny_model_folder
     assert found.seconds == pytest.approx(sum(found.per_run.values()), rel=0.01), "four runs, two at a time"
     assert found.memory["head_only"] < found.memory["full"]
     assert not (place / "out").exists()
+    show_forecast(found, as_json=False)
+    printed = capsys.readouterr().out
+    assert "| head_only |" in printed
+    assert "4 runs, 0 of them done; up to 2 at a time" in printed
 
 
 def test_an_accepted_augmenter_does_not_hide_from_its_rehearsal(place: Path, tiny_model_folder: Path) -> None:

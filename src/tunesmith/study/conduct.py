@@ -93,7 +93,8 @@ def said_of(study: Study, plan: Plan) -> str:
     if study.search:
         search, _ = study.searching()
         return f"{study.name}: {search.trials} trials and the baseline, {plan.total} runs"
-    return f"{study.name}: {len(study.cells())} cells x {len(study.seeds)} seeds = {plan.total} runs"
+    seeds = f"{len(study.seeds)} seed{'s' if len(study.seeds) > 1 else ''}"
+    return f"{study.name}: {len(study.cells())} cells x {seeds} = {plan.total} runs"
 
 
 def forecast(study: Study, folder: str | Path | None = None) -> Forecast:
