@@ -206,13 +206,7 @@ def finish(experiment: Experiment, prepared: Prepared, model: Model, folder: Pat
         sizes={split: len(examples) for split, examples in prepared.splits.named().items()},
         parity=describe(proof),
         learning_rate_test=tested.points if tested else (),
-        notes=notes(
-            fitted,
-            served.task,
-            prepared.splits,
-            model.quantized,
-            judges_test=experiment.evaluation.test,
-        ),
+        notes=notes(fitted, served.task, prepared.splits, model.quantized, judges_test=experiment.evaluation.test),
         choosing_metric=choosing,
     )
     write_report(report, folder)

@@ -23,6 +23,7 @@ from tunesmith.study.search import (
     Space,
     TPESampler,
     Trial,
+    Values,
     changes_of,
     keep_trial,
     read_trials,
@@ -69,7 +70,7 @@ def test_chance_draws_within_the_ranges_and_the_same_again(tmp_path: Path) -> No
 
 def test_values_become_changes_of_the_recipe(tmp_path: Path) -> None:
     space = space_of(tmp_path)
-    values = {"training.learning_rate": 1e-4, "training.epochs": 2, "training.weight_decay": 0.0, "way": "lora"}
+    values: Values = {"training.learning_rate": 1e-4, "training.epochs": 2, "training.weight_decay": 0.0, "way": "lora"}
     changes = changes_of(values, space)
     assert changes == {
         "training.learning_rate": 1e-4,
@@ -84,7 +85,8 @@ def test_values_become_changes_of_the_recipe(tmp_path: Path) -> None:
 
 def test_trials_are_kept_and_read_again_even_when_the_last_was_cut(tmp_path: Path) -> None:
     space, file = space_of(tmp_path), tmp_path / "trials.jsonl"
-    sampler, trials = RandomSampler(), []
+    sampler = RandomSampler()
+    trials: list[Trial] = []
     for number in (1, 2):
         trials.append(Trial(number, sampler.propose(space, trials, seed=1, higher_is_better=True)))
         keep_trial(file, trials[-1])
@@ -114,7 +116,8 @@ def quality(run: Run) -> float:
 
 def carried_out(plan: Searching) -> list[Run]:
     """All runs of a search, one after the other, in a world without processes."""
-    source, done = plan.source([]), []
+    source = plan.source([])
+    done: list[Outcome] = []
     while (run := source(done, [])) is not None:
         done.append(outcome_of(run, quality(run)))
     return [one.run for one in done]
@@ -137,7 +140,8 @@ def test_a_search_runs_the_baseline_the_trials_and_the_best_again(tmp_path: Path
 def test_a_stopped_search_goes_on_with_the_same_values(tmp_path: Path) -> None:
     study = searching(tmp_path)
     first = Searching(study, tmp_path)
-    source, done = first.source([]), []
+    source = first.source([])
+    done: list[Outcome] = []
     for _ in range(6):
         run = source(done, [])
         assert run is not None
@@ -213,7 +217,8 @@ def test_optuna_learns_from_trials_where_to_look(tmp_path: Path) -> None:
     pytest.importorskip("optuna")
     space = {"training.learning_rate": space_of(tmp_path)["training.learning_rate"], "way": space_of(tmp_path)["way"]}
     late = {}
-    for name, sampler in {"random": RandomSampler(), "tpe": TPESampler()}.items():
+    samplers: dict[str, Sampler] = {"random": RandomSampler(), "tpe": TPESampler()}
+    for name, sampler in samplers.items():
         trials: list[Trial] = []
         for number in range(1, 41):
             values = sampler.propose(space, trials, seed=3, higher_is_better=True)

@@ -262,7 +262,7 @@ def test_examples_held_out_by_a_seed_of_their_own_are_the_same_for_all_runs(plac
     splits = [run.experiment.data.load("class", run.seed).splits for run in study.runs(place)]
     assert len({fingerprint(one.validation) for one in splits}) == 1
     assert len({fingerprint(one.test) for one in splits}) == 1
-    plain = [Data(train=data["train"]).load("class", seed).splits for seed in (1, 2)]
+    plain = [Data(train=write_examples(place)["train"]).load("class", seed).splits for seed in (1, 2)]
     assert fingerprint(plain[0].validation) != fingerprint(plain[1].validation)
 
 

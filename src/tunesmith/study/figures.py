@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from tunesmith.evaluation.figures import BLUE, GREY, ORANGE, fragment
+from tunesmith.evaluation.intervals import Estimate
 from tunesmith.study.curves import Curve
 from tunesmith.study.effects import Effect
 from tunesmith.study.findings import CellFindings
@@ -27,14 +28,7 @@ def effects(named: Sequence[tuple[str, Effect]], metric: str) -> str:
         figure.add_scatter(
             x=[gap.value for gap in gaps],
             y=[name for name, _ in own],
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": [gap.high - gap.value for gap in gaps],
-                "arrayminus": [gap.value - gap.low for gap in gaps],
-                "thickness": 2,
-                "width": 4,
-            },
+            error_x=_interval_bars(gaps),
             mode="markers",
             marker={"size": 10, "color": colour},
             text=[one.verdict for _, one in own],
@@ -96,12 +90,7 @@ def learning_curves(curves: Sequence[Curve]) -> str:
         figure.add_scatter(
             x=list(curve.points),
             y=[one.value for one in points],
-            error_y={
-                "type": "data",
-                "symmetric": False,
-                "array": [_beyond(one.high, one.value) for one in points],
-                "arrayminus": [_beyond(one.value, one.low) for one in points],
-            },
+            error_y=_interval_bars(points),
             mode="markers",
             marker={"size": 9, "color": colour},
             name=name,
@@ -114,12 +103,7 @@ def learning_curves(curves: Sequence[Curve]) -> str:
         figure.add_scatter(
             x=list(curve.expected),
             y=[one.value for one in further],
-            error_y={
-                "type": "data",
-                "symmetric": False,
-                "array": [one.high - one.value for one in further],
-                "arrayminus": [one.value - one.low for one in further],
-            },
+            error_y=_interval_bars(further),
             mode="markers",
             marker={"size": 9, "color": colour, "symbol": "circle-open", "line": {"width": 2}},
             name=f"{name}, expected",
@@ -155,5 +139,8 @@ def search_history(trials: Sequence[Trial], metric: str, *, higher_is_better: bo
     return fragment(figure, height=320)
 
 
-def _beyond(one: float, other: float) -> float:
-    return 0.0 if math.isnan(one - other) else one - other
+def _interval_bars(points: Sequence[Estimate]) -> dict[str, object]:
+    """Error bars from values to the ends of their intervals; none where there is no interval."""
+    above = [0.0 if math.isnan(one.high) else one.high - one.value for one in points]
+    below = [0.0 if math.isnan(one.low) else one.value - one.low for one in points]
+    return {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 2, "width": 4}
