@@ -140,11 +140,14 @@ def test_a_wrong_recipe_is_found_with_its_cell(vary: dict[str, Any], message: st
     assert "cell '" in error.value.where
 
 
-@pytest.mark.parametrize("name", ["compare_methods", "choose_learning_rates"])
-def test_the_studies_among_the_examples_are_right(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("compare_methods", 21), ("choose_learning_rates", 22), ("learning_curve", 18), ("study_little_data", 195)],
+)
+def test_the_studies_among_the_examples_are_right(name: str, size: int) -> None:
     study = Study.from_yaml(Path(__file__).parents[2] / "examples" / f"{name}.yaml")
     runs = study.runs(Path("out"))
-    assert len(runs) == (22 if name == "choose_learning_rates" else 21)
+    assert len(runs) == size
     rates = {run.experiment.training.learning_rate for run in runs}
     assert all(isinstance(rate, float) for rate in rates)
 
