@@ -149,7 +149,8 @@ def test_the_room_is_a_run_per_core_but_one_on_an_accelerator(monkeypatch: pytes
     assert Room.of(MACHINE) == Room(8, 1, int(0.85 * 16 * GB))
     assert Room.of(MACHINE, 2) == Room(2, 4, int(0.85 * 16 * GB))
     assert Room.of(replace(MACHINE, accelerator="H100")).workers == 1
-    assert Room.of(replace(MACHINE, accelerator="H100"), 3) == Room(3, 0, int(0.85 * 16 * GB))
+    accelerated = replace(MACHINE, accelerator="H100", accelerator_memory_bytes=80 * GB)
+    assert Room.of(accelerated, 3) == Room(3, 0, int(0.85 * 80 * GB))
     monkeypatch.setattr("tunesmith.study.scheduling.memory_limit", lambda: 4 * GB)
     assert Room.of(MACHINE).memory == int(0.85 * 4 * GB)
 

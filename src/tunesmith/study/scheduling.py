@@ -54,8 +54,8 @@ class Room:
         """The room on this machine: a run per core, but one at a time on an accelerator; `workers` overrides both."""
         free = min((one for one in (machine.free_memory_bytes, memory_limit()) if one), default=0)
         memory = int(_RESERVE * free)
-        if machine.accelerator != "none":
-            return cls(workers or 1, 0, memory)
+        if machine.accelerator != "none":  # what its runs report is its memory, not the machine's
+            return cls(workers or 1, 0, int(_RESERVE * machine.accelerator_memory_bytes))
         count = workers or machine.cores
         return cls(count, max(1, machine.cores // count), memory)
 
