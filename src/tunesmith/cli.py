@@ -13,7 +13,17 @@ from typing import Annotated, Literal
 import typer
 from typer.exceptions import TyperException
 
-from tunesmith import cli_advise, cli_combining, cli_labels, console, documentation, overviews, pipeline, promotion
+from tunesmith import (
+    cli_advise,
+    cli_combining,
+    cli_labels,
+    cli_study,
+    console,
+    documentation,
+    overviews,
+    pipeline,
+    promotion,
+)
 from tunesmith.arguments import AsJson, Changes, HowWritten, Passes, Recipe
 from tunesmith.data.catalogue import known_data_sets
 from tunesmith.data.marks import unmarked
@@ -28,8 +38,6 @@ from tunesmith.inference.predictor import Predictor
 from tunesmith.judging import judge_artifact
 from tunesmith.machine import inspect_machine
 from tunesmith.models.catalogue import known_models
-from tunesmith.study.conduct import conduct
-from tunesmith.study.plan import Study
 from tunesmith.versions import versions
 from tunesmith.writing import written
 
@@ -45,6 +53,7 @@ app = typer.Typer(
 
 app.add_typer(cli_labels.verbs)
 app.add_typer(cli_advise.verbs)
+app.add_typer(cli_study.verbs)
 app.add_typer(cli_labels.active, name="active")
 app.add_typer(cli_combining.verbs)
 
@@ -91,20 +100,6 @@ def resume(
 ) -> None:
     """Go on with an interrupted run, to the same result."""
     console.show_result(promotion.resume(folder, quiet=as_json), as_json=as_json)
-
-
-@app.command()
-def study(
-    file: Annotated[Path, typer.Argument(help="The study, a YAML file: a recipe, what is varied, and seeds.")],
-    out: Annotated[Path | None, typer.Option(help="The folder to write; runs/<name> if left out.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Do runs again whose recipe was changed.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Run variants of a recipe with several seeds and compare them; given again, it goes on."""
-    findings = conduct(Study.from_yaml(file), out, overwrite=overwrite, quiet=as_json)
-    console.show_study(findings, as_json=as_json)
-    if findings.failures:
-        raise typer.Exit(2)
 
 
 @app.command()

@@ -23,7 +23,6 @@ from tunesmith.evaluation.results import answer_of, answered_row
 from tunesmith.judging import Judgement
 from tunesmith.machine import Machine
 from tunesmith.pipeline import Result
-from tunesmith.study.findings import StudyFindings, as_markdown, plain_findings
 from tunesmith.writing import written
 
 _COLOURS = {"error": "red", "warning": "yellow", "note": "dim"}
@@ -219,14 +218,6 @@ def compared(item: Comparison) -> str:
     if math.isnan(gap.low):
         return f"{said} without an interval: there are too few examples"
     return f"{said} ({gap.low:+.4f} to {gap.high:+.4f}), p = {item.p_value:.4f}"
-
-
-def show_study(findings: StudyFindings, *, as_json: bool) -> None:
-    """Show the cells of a study side by side."""
-    if as_json:
-        say_json(plain_findings(findings))
-        return
-    say(as_markdown(findings).rstrip("\n"))
 
 
 def show_components(families: Mapping[str, Mapping[str, Mapping[str, Any]]], *, as_json: bool) -> None:

@@ -26,6 +26,7 @@ from tunesmith.selection import QUERY_STRATEGIES
 from tunesmith.selection.stopping import STOPPING_RULES
 from tunesmith.semi_supervision import SEMI_SUPERVISION
 from tunesmith.study.plan import Study
+from tunesmith.study.search import SAMPLERS, Search
 
 LEARNT = {
     *("temperature", "mean", "scale", "low", "high", "end", "language_token", "ending", "lacked"),
@@ -38,8 +39,9 @@ OF_VERBS: Mapping[str, Mapping[str, type]] = {
     "stopping_rule": STOPPING_RULES,
     "label_model": LABEL_MODELS,
     "ailment": AILMENTS,
+    "sampler": SAMPLERS,
 }
-"""Families of which a verb takes a member (`active next --strategy`, `label --model`), and a recipe none."""
+"""Families of which a verb or a study takes a member (`active next --strategy`, `label --model`), and a recipe none."""
 
 OF_AUGMENTERS: Mapping[str, Mapping[str, type]] = {"translators": TRANSLATORS, "paraphrasers": PARAPHRASERS}
 """Families of which an augmenter takes a member (`by` of back_translate and of paraphrase)."""
@@ -157,7 +159,7 @@ def components_page() -> str:
         lines += [f"| `{name}` | {cell(member['summary'])} |" for name, member in members.items()]
         for name, member in members.items():
             lines += _settings_table(f"### {name}", member["settings"])
-    for section, kind in {**SECTIONS, "study": Study}.items():
+    for section, kind in {**SECTIONS, "study": Study, "search": Search}.items():
         described = _describe(kind)
         lines += _settings_table(f"## {section}\n\n{described['summary']}", described["settings"])
     return "\n".join(lines) + "\n"

@@ -101,10 +101,12 @@ class Evaluation:
     Attributes:
         resamples: bootstrap resamples per interval.
         calibrate: fit a temperature on the validation split and store it.
+        test: answer the test split too; false leaves it for later (`tunesmith evaluate`), and the report says so.
     """
 
     resamples: int = 1000
     calibrate: bool = True
+    test: bool = True
 
     def __post_init__(self) -> None:
         if self.resamples < 100:

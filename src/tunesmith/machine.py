@@ -145,3 +145,22 @@ def _memory() -> tuple[int, int]:
         return 0, 0
     rows = dict(line.split(":", 1) for line in path.read_text(encoding="utf-8").splitlines() if ":" in line)
     return int(rows["MemTotal"].split()[0]) * 1024, int(rows["MemAvailable"].split()[0]) * 1024
+
+
+def memory_limit(groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """The bytes that this process's group may still take, where a container or a service sets a limit; else 0."""
+    for most, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        try:
+            limit = int((groups / most).read_text(encoding="utf-8"))
+            taken = int((groups / used).read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+        return max(1, limit - taken) if limit < _NO_LIMIT else 0
+    return 0
+
+
+_NO_LIMIT = 1 << 60
+"""The first version of groups says so where there is none."""

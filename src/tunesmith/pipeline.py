@@ -210,7 +210,7 @@ def finish(experiment: Experiment, prepared: Prepared, model: Model, folder: Pat
         sizes=prepared.sizes,
         parity=describe(proof),
         learning_rate_test=tested.points if tested else (),
-        notes=notes(fitted, served.task, prepared.splits, model.quantized),
+        notes=notes(fitted, served.task, prepared.splits, model.quantized, judges_test=experiment.evaluation.test),
         choosing_metric=choosing,
     )
     write_report(report, folder)

@@ -103,7 +103,7 @@ def accepted(finding: Finding, codes: Sequence[str]) -> Finding:
 
 
 def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Finding] = ()) -> Prepared:
-    """Load the model, learn the labels and encode every text of these splits."""
+    """Load the model, learn the labels and encode every text of these splits, but of test only if it is judged."""
     known = [*splits.items, *splits.train] if splits.items else splits.train
     see_unsure_labels_are_honoured(experiment)
     backbone = load_backbone(experiment, known)
@@ -111,7 +111,8 @@ def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Fi
     encoder = TextEncoder.of(backbone.tokenizer, window(task, backbone), backbone.prefix)
     found = [*findings, *announced(backbone, task), *unnamed(task.labels, splits)]
     encoded: dict[str, list[Encoded]] = {}
-    for name, examples in splits.named().items():
+    judged = {name: part for name, part in splits.named().items() if name != "test" or experiment.evaluation.test}
+    for name, examples in judged.items():
         encoded[name] = [encode(task, example, encoder, is_train=name == "train") for example in examples]
         if splits.items:
             found += check_histories(examples, [item.dropped for item in encoded[name]], split=name)

@@ -47,7 +47,9 @@ def described(quantized: Quantized) -> str:
     )
 
 
-def notes(fitted: Fitted, task: Task, splits: Splits, quantized: Quantized | None = None) -> tuple[str, ...]:
+def notes(
+    fitted: Fitted, task: Task, splits: Splits, quantized: Quantized | None = None, *, judges_test: bool = True
+) -> tuple[str, ...]:
     """What a reader of the figures should know beside them."""
     trained = fitted.examples_per_second > 0  # not when a run is resumed after its last step
     said = [f"{100 * fitted.padding_share:.1f} % of the tokens computed in training were padding."] if trained else []
@@ -56,7 +58,12 @@ def notes(fitted: Fitted, task: Task, splits: Splits, quantized: Quantized | Non
         said.append(averaged(fitted, fitted.averaged_from))
     if not has_steps:
         said.append("No step was made, since the method leaves no weight of this model open to learning.")
-    if not len(splits.validation) and not len(splits.test):
+    if len(splits.test) and not judges_test:
+        said.append(
+            f"The {len(splits.test):,} test examples were compared with the training texts, and no model has answered "
+            "them (evaluation.test: false): 'tunesmith evaluate' does."
+        )
+    if not len(splits.validation) and not (len(splits.test) and judges_test):
         said.append("Nothing was evaluated, since there are no examples with labels to judge by: give data.test.")
     if len(splits.validation):
         chosen = [] if fitted.progress.best_step is None else [f"the checkpoint (step {fitted.progress.best_step})"]
@@ -87,9 +94,9 @@ def averaged(fitted: Fitted, first: int) -> str:
 
 
 def judge(served: Predictor, prepared: Prepared, folder: Path, experiment: Experiment) -> tuple[SplitReport, ...]:
-    """Evaluate the artifact on every split that it did not learn from."""
+    """Evaluate the artifact on every split that it did not learn from; on test only if the recipe says so."""
     reports = []
-    for name in ("validation", "test"):
+    for name in ("validation", "test") if experiment.evaluation.test else ("validation",):
         examples = prepared.splits.named().get(name, ())
         if examples:
             predictions = served.predict(examples)

@@ -16,7 +16,9 @@ RECIPE: dict[str, Any] = {"task": "sequence_classification", "data": {"train": "
 
 def write_study(folder: Path, **settings: object) -> Path:
     path = folder / "mine.yaml"
-    path.write_text(yaml.safe_dump({"recipe": RECIPE, "vary": {"method": ["full"]}, **settings}), encoding="utf-8")
+    given = {"recipe": RECIPE, "vary": {"method": ["full"]}, **settings}
+    whole = {key: value for key, value in given.items() if value is not None}
+    path.write_text(yaml.safe_dump(whole), encoding="utf-8")
     return path
 
 
@@ -49,6 +51,34 @@ def test_named_sets_of_keys_carry_their_own_tuning(tmp_path: Path) -> None:
     assert lora.training.batch_size == 8
 
 
+def test_remedies_sizes_and_data_sets_are_combined_and_each_has_its_baseline(tmp_path: Path) -> None:
+    study = read(
+        tmp_path,
+        data={"one": {"data.train": "1.csv"}, "two": {"data.train": "2.csv", "task.problem": "binary"}},
+        sizes=[10, 20],
+        remedies={"r_drop": {"objective": "r_drop"}},
+        vary={"training.epochs": [1, 2]},
+        baseline="baseline+epochs=2",
+    )
+    cells = {cell.name: cell for cell in study.cells()}
+    assert len(cells) == 2 * 2 * 2 * 2
+    assert list(cells)[:2] == ["one+limit=10+baseline+epochs=1", "one+limit=10+baseline+epochs=2"]
+    last = cells["two+limit=20+r_drop+epochs=2"]
+    assert (last.block, last.way) == (("two", 20), "r_drop+epochs=2")
+    made = study.experiment(last, 1).to_mapping()
+    assert made["data"]["train"] == "2.csv"  # type: ignore[index]
+    assert made["data"]["limit"] == 20  # type: ignore[index]
+    assert made["objective"]["name"] == "r_drop"  # type: ignore[index]
+    assert made["task"]["problem"] == "binary"  # type: ignore[index]
+    assert study.compared_with() == "baseline+epochs=2"
+
+
+def test_only_a_study_that_judges_by_test_has_runs_that_answer_it(tmp_path: Path) -> None:
+    for split, answers in (("validation", False), ("test", True)):
+        study = read(tmp_path, split=split)
+        assert study.experiment(study.cells()[0], 1).evaluation.test is answers
+
+
 def test_runs_stand_in_folders_of_cells_and_seeds(tmp_path: Path) -> None:
     study = read(tmp_path, vary={"method": ["full", "bitfit"]}, seeds=[2, 1])
     places = [str(run.folder.relative_to(tmp_path)) for run in study.runs(tmp_path)]
@@ -61,6 +91,14 @@ def test_runs_stand_in_folders_of_cells_and_seeds(tmp_path: Path) -> None:
     [
         ({"sedes": [1]}, "Unknown key 'sedes'. Did you mean 'seeds'?", "mine.yaml"),
         ({"vary": {}}, "needs 'vary'", "mine.yaml"),
+        ({"remedies": {"a": 3}}, "valid dictionary", "remedies.a"),
+        ({"remedies": {"a": {"seed": 3}}}, "'seed' is no key that can be varied", "remedies"),
+        ({"remedies": {"baseline": {"method": "lora"}}, "vary": None}, "Two cells have the name 'baseline'", ""),
+        ({"data": {"a": {"data.limit": 3}}, "sizes": [3]}, "'data.limit' is varied twice", "data"),
+        ({"sizes": [10, 10]}, "none twice", "sizes"),
+        ({"sizes": [0]}, "positive numbers", "sizes"),
+        ({"workers": -1}, "must not be negative", "workers"),
+        ({"vary": None}, "nothing to vary", "vary"),
         ({"recipe": "other.yaml"}, "needs 'recipe'", "mine.yaml"),
         ({"vary": {"method": []}}, "nothing to vary", "vary.method"),
         ({"vary": {"way": {"a": 3}}}, "'a' must hold keys", "vary.way"),
@@ -102,11 +140,14 @@ def test_a_wrong_recipe_is_found_with_its_cell(vary: dict[str, Any], message: st
     assert "cell '" in error.value.where
 
 
-@pytest.mark.parametrize("name", ["compare_methods", "choose_learning_rates"])
-def test_the_studies_among_the_examples_are_right(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("compare_methods", 21), ("choose_learning_rates", 22), ("learning_curve", 18), ("study_little_data", 195)],
+)
+def test_the_studies_among_the_examples_are_right(name: str, size: int) -> None:
     study = Study.from_yaml(Path(__file__).parents[2] / "examples" / f"{name}.yaml")
     runs = study.runs(Path("out"))
-    assert len(runs) == (22 if name == "choose_learning_rates" else 21)
+    assert len(runs) == size
     rates = {run.experiment.training.learning_rate for run in runs}
     assert all(isinstance(rate, float) for rate in rates)
 

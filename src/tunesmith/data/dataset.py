@@ -62,6 +62,8 @@ class Data:
         unlabelled: a file of texts to learn from without labels (see `semi_supervision`), or "rest" for the training
             examples that limit, per_class or shots left over. What stands in another split is left out and counted.
         unlabelled_limit: at most so many of these texts, drawn by the seed; 0 for all.
+        split_seed: the seed by which these are held out; none takes the recipe's seed. With one of their own, runs that
+            differ in their seed are judged on the same examples.
         accept: codes of findings that are errors, but shall not stop the run.
     """
 
@@ -97,6 +99,7 @@ class Data:
     test_share: float = 0.1
     unlabelled: str = ""
     unlabelled_limit: int = 0
+    split_seed: int | None = None
     accept: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -125,6 +128,8 @@ class Data:
                     where=f"data.{name}",
                     to_do="Leave one of them out.",
                 )
+        if self.split_seed is not None and self.split_seed < 0:
+            raise RecipeError("split_seed must not be negative.", where="data.split_seed", to_do="Use 0 or more.")
         if not self.label_separator:
             raise RecipeError("label_separator must not be empty.", where="data.label_separator")
 
@@ -161,7 +166,8 @@ class Data:
             if name not in parts and share and "train" in parts and self.__dict__[name] != NONE
         }
         if held:
-            given, found = self._held_out(parts["train"], held, label_kind, seed)
+            by = seed if self.split_seed is None else self.split_seed
+            given, found = self._held_out(parts["train"], held, label_kind, by)
             parts |= given
             findings.append(found)
         items = self._items() if "history" in inputs else ()

@@ -16,7 +16,7 @@ import plotly.graph_objects as go
 from tunesmith.evaluation.figures import fragment, script
 from tunesmith.evaluation.intervals import Estimate
 from tunesmith.simulation.curves import Cost, Curves
-from tunesmith.study.findings import table_of
+from tunesmith.study.table import table_of
 from tunesmith.writing import written
 
 COLUMNS = (

@@ -3,23 +3,48 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tunesmith import pipeline
-from tunesmith.bodies import load_backbone
-from tunesmith.data.dataset import NONE
-from tunesmith.errors import DataError, RecipeError
-from tunesmith.preparation import Prepared, prepare, stop_at_errors
-from tunesmith.study.findings import StudyFindings, judge_study, write_findings
-from tunesmith.study.plan import Run, Study, placed
-from tunesmith.study.running import Outcome, alone, carry_out, finished, is_as_planned, see_folders
+from tunesmith.machine import inspect_machine
+from tunesmith.study.findings import StudyFindings, plain_findings
+from tunesmith.study.page import render
+from tunesmith.study.plan import Cell, Run, Study
+from tunesmith.study.rehearsing import Rehearsal, rehearse_cells, seconds_of, speed_of
+from tunesmith.study.running import Outcome, Place, Started, alone, end_all, known, see_folders, start
+from tunesmith.study.scheduling import Room, schedule
+from tunesmith.study.table import as_markdown
+from tunesmith.study.testing import look_at_test
+from tunesmith.study.trials import Plan, plan_of
 from tunesmith.training.tracking import announce
+from tunesmith.writing import written
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a study would do: its cells, its runs, which are done, and what the others are expected to take.
+
+    `seconds` is of all runs that wait, so many at a time; `memory` holds the bytes that each cell is expected to take.
+    """
+
+    name: str
+    cells: tuple[Cell, ...]
+    runs: int
+    done: int
+    room: Room
+    seconds: float
+    per_run: dict[str, float]
+    memory: dict[str, int]
+    warnings: tuple[str, ...]
+
+
+def place_of(study: Study, folder: str | Path | None) -> Path:
+    """The folder of a study."""
+    return Path("runs") / study.name if folder is None else Path(folder)
 
 
 def conduct(
@@ -33,96 +58,116 @@ def conduct(
         RecipeError: a cell's recipe is wrong, or a folder is in use; nothing was trained then.
         DataError: the cells could not be compared, since their examples differ.
     """
-    place = Path("runs") / study.name if folder is None else Path(folder)
-    runs = study.runs(place)
-    see_folders(runs, overwrite=overwrite)
-    with alone(place) as lock:
-        waiting = [run for run in runs if not (is_as_planned(run) and finished(run))]
-        warnings = check_cells(study, runs) if waiting else []
+    at = place_of(study, folder)
+    plan = plan_of(study, at)
+    see_folders(plan.runs, overwrite=overwrite)
+    with alone(at) as lock:
+        outcomes = [outcome for run in plan.runs if (outcome := known(run)) is not None]
+        rehearsal = Rehearsal((), {}, {})
+        if len(outcomes) < plan.total:
+            rehearsal = rehearse_cells(study, plan.runs, study.cells())
         if not quiet:
-            sizes = f"{len(study.cells())} cells x {len(study.seeds)} seeds = {len(runs)} runs"
-            announce([f"{study.name}: {sizes}, {len(runs) - len(waiting)} of them done.", *warnings])
-        outcomes = list(carry_out_all(runs, lock, quiet=quiet))
-        findings = judge_study(study, outcomes)
-        write_findings(findings, place)
+            announce([f"{said_of(study, plan)}, {len(outcomes)} of them done.", *rehearsal.warnings])
+        outcomes = carry_out(plan, Place(at, lock, study.split), outcomes, rehearsal, quiet=quiet)
+        findings = plan.judged(outcomes)
+        if study.test_at_end and study.split != "test" and findings.cells:
+            findings = tested(study, findings, [one.run for one in outcomes], at, quiet=quiet)
+        write_findings(findings, at)
     return findings
 
 
-def check_cells(study: Study, runs: Sequence[Run]) -> list[str]:
-    """Rehearse a run of every cell before any is trained, and see that all are judged by one metric on one split.
+def tested(study: Study, findings: StudyFindings, runs: Sequence[Run], at: Path, *, quiet: bool) -> StudyFindings:
+    """The findings with what the test examples say of the chosen cell, if all runs have ended well."""
+    if findings.failures:
+        note = "No model has answered the test examples, since runs have failed: mend them and give the study again."
+        return replace(findings, notes=(*findings.notes, note))
+    looks = look_at_test(study, findings, runs, at, lambda line: None if quiet else announce([line]))
+    if looks:
+        return replace(findings, tested=looks)
+    note = "There are no test examples, so nothing judges the chosen cell: its figure on validation flatters."
+    return replace(findings, notes=(*findings.notes, note))
 
-    Returns:
-        the warnings about the data, each once.
+
+def said_of(study: Study, plan: Plan) -> str:
+    """How large a study is, in words."""
+    if study.search:
+        search, _ = study.searching()
+        return f"{study.name}: {search.trials} trials and the baseline, {plan.total} runs"
+    seeds = f"{len(study.seeds)} seed{'s' if len(study.seeds) > 1 else ''}"
+    return f"{study.name}: {len(study.cells())} cells x {seeds} = {plan.total} runs"
+
+
+def forecast(study: Study, folder: str | Path | None = None) -> Forecast:
+    """What `conduct` would do, and what it would take; nothing is trained or written.
+
+    The time is what earlier runs of a cell took; without any it follows from the number of multiplications and the
+    speed of this machine, which knows nothing of objectives that compute several passes.
 
     Raises:
         TunesmithError: a cell would fail; the error says which.
     """
-    prepared: dict[str, Prepared] = {}
-    judged: dict[tuple[str, str], str] = {}
-    for run in runs[: len(study.cells())]:
-        with placed(f"cell '{run.cell}'"):
-            see_split(study, run)
-            known = _without_method(run)
-            if known not in prepared:
-                prepared[known] = prepare(run.experiment)
-                stop_at_errors(prepared[known].findings)
-            ours = prepared[known]
-            # A rehearsal changes the body, so each has one of its own.
-            body = load_backbone(run.experiment, ours.splits.train)
-            pipeline.rehearse(run.experiment, replace(ours, backbone=body))
-            judged.setdefault((ours.task.metric, ours.fingerprints[study.split]), run.cell)
-    if len(judged) > 1:
-        first, second, *_ = judged.values()
-        raise RecipeError(
-            f"'{first}' and '{second}' are judged by different metrics or on different examples.",
-            where="vary",
-            to_do="Compare cells of the same task and data; data.train and data.limit may differ.",
-        )
-    findings = [finding for one in prepared.values() for finding in one.findings if finding.severity == "warning"]
-    return list(dict.fromkeys(f"warning: {finding.message}" for finding in findings))
+    plan = plan_of(study, place_of(study, folder))
+    outcomes = [outcome for run in plan.runs if (outcome := known(run)) is not None]
+    rehearsal = rehearse_cells(study, plan.runs, study.cells())
+    room = Room.of(inspect_machine(), study.workers)
+    speed = speed_of(room.threads)
+    per_run = {cell: seconds_of(work, speed) for cell, work in rehearsal.work.items()}
+    for cell in per_run:
+        took = [float(one.cost["seconds_total"] or 0) for one in outcomes if one.run.cell == cell]
+        per_run[cell] = sum(took) / len(took) if took else per_run[cell]
+    waiting = plan.waiting(outcomes)
+    mean = sum(per_run.values()) / len(per_run)
+    seconds = sum(per_run.get(cell, mean) for cell in waiting) / min(room.workers, max(1, len(waiting)))
+    return Forecast(
+        study.name,
+        study.cells(),
+        plan.total,
+        len(outcomes),
+        room,
+        seconds,
+        per_run,
+        dict(rehearsal.memory),
+        rehearsal.warnings,
+    )
 
 
-def see_split(study: Study, run: Run) -> None:
-    """See that all seeds are judged on the same examples.
-
-    Raises:
-        DataError: the split is held out by the seed, or there is none.
-    """
-    if study.split in run.experiment.data.located():
-        return
-    data = run.experiment.data
-    share = {"test": data.test_share, "validation": data.validation_share}[study.split]
-    is_left_out = {"test": data.test, "validation": data.validation}[study.split] == NONE
-    if is_left_out or not share or "train" not in data.located():
-        raise DataError(f"There are no {study.split} examples.", where="data", to_do=f"Give data.{study.split}.")
-    if len(study.seeds) > 1:
-        raise DataError(
-            f"Each seed would hold out other {study.split} examples, so runs could not be compared.",
-            where=f"data.{study.split}",
-            to_do=f"Give data.{study.split} a file of its own, or use one seed.",
-        )
-
-
-def _without_method(run: Run) -> str:
-    """What decides how data and model are prepared, as a key."""
-    recipe = run.experiment.to_mapping()
-    return json.dumps([recipe[key] for key in ("task", "data", "model")], sort_keys=True)
-
-
-def carry_out_all(runs: Sequence[Run], lock: int, *, quiet: bool) -> Iterator[Outcome]:
-    """Do one run after the other, showing which and for how long."""
+def carry_out(plan: Plan, place: Place, done: Sequence[Outcome], rehearsal: Rehearsal, *, quiet: bool) -> list[Outcome]:
+    """Do the runs that wait, showing which and for how long; on an interruption those that go on are ended first."""
+    room = Room.of(inspect_machine(), plan.study.workers)
     console = Console(stderr=True, soft_wrap=True, emoji=False)
     columns = (BarColumn(bar_width=16), MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    outcomes = list(done)
+    running: list[Started] = []
+
+    def begin(run: Run) -> Started:
+        progress.update(bar, description=f"{run.cell}, seed {run.seed}")
+        return start(run, room.threads, place)
+
     with Progress(*columns, console=console, disable=quiet, transient=True) as progress:
-        bar = progress.add_task("", total=len(runs))
-        for number, run in enumerate(runs, 1):
-            began = time.monotonic()
-            progress.update(bar, description=f"{run.cell}, seed {run.seed}")
-            outcome = carry_out(run, lock)
-            progress.advance(bar)
-            if not quiet:
-                ended = outcome.failure or f"{time.monotonic() - began:.0f} s"
-                progress.console.print(
-                    f"{number} of {len(runs)}: {run.cell}, seed {run.seed}: {ended}", markup=False, highlight=False
-                )
-            yield outcome
+        bar = progress.add_task("", total=plan.total, completed=len(outcomes))
+        try:
+            for outcome in schedule(plan.source(done), begin, room, rehearsal.memory, running):
+                outcomes.append(outcome)
+                progress.advance(bar)
+                if not quiet:
+                    took = float(outcome.cost.get("seconds_total") or 0)
+                    line = f"{outcome.run.cell}, seed {outcome.run.seed}: {outcome.failure or f'{took:.0f} s'}"
+                    progress.console.print(f"{len(outcomes)} of {plan.total}: {line}", markup=False, highlight=False)
+        finally:
+            end_all(running)
+    return in_order(outcomes, plan)
+
+
+def in_order(outcomes: Sequence[Outcome], plan: Plan) -> list[Outcome]:
+    """The outcomes in the order of the plan, whichever ended first."""
+    places = {(run.cell, run.seed): place for place, run in enumerate(plan.runs)}
+    return sorted(outcomes, key=lambda one: places.get((one.run.cell, one.run.seed), len(places)))
+
+
+def write_findings(findings: StudyFindings, folder: Path) -> None:
+    """Write study.json, study.md and study.html."""
+    plain = json.dumps(plain_findings(findings), ensure_ascii=False, indent=2)
+    texts = {"study.json": plain + "\n", "study.md": as_markdown(findings), "study.html": render(findings)}
+    for name, text in texts.items():
+        with written(folder / name) as file:
+            file.write(text)
