@@ -17,7 +17,7 @@ from tunesmith.semi_supervision import SEMI_SUPERVISION
 EXAMPLES = [
     path
     for path in sorted((Path(__file__).parents[1] / "examples").glob("*.yaml"))
-    if "vary" not in yaml.safe_load(path.read_text(encoding="utf-8"))  # studies: tests/study/test_plan.py
+    if "recipe" not in yaml.safe_load(path.read_text(encoding="utf-8"))  # studies: tests/study/test_plan.py
 ]
 SMALL = {"task": "sequence_classification", "data": {"train": "a.csv"}}
 

@@ -10,7 +10,7 @@ from tunesmith.data.checks import label_names
 from tunesmith.data.data_sets import DATA_SETS
 from tunesmith.data.dataset import Data
 from tunesmith.data.duplicates import text_key
-from tunesmith.data.records import Example, Splits
+from tunesmith.data.records import Example, Prediction, Splits
 from tunesmith.data.sources import read, usable
 from tunesmith.data.splits import fingerprint
 from tunesmith.errors import ArtifactError, DataError, RecipeError, TunesmithError
@@ -163,16 +163,23 @@ def judge_artifact(
             to_do="Give --data FILE with new examples, or train both with one seed: it decides what is held out.",
         )
     judged = [examples[place] for place in fresh]
-    main = ours.predictor.task.metric
+    comparisons = _compared(ours, theirs, judged, [predictions[place] for place in fresh])
+    return Judgement(split, comparisons, len(fresh), (*notes, *found))
+
+
+def _compared(
+    ours: Candidate, theirs: Candidate, examples: Sequence[Example], predictions: Sequence[Prediction]
+) -> tuple[Comparison, ...]:
+    """The measures that both have, ours on these predictions, paired by example."""
+    task = ours.predictor.task
     one, two = (
-        with_worst_subgroup(ours.predictor.task.measures(judged, answers), main, judged)
-        for answers in ([predictions[place] for place in fresh], theirs.predictor.predict(judged))
+        with_worst_subgroup(task.measures(examples, answers), task.metric, examples)
+        for answers in (predictions, theirs.predictor.predict(examples))
     )
     other = {measure.name: measure for measure in two}
-    comparisons = tuple(
+    return tuple(
         compare(measure, other[measure.name], seed=ours.experiment.seed) for measure in one if measure.name in other
     )
-    return Judgement(split, comparisons, len(fresh), (*notes, *found))
 
 
 def load_splits(candidate: Candidate) -> Splits:

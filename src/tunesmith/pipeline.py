@@ -25,7 +25,7 @@ from tunesmith.inference.parity import prove_reload
 from tunesmith.inference.predictor import Predictor, best_device
 from tunesmith.machine import EnergyMeter, has_bf16, peak_memory_bytes
 from tunesmith.models.anatomy import enable_gradient_checkpointing
-from tunesmith.models.model import Model
+from tunesmith.models.model import Model, count_parameters
 from tunesmith.models.quantization import dequantize, quantize
 from tunesmith.preparation import Prepared, prepare, stop_at_errors
 from tunesmith.reporting import describe, history, judge, notes, summary, write_report
@@ -150,13 +150,6 @@ def rehearse(experiment: Experiment, prepared: Prepared) -> Model:
     memory_of(experiment.objective, model, prepared.task, Subgroups.of(prepared.learning) if learning else None)
     prepared.task.settle(model, ())  # what cannot be settled is refused before anything is written
     return model
-
-
-def count_parameters(model: Model) -> tuple[int, int]:
-    """How many numbers the model has, and how many of them learn."""
-    every = list(model.parameters())
-    uncounted = model.quantized.uncounted if model.quantized else 0
-    return sum(p.numel() for p in every) + uncounted, sum(p.numel() for p in every if p.requires_grad)
 
 
 def finish(experiment: Experiment, prepared: Prepared, model: Model, folder: Path, *, quiet: bool) -> Result:

@@ -21,7 +21,8 @@ from tunesmith.evaluation.report import RunReport
 from tunesmith.experiment import Experiment
 from tunesmith.inference.artifact import add_file, read_description
 from tunesmith.inference.predictor import Predictor
-from tunesmith.pipeline import Result, count_parameters, finish, rehearse
+from tunesmith.models.model import count_parameters
+from tunesmith.pipeline import Result, finish, rehearse
 from tunesmith.preparation import Prepared, prepare_checked, stop_at_errors
 from tunesmith.reporting import summary, write_report
 from tunesmith.scoring import Measure
@@ -182,7 +183,7 @@ def trained(experiment: Experiment, loaded: Loaded, place: Path, *, quiet: bool)
     if not (place / run_folder.RECIPE).is_file():
         run_folder.begin(place, experiment.to_yaml(), run_folder.room_for(*count_parameters(model)), overwrite=False)
     if not quiet:
-        line, *_ = summary(experiment, prepared, *pipeline.count_parameters(model), model.quantized)
+        line, *_ = summary(experiment, prepared, *count_parameters(model), model.quantized)
         announce([f"{place.name}: {line}"])
     return finish(experiment, prepared, model, place, quiet=quiet)
 

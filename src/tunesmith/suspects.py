@@ -17,7 +17,8 @@ from tunesmith.experiment import Experiment
 from tunesmith.inference.predictor import Predictor
 from tunesmith.judging import Candidate, overlaps
 from tunesmith.labelling.confident import Doubt, class_doubts, estimated_noise, span_doubts
-from tunesmith.pipeline import count_parameters, finish, rehearse
+from tunesmith.models.model import count_parameters
+from tunesmith.pipeline import finish, rehearse
 from tunesmith.preparation import prepare_enlarged
 from tunesmith.scoring.answers import class_of
 

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any, Self
 
 from tunesmith.data.catalogue import find
+from tunesmith.data.holding_out import hold_out
 from tunesmith.data.items import read_items
 from tunesmith.data.records import Example, Finding, Splits
 from tunesmith.data.shots import draw_shots
 from tunesmith.data.source import Format, Source
 from tunesmith.data.sources import Reading, idle_settings, read, usable
-from tunesmith.data.splits import drawn, drawn_per_class, split
+from tunesmith.data.splits import drawn, drawn_per_class
 from tunesmith.data.subgroups import check_subgroups, columns_of, subgroup_findings
 from tunesmith.data.tally import SHOWN, Tally
-from tunesmith.data.uncertain import certain, weighed
+from tunesmith.data.uncertain import weighed
 from tunesmith.data.unlabelled import REST, read_unlabelled, rest_of, usable_texts
 from tunesmith.errors import DataError, RecipeError
 
@@ -111,18 +112,13 @@ class Data:
             raise RecipeError(
                 f"The header names '{twice[0]}' twice.", where="data.header", to_do="Name each column once."
             )
-        for name in ("limit", "unlabelled_limit"):
+        for name in ("limit", "unlabelled_limit", "per_class", "shots"):
             if self.__dict__[name] < 0:
                 raise RecipeError(
                     f"{name} must not be negative.", where=f"data.{name}", to_do="Use 0 for all examples."
                 )
         for name in ("per_class", "shots"):
-            value = self.__dict__[name]
-            if value < 0:
-                raise RecipeError(
-                    f"{name} must not be negative.", where=f"data.{name}", to_do="Use 0 for all examples."
-                )
-            if value and self.limit:
+            if self.__dict__[name] and self.limit:
                 raise RecipeError(
                     f"limit and {name} both say how many training examples are drawn.",
                     where=f"data.{name}",
@@ -167,7 +163,8 @@ class Data:
         }
         if held:
             by = seed if self.split_seed is None else self.split_seed
-            given, found = self._held_out(parts["train"], held, label_kind, by)
+            by_group, is_unsure = bool(self.group), bool(self.weight or self.chances)
+            given, found = hold_out(parts["train"], held, label_kind, by, by_group=by_group, is_unsure=is_unsure)
             parts |= given
             findings.append(found)
         items = self._items() if "history" in inputs else ()
@@ -190,45 +187,12 @@ class Data:
         """The texts without labels, and what was left out of them."""
         if self.unlabelled == REST:
             texts, read_there = rest_of(every, splits.train)
-            if not texts:
-                raise DataError(
-                    "There is no rest: every training example is learnt from with its label.",
-                    where="data.unlabelled",
-                    to_do="Set data.per_class, data.limit or data.shots, or name a file.",
-                )
         else:
             source = self.source(self.unlabelled, "", inputs)
             alike = Path(self.unlabelled).suffix in {Path(path).suffix for path in self.located().values()}
             texts, read_there = read_unlabelled(source if alike else replace(source, format="auto"))
         kept, left_out = usable_texts(texts, splits, limit=self.unlabelled_limit, seed=seed)
         return kept, [*read_there, *left_out]
-
-    def _held_out(
-        self, examples: Sequence[Example], held: Mapping[str, float], label_kind: str, seed: int
-    ) -> tuple[dict[str, Sequence[Example]], Finding]:
-        """The training examples parted by shares, and how.
-
-        Raises:
-            DataError: nothing is left for one of the parts.
-        """
-        parts = split(examples, {"train": 1 - sum(held.values()), **held}, seed=seed, by_label=label_kind in _STRATA)
-        if empty := [name for name in parts if not len(parts[name])]:
-            groups = len({example.group for example in examples if example.group})
-            of = f" in {groups} groups (such as passages) that are never split apart" if groups else ""
-            raise DataError(
-                f"There are too few examples{of} to hold out {' and '.join(held)}: {empty[0]} would be empty.",
-                where="data.train",
-                to_do=f"Give a file for {' and '.join(held)}, or set "
-                f"{' and '.join(f'data.{name}_share: 0' for name in held)}.",
-            )
-        said = " and ".join(f"{len(parts[name]):,} for {name}" for name in held)
-        message = f"Of the training file {said} were held out ({self._manner(examples, label_kind)}, seed {seed})."
-        if not (self.weight or self.chances):
-            return parts, Finding("held_out", "note", message)
-        for name in held:
-            parts[name] = certain(parts[name])
-        message += " They are judged by their labels as they stand, which data.weight or data.chances call unsure."
-        return parts, Finding("held_out", "warning", message)
 
     def _check_draw(self, label_kind: str) -> None:
         """See that what is drawn can be counted in these labels."""
@@ -304,11 +268,6 @@ class Data:
             self, **{key: value for key, value in reading.items() if self.__dict__[key] == usual.__dict__[key]}
         )
 
-    def _manner(self, examples: Sequence[Example], label_kind: str) -> str:
-        if self.group or any(example.group for example in examples[:1]):
-            return "whole groups"
-        return _STRATA.get(label_kind, "by chance")
-
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -321,13 +280,6 @@ class Loaded:
 NONE = "none"
 """In place of a path: there shall be no such split."""
 _SPLITS = ("train", "validation", "test")
-_STRATA = {
-    "class": "stratified by label",
-    "number": "stratified by size",
-    "classes": "stratified by sets of labels",
-    "spans": "stratified by sets of labels",
-}
-"""How examples are held out where their labels are few enough that each part can have its share of them."""
 _READING = {
     "format",
     "text",

@@ -44,9 +44,19 @@ def read_unlabelled(source: Source) -> tuple[Sequence[Example], list[Finding]]:
 
 
 def rest_of(examples: Iterable[Example], chosen: Iterable[Example]) -> tuple[Sequence[Example], list[Finding]]:
-    """The examples that were not chosen, which lose their labels."""
+    """The examples that were not chosen, which lose their labels.
+
+    Raises:
+        DataError: all were chosen.
+    """
     ids = {example.id for example in chosen}
     rest = [example for example in examples if example.id not in ids]
+    if not rest:
+        raise DataError(
+            "There is no rest: every training example is learnt from with its label.",
+            where="data.unlabelled",
+            to_do="Set data.per_class, data.limit or data.shots, or name a file.",
+        )
     said = f"unlabelled: the {len(rest):,} training examples that were not drawn; their labels are ignored."
     return rest, [Finding("unlabelled", "note", said, len(rest))]
 

@@ -220,3 +220,10 @@ class Model(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
+
+
+def count_parameters(model: Model) -> tuple[int, int]:
+    """How many numbers the model has, and how many of them learn."""
+    every = list(model.parameters())
+    uncounted = model.quantized.uncounted if model.quantized else 0
+    return sum(p.numel() for p in every) + uncounted, sum(p.numel() for p in every if p.requires_grad)

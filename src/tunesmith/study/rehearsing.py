@@ -13,7 +13,7 @@ from tunesmith import pipeline
 from tunesmith.bodies import load_backbone
 from tunesmith.data.dataset import NONE
 from tunesmith.errors import DataError, RecipeError
-from tunesmith.models.model import Model
+from tunesmith.models.model import Model, count_parameters
 from tunesmith.preparation import Prepared, prepare, stop_at_errors
 from tunesmith.study.plan import Cell, Run, Study
 from tunesmith.study.variants import placed
@@ -103,13 +103,13 @@ def see_splits(study: Study, run: Run) -> None:
 
 def first_memory(model: Model) -> int:
     """The bytes that a run is taken to need until one was measured: weights, gradients, averages, and as much again."""
-    every, learning = pipeline.count_parameters(model)
+    every, learning = count_parameters(model)
     return _IMPORTS + 2 * 4 * (every + 3 * learning)
 
 
 def work_of(run: Run, model: Model, prepared: Prepared) -> float:
     """The multiplications of a run: 6 per weight and token learnt from, 2 per one answered (Kaplan et al. 2020)."""
-    every, _ = pipeline.count_parameters(model)
+    every, _ = count_parameters(model)
     embedding = model.body.get_input_embeddings()
     weights = every - sum(one.numel() for one in embedding.parameters())
     learnt = sum(one.tokens for one in prepared.encoded_learning) * run.experiment.training.epochs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tunesmith.errors import RecipeError
 
@@ -33,3 +33,18 @@ def check_numbers(*, label_smoothing: float, max_length: int, stride: int, tempe
             raise RecipeError(f"{name} must not be negative.", where=f"task.{name}")
     if temperature <= 0:
         raise RecipeError("temperature must be positive.", where="task.temperature")
+
+
+def check_used(problem: str, settings: Mapping[str, tuple[bool, Sequence[str]]]) -> None:
+    """See that each setting that is set has a use for this problem; by name, whether it is set and where it has one.
+
+    Raises:
+        RecipeError: one has none.
+    """
+    idle = [name for name, (is_set, problems) in settings.items() if is_set and problem not in problems]
+    if idle:
+        raise RecipeError(
+            f"{idle[0]} has no effect on problem: {problem}.",
+            where=f"task.{idle[0]}",
+            to_do="Remove it, or choose another problem.",
+        )

@@ -43,7 +43,7 @@ from tunesmith.tasks.losses import (
     weighed_mean,
 )
 from tunesmith.tasks.mixing import Form
-from tunesmith.tasks.ranges import check_labels, check_numbers
+from tunesmith.tasks.ranges import check_labels, check_numbers, check_used
 
 Problem = Literal["single_label", "binary", "multi_label", "regression"]
 
@@ -112,21 +112,14 @@ class SequenceClassification:
             raise RecipeError("threshold must lie between 0 and 1.", where="task.threshold")
         if isinstance(self.class_weights, dict) and not all(0 < w < math.inf for w in self.class_weights.values()):
             raise RecipeError("class_weights must be positive numbers.", where="task.class_weights")
-        idle = [
-            name
-            for name, is_set, problems in (
-                ("positive", bool(self.positive), ("binary",)),
-                ("rules", bool(self.rules), ("multi_label",)),
-                ("threshold", self.threshold != 0.5, ("binary", "multi_label")),
-            )
-            if is_set and self.problem not in problems
-        ]
-        if idle:
-            raise RecipeError(
-                f"{idle[0]} has no effect on problem: {self.problem}.",
-                where=f"task.{idle[0]}",
-                to_do="Remove it, or choose another problem.",
-            )
+        check_used(
+            self.problem,
+            {
+                "positive": (bool(self.positive), ("binary",)),
+                "rules": (bool(self.rules), ("multi_label",)),
+                "threshold": (self.threshold != 0.5, ("binary", "multi_label")),
+            },
+        )
         check_rule_weight(self.rules, self.rule_weight)
         if self.problem == "regression" and (
             self.class_weights or self.focal_gamma or self.label_smoothing or self.labels
