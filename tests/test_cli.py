@@ -14,7 +14,7 @@ import yaml
 from tests.builders import write_examples, write_recipe
 from tunesmith import cli
 from tunesmith.data.dataset import Data
-from tunesmith.documentation import OF_VERBS
+from tunesmith.documentation import OF_AUGMENTERS, OF_VERBS
 from tunesmith.experiment import FAMILIES, LISTS, SECTIONS, Experiment
 from tunesmith.overviews import data_page
 
@@ -170,7 +170,7 @@ def test_show_prints_every_setting(place: Path, capsys: pytest.CaptureFixture[st
 def test_components_names_every_member_with_its_settings(capsys: pytest.CaptureFixture[str]) -> None:
     listed = json.loads(call(capsys, "components", "--json"))
     assert {family: set(members) for family, members in listed.items()} == {
-        family: set(members) for family, members in {**FAMILIES, **LISTS, **OF_VERBS}.items()
+        family: set(members) for family, members in {**FAMILIES, **LISTS, **OF_AUGMENTERS, **OF_VERBS}.items()
     }
     for members in listed.values():
         for name, member in members.items():
@@ -202,7 +202,7 @@ def test_an_interruption_says_how_to_go_on(capsys: pytest.CaptureFixture[str], m
     def interrupted(_folder: Path, *, quiet: bool) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tunesmith.pipeline.resume", interrupted)
+    monkeypatch.setattr("tunesmith.promotion.resume", interrupted)
     assert cli.guarded(lambda: cli.app(["resume", "runs/x"], standalone_mode=False)) == 130
     assert "tunesmith resume" in capsys.readouterr().err
 

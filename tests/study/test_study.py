@@ -289,6 +289,6 @@ def test_cells_that_differ_in_their_augmenters_are_rehearsed_apart(place: Path) 
 
 def test_cells_must_be_judged_on_the_same_examples(place: Path) -> None:
     files = write_examples(place)
-    vary = {"data.test": [files["test"], files["validation"]]}
+    vary = {"data.validation": [files["validation"], files["test"]]}
     with pytest.raises(RecipeError, match="different metrics or on different examples"):
         conduct(Study.from_yaml(write_study(place, vary=vary)), place / "out", quiet=True)
