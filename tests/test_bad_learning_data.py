@@ -92,12 +92,25 @@ def chances_of_fewer_words(f: Path) -> tuple[list[str], str]:
     ], "1 chances for 2 words"
 
 
+def chances_of_labels_with_levels(f: Path) -> tuple[list[str], str]:
+    return data(f, "t.csv", ROWS, chances="sure", level_separator=":"), "name whole labels"
+
+
+def names_of_training_sentences_with_copies(f: Path) -> tuple[list[str], str]:
+    rows = '{"words": ["Anna", "went"], "tags": ["B-PER", "O"]}\n' * 12
+    command = data(f, "t.jsonl", rows, **WHOLE)
+    return [
+        *command,
+        *("--set", "task={name: token_classification, gazetteer: [train]}", "--set", "augmenters=[swap_words]"),
+    ], "copies would show it"
+
+
 SITUATIONS: list[Situation] = [
     group_dro_without_subgroups, group_dro_of_one_subgroup, group_dro_for_questions, subgroup_without_a_value,
     subgroup_by_a_column_that_is_not_there, subgroup_by_labels_that_are_spans, balance_without_subgroups,
     worst_group_without_groups, weight_that_is_negative, weights_for_a_task_that_has_no_use_for_them,
     chances_that_do_not_sum_to_one, chances_that_are_no_mapping, chances_of_a_label_that_the_task_has_not,
-    chances_of_fewer_words,
+    chances_of_fewer_words, chances_of_labels_with_levels, names_of_training_sentences_with_copies,
 ]  # fmt: skip
 
 

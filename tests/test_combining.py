@@ -118,8 +118,25 @@ def test_runs_chosen_by_other_examples_are_no_soup(place: Path) -> None:
     lines = Path(files["validation"]).read_text(encoding="utf-8").splitlines()
     (place / "few.csv").write_text("\n".join(lines[:9]) + "\n", encoding="utf-8")
     other = trained(place, "other", steps=1, data={**files, "validation": str(place / "few.csv")})
-    with pytest.raises(DataError, match="not chosen by the same validation examples"):
+    with pytest.raises(DataError, match="do not have the same validation examples"):
         make_soup([one, other], place / "soup")
+
+
+def test_runs_that_hold_out_other_test_examples_are_no_soup(place: Path) -> None:
+    one = trained(place, "one", steps=1)
+    files = write_examples(place)
+    (place / "other.csv").write_text(Path(files["validation"]).read_text(encoding="utf-8"), encoding="utf-8")
+    other = trained(place, "other", steps=1, data={**files, "test": str(place / "other.csv")})
+    with pytest.raises(DataError, match="do not have the same test examples"):
+        make_soup([one, other], place / "soup")
+
+
+def test_outputs_that_mean_other_answers_have_no_mean(place: Path) -> None:
+    task = {"name": "sequence_classification", "problem": "binary"}
+    labels = sorted({row.split(",")[-1] for row in Path(write_examples(place)["train"]).read_text().splitlines()[1:]})
+    one, other = (trained(place, label, steps=1, task={**task, "positive": label}) for label in labels)
+    with pytest.raises(ArtifactError, match="do not mean the same"):
+        make_ensemble([one, other], place / "together", by="probabilities")
 
 
 def test_an_ensemble_stands_beside_its_best_member_with_its_cost(place: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.builders import write_examples, write_recipe
 from tunesmith import pipeline, promotion
-from tunesmith.data.dataset import Loaded
+from tunesmith.data.dataset import Data, Loaded
 from tunesmith.data.duplicates import text_key
 from tunesmith.data.unlabelled import TAUGHT_BY
 from tunesmith.errors import DataError, RecipeError, TunesmithError
@@ -186,6 +186,7 @@ def test_the_rest_of_the_training_file_is_unlabelled(place: Path) -> None:
         ({"semi_supervision": {"name": "fixmatch", "ratio": 0}}, "ratio must be at least 1"),
         ({"semi_supervision": {"name": "fixmatch", "strong": ["swap_wrods"]}}, "Did you mean 'swap_words'"),
         ({"semi_supervision": {"name": "uda", "temperature": 0.0}}, "temperature must lie above 0"),
+        ({"data": {"subgroups": ["label"]}}, "have no subgroups"),
         ({"alarms": {"shift": 2}}, "shift must lie between 0 and 1"),
     ],
 )
@@ -194,6 +195,19 @@ def test_what_cannot_be_is_refused(place: Path, changes: dict[str, Any], message
         promotion.run(with_texts(place, **changes), place / "out", quiet=True)
     assert message in str(caught.value)
     assert not (place / "out").exists()
+
+
+def test_nothing_of_a_hidden_label_is_left_of_a_text(place: Path) -> None:
+    row = '{{"text": "text {0}", "label": "a", "p": {{"a": 0.9, "b": 0.1}}, "sure": 0.5, "src": "x"}}'
+    rows = [row.format(number) for number in range(30)]
+    (place / "t.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    unsure = {"weight": "sure", "chances": "p", "subgroups": ("src", "label")}
+    data = Data(train=str(place / "t.jsonl"), limit=4, unlabelled="rest", validation="none", test="none", **unsure)  # type: ignore[arg-type]
+    texts = data.load("class", 1).splits.unlabelled
+    assert len(texts) == 26
+    assert {(one.label, one.weight, one.chances, one.subgroup, len(one.attributes)) for one in texts} == {
+        (None, 1.0, (), "", 0)
+    }
 
 
 def test_texts_that_all_stand_in_the_splits_are_refused(place: Path) -> None:

@@ -104,9 +104,11 @@ def learnt(experiment: Experiment, examples: Sequence[Example], known: Sequence[
         given = settings.learning_rate
         peak = given if isinstance(given, float) else experiment.method.learning_rate
         rate = Scheduled(peak, settings.rise_and_fall(), plan.total)
+        learner = _learner(experiment, model, plan.total)
         with progress_bar(plan.total, 0, quiet=not Console(stderr=True).is_terminal) as bar:
-            for step in train(_learner(experiment, model, plan.total), material, plan.steps(), rate, accelerator):
+            for step in train(learner, material, plan.steps(), rate, accelerator):
                 bar.advance(step.loss, 0.0)
+        learner.weights.finish()
     material.settle(model)
     experiment.method.merge(model)
     return Predictor(model.eval(), task, encoder)

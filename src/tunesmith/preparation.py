@@ -106,6 +106,7 @@ def prepare_splits(experiment: Experiment, splits: Splits, findings: Sequence[Fi
     """Load the model, learn the labels and encode every text of these splits, but of test only if it is judged."""
     known = [*splits.items, *splits.train] if splits.items else splits.train
     see_unsure_labels_are_honoured(experiment)
+    see_gazetteer_is_fair(experiment)
     backbone = load_backbone(experiment, known)
     task = experiment.task.prepared(known, backbone.tokenizer)
     encoder = TextEncoder.of(backbone.tokenizer, window(task, backbone), backbone.prefix)
@@ -157,6 +158,21 @@ def see_unsure_labels_are_honoured(experiment: Experiment) -> None:
     if data.chances and task.label_kind == "spans" and experiment.augmenters:
         raise RecipeError(
             "The chances of words' tags do not hold when words change.", where="augmenters", to_do="Leave one out."
+        )
+
+
+def see_gazetteer_is_fair(experiment: Experiment) -> None:
+    """See that names of the training sentences are not found in copies of these sentences.
+
+    Raises:
+        RecipeError: they would be.
+    """
+    is_learnt = "train" in (vars(experiment.task).get("gazetteer") or ())
+    if is_learnt and (experiment.augmenters or experiment.semi_supervision.uses_texts):
+        raise RecipeError(
+            "A name of the training sentences is not to be found in its own sentence, and copies would show it there.",
+            where="task.gazetteer",
+            to_do="Name a file in place of 'train', or leave augmenters and semi_supervision out.",
         )
 
 

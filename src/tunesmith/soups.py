@@ -148,15 +148,22 @@ class Kitchen:
         loaded = load_artifact(artifacts[0])
         loaded.model.to(best_device())
         validation = held_out(artifacts[0], loaded.task, "validation")
-        prints = [Source.of(artifact).fingerprints.get("validation") for artifact in artifacts]
+        prints = {
+            name: [Source.of(artifact).fingerprints.get(name) for artifact in artifacts]
+            for name in ("validation", "test")
+        }
         if not len(validation):
             raise DataError(
                 "The runs have no validation split to choose by.", where="data.validation", to_do="Train with one."
             )
-        for artifact, found in zip(artifacts, prints, strict=True):
-            if found != prints[0]:
+        for name, artifact, found, first in (
+            (name, artifact, found, own[0])
+            for name, own in prints.items()
+            for artifact, found in zip(artifacts, own, strict=True)
+        ):
+            if found != first:
                 raise DataError(
-                    "The runs were not chosen by the same validation examples: some may have learnt from others'.",
+                    f"The runs do not have the same {name} examples: some may have learnt from others'.",
                     where=str(artifact),
                     to_do="Give a file as data.validation, so that every seed has the same split, and train again.",
                 )

@@ -32,6 +32,13 @@ def see_texts(experiment: Experiment, prepared: Prepared) -> None:
     if not experiment.semi_supervision.uses_texts:
         return
     experiment.semi_supervision.check(prepared.task, experiment.augmenters)
+    for name in ("chances", "subgroups"):
+        if experiment.data.__dict__[name]:
+            raise RecipeError(
+                f"Labels that a model gives have no {name}, so they cannot be learnt from beside those of people.",
+                where=f"data.{name}",
+                to_do="Leave it out, or leave semi_supervision and data.unlabelled out.",
+            )
     if not len(prepared.splits.validation):
         raise RecipeError(
             "Without validation examples nothing says whether the texts without labels did any good.",

@@ -74,7 +74,7 @@ def test_passing_failures_are_tried_again_after_longer_and_longer_waits(chat: Ch
     assert 0.5 <= pauses[0] <= 1
     assert 2 <= pauses[2] <= 4
     chat.answer = lambda _: (503, {"Retry-After": "100000"}, b"busy")
-    with pytest.raises(ModelError, match=r"answers 503: busy, 3 times"):
+    with pytest.raises(ModelError, match=r"answers 503, 3 times"):
         endpoint(chat, tries=3).opened().rewritten(["a"])
     assert pauses[-1] == chat_requests.LONGEST_WAIT
     with socket.socket() as free:
@@ -181,3 +181,17 @@ def test_a_key_that_is_not_there_and_a_request_without_a_text_are_explained(chat
     with pytest.raises(RecipeError, match="Unknown name 'apertum'"):
         BackTranslation(by="apertum")
     assert json.loads(said("a")[2])["choices"]
+
+
+def test_a_server_of_this_machine_is_reached_without_the_proxy(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    chat.answer = lambda _: said("well")
+    assert endpoint(chat).opened().rewritten(["a"]) == ["well"]
+
+
+def test_what_a_refusal_repeats_of_a_text_is_not_shown(chat: Chat) -> None:
+    chat.answer = lambda text: (400, {}, f"cannot read {text}".encode())
+    with pytest.raises(ModelError, match="answers 400") as caught:
+        endpoint(chat).opened().rewritten(["my secret"])
+    assert "secret" not in str(caught.value)

@@ -115,6 +115,22 @@ def test_more_seeds_and_strategies_are_added_to_what_is_there(place: Path) -> No
     }
 
 
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("augmenters", {"augmenters": ["swap_words"]}),
+        ("averaging", {"averaging": "ema"}),
+        ("task.class_weights", {"task": {"name": "sequence_classification", "class_weights": "balanced"}}),
+    ],
+)
+def test_what_would_show_hidden_labels_or_be_left_out_is_refused(
+    name: str, changes: dict[str, object], place: Path
+) -> None:
+    with pytest.raises(RecipeError, match="until they are asked for") as caught:
+        curves(Experiment.from_yaml(write_recipe(place, **changes)), place / "out")
+    assert caught.value.where == name
+
+
 def test_another_recipe_in_the_same_folder_is_refused(place: Path) -> None:
     experiment = Experiment.from_yaml(write_recipe(place))
     curves(experiment, place / "out", seeds=(1,))

@@ -62,7 +62,8 @@ def advise(experiment: Experiment, ailments: Mapping[str, Ailment] | None = None
         TunesmithError: the data or the model cannot be read at all.
     """
     began, worked = time.monotonic(), time.process_time()
-    prepared = prepare(experiment)
+    # Copies say nothing of the project: they would stand in for labels, and confirm their sources.
+    prepared = prepare(replace(experiment, augmenters=()))
     reason = why_none(prepared)
     probe, pace = (None, None) if reason else make_probe(prepared, experiment.seed)
     project = Project(experiment, prepared, probe, pace, reason)

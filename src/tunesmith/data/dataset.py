@@ -126,6 +126,12 @@ class Data:
                 )
         if self.split_seed is not None and self.split_seed < 0:
             raise RecipeError("split_seed must not be negative.", where="data.split_seed", to_do="Use 0 or more.")
+        if self.level_separator and self.chances:
+            raise RecipeError(
+                "The chances name whole labels, and level_separator cuts labels to their first level.",
+                where="data.level_separator",
+                to_do="Leave one of them out.",
+            )
         if not self.label_separator:
             raise RecipeError("label_separator must not be empty.", where="data.label_separator")
 
@@ -169,11 +175,11 @@ class Data:
             findings.append(found)
         items = self._items() if "history" in inputs else ()
         every = parts.get("train", ())
+        if self.weight or self.chances:  # what counts nothing is left out before examples are drawn
+            every, how = weighed(every)
+            findings += how
         parts["train"], how = self._drawn(every, seed)
         findings += how
-        if self.weight or self.chances:
-            parts["train"], how = weighed(parts["train"])
-            findings += how
         splits = Splits(parts["train"], parts.get("validation", ()), parts.get("test", ()), items)
         findings += subgroup_findings(splits.named()) if self.subgroups else []
         if self.unlabelled:

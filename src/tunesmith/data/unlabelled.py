@@ -36,8 +36,10 @@ def read_unlabelled(source: Source) -> tuple[Sequence[Example], list[Finding]]:
     Raises:
         DataError: it cannot be read, or holds no text.
     """
-    bare = usable(replace(source, label="", label_kind="", group="", keep=(), leave_out=()))
-    reading = read(bare)
+    plain = usable(
+        replace(source, label="", label_kind="", group="", keep=(), leave_out=(), level_separator="", subgroups=())
+    )
+    reading = read(plain)
     said = f"unlabelled: {len(reading.examples):,} texts were read from {source.path}; labels, if it has any, were not."
     told = [replace(finding, message=f"unlabelled: {finding.message}") for finding in reading.findings]
     return reading.examples, [*told, Finding("unlabelled", "note", said, len(reading.examples))]
@@ -80,8 +82,14 @@ def fresh_texts(texts: Iterable[Example], splits: Splits) -> Fresh:
                 break
         else:
             seen.add(key)
-            kept.append(replace(example, id=f"unlabelled/{example.id}", label=None, attributes={}))
+            kept.append(bare(example))
     return Fresh(tuple(kept), **counts)
+
+
+def bare(example: Example) -> Example:
+    """The text alone: nothing is left of its label, nor of what says something of the label."""
+    number = f"unlabelled/{example.id}"
+    return replace(example, id=number, label=None, attributes={}, weight=1.0, chances=(), subgroup="")
 
 
 def usable_texts(

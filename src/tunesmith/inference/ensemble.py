@@ -238,7 +238,14 @@ def check_combinable(members: Sequence[tuple[str, Task]], by: Combination) -> No
                 f"Answers of {name_of(TASKS, first)} cannot be counted as votes.", where=first_name, to_do=_ONE
             )
         return
-    form = form_of(first)
+    forms = {form_of(task) for _, task in members}
+    if len(forms) > 1 or len({_meaning(task) for _, task in members}) > 1:
+        raise ArtifactError(
+            "The outputs of these models do not mean the same, so they have no mean.",
+            where=", ".join(name for name, _ in members),
+            to_do="Combine runs of one recipe, or use --by votes.",
+        )
+    (form,) = forms
     if form is None:
         votes = first.label_kind in VOTING
         raise ArtifactError(
@@ -252,6 +259,12 @@ def check_combinable(members: Sequence[tuple[str, Task]], by: Combination) -> No
             where=first_name,
             to_do="Use --by votes: it takes the mean of the numbers answered.",
         )
+
+
+def _meaning(task: Task) -> tuple[str, ...]:
+    """What decides which answer each output of a task stands for."""
+    known = vars(task)
+    return tuple(str(known.get(name)) for name in ("problem", "positive", "crf", "encoder", "no_relation"))
 
 
 def _scale(task: Task) -> tuple[str, ...]:

@@ -86,6 +86,30 @@ def seeds_of(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(part) for part in parts))
 
 
+def see_plain(experiment: Experiment) -> None:
+    """See that nothing of the recipe makes further texts of the hidden ones, reads their labels, or would be left out.
+
+    Raises:
+        RecipeError: something does.
+    """
+    task = vars(experiment.task)
+    idle = {
+        "augmenters": bool(experiment.augmenters),
+        "semi_supervision": experiment.semi_supervision.uses_texts,
+        "averaging": experiment.averaging.first(1) is not None,
+        "training.balance_subgroups": experiment.training.balance_subgroups,
+        "task.gazetteer": "train" in (task.get("gazetteer") or ()),
+        "task.class_weights": task.get("class_weights") == "balanced",
+    }
+    for name, is_set in idle.items():
+        if is_set:
+            raise RecipeError(
+                "The labels are hidden until they are asked for, and rounds are trained without this.",
+                where=name,
+                to_do=f"Leave {name} out of the simulation.",
+            )
+
+
 def simulate(
     experiment: Experiment,
     strategies: Mapping[str, QueryStrategy],
@@ -105,6 +129,7 @@ def simulate(
     """
     if experiment.task.label_kind not in ("class", "classes", "spans"):
         raise RecipeError("Only labels that are classes or spans can be asked for.", where="task")
+    see_plain(experiment)
     prepared = prepare(experiment)
     stop_at_errors(prepared.findings)
     sizes = {name: len(examples) for name, examples in prepared.splits.named().items()}

@@ -144,5 +144,5 @@ def speed_of(threads: int) -> float:
 def _prepared_by(run: Run) -> str:
     """What decides how data and model are prepared, as a key."""
     recipe = run.experiment.to_mapping()
-    keys = ("task", "data", "model", "augmenters", "augmentation")
+    keys = ("task", "data", "model", "method", "augmenters", "augmentation", "semi_supervision")
     return json.dumps([recipe[key] for key in keys], sort_keys=True)

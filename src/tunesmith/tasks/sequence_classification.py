@@ -112,14 +112,8 @@ class SequenceClassification:
             raise RecipeError("threshold must lie between 0 and 1.", where="task.threshold")
         if isinstance(self.class_weights, dict) and not all(0 < w < math.inf for w in self.class_weights.values()):
             raise RecipeError("class_weights must be positive numbers.", where="task.class_weights")
-        check_used(
-            self.problem,
-            {
-                "positive": (bool(self.positive), ("binary",)),
-                "rules": (bool(self.rules), ("multi_label",)),
-                "threshold": (self.threshold != 0.5, ("binary", "multi_label")),
-            },
-        )
+        used = {"positive": (bool(self.positive), ("binary",)), "rules": (bool(self.rules), ("multi_label",))}
+        check_used(self.problem, {**used, "threshold": (self.threshold != 0.5, ("binary", "multi_label"))})
         check_rule_weight(self.rules, self.rule_weight)
         if self.problem == "regression" and (
             self.class_weights or self.focal_gamma or self.label_smoothing or self.labels

@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from tunesmith.errors import ModelError
 
@@ -17,6 +18,8 @@ LARGEST = 4 << 20
 
 LONGEST_WAIT = 60.0
 """The longest wait between two tries, in seconds, also where the server asks for more."""
+
+_LOCAL = ("localhost", "127.0.0.1", "::1")
 
 _PASSING = (408, 409, 425, 429, 500, 502, 503, 504)
 _MEANING = {401: "the key is not accepted", 403: "the key does not allow it", 404: "there is no such place or model",
@@ -70,7 +73,7 @@ class Requests:
             f"{self.url}/chat/completions", json.dumps(body).encode(), headers, method="POST"
         )
         ends = time.monotonic() + self.timeout
-        with _opener().open(request, timeout=self.timeout) as response:
+        with _opener(self.url).open(request, timeout=self.timeout) as response:
             parts: list[bytes] = []
             while part := response.read1(65536):
                 parts.append(part)
@@ -83,20 +86,28 @@ class Requests:
     def _reason(self, error: urllib.error.HTTPError) -> str:
         if 300 <= error.code < 400:
             return f"it answers {error.code} and points elsewhere, which is not followed"
-        said = " ".join(error.read(2000).decode(errors="replace").split())[:160]
+        # What it says besides may repeat the text that was sent, which must not get into logs.
         meaning = _MEANING.get(error.code, "")
-        return f"it answers {error.code}" + (f" ({meaning})" if meaning else "") + (f": {said}" if said else "")
+        return f"it answers {error.code}" + (f" ({meaning})" if meaning else "")
 
     def _failed(self, reason: str) -> ModelError:
         known = f"The endpoint gives no answer: {reason.replace(self.key, '...') if self.key else reason}"
         return ModelError(known, where=self.url, to_do="What was answered before is kept; mend it and run again.")
 
 
-def _opener() -> urllib.request.OpenerDirector:
-    """What opens URLs without following them elsewhere: the key and the texts go to this place alone."""
+def is_local(url: str) -> bool:
+    """Whether a URL is of this machine."""
+    return urlsplit(url).hostname in _LOCAL
+
+
+def _opener(url: str) -> urllib.request.OpenerDirector:
+    """What opens URLs without following them elsewhere: the key and the texts go to this place alone.
+
+    What is on this machine is reached without a proxy.
+    """
     opener = urllib.request.OpenerDirector()
     for handler in (
-        urllib.request.ProxyHandler(),
+        urllib.request.ProxyHandler({} if is_local(url) else None),
         urllib.request.HTTPHandler(),
         urllib.request.HTTPSHandler(),
         urllib.request.HTTPErrorProcessor(),

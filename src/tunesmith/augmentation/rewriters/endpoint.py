@@ -7,11 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from tunesmith.augmentation.rewriters.chat_requests import Requests
+from tunesmith.augmentation.rewriters.chat_requests import Requests, is_local
 from tunesmith.errors import RecipeError
 from tunesmith.models.catalogue import secret
-
-_LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
@@ -171,11 +169,6 @@ class Translating:
     def _asked(self, text: str, language: str) -> str:
         # The text last: what stands in it is no part of the request.
         return self.request.replace("{language}", language).replace("{text}", text)
-
-
-def is_local(url: str) -> bool:
-    """Whether a URL is of this machine."""
-    return urlsplit(url).hostname in _LOCAL
 
 
 def check_place(url: str, model: str, *, send_texts: bool) -> None:
