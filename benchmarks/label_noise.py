@@ -45,7 +45,7 @@ def main() -> None:
     options.add_argument("--tagger", type=Path, help="the artifact that judges CoNLL-2003")
     options.add_argument("--set", dest="changes", action="append", default=[], help="a change of the recipe of TREC")
     given = options.parse_args()
-    console = Console(width=120)
+    console = Console(width=160)
     if given.data == "trec":
         planted(given, console)
     elif given.tagger is None:
