@@ -92,6 +92,13 @@ def test_a_run_learns_from_what_out_of_fold_judges_keep(place: Path) -> None:
     assert [split.metrics for split in first.report.splits] == [split.metrics for split in again.report.splits]
 
 
+def test_a_check_trains_no_judge_and_says_so(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judges, "learnt", lambda *_: pytest.fail("a judge was trained"))
+    made = experiment(place, "augmenters=[swap_words]", "augmentation.judge=out_of_fold")
+    codes = [finding.code for finding in pipeline.check(made)]
+    assert "not_judged" in codes
+
+
 def test_spans_are_judged_too(place: Path) -> None:
     numbers = ["one", "two", "three", "big", "small", "old", "great", "blue", "red", "last"]
     rows = ["Anna B-PER\nwent O\nto O\nRome B-LOC\n", "no O\none O\nsaw O\nParis B-LOC\n", "Bell B-PER\nmet O\nher O\n"]

@@ -50,6 +50,13 @@ def enlarged(experiment: Experiment, splits: Splits) -> tuple[Splits, Audit | No
     return replace(splits, train=train), audit
 
 
+def without_judges(experiment: Experiment) -> Experiment:
+    """The same recipe, whose copies no model is trained to judge: for what shall not train anything."""
+    if experiment.augmentation.judge != OUT_OF_FOLD:
+        return experiment
+    return replace(experiment, augmentation=replace(experiment.augmentation, judge=""))
+
+
 def examples_made(experiment: Experiment) -> tuple[Splits, Audit]:
     """The splits with the copies of training examples, and what came of these, without a model to learn.
 

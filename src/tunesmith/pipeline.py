@@ -16,6 +16,7 @@ from tunesmith import run_folder
 from tunesmith.bodies import load_backbone
 from tunesmith.data.records import Example, Finding
 from tunesmith.data.subgroups import Subgroups
+from tunesmith.enlarging import without_judges
 from tunesmith.errors import DataError, RecipeError, TunesmithError
 from tunesmith.evaluation.report import Cost, RunReport
 from tunesmith.experiment import Experiment
@@ -86,7 +87,11 @@ def check(experiment: Experiment) -> tuple[Finding, ...]:
     Raises:
         TunesmithError: the data or the model cannot be read at all.
     """
-    prepared = prepare(experiment)
+    plain = without_judges(experiment)
+    prepared = prepare(plain)
+    if plain is not experiment:
+        said = "Copies were not judged: the models of augmentation.judge: out_of_fold learn when the recipe is run."
+        prepared = replace(prepared, findings=(*prepared.findings, Finding("not_judged", "note", said)))
     if any(finding.severity == "error" for finding in prepared.findings):
         return prepared.findings
     try:

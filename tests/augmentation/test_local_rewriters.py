@@ -32,7 +32,7 @@ def test_encoder_decoders_translate_each_direction_by_its_model(tiny_bart_folder
 
 def test_a_text_beyond_the_window_has_no_translation(tiny_bart_folder: Path) -> None:
     opened = TranslationModels(forth=str(tiny_bart_folder), max_new_tokens=4).opened()
-    assert opened.forth.answers(["good " * 200]) == [""]
+    assert opened.models[0].answers(["good " * 200]) == [""]
 
 
 def test_a_causal_model_answers_by_its_chat_template(tiny_llama_folder: Path) -> None:

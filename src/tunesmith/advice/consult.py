@@ -105,7 +105,12 @@ def chosen_ailments(changes: Sequence[str]) -> dict[str, Ailment]:
 def _with_remedies(name: str, ailment: Ailment, project: Project, symptom: Symptom) -> Diagnosis:
     """The remedies whose recipes are valid, and why others are not."""
     fit, unfit = [], []
+    data = project.experiment.data
+    lost = [key for key in ("weight", "chances", "subgroups", "unlabelled") if data.__dict__[key]]
     for remedy in sorted(ailment.remedies(project, symptom), key=lambda one: one.rank):
+        if remedy.train is not None and lost:
+            unfit.append(f"{remedy.name}: the training file that it needs would lose data.{lost[0]}.")
+            continue
         try:
             changed(project.experiment, name, remedy)
         except TunesmithError as error:

@@ -12,6 +12,7 @@ import torch
 from tunesmith import pipeline
 from tunesmith.bodies import load_backbone
 from tunesmith.data.dataset import NONE
+from tunesmith.enlarging import without_judges
 from tunesmith.errors import DataError, RecipeError
 from tunesmith.models.model import Model, count_parameters
 from tunesmith.preparation import Prepared, prepare, stop_at_errors
@@ -54,7 +55,7 @@ def rehearse_cells(study: Study, runs: Sequence[Run], cells: Sequence[Cell]) -> 
         with placed(f"cell '{run.cell}'"):
             see_splits(study, run)
             if ours is None or key != _prepared_by(run):
-                key, ours = _prepared_by(run), prepare(run.experiment)
+                key, ours = _prepared_by(run), prepare(without_judges(run.experiment))
                 stop_at_errors(ours.findings)
                 warnings += [f"warning: {one.message}" for one in ours.findings if one.severity == "warning"]
             # A rehearsal changes the body, so each has one of its own.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from tunesmith.data.records import Example, Turn
 from tunesmith.errors import ModelError
@@ -37,6 +38,48 @@ class LocalModel:
         for (place, *_), prediction in zip(whole, predictions, strict=True):
             found[place] = str(prediction.label).strip()
         return found
+
+
+class Answering(Protocol):
+    """What answers each of many texts with a text."""
+
+    @property
+    def identity(self) -> str:
+        """What decides its answers."""
+        ...
+
+    def answers(self, texts: Sequence[str]) -> list[str]:
+        """The answer to each text; empty where there is none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Models of this machine, each of which answers what the one before it wrote: there and back, or one alone."""
+
+    models: tuple[Answering, ...]
+
+    @property
+    def identity(self) -> str:
+        """All models with their settings."""
+        return " | ".join(model.identity for model in self.models)
+
+    @property
+    def at_once(self) -> int:
+        """A few batches."""
+        return 64
+
+    @property
+    def destination(self) -> str:
+        """Texts stay here."""
+        return ""
+
+    def rewritten(self, texts: Sequence[str]) -> list[str]:
+        """What the last model wrote; empty where a text was too long for one of them."""
+        written = list(texts)
+        for model in self.models:
+            written = model.answers(written)
+        return written
 
 
 def is_cut(encoded: Encoded) -> bool:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tunesmith.augmentation.rewriters.answers import LocalModel, open_task
+from tunesmith.augmentation.rewriters.answers import Chain, open_task
 from tunesmith.errors import RecipeError
 from tunesmith.tasks import TextGeneration
 
@@ -45,36 +44,10 @@ class ChatModel:
             max_new_tokens=self.max_new_tokens,
         )
 
-    def opened(self) -> Assistant:
+    def opened(self) -> Chain:
         """The model, loaded.
 
         Raises:
             ModelError: it cannot be found or read.
         """
-        return Assistant(open_task(self.model, self.task))
-
-
-@dataclass(frozen=True)
-class Assistant:
-    """A local model that answers requests."""
-
-    model: LocalModel
-
-    @property
-    def identity(self) -> str:
-        """The model with its settings."""
-        return self.model.identity
-
-    @property
-    def at_once(self) -> int:
-        """A few batches."""
-        return 64
-
-    @property
-    def destination(self) -> str:
-        """Texts stay here."""
-        return ""
-
-    def rewritten(self, texts: Sequence[str]) -> list[str]:
-        """The answer to each request; empty where it was too long for the model."""
-        return self.model.answers(texts)
+        return Chain((open_task(self.model, self.task),))

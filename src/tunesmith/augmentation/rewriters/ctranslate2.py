@@ -9,6 +9,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from tunesmith.augmentation.rewriters.answers import Chain
 from tunesmith.errors import ModelError, RecipeError, import_extra
 from tunesmith.models.backbone import load_tokenizer
 from tunesmith.models.packages import checksum
@@ -52,7 +53,7 @@ class CTranslate2:
         if bool(self.language) != bool(self.pivot):
             raise RecipeError("language and pivot are given together.", where="augmenters.by", to_do="Add the other.")
 
-    def opened(self) -> Translators:
+    def opened(self) -> Chain:
         """The models, loaded.
 
         Raises:
@@ -63,9 +64,11 @@ class CTranslate2:
             self.back or self.forth,
             self.back_tokenizer or (self.forth_tokenizer if not self.back else ""),
         )
-        return Translators(
-            self._direction(self.forth, self.forth_tokenizer, self.language, self.pivot),
-            self._direction(back, tokenizer, self.pivot, self.language),
+        return Chain(
+            (
+                self._direction(self.forth, self.forth_tokenizer, self.language, self.pivot),
+                self._direction(back, tokenizer, self.pivot, self.language),
+            )
         )
 
     def _direction(self, folder: str, tokenizer: str, source: str, target: str) -> Direction:
@@ -98,7 +101,7 @@ class Direction:
     max_new_tokens: int
     identity: str
 
-    def translated(self, texts: Sequence[str]) -> list[str]:
+    def answers(self, texts: Sequence[str]) -> list[str]:
         """Each text in the other language; empty where it is empty or has more tokens than the model reads."""
         most = min(LONGEST, self.tokenizer.model_max_length)
         ids_of = {place: self.tokenizer(text)["input_ids"] for place, text in enumerate(texts) if text}
@@ -114,30 +117,3 @@ class Direction:
             ids = self.tokenizer.convert_tokens_to_ids(tokens[1:] if tokens[:1] == [self.target] else tokens)
             found[place] = text_of(self.tokenizer, ids)  # type: ignore[arg-type]
         return found
-
-
-@dataclass(frozen=True)
-class Translators:
-    """A converted model for each direction."""
-
-    forth: Direction
-    back: Direction
-
-    @property
-    def identity(self) -> str:
-        """Both models with their settings."""
-        return f"{self.forth.identity} | {self.back.identity}"
-
-    @property
-    def at_once(self) -> int:
-        """A few batches."""
-        return 128
-
-    @property
-    def destination(self) -> str:
-        """Texts stay here."""
-        return ""
-
-    def rewritten(self, texts: Sequence[str]) -> list[str]:
-        """Each text translated there and back."""
-        return self.back.translated(self.forth.translated(texts))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tunesmith.augmentation.rewriters.answers import LocalModel, open_task
+from tunesmith.augmentation.rewriters.answers import Chain, open_task
 from tunesmith.errors import RecipeError
 from tunesmith.tasks import SequenceToSequence
 
@@ -41,7 +40,7 @@ class TranslationModels:
         if bool(self.language) != bool(self.pivot):
             raise RecipeError("language and pivot are given together.", where="augmenters.by", to_do="Add the other.")
 
-    def opened(self) -> Translators:
+    def opened(self) -> Chain:
         """The models, loaded.
 
         Raises:
@@ -50,7 +49,7 @@ class TranslationModels:
         """
         first = open_task(self.forth, self._task(self.language, self.pivot, self.forth_prefix))
         second = open_task(self.back or self.forth, self._task(self.pivot, self.language, self.back_prefix))
-        return Translators(first, second)
+        return Chain((first, second))
 
     def _task(self, source: str, target: str, prefix: str) -> SequenceToSequence:
         return SequenceToSequence(
@@ -60,30 +59,3 @@ class TranslationModels:
             beams=self.beams,
             max_new_tokens=self.max_new_tokens,
         )
-
-
-@dataclass(frozen=True)
-class Translators:
-    """A model for each direction."""
-
-    forth: LocalModel
-    back: LocalModel
-
-    @property
-    def identity(self) -> str:
-        """Both models with their settings."""
-        return f"{self.forth.identity} | {self.back.identity}"
-
-    @property
-    def at_once(self) -> int:
-        """A few batches."""
-        return 64
-
-    @property
-    def destination(self) -> str:
-        """Texts stay here."""
-        return ""
-
-    def rewritten(self, texts: Sequence[str]) -> list[str]:
-        """Each text translated there and back; empty where it was too long for a model."""
-        return self.back.answers(self.forth.answers(texts))
