@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from tests.builders import (
     CLASSES,
@@ -54,6 +55,30 @@ def test_l2_sp_pulls_weights_back_to_where_they_began_and_new_ones_to_zero(tiny_
     for name, weight in model.named_parameters():
         wanted = 0.2 * weight if name in model.lacking else 0.3 * (weight - starts[name])
         torch.testing.assert_close(found[name], wanted.detach(), atol=1e-7, rtol=1e-4)
+
+
+def test_l2_sp_over_a_table_that_moves_by_rows_has_the_penalty_and_the_gradient_of_the_whole(
+    tiny_model_folder: Path,
+) -> None:
+    model, _, criterion = small(tiny_model_folder)
+    objective = L2SP(alpha=0.3)
+    objective.check(model, criterion.task)
+    words = model.word_embeddings
+    assert isinstance(words, nn.Embedding)
+    with torch.no_grad():
+        words.weight[[3, 5]] += 0.1
+    found = []
+    for words.sparse in (False, True):
+        model.zero_grad()
+        penalty = objective.penalty(model)
+        penalty.backward()
+        assert words.weight.grad is not None
+        found.append((penalty.detach(), words.weight.grad))
+    (whole, dense), (by_rows, sparse) = found
+    assert sparse.is_sparse
+    assert sparse.coalesce().indices()[0].tolist() == [3, 5]
+    torch.testing.assert_close(by_rows, whole)
+    torch.testing.assert_close(sparse.to_dense(), dense)
 
 
 def test_rounding_to_low_precision_is_no_move_for_l2_sp(tiny_model_folder: Path) -> None:

@@ -69,14 +69,6 @@ SINGLE_TEXTS: Mapping[str, DataSet] = {
         "test.txt.xz",
         reading={"format": "lines"},
     ),
-    "toutiao": DataSet(
-        "headlines by topic, fifteen classes; a draw of 7,000 (zh)",
-        "no licence stated",
-        "train.csv.xz",
-        "dev.csv.xz",
-        "test.csv.xz",
-        folder="toutiao-sample-zh",
-    ),
     "clinc150": DataSet(
         "150 intents and what is out of scope (en)",
         "CC BY 3.0",

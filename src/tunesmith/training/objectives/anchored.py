@@ -7,7 +7,7 @@ from functools import cached_property
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tunesmith.errors import RecipeError, TrainingError
 from tunesmith.models.model import Model
@@ -46,14 +46,17 @@ class L2SP:
     def penalty(self, model: Model) -> Tensor:
         """Alpha / 2 * |w - w0|^2 + beta / 2 * |w|^2 over what learns now."""
         starts = self._starts[model]
+        words = model.word_embeddings
+        by_rows = words.weight if isinstance(words, nn.Embedding) and words.sparse else None
         total = torch.zeros((), device=model.device)
         for name, weight in model.named_parameters():
             if not weight.requires_grad:
                 continue
             if name in starts:
                 # Kept in the precision in which the layer computes: rounding is no move.
-                starts[name] = starts[name].to(weight)
-                total = total + 0.5 * self.alpha * (weight - starts[name]).float().pow(2).sum()
+                start = starts[name] = starts[name].to(weight)
+                move = _moved_rows(weight, start) if weight is by_rows else weight - start
+                total = total + 0.5 * self.alpha * move.float().pow(2).sum()
             elif self.beta:
                 total = total + 0.5 * self.beta * weight.float().pow(2).sum()
         return total
@@ -82,3 +85,13 @@ class L2SP:
     def _starts(self) -> WeakKeyDictionary[Model, dict[str, Tensor]]:
         """The pre-trained weights of each model before its first step."""
         return WeakKeyDictionary()
+
+
+def _moved_rows(table: Tensor, start: Tensor) -> Tensor:
+    """How far the rows of an embedding table that are not at their start have gone [R, H].
+
+    Of a table whose rows move only where a batch used them most have not moved, and so have neither penalty nor
+    gradient; a sparse gradient names the others alone.
+    """
+    rows = (table.detach() != start).any(1).nonzero()[:, 0]
+    return nn.functional.embedding(rows, table, sparse=True) - start[rows]
