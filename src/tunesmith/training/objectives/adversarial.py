@@ -47,14 +47,19 @@ class FGM:
         check_positive("fgm", {"epsilon": self.epsilon, "weight": self.weight})
 
     def __call__(self, model: Model, batch: Batch, criterion: Criterion) -> Tensor:
-        """Clean loss + weight * loss at embeddings + epsilon * gradient / |gradient|."""
+        """Clean loss + weight * loss at embeddings + epsilon * gradient / |gradient|.
+
+        The clean pass goes back once, for the step and for the weights together.
+        """
+        learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
         with recorded_embeddings(model) as seen:
             clean = criterion(model, batch)
+        found: list[Tensor | None] = [*torch.autograd.grad(clean, [*seen, *learning], allow_unused=True)]
         # More than one where the loss itself takes several passes, all of which are moved alike.
-        gradients: list[Tensor | None] = [*torch.autograd.grad(clean, seen, retain_graph=True, allow_unused=True)]
-        step = self.perturbation(needed(reduce(_sum, gradients)), batch.attention_mask)
-        with shifted_embeddings(model, step):
-            return clean + self.weight * criterion(model, batch)
+        slope = needed(reduce(_sum, found[: len(seen)]))
+        learnt: Tensor = _WithGradients.apply(clean.detach(), found[len(seen) :], *learning)  # type: ignore[no-untyped-call]
+        with shifted_embeddings(model, self.perturbation(slope, batch.attention_mask)):
+            return learnt + self.weight * criterion(model, batch)
 
     def perturbation(self, gradient: Tensor, mask: Tensor) -> Tensor:
         """The step [P, T, H] along the gradient, of norm epsilon per piece; zero on padding or without a gradient."""
