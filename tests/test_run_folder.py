@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from tunesmith import run_folder
 from tunesmith.errors import RecipeError, ResourceError
+from tunesmith.experiment import Experiment
+from tunesmith.preparation import Prepared
+from tunesmith.tasks import Task
+from tunesmith.tasks.token_classification import TokenClassification
 
 
 def earlier_run(folder: Path) -> Path:
@@ -77,3 +83,29 @@ def test_the_folder_one_is_in_is_not_replaced(tmp_path: Path, monkeypatch: pytes
     for place in (Path(), folder, tmp_path):
         with pytest.raises(RecipeError, match="holds the folder you are in"):
             run_folder.vet(place, overwrite=True)
+
+
+def test_a_run_is_another_when_a_teacher_that_its_recipe_names_or_the_names_of_its_task_changed(tmp_path: Path) -> None:
+    teacher = tmp_path / "teacher"
+    teacher.mkdir()
+    experiment = Experiment.from_mapping(
+        {
+            "name": "x",
+            "task": {"name": "token_classification"},
+            "data": {"name": "support-finance"},
+            "model": {"name": "minilm-l6"},
+            "objective": {"name": "distillation", "teacher": str(teacher)},
+        }
+    )
+
+    def found(task: Task = experiment.task) -> str:
+        known = SimpleNamespace(fingerprints={}, backbone=SimpleNamespace(identity="minilm"), task=task)
+        return run_folder.run_id(experiment, cast(Prepared, known))
+
+    ids = [found()]
+    for content in ("{}", '{"model.safetensors": "1"}'):
+        (teacher / "manifest.json").write_text(content, encoding="utf-8")
+        ids.append(found())
+    ids.append(found(TokenClassification(entries={"ORG": {"acme": "Acme"}})))
+    assert len(set(ids)) == 4
+    assert found() == ids[2]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -272,7 +271,7 @@ def fit(
         settings.validate_every,
         settings.patience,
     )
-    folders = Folders(folder / "checkpoints", folder / "log.jsonl", run_id(experiment, prepared))
+    folders = Folders(folder / "checkpoints", folder / "log.jsonl", run_folder.run_id(experiment, prepared))
     rate = Scheduled(float(peak), settings.rise_and_fall(), plan.total)
     fitting = Fitting(learner, material, plan, validation, prepared.encoder)
     fitted = fitting.run(rate, folders, accelerator, checkpoint_every=settings.checkpoint_every, quiet=quiet)
@@ -327,14 +326,6 @@ def calibrated(predictor: Predictor, prepared: Prepared, *, enabled: bool) -> Pr
     asked = Predictor(predictor.model, predictor.task.for_choosing(), predictor.encoder)
     task = predictor.task.calibrated(encoded, asked.logits(encoded))
     return Predictor(predictor.model, task, predictor.encoder)
-
-
-def run_id(experiment: Experiment, prepared: Prepared) -> str:
-    """The fingerprint of all that decides the weights; a checkpoint of another is refused."""
-    text = json.dumps(
-        [experiment.to_mapping(), prepared.fingerprints, prepared.backbone.identity], sort_keys=True, ensure_ascii=False
-    )
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def samples(prepared: Prepared, size: int) -> list[Example]:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+from tunesmith.components import settings_of
 from tunesmith.errors import CheckpointError, RecipeError
-from tunesmith.inference.artifact import need_space
+from tunesmith.experiment import Experiment
+from tunesmith.inference.artifact import MANIFEST, file_hash, need_space
+from tunesmith.preparation import Prepared
 from tunesmith.writing import refused
 
 RECIPE = "recipe.yaml"
@@ -101,3 +107,29 @@ def begin(place: Path, recipe: str, size: int, *, overwrite: bool, keep: str = "
             else:
                 path.unlink()
         (place / RECIPE).write_text(recipe, encoding="utf-8")
+
+
+def run_id(experiment: Experiment, prepared: Prepared) -> str:
+    """The fingerprint of all that decides the weights; a checkpoint of another is refused.
+
+    That is the recipe, what the data, the model and the prepared task hold, and what the artifacts hold that the recipe
+    names: teachers, judges.
+    """
+    recipe = experiment.to_mapping()
+    named = {text: file_hash(Path(text) / MANIFEST) for text in _texts(recipe) if (Path(text) / MANIFEST).is_file()}
+    parts = [recipe, prepared.fingerprints, prepared.backbone.identity, settings_of(prepared.task), named]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def _texts(value: object) -> Iterator[str]:
+    """All texts in nested settings that could be a path: no part of one is longer than file systems allow."""
+    if isinstance(value, str):
+        parts = Path(value).parts
+        if "\0" not in value and parts and all(len(part.encode()) < 256 for part in parts):
+            yield value
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from _texts(part)
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _texts(part)

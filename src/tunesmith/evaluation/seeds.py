@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.errors import DataError
-from tunesmith.evaluation.intervals import Comparison, Estimate, draws, interval_of, p_value_of, verdict_of, widened
+from tunesmith.evaluation.intervals import Estimate, draws, interval_of, widened
 from tunesmith.scoring import Measure
 
 
@@ -53,36 +53,16 @@ class Repeated:
 
 
 def mean_over_seeds(runs: Repeated, *, seed: int, level: float = 0.95) -> Estimate:
-    """The mean over the seeds, with an interval over examples and seeds together (see `compare_over_seeds`)."""
+    """The mean over the seeds, with an interval over examples and seeds together.
+
+    Each resample draws examples and, apart from them, seeds (the pigeonhole bootstrap of crossed factors, Owen 2007).
+    Means of S drawn seeds spread too little, by (S - 1) / S in variance (Efron and Tibshirani 1993, sec. 5.3), so their
+    deviations are widened by sqrt(S / (S - 1)). With one seed the interval speaks of the examples alone.
+    """
     seeds = sorted(runs.values)
     drawn = _over_seeds(np.array([runs.resampled[one] for one in seeds]), seed)
     found = interval_of(float(np.mean([runs.values[one] for one in seeds])), drawn, level)
     return widened(found.value, runs.size, level, runs.higher_is_better) if found.low == found.high else found
-
-
-def compare_over_seeds(a: Repeated, b: Repeated, *, seed: int, level: float = 0.95) -> Comparison:
-    """Compare two sets of runs on the same examples, paired by seed and by example.
-
-    Each resample draws examples and, apart from them, seeds (the pigeonhole bootstrap of crossed factors, Owen 2007);
-    both sides see the same draws. Means of S drawn seeds spread too little, by (S - 1) / S in variance (Efron and
-    Tibshirani 1993, sec. 5.3), so their deviations are widened by sqrt(S / (S - 1)). With one seed the interval speaks
-    of the examples alone. Runs of seeds that only one side has are left out.
-
-    Raises:
-        DataError: the two have different metrics, or no seed in common.
-    """
-    seeds = sorted(a.values.keys() & b.values.keys())
-    if a.name != b.name or not seeds:
-        raise DataError(f"The runs cannot be compared by '{a.name}' and seed.", to_do="Run both with the same seeds.")
-    means = tuple(float(np.mean([side.values[one] for one in seeds])) for side in (a, b))
-    gaps = np.array([a.resampled[one] - b.resampled[one] for one in seeds])
-    drawn = _over_seeds(gaps, seed)
-    difference = interval_of(means[0] - means[1], drawn, level)
-    if math.isnan(difference.low):
-        return Comparison(a.name, means[0], means[1], difference, math.nan, "no difference shown")
-    return Comparison(
-        a.name, means[0], means[1], difference, p_value_of(drawn), verdict_of(difference, a.higher_is_better)
-    )
 
 
 def _over_seeds(values: NDArray[np.float64], seed: int) -> NDArray[np.float64]:

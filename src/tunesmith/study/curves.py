@@ -108,7 +108,7 @@ def curve_of(data: str, way: str, runs: Mapping[int, Repeated], means: Mapping[i
 
     The error is 1 - metric, or the metric itself where less is better. Each of `DRAWS` draws takes the same resample of
     examples for every size and seeds drawn apart for each size (deviations widened by sqrt(S / (S - 1)), as in
-    `compare_over_seeds`), and fits the curve again. Weights are the inverse variances over these draws.
+    `mean_over_seeds`), and fits the curve again. Weights are the inverse variances over these draws.
     """
     sizes = sorted(runs)
     (first, *_) = runs.values()
