@@ -11,6 +11,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from rich.console import Console
+from rich.progress import Progress
+
 from tunesmith.augmentation.rewriters import PARAPHRASERS, TRANSLATORS, Opened, Rewriter
 from tunesmith.augmentation.rewriters.kept import Kept
 from tunesmith.augmentation.word_edits import is_han
@@ -167,10 +170,14 @@ class KnownRewriting:
         if texts and self._opened.destination:
             _log.warning("%s training texts are sent to %s.", f"{len(texts):,}", self._opened.destination)
         size = self._opened.at_once
-        for start in range(0, len(texts), size):
-            part = texts[start : start + size]
-            self._kept.add(zip(part, self._opened.rewritten(part), strict=True))
-            self._asked += len(part)
+        console = Console(stderr=True)
+        with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+            written = bar.add_task("Texts written anew", total=len(texts))
+            for start in range(0, len(texts), size):
+                part = texts[start : start + size]
+                self._kept.add(zip(part, self._opened.rewritten(part), strict=True))
+                self._asked += len(part)
+                bar.advance(written, len(part))
 
     def findings(self) -> list[Finding]:
         """How many texts were sent away, and how many answers were of no use, and why."""
