@@ -27,7 +27,7 @@ def asked(*arguments: object) -> int:
 
 @pytest.fixture(scope="module")
 def forms(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the artifact of a run ("run"), which holds a graph too, and one of the graph in 8 bits ("small")."""
+    """A folder with the artifact of a run ("run"), which holds a graph too, and a graph in 8 bits alone ("small")."""
     folder = tmp_path_factory.mktemp("forms")
     shutil.copytree(finished_run / "artifact", folder / "run")
     assert asked("export", folder / "run", "--form", "onnx") == 0

@@ -56,7 +56,10 @@ def export(artifact: Path, form: OnnxForm, out: Path | None = None, *, calibrate
     place.parent.mkdir(parents=True, exist_ok=True)
     size = sum(path.stat().st_size for path in artifact.iterdir())
     need_space(place.parent, 2 * size + (16 << 20))
-    with refused(place), tempfile.TemporaryDirectory(dir=place.parent, prefix=".artifact-") as temporary:
+    with (
+        refused(place, to_do="Choose another --out."),
+        tempfile.TemporaryDirectory(dir=place.parent, prefix=".artifact-") as temporary,
+    ):
         draft = Path(temporary) / "artifact"
         shutil.copytree(artifact, draft)
         entry = add_form(draft, loaded, form, calibration)

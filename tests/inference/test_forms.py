@@ -21,6 +21,7 @@ from tunesmith.inference.onnx_graph import FLOAT_TOLERANCE, input_names, write_g
 from tunesmith.inference.onnx_network import OnnxNetwork
 from tunesmith.inference.onnx_session import open_session, run_session
 from tunesmith.inference.predictor import Predictor
+from tunesmith.methods import METHODS
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -87,6 +88,20 @@ def test_other_bodies_with_kinds_of_token_answer_alike(
     assert "token_kinds" in input_names(loaded.model)
     add_form(place, loaded, "onnx")
     assert same(Predictor.load(place), Predictor.load(place, backend="onnx"), "tokens_casing") <= FLOAT_TOLERANCE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["prefix_tuning", "p_tuning_v2", "prompt_tuning", "lora"])
+def test_what_a_method_added_is_in_the_graph(method: str, tiny_model_folder: Path, tmp_path: Path) -> None:
+    task, examples = TASK_CASES["single_label"]
+    chosen = METHODS[method]()
+    model, task, encoder = build_model(tiny_model_folder, task, examples, chosen)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.05 * torch.randn_like(weight))
+    chosen.merge(model.eval())
+    graph = write_graph(model, tmp_path / "graph.onnx", encoder.max_length)
+    assert graph.largest_difference <= FLOAT_TOLERANCE
 
 
 def test_what_was_exported_is_read_like_any_artifact(tiny_model_folder: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tunesmith.data.records import Example, Prediction
 from tunesmith.inference.artifact import WEIGHTS, file_hash, verify
-from tunesmith.inference.forms import entry_of, forms_of
+from tunesmith.inference.forms import Entry, entry_of, forms_of
 from tunesmith.inference.onnx_graph import FLOAT_TOLERANCE
 from tunesmith.inference.parity import difference, fresh_logits
 from tunesmith.inference.predictor import Predictor
@@ -77,10 +77,9 @@ def compare_forms(
     for artifact in artifacts:
         description = verify(artifact)
         for form in forms_of(artifact, description):
-            predictor = Predictor.load(artifact, backend=form)
+            predictor = Predictor.load(artifact, device="cpu", backend=form)
             entry = entry_of(artifact, description, form) if form in ("onnx", "onnx-int8") else None
-            weights = file_hash(artifact / WEIGHTS) if entry is None else entry.weights_sha256
-            made_of = made_of or weights
+            made_of, weights = weights_behind(artifact, entry, made_of)
             is_exact = entry is None or entry.quantised is None
             ours = answers(predictor, examples)
             first = ours if first is None else first
@@ -96,6 +95,22 @@ def compare_forms(
                     problems.append(f"a fresh process gives logits that differ by up to {reloaded:.3g}")
             checks.append(FormCheck(artifact, form, is_exact, len(examples), *check.figures, reloaded, tuple(problems)))
     return checks
+
+
+def weights_behind(artifact: Path, entry: Entry | None, first: str) -> tuple[str, str]:
+    """The sha256 of the weights behind the first form, and of those behind this one; the first's where none is told."""
+    if entry is not None:
+        own = entry.weights_sha256
+    else:
+        own = file_hash(artifact / WEIGHTS) if (artifact / WEIGHTS).is_file() else first
+    return first or own, own
+
+
+def float_tolerance(logits: Sequence[Tensor]) -> float:
+    """How far a float32 form's logits may be from these: 1e-4, and of logits beyond 10 in proportion to the largest."""
+    finite = [row[row.isfinite()] for row in logits]
+    largest = max((float(row.abs().max()) for row in finite if row.numel()), default=0.0)
+    return FLOAT_TOLERANCE * max(1.0, largest / 10)
 
 
 @dataclass(frozen=True)
@@ -122,6 +137,7 @@ def _checked(
     changed = changed_places(first.predictions, ours.predictions, near)
     changed_alone = changed_places(together.predictions, alone.predictions, near)
     gap, gap_alone = largest_difference(first.logits, ours.logits), largest_difference(together.logits, alone.logits)
+    near_logits = float_tolerance(first.logits)
     problems = []
     for what, wide, moved, total in (
         ("the first form", gap, changed, len(examples)),
@@ -129,8 +145,8 @@ def _checked(
     ):
         if not math.isfinite(wide):
             problems.append(f"its logits cannot be compared with {what}")
-        elif is_exact and wide > FLOAT_TOLERANCE:
-            problems.append(f"its logits differ by up to {wide:.3g} from {what}; {FLOAT_TOLERANCE:g} is the most")
+        elif is_exact and wide > near_logits:
+            problems.append(f"its logits differ by up to {wide:.3g} from {what}; {near_logits:.2g} is the most")
         allowed = 0 if is_exact else math.ceil(tolerance * total)
         if len(moved) > allowed:
             problems.append(f"{len(moved)} of {total} answers differ from {what}; {allowed} is the most")

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -152,9 +152,9 @@ def example_inputs(model: Model, names: Sequence[str], pieces: int, tokens: int)
     mask = torch.ones(pieces, tokens, dtype=torch.long)
     for row in range(1, pieces):
         mask[row, max(1, tokens * (pieces - row) // pieces) :] = 0
-    types = token_type_table(model.body)
+    words, types = cast(nn.Embedding, model.body.get_input_embeddings()), token_type_table(model.body)
     limits = {
-        "input_ids": model.shape.vocabulary,
+        "input_ids": words.num_embeddings,
         "token_type_ids": 2 if types is None else types.num_embeddings,
         "token_kinds": 1 if model.kinds is None else model.kinds.table.num_embeddings,
     }
@@ -166,7 +166,7 @@ def example_inputs(model: Model, names: Sequence[str], pieces: int, tokens: int)
 
 def _export(traced: _Traced, path: Path, names: Sequence[str], outputs: Sequence[str], opset: int) -> None:
     # A dimension of 1 would be taken for a constant.
-    given = tuple(example_inputs(traced.model, names, 3, 11))
+    given = tuple(tensor.to(traced.model.device) for tensor in example_inputs(traced.model, names, 3, 11))
     free = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
     with torch.no_grad(), _quiet():
         program = torch.onnx.export(

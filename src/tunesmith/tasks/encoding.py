@@ -241,7 +241,7 @@ class TextEncoder:
         return self.max_length - len(self.before) - len(self.after)
 
     def having_read(self, texts: Iterable[str]) -> TextEncoder:
-        """The same encoder, with texts that will be asked for tokenised at once: in threads, where these are allowed."""
+        """The same encoder, with texts that it will be asked for tokenised together, in threads where allowed."""
         several = list(dict.fromkeys(texts))
         return replace(self, read=dict(zip(several, self._tokens_of(several), strict=True)))
 
