@@ -28,6 +28,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from transformers import AutoModelForSequenceClassification, pipeline
+from transformers.utils import logging
 
 from tunesmith.data.records import Example
 from tunesmith.inference.artifact import Loaded, Origin, load_artifact, read_description, save_artifact
@@ -91,6 +92,8 @@ def make_artifact(folder: Path) -> Path:
 def make_pipeline() -> Any:
     """The text-classification pipeline over the same body, on the CPU."""
     folder = locate(MODEL).path
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     model = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True, num_labels=2)
     from_folder: Any = pipeline
     return from_folder("text-classification", model=model.eval(), tokenizer=str(folder), device="cpu")
@@ -152,6 +155,29 @@ def in_file_order(predictor: Predictor, texts: Sequence[str], size: int) -> list
     return found
 
 
+def mixed_lengths(count: int) -> dict[str, list[int]]:
+    """Lengths of 8 to 256 tokens: any as likely as another, and short ones likelier, as texts of most sources are."""
+    rng = np.random.default_rng(2)
+    spread = np.exp(rng.uniform(np.log(8), np.log(257), count)).astype(int)
+    return {"uniform": rng.integers(8, 257, count).tolist(), "log-uniform": spread.tolist()}
+
+
+def mixed_speeds(
+    predictors: dict[str, Predictor],
+    lengths: Sequence[int],
+    arguments: argparse.Namespace,
+    clock: Callable[[], float],
+) -> dict[str, float]:
+    """Texts per second of each backend, in batches as the file has them and as `Predictor` cuts them."""
+    texts = texts_of(lengths)
+    ways: dict[str, Callable[[], object]] = {}
+    for name, one in predictors.items():
+        ways[f"naive, {name}"] = partial(in_file_order, one, texts, 32)
+        ways[f"Predictor, {name}"] = partial(one.predict_texts, texts)
+    seconds = turns(ways, max(1, arguments.rounds // 2), clock)
+    return {name: len(texts) / found for name, found in seconds.items()}
+
+
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """All figures: texts per second, milliseconds of a text alone, the bound, and mixed lengths."""
     torch.set_num_threads(arguments.threads)
@@ -171,14 +197,10 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         alone: dict[str, Callable[[], object]] = {PIPELINE: partial(pipe, short[0])}
         alone |= {f"Predictor, {name}": partial(one.predict_texts, short[:1]) for name, one in predictors.items()}
         latency = {name: 1e3 * found for name, found in turns(alone, 10 * arguments.rounds, clock).items()}
-        rng = np.random.default_rng(2)
-        mixed = texts_of(rng.integers(8, 257, arguments.texts).tolist())
-        both: dict[str, Callable[[], object]] = {}
-        for name, one in predictors.items():
-            both[f"naive, {name}"] = partial(in_file_order, one, mixed, 32)
-            both[f"Predictor, {name}"] = partial(one.predict_texts, mixed)
-        seconds = turns(both, max(1, arguments.rounds // 2), clock)
-        lengths = {name: len(mixed) / found for name, found in seconds.items()}
+        lengths = {
+            name: mixed_speeds(predictors, drawn, arguments, clock)
+            for name, drawn in mixed_lengths(arguments.texts).items()
+        }
         operations = body_operations(load_artifact(folder).model, 32)
         rate = int8_rate(Path(place), clock, arguments.rounds)
     return {
@@ -212,10 +234,11 @@ def show(found: dict[str, Any]) -> None:
         f"Bound: {found['int8_operations_per_second'] / 1e9:.0f} G operations/s of 8-bit products measured, over "
         f"{found['operations_per_text'] / 1e9:.2f} G per text = {found['bound_texts_per_second']:.0f} texts/s."
     )
-    table = Table("8 to 256 tokens", "naive texts/s", "Predictor texts/s", "x naive", title_justify="left")
-    for backend in BACKENDS:
-        naive, ours = mixed[f"naive, {backend}"], mixed[f"Predictor, {backend}"]
-        table.add_row(backend, f"{naive:.0f}", f"{ours:.0f}", f"{ours / naive:.2f}")
+    table = Table("8 to 256 tokens", "lengths", "naive texts/s", "Predictor texts/s", "x naive", title_justify="left")
+    for drawn, speeds in mixed.items():
+        for backend in BACKENDS:
+            naive, ours = speeds[f"naive, {backend}"], speeds[f"Predictor, {backend}"]
+            table.add_row(backend, drawn, f"{naive:.0f}", f"{ours:.0f}", f"{ours / naive:.2f}")
     console.print(table)
     console.print(f"{found['processor']}, {found['threads']} threads, {found['clock']} clock.")
 
