@@ -48,29 +48,31 @@ def show_proof(proof: Proof, *, as_json: bool) -> None:
         return
     console = plain_console()
     first = proof.checks[0]
+    places = {place: f"{number}" for number, place in enumerate(dict.fromkeys(c.artifact for c in proof.checks), 1)}
+    for place, number in places.items():
+        console.print(f"{number}: {escape(str(place))}", highlight=False)
     table = Table(
-        "form", "artifact", "logits differ by", "answers equal", "alone: differ by", "alone: equal", "reloaded", "",
-        title=f"{first.texts} texts of {escape(proof.texts_of)}, beside {first.form} of {escape(str(first.artifact))}",
+        "form", "of", "logits", "equal", "alone: logits", "equal", "reloaded", "",
+        title=f"{first.texts} texts of {escape(proof.texts_of)}; differences to {first.form} of 1, and answers equal",
         title_justify="left",
     )  # fmt: skip
     for check in proof.checks:
-        table.add_row(*_row(check))
+        table.add_row(*_row(check, places[check.artifact]))
     console.print(table)
     for check in proof.checks:
         for problem in check.problems:
-            console.print(f"[red]{check.form}[/] of {escape(str(check.artifact))}: {escape(problem)}.", highlight=False)
-        if check.changed:
-            for text in check.changed_texts:
-                console.print(f"  changed: {escape(text)}", style="dim", highlight=False)
+            console.print(f"[red]{check.form}[/] of {places[check.artifact]}: {escape(problem)}.", highlight=False)
+        for text in check.changed_texts:
+            console.print(f"  changed: {escape(text)}", style="dim", highlight=False)
     exact, loose = "float32: logits within 1e-4, all answers equal", f"8 bits: at most {proof.tolerance:.0%} changed"
     console.print(f"{exact}; {loose}. Reloaded: the same bits in a fresh process.", highlight=False)
     say("All forms are sound." if proof.is_sound else "Some form is off: do not serve it.")
 
 
-def _row(check: FormCheck) -> tuple[str, ...]:
+def _row(check: FormCheck, number: str) -> tuple[str, ...]:
     return (
         check.form,
-        escape(str(check.artifact)),
+        number,
         f"{check.logits:.2g}",
         f"{check.texts - check.changed} of {check.texts}",
         f"{check.alone:.2g}",

@@ -150,7 +150,7 @@ def _checked(
         allowed = 0 if is_exact else math.ceil(tolerance * total)
         if len(moved) > allowed:
             problems.append(f"{len(moved)} of {total} answers differ from {what}; {allowed} is the most")
-    shown = tuple(examples[place].content[:80] for place in changed[:3])
+    shown = tuple((examples[place].second or examples[place].content)[:80] for place in changed[:3])
     return _Checked((gap, len(changed), shown, len(some), gap_alone, len(changed_alone)), tuple(problems))
 
 
