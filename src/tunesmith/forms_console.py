@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from tunesmith.console import plain_console, say, say_json
 from tunesmith.exporting import Exported
@@ -52,7 +52,7 @@ def show_proof(proof: Proof, *, as_json: bool) -> None:
     for place, number in places.items():
         console.print(f"{number}: {escape(str(place))}", highlight=False)
     table = Table(
-        "form", "of", "logits", "equal", "alone: logits", "equal", "reloaded", "",
+        Column("form", no_wrap=True), "of", "logits", "equal", "alone: logits", "equal", "reloaded", "",
         title=f"{first.texts} texts of {escape(proof.texts_of)}; differences to {first.form} of 1, and answers equal",
         title_justify="left",
     )  # fmt: skip
