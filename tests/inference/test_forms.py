@@ -40,7 +40,9 @@ def saved(folder: Path, model_folder: Path, case: str) -> tuple[Path, Loaded]:
     """The artifact of a case's untrained model, whose head is random, and what it holds."""
     torch.manual_seed(1)
     task, examples = TASK_CASES[case]
-    model, task, encoder = build_model(model_folder, task, examples)
+    # The items' texts are read once where the body does not learn.
+    method = METHODS["head_only"]() if case == "histories" else None
+    model, task, encoder = build_model(model_folder, task, examples, method)
     with torch.no_grad():
         for weight in (*model.head.parameters(), *(() if model.kinds is None else model.kinds.parameters())):
             weight.add_(torch.randn_like(weight))
