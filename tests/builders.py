@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from tests.media_files import with_media, write_picture, write_tone
 from tunesmith.data.records import Example, Span, Turn
 from tunesmith.data.sample import Sample
+from tunesmith.inference.predictor import Predictor
 from tunesmith.methods import Full, Method
 from tunesmith.models.backbone import load
 from tunesmith.models.catalogue import locate
@@ -280,6 +281,12 @@ def build_model(
     model = Model(backbone, prepared)
     model.rule = (method or Full()).apply(model)
     return model, prepared, TextEncoder.of(backbone.tokenizer, max_length or backbone.max_length, backbone.prefix)
+
+
+def torch_model(predictor: Predictor) -> Model:
+    """The model of a predictor that answers with torch."""
+    assert isinstance(predictor.model, Model)
+    return predictor.model
 
 
 def build_learner(

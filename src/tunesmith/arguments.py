@@ -19,3 +19,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Passes = Annotated[
     int, typer.Option(help="Answer by the mean of so many passes with dropout; 0 for one pass without.", min=0)
 ]
+Backend = Annotated[
+    str, typer.Option(help="The form that answers where the artifact holds several: torch, onnx, onnx-int8.")
+]

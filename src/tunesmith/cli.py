@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 from tunesmith import (
     cli_advise,
     cli_combining,
+    cli_forms,
     cli_labels,
     cli_study,
     console,
@@ -24,7 +25,7 @@ from tunesmith import (
     pipeline,
     promotion,
 )
-from tunesmith.arguments import AsJson, Changes, HowWritten, Passes, Recipe
+from tunesmith.arguments import AsJson, Backend, Changes, HowWritten, Passes, Recipe
 from tunesmith.data.catalogue import known_data_sets
 from tunesmith.data.marks import unmarked
 from tunesmith.data.records import Example
@@ -56,6 +57,7 @@ app.add_typer(cli_advise.verbs)
 app.add_typer(cli_study.verbs)
 app.add_typer(cli_labels.active, name="active")
 app.add_typer(cli_combining.verbs)
+app.add_typer(cli_forms.verbs)
 
 
 @app.command()
@@ -220,11 +222,13 @@ def evaluate(
     ] = "",
     against: Annotated[Path | None, typer.Option(help="Another artifact, for a paired test.")] = None,
     passes: Passes = 0,
+    backend: Backend = "",
     changes: HowWritten = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure a model with intervals, alone or against another."""
-    console.show_evaluation(judge_artifact(artifact, data, against, changes or (), passes=passes), as_json=as_json)
+    judgement = judge_artifact(artifact, data, against, changes or (), passes=passes, backend=backend)
+    console.show_evaluation(judgement, as_json=as_json)
 
 
 @app.command()

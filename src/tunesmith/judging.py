@@ -96,13 +96,13 @@ class Candidate:
     sources: tuple[Source, ...] = ()
 
     @classmethod
-    def load(cls, folder: Path) -> Candidate:
-        """Load an artifact.
+    def load(cls, folder: Path, backend: str = "") -> Candidate:
+        """Load an artifact, in the form that `backend` names or in its own.
 
         Raises:
             ArtifactError: it cannot be loaded.
         """
-        predictor = Predictor.load(folder)
+        predictor = Predictor.load(folder, backend=backend)
         sources = tuple(Source.of(place) for place in member_folders(folder, read_description(folder)))
         return cls(folder, predictor, sources[0].experiment, sources[0].fingerprints, sources)
 
@@ -113,7 +113,13 @@ class Candidate:
 
 
 def judge_artifact(
-    folder: Path, data: str, against: Path | None, changes: Sequence[str] = (), *, passes: int = 0
+    folder: Path,
+    data: str,
+    against: Path | None,
+    changes: Sequence[str] = (),
+    *,
+    passes: int = 0,
+    backend: str = "",
 ) -> Judgement:
     """Measure an artifact on `data`, and against another artifact.
 
@@ -121,7 +127,7 @@ def judge_artifact(
 
     Changes such as "data.text=review" say in what the file is written otherwise than the recipe's own. The comparison
     leaves out the examples that one of the two learnt from; it says how many. With `passes` the artifact answers by the
-    mean of so many passes with dropout.
+    mean of so many passes with dropout. `backend` names the form of the first that answers; its own if empty.
 
     Raises:
         ArtifactError: an artifact cannot be loaded, or the two have different labels.
@@ -134,7 +140,7 @@ def judge_artifact(
             where="--set",
             to_do="Give --data FILE, or leave --set out.",
         )
-    ours = Candidate.load(folder)
+    ours = Candidate.load(folder, backend)
     if passes:
         ours = replace(ours, predictor=ours.predictor.with_dropout(passes))
     theirs = None if against is None else Candidate.load(against)

@@ -24,6 +24,7 @@ from tunesmith.inference.artifact import (
     Origin,
     file_hash,
     load_artifact,
+    need_torch,
     save_artifact,
     verify,
     with_shared,
@@ -267,6 +268,9 @@ def see_one_start(artifacts: Sequence[Path]) -> None:
         ArtifactError: they may not.
     """
     told = [verify(artifact) for artifact in artifacts]
+    for artifact, description in zip(artifacts, told, strict=True):
+        if "ensemble" not in description:
+            need_torch(artifact, description)
     first = load_file(artifacts[0] / WEIGHTS) if "ensemble" not in told[0] else {}
     shapes = {name: tensor.shape for name, tensor in first.items()}
     for artifact, description in zip(artifacts, told, strict=True):

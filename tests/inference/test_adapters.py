@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.builders import TASK_CASES, build_learner, build_material, build_model, run_steps
+from tests.builders import TASK_CASES, build_learner, build_material, build_model, run_steps, torch_model
 from tunesmith.errors import ArtifactError
 from tunesmith.inference.adapters import AdapterSet, learnt_weights
 from tunesmith.inference.artifact import Origin, save_artifact
@@ -58,7 +58,7 @@ def test_the_pretrained_weights_are_held_once(artifacts: dict[str, Path]) -> Non
     adapters = AdapterSet.load(artifacts, device="cpu")
     assert adapters.parameters_held() < 0.6 * alone
     words, norm = "embeddings.word_embeddings.weight", "embeddings.LayerNorm.bias"
-    entities, mood, score = (adapters[name].model.body for name in METHODS_OF)
+    entities, mood, score = (torch_model(adapters[name]).body for name in METHODS_OF)
     assert entities.get_parameter(words) is score.get_parameter(words)
     assert mood.get_parameter(norm) is not entities.get_parameter(norm)
 

@@ -14,6 +14,7 @@ from tests.builders import (
     build_material,
     build_model,
     run_steps,
+    torch_model,
 )
 from tunesmith.errors import ArtifactError, ResourceError
 from tunesmith.inference.artifact import Origin, save_artifact
@@ -41,14 +42,14 @@ def trained(folder: Path, case: str, method: str) -> tuple[Predictor, TextEncode
 def test_other_families_of_backbones_come_back_too(folder: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     predictor, encoder = trained(request.getfixturevalue(folder), "tokens_crf", "full")
     examples = TASK_CASES["tokens_crf"][1]
-    save_artifact(tmp_path / "artifact", predictor.model, predictor.task, encoder, ORIGIN, "")
+    save_artifact(tmp_path / "artifact", torch_model(predictor), predictor.task, encoder, ORIGIN, "")
     assert Predictor.load(tmp_path / "artifact", device="cpu").predict(examples) == predictor.predict(examples)
 
 
 def test_the_proof_runs_in_a_fresh_process_and_sees_a_difference(tiny_model_folder: Path, tmp_path: Path) -> None:
     predictor, encoder = trained(tiny_model_folder, "tokens_casing", "full")
     examples = TASK_CASES["tokens_casing"][1]
-    save_artifact(tmp_path / "artifact", predictor.model, predictor.task, encoder, ORIGIN, "")
+    save_artifact(tmp_path / "artifact", torch_model(predictor), predictor.task, encoder, ORIGIN, "")
     proof = prove_reload(predictor, tmp_path / "artifact", examples)
     assert (proof.texts, proof.largest_difference) == (len(examples), 0.0)
     with torch.no_grad():
@@ -61,7 +62,7 @@ def test_a_proof_that_was_stopped_from_outside_is_no_fault_of_the_artifact(
     tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     predictor, encoder = trained(tiny_model_folder, "single_label", "full")
-    save_artifact(tmp_path / "artifact", predictor.model, predictor.task, encoder, ORIGIN, "")
+    save_artifact(tmp_path / "artifact", torch_model(predictor), predictor.task, encoder, ORIGIN, "")
     stopped = subprocess.CompletedProcess([], -9, "", "")
     monkeypatch.setattr("tunesmith.inference.parity.subprocess.run", lambda *_command, **_options: stopped)
     with pytest.raises(ResourceError, match="stopped by signal 9"):
@@ -72,6 +73,6 @@ def test_logits_that_are_no_numbers_prove_nothing(tiny_model_folder: Path, tmp_p
     predictor, encoder = trained(tiny_model_folder, "single_label", "full")
     with torch.no_grad():
         predictor.model.head.get_parameter("output.bias").fill_(float("nan"))
-    save_artifact(tmp_path / "artifact", predictor.model, predictor.task, encoder, ORIGIN, "")
+    save_artifact(tmp_path / "artifact", torch_model(predictor), predictor.task, encoder, ORIGIN, "")
     with pytest.raises(ArtifactError, match="differ by up to inf"):
         prove_reload(predictor, tmp_path / "artifact", TASK_CASES["single_label"][1])

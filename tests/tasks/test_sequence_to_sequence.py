@@ -23,7 +23,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from tests.builders import TRANSLATIONS, build_learner, build_material, build_model, run_steps
+from tests.builders import TRANSLATIONS, build_learner, build_material, build_model, run_steps, torch_model
 from tests.conftest import BART_SIZES, build_tokenizer, save_tiny
 from tunesmith.data.encoding_checks import TokenCount, check_encoding
 from tunesmith.data.records import Example
@@ -105,7 +105,12 @@ def test_other_kinds_learn_by_heart_too(pair_folder: Path, tiny_t5_folder: Path)
 
 def test_a_saved_model_writes_the_same(by_heart: Predictor, tmp_path: Path) -> None:
     save_artifact(
-        tmp_path / "artifact", by_heart.model, by_heart.task, by_heart.encoder, Origin("{}", {}, "tiny", {}, 1), ""
+        tmp_path / "artifact",
+        torch_model(by_heart),
+        by_heart.task,
+        by_heart.encoder,
+        Origin("{}", {}, "tiny", {}, 1),
+        "",
     )
     assert Predictor.load(tmp_path / "artifact", device="cpu").predict(TRANSLATIONS) == by_heart.predict(TRANSLATIONS)
 
@@ -118,7 +123,7 @@ def test_texts_are_written_without_labels(by_heart: Predictor) -> None:
 
 
 def test_the_likelihood_is_that_of_the_given_text_token_by_token(by_heart: Predictor) -> None:
-    model, task, encoder = by_heart.model, by_heart.task, by_heart.encoder
+    model, task, encoder = torch_model(by_heart), by_heart.task, by_heart.encoder
     for example, answer in zip(TRANSLATIONS, by_heart.predict(TRANSLATIONS), strict=True):
         item: Any = task.encode(example, encoder)
         wanted, total = [int(token) for token in item.target], 0.0
@@ -151,7 +156,7 @@ def test_one_beam_takes_the_likeliest_token_each_time(by_heart: Predictor) -> No
         read = [2]
         while len(read) <= task.max_new_tokens and (len(read) == 1 or read[-1] != 3):
             with torch.inference_mode():
-                logits = by_heart.model.body(input_ids=source, decoder_input_ids=torch.tensor([read])).logits
+                logits = torch_model(by_heart).body(input_ids=source, decoder_input_ids=torch.tensor([read])).logits
             read.append(int(logits[0, -1].argmax()))
         assert list(Written.of(row).tokens) == [token for token in read[1:] if token != 3]
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from tunesmith.components import build, name_of, settings_of
 from tunesmith.errors import ArtifactError, ResourceError, TunesmithError
+from tunesmith.inference.folder import names_in, read_json
 from tunesmith.methods import METHODS
 from tunesmith.models.backbone import load_saved, save_tokenizer
 from tunesmith.models.model import Model
@@ -30,6 +31,8 @@ WEIGHTS = "model.safetensors"
 ADAPTER = "adapter.safetensors"
 DESCRIPTION = "artifact.json"
 MANIFEST = "manifest.json"
+TORCH, FORMS = "torch", "forms"
+"""The form that is meant where none is named, and the key of what is said of others (`inference/forms.py`)."""
 _KEYS = ("task", "schema_sha256", "pooling", "prefix", "max_length", "data_fingerprints")
 _CODE = {".py", ".pkl", ".pickle", ".pt", ".pth", ".bin", ".so", ".joblib", ".npy"}
 
@@ -136,7 +139,7 @@ def seal(folder: Path) -> None:
     """Write the manifest: the sha256 of every file, also of those in the folders of an ensemble's members."""
     _write_json(
         folder / MANIFEST,
-        {name: file_hash(folder / name) for name in sorted(_names_in(folder)) if name != MANIFEST},
+        {name: file_hash(folder / name) for name in sorted(names_in(folder)) if name != MANIFEST},
     )
 
 
@@ -159,15 +162,13 @@ def load_artifact(folder: Path, *, labels: tuple[str, ...] = ()) -> Loaded:
 
 
 def read_artifact(folder: Path, description: Mapping[str, object], *, labels: tuple[str, ...] = ()) -> Loaded:
-    """Read an artifact that was verified."""
-    task = task_of(description, folder)
-    if labels and set(labels) != set(task.labels):
-        strange = sorted(set(labels) ^ set(task.labels))
-        raise ArtifactError(
-            f"The artifact has another label schema: {', '.join(strange[:5])} differ.",
-            where=str(folder),
-            to_do=f"Its labels are {', '.join(task.labels[:8])}. Map your labels to these, or train anew.",
-        )
+    """Read an artifact that was verified, in torch's form.
+
+    Raises:
+        ArtifactError: it has other labels or no weights for torch, or these do not fit.
+    """
+    task = task_for(description, folder, labels)
+    need_torch(folder, description)
     backbone = load_saved(folder, pooling=str(description["pooling"]), kind=task.body)
     model = Model(backbone, task)
     if method := description.get("method"):
@@ -184,6 +185,37 @@ def read_artifact(folder: Path, description: Mapping[str, object], *, labels: tu
     return Loaded(model.eval(), task, encoder, description)
 
 
+def need_torch(folder: Path, description: Mapping[str, object]) -> None:
+    """See that an artifact holds torch's weights.
+
+    Raises:
+        ArtifactError: it holds another form only.
+    """
+    if not (folder / WEIGHTS).is_file():
+        raise ArtifactError(
+            f"Its model is in the form {description.get('form', '?')} only; this needs torch's weights.",
+            where=str(folder),
+            to_do="Use the artifact that it was exported from.",
+        )
+
+
+def task_for(description: Mapping[str, object], folder: Path, labels: tuple[str, ...]) -> Task:
+    """The artifact's task, which must have the labels that the caller expects, if any.
+
+    Raises:
+        ArtifactError: it has others, or cannot be read.
+    """
+    task = task_of(description, folder)
+    if labels and set(labels) != set(task.labels):
+        strange = sorted(set(labels) ^ set(task.labels))
+        raise ArtifactError(
+            f"The artifact has another label schema: {', '.join(strange[:5])} differ.",
+            where=str(folder),
+            to_do=f"Its labels are {', '.join(task.labels[:8])}. Map your labels to these, or train anew.",
+        )
+    return task
+
+
 def verify(folder: Path) -> Mapping[str, object]:
     """Check every file against the manifest and return the artifact's description.
 
@@ -196,8 +228,8 @@ def verify(folder: Path) -> Mapping[str, object]:
             where=str(folder),
             to_do="Give the 'artifact' folder that 'tunesmith run' wrote.",
         )
-    manifest = _read_json(folder / MANIFEST)
-    present = _names_in(folder, [name for name in manifest if "/" in name]) - {MANIFEST}
+    manifest = read_json(folder / MANIFEST)
+    present = names_in(folder, [name for name in manifest if "/" in name]) - {MANIFEST}
     for name in sorted(present):
         if (folder / name).is_symlink() or not (folder / name).is_file():
             raise ArtifactError(
@@ -242,25 +274,9 @@ def verify(folder: Path) -> Mapping[str, object]:
     return description
 
 
-def _names_in(folder: Path, listed: Sequence[str] | None = None) -> set[str]:
-    """The names of all that lies in a folder and in its folders, as seen from it, without following links.
-
-    With `listed`, folders that hold none of these files are named themselves.
-    """
-    names = set()
-    for path in folder.iterdir():
-        is_folder = path.is_dir() and not path.is_symlink()
-        below = None if listed is None else [n.partition("/")[2] for n in listed if n.startswith(f"{path.name}/")]
-        if is_folder and below != []:
-            names |= {f"{path.name}/{name}" for name in _names_in(path, below)}
-        else:
-            names.add(path.name)
-    return names
-
-
 def read_description(folder: Path) -> dict[str, object]:
     """What an artifact says of itself: task, labels, base model, fingerprints of its data, versions."""
-    return _read_json(folder / DESCRIPTION)
+    return read_json(folder / DESCRIPTION)
 
 
 def task_of(description: Mapping[str, object], folder: Path) -> Task:
@@ -312,19 +328,3 @@ def _describe(model: Model, task: Task, encoder: TextEncoder, origin: Origin, pr
 
 def _write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-
-
-def _read_json(path: Path) -> dict[str, object]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ArtifactError(
-            "The file is not readable JSON.", where=str(path), to_do="Copy the artifact again from where it was made."
-        ) from error
-    if not isinstance(value, dict):
-        raise ArtifactError(
-            "The file does not hold a JSON object.",
-            where=str(path),
-            to_do="Copy the artifact again from where it was made.",
-        )
-    return value

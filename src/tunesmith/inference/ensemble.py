@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tunesmith.components import name_of
 from tunesmith.data.records import Example, Prediction, Span
 from tunesmith.errors import ArtifactError, RecipeError
+from tunesmith.inference.onnx_network import OnnxNetwork
 from tunesmith.models.anatomy import drops_inside
 from tunesmith.models.model import Model
 from tunesmith.tasks import TASKS, Batch, Encoded, Mixing, Task
@@ -44,7 +45,7 @@ class Answering(Protocol):
 class Member:
     """A network with its task, whose temperature is its own; alone it answers as it is."""
 
-    network: Model
+    network: Model | OnnxNetwork
     task: Task
 
     def infer(self, batch: Batch) -> list[Tensor]:
@@ -281,8 +282,13 @@ def check_passes(member: Member, passes: int) -> None:
     """
     if passes < 2:
         raise RecipeError("One pass with dropout is no mean.", where="--passes", to_do="Use 20, for example.")
-    layers = (layer for layer in member.network.modules() if isinstance(layer, nn.Dropout))
-    if not drops_inside(member.network.body) and not any(layer.p > 0 for layer in layers):
+    network = member.network
+    if isinstance(network, OnnxNetwork):
+        raise RecipeError(
+            "A graph has no dropout to answer with.", where="--passes", to_do="Leave it out, or answer with torch."
+        )
+    layers = (layer for layer in network.modules() if isinstance(layer, nn.Dropout))
+    if not drops_inside(network.body) and not any(layer.p > 0 for layer in layers):
         raise RecipeError(
             "This model has no dropout, so that its passes are all alike.", where="--passes", to_do="Leave it out."
         )

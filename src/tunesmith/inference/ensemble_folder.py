@@ -12,15 +12,14 @@ from typing import cast, get_args
 from tunesmith.errors import ArtifactError
 from tunesmith.inference.artifact import (
     DESCRIPTION,
-    Loaded,
     file_hash,
     need_space,
-    read_artifact,
     seal,
     task_of,
     verify,
 )
 from tunesmith.inference.ensemble import Combination, check_combinable
+from tunesmith.inference.forms import Served, read_form
 from tunesmith.writing import refused
 
 MEMBERS = "members"
@@ -54,14 +53,19 @@ def save_ensemble(folder: Path, artifacts: Sequence[Path], by: Combination) -> N
         draft.replace(folder)
 
 
-def load_members(folder: Path, *, labels: tuple[str, ...] = ()) -> tuple[list[Loaded], Combination | None]:
-    """The model of an artifact, or those of an ensemble's members and how their answers become one."""
+def load_members(
+    folder: Path, *, labels: tuple[str, ...] = (), backend: str = ""
+) -> tuple[list[Served], Combination | None]:
+    """The model of an artifact, or those of an ensemble's members and how their answers become one.
+
+    `backend` names the form in which they answer; each its own where it is empty.
+    """
     description = verify(folder)
     if "ensemble" not in description:
-        return [read_artifact(folder, description, labels=labels)], None
+        return [read_form(folder, description, labels=labels, backend=backend)], None
     folders = member_folders(folder, description)
     by = cast("Mapping[str, Combination]", description["ensemble"])["by"]
-    members = [read_artifact(place, verify(place), labels=labels) for place in folders]
+    members = [read_form(place, verify(place), labels=labels, backend=backend) for place in folders]
     check_members(folders, by)
     return members, by
 

@@ -38,6 +38,24 @@ def prove_reload(predictor: Predictor, artifact: Path, examples: Sequence[Exampl
         ResourceError: the process was stopped from outside.
     """
     expected = predictor.logits(predictor.encode(examples))
+    found = fresh_logits(predictor, artifact, examples)
+    largest = max((difference(one, other) for one, other in zip(expected, found, strict=True)), default=0.0)
+    if largest != 0:
+        raise ArtifactError(
+            f"The reloaded model's logits differ by up to {largest:.3g} from the trained one's.",
+            where=str(artifact),
+            to_do="Report this; the run is not usable.",
+        )
+    return Parity(len(examples), largest)
+
+
+def fresh_logits(predictor: Predictor, artifact: Path, examples: Sequence[Example], backend: str = "") -> list[Tensor]:
+    """The logits that a new process gives which loads `artifact` in this form, on the device of `predictor`.
+
+    Raises:
+        ArtifactError: the process failed.
+        ResourceError: the process was stopped from outside.
+    """
     with refused(Path(tempfile.gettempdir())), tempfile.TemporaryDirectory() as folder:
         texts = Path(folder) / "texts.json"
         texts.write_text(json.dumps([to_plain(example) for example in examples]), encoding="utf-8")
@@ -51,6 +69,7 @@ def prove_reload(predictor: Predictor, artifact: Path, examples: Sequence[Exampl
             str(found_at),
             str(predictor.model.device),
             str(torch.get_num_threads()),
+            backend,
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode < 0:
@@ -67,27 +86,22 @@ def prove_reload(predictor: Predictor, artifact: Path, examples: Sequence[Exampl
                 to_do="Report this; the run is not usable.",
             )
         found = load_file(found_at)
-    largest = max((_difference(row, found[str(number)]) for number, row in enumerate(expected)), default=0.0)
-    if largest != 0:
-        raise ArtifactError(
-            f"The reloaded model's logits differ by up to {largest:.3g} from the trained one's.",
-            where=str(artifact),
-            to_do="Report this; the run is not usable.",
-        )
-    return Parity(len(examples), largest)
+    return [found[str(number)] for number in range(len(examples))]
 
 
-def _difference(one: Tensor, other: Tensor) -> float:
+def difference(one: Tensor, other: Tensor) -> float:
+    """The largest difference of two tensors; infinite where their shapes differ or one holds no number."""
     if one.shape != other.shape:
         return float("inf")
-    gap = float((one - other).abs().max()) if one.numel() else 0.0
+    # What is infinite in both (a place that is masked) is alike.
+    gap = float((one - other).abs().masked_fill(one == other, 0).max()) if one.numel() else 0.0
     return gap if math.isfinite(gap) else float("inf")
 
 
-def main(artifact: str, texts: str, result: str, device: str, threads: str) -> None:
+def main(artifact: str, texts: str, result: str, device: str, threads: str, backend: str = "") -> None:
     """Load an artifact, compute the logits of the texts in a JSON file and write them as safetensors."""
     torch.set_num_threads(int(threads))
-    predictor = Predictor.load(artifact, device=device)
+    predictor = Predictor.load(artifact, device=device, backend=backend)
     examples = [from_plain(row) for row in json.loads(Path(texts).read_text(encoding="utf-8"))]
     logits = predictor.logits(predictor.encode(examples))
     save_file({str(number): row.contiguous() for number, row in enumerate(logits)}, result)

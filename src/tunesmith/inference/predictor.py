@@ -14,12 +14,15 @@ from tunesmith.data.records import Example, Prediction
 from tunesmith.errors import RecipeError
 from tunesmith.inference.ensemble import Answering, DropoutPasses, Ensemble, Member, check_passes
 from tunesmith.inference.ensemble_folder import load_members
+from tunesmith.inference.onnx_network import OnnxNetwork
 from tunesmith.machine import enough_memory
 from tunesmith.models.model import Model
 from tunesmith.tasks import Task
 from tunesmith.tasks.batches import by_length, cut
 from tunesmith.tasks.encoding import Encoded, TextEncoder
 
+CPU_TOKENS, DEVICE_TOKENS = 1024, 8192
+"""Tokens per batch. More of them make a CPU no faster, and leave its caches; an accelerator wants many at once."""
 CHUNK = 4096
 """Examples whose logits are held at once: enough for batches of like length, few enough for any machine's memory."""
 
@@ -36,37 +39,45 @@ class Predictor:
 
     def __init__(
         self,
-        model: Model,
+        model: Model | OnnxNetwork,
         task: Task,
         encoder: TextEncoder,
         *,
-        batch_tokens: int = 8192,
+        batch_tokens: int = 0,
         answering: Answering | None = None,
     ) -> None:
         self.model = model
         self.task = task
         self.encoder = encoder
         self.answering = Member(model, task) if answering is None else answering
-        self._batch_tokens = batch_tokens
+        self._batch_tokens = batch_tokens or (CPU_TOKENS if model.device.type == "cpu" else DEVICE_TOKENS)
 
     @classmethod
-    def load(cls, folder: str | Path, *, device: str = "auto", labels: Sequence[str] = ()) -> Predictor:
+    def load(
+        cls, folder: str | Path, *, device: str = "auto", labels: Sequence[str] = (), backend: str = ""
+    ) -> Predictor:
         """Load an artifact after verifying that it is whole and unchanged.
 
         Args:
             folder: the artifact.
             device: "auto" takes a GPU where there is one.
             labels: the classes that the caller expects; others than the artifact's are an error.
+            backend: the form that answers, where the artifact holds several ("torch", "onnx", "onnx-int8"); its own if
+                empty. ONNX Runtime answers on the CPU, with as many threads as torch has.
 
         Raises:
-            ArtifactError: the folder is no artifact, was changed, holds code or pickles, or has other labels.
+            ArtifactError: the folder is no artifact, was changed, holds code or pickles, or has other labels or forms.
+            MissingExtraError: the form's packages are not installed.
         """
         place = best_device() if device == "auto" else torch.device(device)
-        loaded, by = load_members(Path(folder), labels=tuple(labels))
+        loaded, by = load_members(Path(folder), labels=tuple(labels), backend=backend)
         first = loaded[0]
-        members = tuple(Member(one.model.to(place).eval(), one.task) for one in loaded)
+        for one in loaded:
+            if isinstance(one.network, Model):
+                one.network.to(place)
+        members = tuple(Member(one.network.eval(), one.task) for one in loaded)
         answering = Ensemble(members, by) if by else None
-        return cls(first.model, first.task, first.encoder, answering=answering)
+        return cls(first.network, first.task, first.encoder, answering=answering)
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -102,7 +113,10 @@ class Predictor:
     def encode(self, examples: Iterable[Example]) -> list[Encoded]:
         """The examples' texts as pieces; labels are left out unless an answer is to say how likely they are."""
         kept = examples if self.task.reads_labels else (replace(example, label=None) for example in examples)
-        return [self.task.encode(example, self.encoder) for example in kept]
+        given = list(kept)
+        # The texts that a task reads as they are; what it asks for beyond them is tokenised when it asks.
+        reader = self.encoder.having_read(example.text for example in given) if len(given) > 1 else self.encoder
+        return [self.task.encode(example, reader) for example in given]
 
     def predict_texts(self, texts: Sequence[str]) -> list[Prediction]:
         """Answer each text; the ids are the texts' numbers, from 1."""

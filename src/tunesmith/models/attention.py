@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -106,3 +107,20 @@ def _is_plain(layer: nn.Module, query: Tensor, key: Tensor, mask: Tensor | None,
     is_added_to = any(options.get(name) is not None for name in ("position_bias", "softcap", "cache"))
     is_seen_whole = not is_causal if mask is None else mask.dtype == torch.bool
     return is_seen_whole and not is_added_to and query.shape[1] == key.shape[1]
+
+
+@contextmanager
+def computing_attention(module: PreTrainedModel, how: str) -> Iterator[None]:
+    """A block in which the body computes its attention by transformers' implementation `how`.
+
+    Layers that see a `Prefix` keep their own, by which alone they see it.
+    """
+    own = module.config._attn_implementation
+    keeps = any(isinstance(part, Prefix) for part in module.modules())
+    if not keeps:
+        module.set_attn_implementation(how)
+    try:
+        yield
+    finally:
+        if not keeps:
+            module.set_attn_implementation(own)

@@ -28,7 +28,7 @@ from transformers.utils import logging as transformers_logging
 from tunesmith.errors import ModelError, import_extra
 from tunesmith.models.anatomy import set_dropout
 from tunesmith.models.catalogue import ModelFolder
-from tunesmith.models.classifiers import CLASSIFIERS, classifier_in, object_in, put_names
+from tunesmith.models.classifiers import CLASSIFIERS, classifier_in, object_in, put_names, see_torch_weights
 from tunesmith.models.packages import check_weights, config_kind
 from tunesmith.tasks.encoding import BodyKind
 
@@ -108,6 +108,7 @@ def load(folder: ModelFolder, *, dropout: float | None, kind: BodyKind = "encode
         ModelError: the folder holds no model or tokenizer, only pickles, remote code, or damaged weights.
         RecipeError: dropout is asked of a model that has none.
     """
+    see_torch_weights(folder.path)
     config = read_config(folder.path, folder.gguf)
     classifier = classifier_in(folder.path) if kind == "classifier" else None
     if classifier is not None:

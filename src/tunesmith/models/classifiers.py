@@ -37,6 +37,19 @@ class Classifier:
     pooling: str = ""
 
 
+def see_torch_weights(folder: Path) -> None:
+    """See that a folder is no artifact that holds its model in another form than torch's.
+
+    Raises:
+        ModelError: it is one.
+    """
+    told = object_in(folder / "artifact.json") if (folder / "artifact.json").is_file() else {}
+    form = told.get("form", "torch")
+    if form != "torch":
+        what = f"The artifact holds its model in the form {form} only, from which nothing can learn."
+        raise ModelError(what, where=str(folder), to_do="Name the artifact that it was made from.")
+
+
 def classifier_in(folder: Path) -> Classifier:
     """What kind of classifier a folder holds.
 

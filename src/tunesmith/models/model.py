@@ -46,6 +46,14 @@ class TokenKinds(nn.Module):
         return embedded + vectors.to(embedded.dtype)
 
 
+def token_types(batch: Batch, first_kind: int | None) -> Tensor | None:
+    """What the body reads as token types [P, T]: kinds of token from `first_kind` on, or which text of a pair it is."""
+    if first_kind is None:
+        return batch.segments
+    kinds = torch.zeros_like(batch.input_ids) if batch.token_kinds is None else batch.token_kinds
+    return torch.where(kinds > 0, kinds - 1 + first_kind, 0)
+
+
 class Model(nn.Module):
     """A pre-trained body and a task's head.
 
@@ -54,6 +62,9 @@ class Model(nn.Module):
         head: the task's layer.
         kinds: the added embedding of token kinds, or None.
         config: the body's configuration before token kinds were added, from which it is built again.
+        kind: what it is: a bare body, or one with an output layer.
+        shape: what the head was told of the body when it was made.
+        first_kind: the token type that stands for the first kind of token, where the body's own table was extended.
         pooling: how the backbone was trained to turn token states into one ("mean", "cls" or "last").
         lacking: names of the parameters that the pre-trained checkpoint did not hold; they always learn.
         plain: names of all that the model consists of before a method adds anything.
@@ -69,17 +80,18 @@ class Model(nn.Module):
         self.config = copy.deepcopy(backbone.module.config)
         self.pooling = backbone.pooling
         self.body = backbone.module
-        self._kind = backbone.kind
+        self.kind = backbone.kind
         rate = dropout if dropout is not None else body_dropout(backbone.module)
         words = cast(nn.Embedding, backbone.module.get_input_embeddings()).num_embeddings
-        self.head = task.build_head(
-            BodyShape(backbone.hidden_size, backbone.pooling, rate, words, backbone.classes, self.gives_classes)
+        self.shape = BodyShape(
+            backbone.hidden_size, backbone.pooling, rate, words, backbone.classes, self.gives_classes
         )
+        self.head = task.build_head(self.shape)
         came = dict(backbone.head) if backbone.classes else {}
         if came:
             self.head.load_state_dict(came)
-        self._first_kind = extend_token_types(backbone.module, task.token_types) if task.token_types else None
-        added = bool(task.token_types) and self._first_kind is None
+        self.first_kind = extend_token_types(backbone.module, task.token_types) if task.token_types else None
+        added = bool(task.token_types) and self.first_kind is None
         self.kinds = TokenKinds(task.token_types, backbone.hidden_size) if added else None
         knows_kinds = self._take_token_kinds(backbone.token_kinds)
         pretrained = {f"body.{name}" for name, _ in backbone.module.named_parameters()} - {
@@ -97,9 +109,9 @@ class Model(nn.Module):
 
     def _take_token_kinds(self, known: Tensor | None) -> bool:
         """Take the embeddings of token kinds that an artifact's body learnt, and say whether they fit."""
-        first = self._first_kind or 0
+        first = self.first_kind or 0
         added = None if self.kinds is None else self.kinds.table
-        table = added if self._first_kind is None else token_type_table(self.body)
+        table = added if self.first_kind is None else token_type_table(self.body)
         if table is None or known is None or known.shape != table.weight[first:].shape:
             return False
         with torch.no_grad():
@@ -108,14 +120,14 @@ class Model(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits of the batch, in the form that the task's head gives them (fp32)."""
-        body = self.hidden if self._kind == "encoder" else self.vocabulary_logits
+        body = self.hidden if self.kind == "encoder" else self.vocabulary_logits
         logits: Tensor = self.head((self.class_logits if self.gives_classes else body)(batch).float(), batch)
         return logits
 
     @property
     def gives_classes(self) -> bool:
         """Whether the body ends in a classifier of its own, which reads the places that it was made to read."""
-        return self._kind == "classifier"
+        return self.kind == "classifier"
 
     def class_logits(self, batch: Batch) -> Tensor:
         """The logits of the body's own classifier [P, C]."""
@@ -131,7 +143,7 @@ class Model(nn.Module):
         The output layer sees only the places that are asked for: over all of them its logits would be the largest
         tensor of the run. An encoder-decoder has its logits where its targets stand.
         """
-        if self._kind == "seq2seq":
+        if self.kind == "seq2seq":
             return self._in_parts(batch, lambda part: self._run(part, self.body).logits)
 
         return self._in_parts(batch, self._logits_at_units)
@@ -166,22 +178,23 @@ class Model(nn.Module):
 
     def _run(self, batch: Batch, body: nn.Module) -> Any:
         inputs: dict[str, Tensor] = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
-        if self._kind == "seq2seq":
+        if self.kind == "seq2seq":
             assert batch.targets is not None, "an encoder-decoder reads the answer as it is written"
             return body(**inputs, **decoder_inputs(self.body, batch.targets), use_cache=False)
         if batch.blocks is not None:
-            inputs |= packed_inputs(batch.blocks, causal=self._kind == "causal_lm")
-        if batch.segments is not None:
-            inputs["token_type_ids"] = batch.segments
-        kinds = torch.zeros_like(batch.input_ids) if batch.token_kinds is None else batch.token_kinds
-        if self._first_kind is not None:
-            inputs["token_type_ids"] = torch.where(kinds > 0, kinds - 1 + self._first_kind, 0)
+            inputs |= packed_inputs(batch.blocks, causal=self.kind == "causal_lm")
+        types = token_types(batch, self.first_kind)
+        return self.asked(body, inputs if types is None else {**inputs, "token_type_ids": types}, batch.token_kinds)
+
+    def asked(self, body: nn.Module, inputs: dict[str, Tensor], kinds: Tensor | None) -> Any:
+        """What the body (or its core) gives for its own inputs, with what was put around it: kinds, learnt tokens."""
         if self.soft_prompt is not None:
             return self._with_soft_prompt(self.soft_prompt, inputs, body)
         if self.kinds is None:
             return body(**inputs)
-        table = self.kinds
-        hook = self.word_embeddings.register_forward_hook(lambda _module, _inputs, output: table(output, kinds))
+        table, ids = self.kinds, inputs["input_ids"]
+        given = torch.zeros_like(ids) if kinds is None else kinds
+        hook = self.word_embeddings.register_forward_hook(lambda _module, _inputs, output: table(output, given))
         try:
             return body(**inputs)
         finally:

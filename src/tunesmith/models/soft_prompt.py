@@ -32,7 +32,7 @@ class SoftPrompt(nn.Module):
         and its whole length; where they are relative, the text comes after the vectors.
         """
         ids = inputs["input_ids"]
-        before = ids.new_zeros(len(ids), self.tokens)
+        before = ids.new_zeros(ids.shape[0], self.tokens)  # len() would be a constant in an exported graph
         longer = dict(inputs)
         longer["input_ids"] = torch.cat([before, ids], 1)
         longer["attention_mask"] = _seen(inputs["attention_mask"], before)
@@ -57,7 +57,7 @@ class SoftPrompt(nn.Module):
         def replace(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
             if output.shape[1] == 1:  # a further token of an answer that is being written
                 return output
-            own = self.vectors.to(output.dtype).expand(len(output), -1, -1)
+            own = self.vectors.to(output.dtype).expand(output.shape[0], -1, -1)
             return torch.cat([own, output[:, self.tokens :]], 1)
 
         hook = table.register_forward_hook(replace)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Literal, Protocol
@@ -210,12 +210,13 @@ class Tokens:
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """A tokenizer, the ids `before` (special tokens, prefix) and `after` every text, and the model's window."""
+    """A tokenizer, the ids `before` (specials, prefix) and `after` every text, the window, and texts `read` before."""
 
     tokenizer: PreTrainedTokenizerBase
     before: tuple[int, ...]
     after: tuple[int, ...]
     max_length: int
+    read: Mapping[str, Tokens] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase, max_length: int, prefix: str = "") -> TextEncoder:
@@ -239,12 +240,22 @@ class TextEncoder:
         """How many tokens of the text itself fit into one window."""
         return self.max_length - len(self.before) - len(self.after)
 
+    def having_read(self, texts: Iterable[str]) -> TextEncoder:
+        """The same encoder, with texts that it will be asked for tokenised together, in threads where allowed."""
+        several = list(dict.fromkeys(texts))
+        return replace(self, read=dict(zip(several, self._tokens_of(several), strict=True)))
+
     def tokens(self, text: str) -> Tokens:
         """Tokenise a whole text, without cutting it and without special tokens."""
-        (encoding,) = self.tokenizer.backend_tokenizer.encode_batch([text], add_special_tokens=False)
-        ids = list(encoding.ids)
+        return self.read.get(text) or self._tokens_of([text])[0]
+
+    def _tokens_of(self, texts: list[str]) -> list[Tokens]:
+        found = self.tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False)
         unknown = self.tokenizer.unk_token_id
-        return Tokens(ids, list(encoding.offsets), sum(i == unknown for i in ids) if unknown is not None else 0)
+        return [
+            Tokens(ids := list(one.ids), list(one.offsets), 0 if unknown is None else ids.count(unknown))
+            for one in found
+        ]
 
     @cached_property
     def between(self) -> tuple[int, ...]:

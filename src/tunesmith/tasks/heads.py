@@ -74,7 +74,7 @@ class SequenceHead(nn.Module):
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
         """Pool, project, and pool the windows of each example."""
         logits = self.scores(pool(hidden, batch.attention_mask, self.pooling))
-        if len(batch.example_of) == batch.size:
+        if batch.example_of.shape[0] == batch.size:  # len() would make a constant of it in an exported graph
             return logits
         return pool_windows(logits, batch.example_of, batch.size, self.window_pooling)
 

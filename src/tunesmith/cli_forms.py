@@ -1,0 +1,51 @@
+"""The verbs about the forms of an artifact: export and parity."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tunesmith import forms_console
+from tunesmith.arguments import AsJson
+from tunesmith.exporting import export as export_artifact
+from tunesmith.inference.forms import OnnxForm
+from tunesmith.proving import prove_forms
+
+verbs = typer.Typer()
+
+
+@verbs.command()
+def export(
+    artifact: Annotated[Path, typer.Argument(help="The artifact, which holds torch's weights.")],
+    form: Annotated[OnnxForm, typer.Option(help="onnx for float32, onnx-int8 for 8 bits.")] = "onnx",
+    out: Annotated[
+        Path | None, typer.Option(help="The artifact to write; without it the form is put beside the weights.")
+    ] = None,
+    calibrate: Annotated[
+        int, typer.Option(help="For 8 bits: find the scales on so many training texts; 0 finds them as it runs.", min=0)
+    ] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Write a model as an ONNX graph, in float32 or 8 bits, for Tunesmith and other programs."""
+    forms_console.show_export(export_artifact(artifact, form, out, calibrate=calibrate), as_json=as_json)
+
+
+@verbs.command()
+def parity(
+    artifacts: Annotated[list[Path], typer.Argument(help="An artifact, and others that are to answer as it does.")],
+    data: Annotated[str, typer.Option(help="A labelled file or known data set; validation if left out.")] = "",
+    file: Annotated[Path | None, typer.Option(help="A file of texts without labels.")] = None,
+    limit: Annotated[int, typer.Option(help="How many texts to compare on.", min=1)] = 200,
+    tolerance: Annotated[
+        float, typer.Option(help="The share of answers that a form in 8 bits may change.", min=0, max=1)
+    ] = 0.05,
+    reload: Annotated[bool, typer.Option(help="Also load each form in a fresh process.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Compare every form of a model on real text; exit code 1 when one is off."""
+    proof = prove_forms(artifacts, data=data, file=file, limit=limit, tolerance=tolerance, reload=reload)
+    forms_console.show_proof(proof, as_json=as_json)
+    if not proof.is_sound:
+        raise typer.Exit(1)

@@ -1,0 +1,95 @@
+"""A trained artifact in another form: written beside its weights, or as an artifact of its own."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunesmith.errors import ArtifactError, DataError, ResourceError
+from tunesmith.inference.artifact import Loaded, need_space, read_artifact, verify
+from tunesmith.inference.forms import Entry, OnnxForm, add_form, keep_only
+from tunesmith.judging import Source
+from tunesmith.tasks.encoding import Encoded
+from tunesmith.writing import refused
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Where a form was written, and what artifact.json says of it."""
+
+    folder: Path
+    form: OnnxForm
+    entry: Entry
+
+
+def export(artifact: Path, form: OnnxForm, out: Path | None = None, *, calibrate: int = 0) -> Exported:
+    """Write an artifact's model in a form of ONNX.
+
+    Args:
+        artifact: the artifact, which holds torch's weights.
+        form: "onnx", or "onnx-int8" for 8 bits.
+        out: the artifact to write, which holds this form alone; without it the form is put beside the weights.
+        calibrate: texts of the training split on which the scales of 8 bits are found; 0 finds them while answering.
+
+    Raises:
+        ArtifactError: it is an ensemble or no artifact, or holds no weights for torch.
+        ModelError: the model has no body that can be exported.
+        DataError: there are no texts to calibrate on.
+        ResourceError: `out` exists, or the disk is full; nothing is left behind.
+        MissingExtraError: the packages of the extra "onnx" are not installed.
+    """
+    if out is not None and out.exists():
+        raise ResourceError("Something is there already.", where=str(out), to_do="Choose another --out.")
+    if calibrate and form != "onnx-int8":
+        raise DataError("Only a graph in 8 bits is calibrated.", where="--calibrate", to_do="Leave it out.")
+    description = verify(artifact)
+    if "ensemble" in description:
+        raise ArtifactError(
+            "An ensemble has no form of its own.", where=str(artifact), to_do="Export each of its members' runs."
+        )
+    loaded = read_artifact(artifact, description)
+    calibration = calibration_texts(artifact, loaded, calibrate) if calibrate else ()
+    place = artifact if out is None else out
+    place.parent.mkdir(parents=True, exist_ok=True)
+    size = sum(path.stat().st_size for path in artifact.iterdir())
+    need_space(place.parent, 2 * size + (16 << 20))
+    with (
+        refused(place, to_do="Choose another --out."),
+        tempfile.TemporaryDirectory(dir=place.parent, prefix=".artifact-") as temporary,
+    ):
+        draft = Path(temporary) / "artifact"
+        shutil.copytree(artifact, draft)
+        entry = add_form(draft, loaded, form, calibration)
+        if out is not None:
+            keep_only(draft, form)
+            draft.replace(out)
+        else:
+            _swap(draft, artifact, Path(temporary) / "before")
+    return Exported(place, form, entry)
+
+
+def _swap(draft: Path, artifact: Path, before: Path) -> None:
+    """Put a draft in the artifact's place; if that fails, the artifact is there again as it was."""
+    artifact.replace(before)
+    try:
+        draft.replace(artifact)
+    finally:
+        if not artifact.exists():
+            before.replace(artifact)
+
+
+def calibration_texts(artifact: Path, loaded: Loaded, count: int) -> Sequence[Encoded]:
+    """Encoded training texts of the artifact's recipe, spread over the split; none has padding.
+
+    Raises:
+        DataError: the split cannot be read or is empty.
+    """
+    examples = Source.of(artifact).splits(loaded.task).train
+    if not len(examples):
+        raise DataError("There are no training texts to calibrate on.", where=str(artifact), to_do="Use --calibrate 0.")
+    step = max(1, len(examples) // count)
+    chosen = [examples[place] for place in range(0, len(examples), step)][:count]
+    return [loaded.task.encode(example, loaded.encoder) for example in chosen]

@@ -1,0 +1,82 @@
+"""What the verbs about forms print."""
+
+from __future__ import annotations
+
+from rich.markup import escape
+from rich.table import Column, Table
+
+from tunesmith.console import plain_console, say, say_json
+from tunesmith.exporting import Exported
+from tunesmith.inference.form_parity import FormCheck
+from tunesmith.proving import Proof
+
+
+def show_export(made: Exported, *, as_json: bool) -> None:
+    """Show where a form is, how large it is, and how near to torch."""
+    entry, graph = made.entry, made.entry.graph
+    if as_json:
+        say_json({"artifact": str(made.folder), "form": made.form, **entry.plain()})
+        return
+    console = plain_console()
+    console.print(
+        f"Graph:    {entry.file}, {entry.share:.2f} of the float32 weights' size; opset {graph.opset}, "
+        f"attention {graph.attention}, outputs {', '.join(graph.outputs)}.",
+        highlight=False,
+    )
+    shapes = ", ".join(f"{pieces}x{tokens}" for pieces, tokens in graph.shapes)
+    in_float = " (before 8 bits)" if entry.quantised else ""
+    console.print(
+        f"Compared: with torch{in_float} on pieces x tokens of {shapes}; "
+        f"the outputs differ by {graph.largest_difference:.2g}.",
+        highlight=False,
+    )
+    if (small := entry.quantised) is not None:
+        scales = f"found on {small.calibrated_on} pieces" if small.scaling == "static" else "found while answering"
+        bits = "7 of 8 bits, since this processor has no VNNI" if small.reduced_range else "8 bits"
+        console.print(
+            f"8 bits:   {small.matrices} matrices by column ({bits}), {small.tables} tables by row; "
+            f"scales of inputs {scales}.",
+            highlight=False,
+        )
+    say(f"Artifact: {made.folder}\nNext:     tunesmith parity {made.folder}")
+
+
+def show_proof(proof: Proof, *, as_json: bool) -> None:
+    """Show every form beside the first, and what is off."""
+    if as_json:
+        say_json(proof.plain())
+        return
+    console = plain_console()
+    first = proof.checks[0]
+    places = {place: f"{number}" for number, place in enumerate(dict.fromkeys(c.artifact for c in proof.checks), 1)}
+    for place, number in places.items():
+        console.print(f"{number}: {escape(str(place))}", highlight=False)
+    table = Table(
+        Column("form", no_wrap=True), "of", "logits", "equal", "alone: logits", "equal", "reloaded", "",
+        title=f"{first.texts} texts of {escape(proof.texts_of)}; differences to {first.form} of 1, and answers equal",
+        title_justify="left",
+    )  # fmt: skip
+    for check in proof.checks:
+        table.add_row(*_row(check, places[check.artifact]))
+    console.print(table)
+    for check in proof.checks:
+        for problem in check.problems:
+            console.print(f"[red]{check.form}[/] of {places[check.artifact]}: {escape(problem)}.", highlight=False)
+        for text in check.changed_texts:
+            console.print(f"  changed: {escape(text)}", style="dim", highlight=False)
+    exact, loose = "float32: logits within 1e-4, all answers equal", f"8 bits: at most {proof.tolerance:.0%} changed"
+    console.print(f"{exact}; {loose}. Reloaded: the same bits in a fresh process.", highlight=False)
+    say("All forms are sound." if proof.is_sound else "Some form is off: do not serve it.")
+
+
+def _row(check: FormCheck, number: str) -> tuple[str, ...]:
+    return (
+        check.form,
+        number,
+        f"{check.logits:.2g}",
+        f"{check.texts - check.changed} of {check.texts}",
+        f"{check.alone:.2g}",
+        f"{check.texts_alone - check.changed_alone} of {check.texts_alone}",
+        "not asked" if check.reloaded is None else f"{check.reloaded:.2g}",
+        "[red]off[/]" if check.problems else "sound",
+    )

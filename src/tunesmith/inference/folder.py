@@ -1,0 +1,46 @@
+"""What lies in an artifact's folder, and what its JSON files say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from tunesmith.errors import ArtifactError
+
+
+def names_in(folder: Path, listed: Sequence[str] | None = None) -> set[str]:
+    """The names of all that lies in a folder and in its folders, as seen from it, without following links.
+
+    With `listed`, folders that hold none of these files are named themselves.
+    """
+    names = set()
+    for path in folder.iterdir():
+        is_folder = path.is_dir() and not path.is_symlink()
+        below = None if listed is None else [n.partition("/")[2] for n in listed if n.startswith(f"{path.name}/")]
+        if is_folder and below != []:
+            names |= {f"{path.name}/{name}" for name in names_in(path, below)}
+        else:
+            names.add(path.name)
+    return names
+
+
+def read_json(path: Path) -> dict[str, object]:
+    """The object that a file holds.
+
+    Raises:
+        ArtifactError: it is not readable JSON, or no object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArtifactError(
+            "The file is not readable JSON.", where=str(path), to_do="Copy the artifact again from where it was made."
+        ) from error
+    if not isinstance(value, dict):
+        raise ArtifactError(
+            "The file does not hold a JSON object.",
+            where=str(path),
+            to_do="Copy the artifact again from where it was made.",
+        )
+    return value

@@ -1,0 +1,188 @@
+"""Whether the forms of a model answer alike: logits, answers, answers alone and in a batch, answers after reloading."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tunesmith.data.records import Example, Prediction
+from tunesmith.inference.artifact import WEIGHTS, file_hash, verify
+from tunesmith.inference.forms import Entry, entry_of, forms_of
+from tunesmith.inference.onnx_graph import FLOAT_TOLERANCE
+from tunesmith.inference.parity import difference, fresh_logits
+from tunesmith.inference.predictor import Predictor
+
+ALONE = 32
+"""How many of the texts are also answered one by one."""
+SPREAD = 0.05
+"""The share of the answers' standard deviation within which two numbers answer alike in 8 bits."""
+
+
+@dataclass(frozen=True)
+class FormCheck:
+    """A form beside the first one, over the same texts.
+
+    Attributes:
+        artifact, form: what was asked.
+        is_exact: whether it has to give the same numbers; one in 8 bits has to give the same answers to most texts.
+        logits: the largest difference of a logit to the first form's.
+        changed: how many of its answers differ from the first form's, and up to three of these texts.
+        alone: the largest difference of a logit between a text answered alone and in a batch.
+        changed_alone: how many of those answers differ.
+        reloaded: the largest difference of a logit in a fresh process; None where that was left out.
+        problems: what is off; empty where the form is sound.
+    """
+
+    artifact: Path
+    form: str
+    is_exact: bool
+    texts: int
+    logits: float
+    changed: int
+    changed_texts: tuple[str, ...]
+    texts_alone: int
+    alone: float
+    changed_alone: int
+    reloaded: float | None
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a form gives for texts."""
+
+    logits: list[Tensor]
+    predictions: list[Prediction]
+
+
+def compare_forms(
+    artifacts: Sequence[Path], examples: Sequence[Example], *, tolerance: float, reload: bool
+) -> list[FormCheck]:
+    """Every form that the artifacts hold, beside the first artifact's own.
+
+    A form in float32 must give the same logits within 1e-4 and the same answers; one in 8 bits may change the answers
+    to a share `tolerance` of the texts. In a fresh process each must give the very same logits.
+
+    Raises:
+        ArtifactError: an artifact is damaged or cannot be loaded.
+    """
+    checks: list[FormCheck] = []
+    first: Answers | None = None
+    made_of = ""
+    for artifact in artifacts:
+        description = verify(artifact)
+        for form in forms_of(artifact, description):
+            predictor = Predictor.load(artifact, device="cpu", backend=form)
+            entry = entry_of(artifact, description, form) if form in ("onnx", "onnx-int8") else None
+            made_of, weights = weights_behind(artifact, entry, made_of)
+            is_exact = entry is None or entry.quantised is None
+            ours = answers(predictor, examples)
+            first = ours if first is None else first
+            check = _checked(predictor, examples, ours, first, is_exact=is_exact, tolerance=tolerance)
+            problems = list(check.problems)
+            if weights != made_of:
+                problems.append("it was made of other weights than the first")
+            reloaded = None
+            if reload:
+                fresh = fresh_logits(predictor, artifact, examples, form)
+                reloaded = largest_difference(ours.logits, fresh)
+                if reloaded != 0:
+                    problems.append(f"a fresh process gives logits that differ by up to {reloaded:.3g}")
+            checks.append(FormCheck(artifact, form, is_exact, len(examples), *check.figures, reloaded, tuple(problems)))
+    return checks
+
+
+def weights_behind(artifact: Path, entry: Entry | None, first: str) -> tuple[str, str]:
+    """The sha256 of the weights behind the first form, and of those behind this one; the first's where none is told."""
+    if entry is not None:
+        own = entry.weights_sha256
+    else:
+        own = file_hash(artifact / WEIGHTS) if (artifact / WEIGHTS).is_file() else first
+    return first or own, own
+
+
+def float_tolerance(logits: Sequence[Tensor]) -> float:
+    """How far a float32 form's logits may be from these: 1e-4, and of logits beyond 10 in proportion to the largest."""
+    finite = [row[row.isfinite()] for row in logits]
+    largest = max((float(row.abs().max()) for row in finite if row.numel()), default=0.0)
+    return FLOAT_TOLERANCE * max(1.0, largest / 10)
+
+
+@dataclass(frozen=True)
+class _Checked:
+    figures: tuple[float, int, tuple[str, ...], int, float, int]
+    problems: tuple[str, ...]
+
+
+def _checked(
+    predictor: Predictor,
+    examples: Sequence[Example],
+    ours: Answers,
+    first: Answers,
+    *,
+    is_exact: bool,
+    tolerance: float,
+) -> _Checked:
+    """A form's answers beside the first form's, and beside its own to texts alone."""
+    some = [*range(0, len(examples), max(1, len(examples) // ALONE))][:ALONE]
+    single = [answers(predictor, [examples[place]]) for place in some]
+    alone = Answers([one.logits[0] for one in single], [one.predictions[0] for one in single])
+    together = Answers([ours.logits[place] for place in some], [ours.predictions[place] for place in some])
+    near = near_numbers(first.predictions, is_exact=is_exact)
+    changed = changed_places(first.predictions, ours.predictions, near)
+    changed_alone = changed_places(together.predictions, alone.predictions, near)
+    gap, gap_alone = largest_difference(first.logits, ours.logits), largest_difference(together.logits, alone.logits)
+    near_logits = float_tolerance(first.logits)
+    problems = []
+    for what, wide, moved, total in (
+        ("the first form", gap, changed, len(examples)),
+        ("its own answers alone", gap_alone, changed_alone, len(some)),
+    ):
+        if not math.isfinite(wide):
+            problems.append(f"its logits cannot be compared with {what}")
+        elif is_exact and wide > near_logits:
+            problems.append(f"its logits differ by up to {wide:.3g} from {what}; {near_logits:.2g} is the most")
+        allowed = 0 if is_exact else math.ceil(tolerance * total)
+        if len(moved) > allowed:
+            problems.append(f"{len(moved)} of {total} answers differ from {what}; {allowed} is the most")
+    shown = tuple((examples[place].second or examples[place].content)[:80] for place in changed[:3])
+    return _Checked((gap, len(changed), shown, len(some), gap_alone, len(changed_alone)), tuple(problems))
+
+
+def answers(predictor: Predictor, examples: Sequence[Example]) -> Answers:
+    """The logits and answers of a predictor."""
+    encoded = predictor.encode(examples)
+    logits = predictor.logits(encoded)
+    return Answers(logits, predictor.decode(examples, encoded, logits))
+
+
+def largest_difference(ones: Sequence[Tensor], others: Sequence[Tensor]) -> float:
+    """The largest difference of two lists of logits; infinite where their shapes differ or one is no number."""
+    return max((difference(one, other) for one, other in zip(ones, others, strict=True)), default=0.0)
+
+
+def near_numbers(predictions: Sequence[Prediction], *, is_exact: bool) -> float:
+    """How far two answers that are numbers may be apart and still be alike."""
+    numbers = [one.label for one in predictions if isinstance(one.label, float)]
+    if len(numbers) < 2:
+        return FLOAT_TOLERANCE
+    spread = float(torch.tensor(numbers, dtype=torch.float64).std())
+    return max(FLOAT_TOLERANCE, (FLOAT_TOLERANCE if is_exact else SPREAD) * spread)
+
+
+def changed_places(ones: Sequence[Prediction], others: Sequence[Prediction], near: float) -> list[int]:
+    """The places of the answers that are not alike."""
+    found = []
+    for place, (one, other) in enumerate(zip(ones, others, strict=True)):
+        if isinstance(one.label, float) and isinstance(other.label, float):
+            is_alike = abs(one.label - other.label) <= near
+        else:
+            is_alike = one.label == other.label
+        if not is_alike:
+            found.append(place)
+    return found

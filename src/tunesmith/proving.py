@@ -1,0 +1,96 @@
+"""Whether all forms of a model answer alike on real text: which artifacts, which texts, and what is off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tunesmith.data.records import Example
+from tunesmith.data.source import Source as File
+from tunesmith.data.sources import iterate
+from tunesmith.data.tally import Tally
+from tunesmith.errors import ArtifactError, DataError, RecipeError, TunesmithError
+from tunesmith.inference.artifact import task_of, verify
+from tunesmith.inference.form_parity import FormCheck, compare_forms
+from tunesmith.judging import Candidate, Source, examples_to_judge
+
+
+@dataclass(frozen=True)
+class Proof:
+    """All forms, each beside the first, over texts of a file or split."""
+
+    texts_of: str
+    tolerance: float
+    checks: tuple[FormCheck, ...]
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing is off."""
+        return not any(check.problems for check in self.checks)
+
+    def plain(self) -> dict[str, object]:
+        """The proof as plain values."""
+        checks = [{**asdict(check), "artifact": str(check.artifact)} for check in self.checks]
+        return {"texts_of": self.texts_of, "tolerance": self.tolerance, "sound": self.is_sound, "forms": checks}
+
+
+def prove_forms(
+    artifacts: Sequence[Path],
+    *,
+    data: str = "",
+    file: Path | None = None,
+    limit: int = 200,
+    tolerance: float = 0.05,
+    reload: bool = True,
+) -> Proof:
+    """Compare every form that these artifacts hold with the first one's own.
+
+    The texts are those of `file` (which needs no labels), of `data` (a labelled file or a known data set), or of the
+    recipe's validation split; the first `limit` of them.
+
+    Raises:
+        ArtifactError: an artifact is damaged, is an ensemble, or has other labels than the first.
+        DataError: there are no texts.
+        RecipeError: both `data` and `file` are given.
+    """
+    told = [verify(artifact) for artifact in artifacts]
+    for artifact, description in zip(artifacts, told, strict=True):
+        if "ensemble" in description:
+            what = "An ensemble has no forms of its own."
+            raise ArtifactError(what, where=str(artifact), to_do="Compare the forms of each of its members.")
+        if description["schema_sha256"] != told[0]["schema_sha256"]:
+            raise ArtifactError(
+                "The artifacts have different tasks or labels, so their answers cannot be compared.",
+                where=f"{artifacts[0]} and {artifact}",
+                to_do="Compare the forms of one run.",
+            )
+    texts_of, examples = _texts(artifacts[0], told[0], data, file, limit)
+    if not examples:
+        raise DataError("There are no texts to compare on.", where=texts_of, to_do="Give --file with some texts.")
+    checks = compare_forms(artifacts, examples, tolerance=tolerance, reload=reload)
+    return Proof(texts_of, tolerance, tuple(checks))
+
+
+def _texts(
+    artifact: Path, description: Mapping[str, object], data: str, file: Path | None, limit: int
+) -> tuple[str, list[Example]]:
+    """The texts to compare on, and where they are from."""
+    if data and file is not None:
+        raise RecipeError("Texts are named twice.", where="--data and --file", to_do="Give one of the two.")
+    task = task_of(description, artifact)
+    if file is not None:
+        tally = Tally()
+        found = [one for one, _ in zip(iterate(File(str(file), inputs=task.inputs), tally), range(limit), strict=False)]
+        return file.name, found
+    if data:
+        name, judged = examples_to_judge(Candidate.load(artifact), data, ())
+        return name, list(judged[:limit])
+    try:
+        splits = Source.of(artifact).splits(task).named()
+    except TunesmithError as error:
+        raise DataError(
+            f"The recipe's own texts cannot be read: {error.what}", where=str(artifact), to_do="Give --file or --data."
+        ) from error
+    name = next((name for name in ("validation", "test", "train") if len(splits.get(name, ()))), "")
+    return f"{name} split", list(splits[name][:limit]) if name else []

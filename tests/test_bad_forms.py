@@ -1,0 +1,158 @@
+"""The verbs about forms, and their bad input: exit codes, few lines on what, where and what to do, nothing left."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.builders import write_recipe
+from tests.inference.test_forms import damage
+from tests.test_bad_input import files_below
+from tunesmith import cli
+from tunesmith.inference.artifact import seal
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+
+def asked(*arguments: object) -> int:
+    """The exit code of a command line."""
+    return cli.guarded(lambda: cli.app([str(one) for one in arguments], standalone_mode=False))
+
+
+@pytest.fixture(scope="module")
+def forms(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the artifact of a run ("run"), which holds a graph too, and a graph in 8 bits alone ("small")."""
+    folder = tmp_path_factory.mktemp("forms")
+    shutil.copytree(finished_run / "artifact", folder / "run")
+    assert asked("export", folder / "run", "--form", "onnx") == 0
+    assert asked("export", folder / "run", "--form", "onnx-int8", "--calibrate", 8, "--out", folder / "small") == 0
+    return folder
+
+
+def test_forms_answer_like_any_artifact(forms: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert asked("predict", forms / "small", "--text", "a good film", "--json") == 0
+    assert json.loads(capsys.readouterr().out)[0]["label"] in ("good", "bad")
+    assert asked("evaluate", forms / "small", "--against", forms / "run", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["metrics"]
+    assert asked("evaluate", forms / "run", "--backend", "onnx", "--json") == 0
+    graph = json.loads(capsys.readouterr().out)["metrics"]
+    assert asked("evaluate", forms / "run", "--json") == 0
+    torchs = json.loads(capsys.readouterr().out)["metrics"]
+    assert graph["accuracy"] == torchs["accuracy"]
+
+
+def test_parity_is_green_for_all_forms_and_red_for_a_damaged_one(
+    forms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert asked("parity", forms / "run", forms / "small", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["sound"] is True
+    assert [form["form"] for form in found["forms"]] == ["torch", "onnx", "onnx-int8"]
+    assert all(form["reloaded"] == 0 for form in found["forms"])
+    (tmp_path / "texts.txt").write_text("good film\nbad film\n", encoding="utf-8")
+    assert asked("parity", forms / "run", "--file", tmp_path / "texts.txt", "--no-reload") == 0
+    said = capsys.readouterr().out
+    assert "2 texts of texts.txt" in said
+    assert "All forms are sound." in said
+    broken = Path(shutil.copytree(forms / "run", tmp_path / "broken"))
+    damage(broken / "model.onnx")
+    assert asked("parity", broken, "--no-reload") == 2  # the manifest sees it
+    assert "was changed" in capsys.readouterr().err
+    seal(broken)
+    assert asked("parity", broken, "--no-reload") == 1
+    said = capsys.readouterr().out
+    assert "its logits differ by up to" in said
+    assert "Some form is off" in said
+
+
+Situation = Callable[[Path, Path], tuple[list[object], str]]
+
+
+def no_weights(forms: Path, place: Path) -> tuple[list[object], str]:
+    return ["export", forms / "small", "--out", place / "out"], "needs torch's weights"
+
+
+def taken(forms: Path, place: Path) -> tuple[list[object], str]:
+    return ["export", forms / "run", "--out", forms / "small"], "Something is there already"
+
+
+def unknown_form(forms: Path, place: Path) -> tuple[list[object], str]:
+    return ["export", forms / "run", "--form", "onnx8", "--out", place / "out"], "onnx-int8"
+
+
+def calibrated_floats(forms: Path, place: Path) -> tuple[list[object], str]:
+    return ["export", forms / "run", "--calibrate", 5, "--out", place / "out"], "Only a graph in 8 bits is calibrated"
+
+
+def no_artifact(forms: Path, place: Path) -> tuple[list[object], str]:
+    return ["parity", place], "has no manifest"
+
+
+def backend_that_is_not_there(forms: Path, place: Path) -> tuple[list[object], str]:
+    return ["evaluate", forms / "small", "--backend", "torch"], "no form 'torch': it holds onnx-int8"
+
+
+def both_texts(forms: Path, place: Path) -> tuple[list[object], str]:
+    return ["parity", forms / "run", "--data", "a.csv", "--file", "b.txt"], "Texts are named twice"
+
+
+def no_texts(forms: Path, place: Path) -> tuple[list[object], str]:
+    (place / "empty.txt").write_text("", encoding="utf-8")
+    return ["parity", forms / "run", "--file", place / "empty.txt"], "empty"
+
+
+def learn_from_a_graph(forms: Path, place: Path) -> tuple[list[object], str]:
+    recipe = write_recipe(place, model={"name": str(forms / "small")})
+    return ["run", recipe, "--out", place / "out"], "from which nothing can learn"
+
+
+def average_a_graph(forms: Path, place: Path) -> tuple[list[object], str]:
+    return ["soup", forms / "run", forms / "small", "--out", place / "out"], "torch's weights"
+
+
+def spoiled_graph(forms: Path, place: Path) -> tuple[list[object], str]:
+    broken = Path(shutil.copytree(forms / "small", place / "broken"))
+    (broken / "model-int8.onnx").write_bytes(b"no graph")
+    seal(broken)
+    return ["predict", broken, "--text", "good"], "ONNX Runtime cannot read the graph"
+
+
+def spoiled_entry(forms: Path, place: Path) -> tuple[list[object], str]:
+    broken = Path(shutil.copytree(forms / "small", place / "broken"))
+    told = json.loads((broken / "artifact.json").read_text(encoding="utf-8"))
+    del told["forms"]["onnx-int8"]["graph"]
+    (broken / "artifact.json").write_text(json.dumps(told), encoding="utf-8")
+    seal(broken)
+    return ["predict", broken, "--text", "good"], "What the artifact says of its form 'onnx-int8' cannot be read"
+
+
+def passes_of_a_graph(forms: Path, place: Path) -> tuple[list[object], str]:
+    return ["evaluate", forms / "small", "--passes", 4], "A graph has no dropout"
+
+
+SITUATIONS = [
+    *(no_weights, taken, unknown_form, calibrated_floats, no_artifact, backend_that_is_not_there, both_texts, no_texts),
+    *(learn_from_a_graph, average_a_graph, spoiled_graph, spoiled_entry, passes_of_a_graph),
+]
+
+
+@pytest.mark.parametrize("situation", SITUATIONS, ids=lambda one: one.__name__)
+def test_bad_forms_are_explained_and_leave_nothing_behind(
+    situation: Situation, forms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, said = situation(forms, tmp_path)
+    before = files_below(tmp_path)
+    capsys.readouterr()
+    assert asked(*arguments) == 2
+    error = capsys.readouterr().err
+    assert len(error.strip().splitlines()) <= 6
+    assert "Traceback" not in error
+    assert said in " ".join(error.split())
+    assert files_below(tmp_path) == before
