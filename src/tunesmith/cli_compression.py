@@ -10,7 +10,7 @@ import typer
 from tunesmith import compression_console
 from tunesmith.arguments import AsJson
 from tunesmith.compressing import compress as make_smaller
-from tunesmith.compressing import planned
+from tunesmith.compression_plan import planned
 
 verbs = typer.Typer()
 

@@ -21,17 +21,16 @@ from tunesmith.compression import COMPRESSORS, Compressed, Compressor, Convertin
 from tunesmith.compression.trained import batches_of
 from tunesmith.compression_report import Chain, write_chain
 from tunesmith.data.records import Splits
-from tunesmith.errors import ArtifactError, DataError, RecipeError, nearest
+from tunesmith.errors import ArtifactError, DataError
 from tunesmith.evaluation.intervals import Comparison
 from tunesmith.evaluation.report import SplitReport, evaluate_split
 from tunesmith.experiment import Experiment
-from tunesmith.inference.artifact import MANIFEST, Origin, file_hash, load_artifact, save_artifact, seal, verify
+from tunesmith.inference.artifact import WEIGHTS, Origin, file_hash, load_artifact, save_artifact, seal, verify
 from tunesmith.inference.predictor import Predictor, best_device
 from tunesmith.judging import Source
 from tunesmith.models.model import count_parameters
 from tunesmith.pipeline import Result
 from tunesmith.preparation import encode
-from tunesmith.recipes import with_changes
 from tunesmith.recovery import Recovery
 from tunesmith.trade_offs import Original, TradeOff, loss_of
 from tunesmith.training.tracking import announce
@@ -93,47 +92,6 @@ def _with_chain(result: Result, experiment: Experiment, *, quiet: bool) -> tuple
     return result, compress(result.artifact, out, experiment, quiet=quiet)
 
 
-def planned(artifact: Path, names: Sequence[str], changes: Sequence[str]) -> Experiment:
-    """The recipe of an artifact with the steps of these names, or else its own, and with changes.
-
-    A change such as "head_prune.share=0.5" is one of every step of that name; others are changes of the recipe.
-
-    Raises:
-        RecipeError: a step, a key or a value is wrong, or there is no step.
-        ArtifactError: there is no artifact.
-    """
-    verify(artifact)
-    own = Source.of(artifact).experiment.to_mapping()
-    given = cast("list[dict[str, object]]", own["compress"])
-    steps: list[dict[str, object]] = [{"name": name} for name in names] or [dict(step) for step in given]
-    rest = []
-    for change in changes:
-        key = change.partition("=")[0].strip().partition(".")[0]
-        of_step = [step for step in steps if step["name"] == key]
-        if not of_step:
-            if key in COMPRESSORS:
-                raise RecipeError(
-                    f"There is no step {key} to change.", where="--set", to_do="Name it in --steps, or leave this out."
-                )
-            rest.append(change)
-        for step in of_step:
-            step |= cast("dict[str, object]", with_changes({key: {}}, [change])[key])
-    if not steps:
-        raise RecipeError(
-            "There is nothing to do: neither --steps nor the recipe's 'compress' names a step.",
-            where="--steps",
-            to_do=f"Name some of {', '.join(COMPRESSORS)}, parted by commas.",
-        )
-    for name in (str(step["name"]) for step in steps):
-        if name not in COMPRESSORS:
-            raise RecipeError(
-                f"Unknown step '{name}'.{nearest(name, COMPRESSORS)}",
-                where="--steps",
-                to_do=f"Use some of {', '.join(COMPRESSORS)}, parted by commas.",
-            )
-    return Experiment.from_mapping({**with_changes(own, rest), "compress": steps})
-
-
 def compress(artifact: Path, out: Path, experiment: Experiment, *, quiet: bool = False) -> Chain:
     """Make the model of an artifact smaller by the recipe's steps, and write what stood the test to `out`.
 
@@ -147,8 +105,8 @@ def compress(artifact: Path, out: Path, experiment: Experiment, *, quiet: bool =
     """
     vet_out(out)
     began = time.monotonic()
+    _see_changeable(artifact, experiment.compress)
     bench = _bench(artifact, out, experiment, quiet=quiet)
-    _see_fitting(artifact, experiment.compress)
     original = Original.of(artifact, bench.splits.validation, experiment.seed)
     rows, left = [original.as_trade_off()], artifact
     for number, step in enumerate(experiment.compress, 1):
@@ -166,20 +124,6 @@ def compress(artifact: Path, out: Path, experiment: Experiment, *, quiet: bool =
 
 def _bench(artifact: Path, out: Path, experiment: Experiment, *, quiet: bool) -> Bench:
     """Read the data again, and open or take up the folder of what is under way."""
-    description = verify(artifact)
-    for key, what in (("ensemble", "is an ensemble"), ("method", "has weights of a method that were not merged")):
-        if description.get(key):
-            raise ArtifactError(
-                f"The artifact {what}, which no step can make smaller.",
-                where=str(artifact),
-                to_do="Compress the artifact of a single run, such as one with method: full or lora.",
-            )
-    if description.get("form", "torch") != "torch":  # absent in artifacts that were written before there were forms
-        raise ArtifactError(
-            f"The artifact is in the form '{description['form']}', which no step can change.",
-            where=str(artifact),
-            to_do="Compress the artifact that it was made of.",
-        )
     task = load_artifact(artifact).task
     validation, splits = held_out(artifact, task, "validation"), Source.of(artifact).splits(task)
     if not len(validation) or not len(splits.train):
@@ -202,12 +146,31 @@ def _bench(artifact: Path, out: Path, experiment: Experiment, *, quiet: bool) ->
 
 def _plan(artifact: Path, experiment: Experiment) -> str:
     """What decides the result of a chain."""
-    told = [file_hash(artifact / MANIFEST), experiment.to_mapping(), versions()]
+    told = [file_hash(artifact / WEIGHTS), experiment.to_mapping(), versions()]
     return hashlib.sha256(json.dumps(told, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def _see_fitting(artifact: Path, steps: Sequence[Compressor]) -> None:
-    """See that every step fits the model as it is now."""
+def _see_changeable(artifact: Path, steps: Sequence[Compressor]) -> None:
+    """See that an artifact can be made smaller, and that every step fits its model as it is now.
+
+    Raises:
+        ArtifactError: it is an ensemble, or in another form than that of training.
+        TunesmithError: a step does not fit.
+    """
+    description = verify(artifact)
+    for key, what in (("ensemble", "is an ensemble"), ("method", "has weights of a method that were not merged")):
+        if description.get(key):
+            raise ArtifactError(
+                f"The artifact {what}, which no step can make smaller.",
+                where=str(artifact),
+                to_do="Compress the artifact of a single run, such as one with method: full or lora.",
+            )
+    if description.get("form", "torch") != "torch":  # absent in artifacts that were written before there were forms
+        raise ArtifactError(
+            f"The artifact is in the form '{description['form']}', which no step can change.",
+            where=str(artifact),
+            to_do="Compress the artifact that it was made of.",
+        )
     loaded = load_artifact(artifact)
     for step in steps:
         step.check(loaded.model, loaded.task)

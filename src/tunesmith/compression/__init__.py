@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from tunesmith.compression.distill import Distill
 from tunesmith.compression.layer_drop import LayerDrop
 from tunesmith.compression.pruning import FeedForwardPrune, HeadPrune
+from tunesmith.compression.sparsity import Sparsity
 from tunesmith.compression.trained import Compressed, Lesson, Teacher, Trained, Workshop
+from tunesmith.compression.vocabulary import Vocabulary
 from tunesmith.models.model import Model
 from tunesmith.tasks import Task
 
@@ -39,6 +42,9 @@ COMPRESSORS: dict[str, type[Compressor]] = {
     "layer_drop": LayerDrop,
     "head_prune": HeadPrune,
     "feed_forward_prune": FeedForwardPrune,
+    "vocabulary": Vocabulary,
+    "sparsity": Sparsity,
+    "distill": Distill,
 }
 
 __all__ = [
@@ -46,12 +52,15 @@ __all__ = [
     "Compressed",
     "Compressor",
     "Converting",
+    "Distill",
     "FeedForwardPrune",
     "HeadPrune",
     "LayerDrop",
     "Lesson",
     "Shrinking",
+    "Sparsity",
     "Teacher",
     "Trained",
+    "Vocabulary",
     "Workshop",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -123,7 +124,7 @@ def blocks_of(module: PreTrainedModel) -> list[Block]:
         if kind is None or not all(isinstance(part, nn.Linear) for part in parts):
             raise unknown
         query, key, value, output, widening, narrowing = parts
-        found.append(Block(named[kind.attention], (query, key, value), output, widening, narrowing, size))  # type: ignore[arg-type]
+        found.append(Block(named[kind.attention], (query, key, value), output, widening, narrowing, size))
     return found
 
 
@@ -170,7 +171,8 @@ def keep_heads(block: Block, heads: Sequence[int]) -> None:
         _keep_rows(projection, kept)
     _keep_columns(block.output, kept)
     attention = block.attention
-    if _KEPT not in dict(attention.named_buffers(recurse=False)):
+    takes_bias = "position_bias" in inspect.signature(attention.forward).parameters
+    if takes_bias and _KEPT not in dict(attention.named_buffers(recurse=False)):
         # MPNet computes its bias of distances once for all layers, for every head that the configuration has.
         attention.register_forward_pre_hook(_with_own_bias)
     attention.register_buffer(_KEPT, torch.tensor(list(heads), device=block.output.weight.device), persistent=False)
@@ -198,7 +200,7 @@ def keep_layers(module: PreTrainedModel, layers: Sequence[int]) -> None:
     for number, layer in enumerate(stay):
         for part in layer.modules():
             if "layer_idx" in vars(part):
-                part.layer_idx = number
+                setattr(part, "layer_idx", number)  # noqa: B010  # a foreign module's own number
 
 
 def say_layers(config: Any, layers: Sequence[int]) -> None:
