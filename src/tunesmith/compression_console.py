@@ -27,32 +27,32 @@ def show_chain(chain: Chain, *, as_json: bool) -> None:
         say_json(chain.plain())
         return
     console = plain_console()
-    table = Table("step", "", f"{chain.metric}", "difference", "changed", "size", "one text", "CPU")
+    table = Table("step", "verdict", chain.metric, "changed", "size", "speed", "CPU")
     first = chain.rows[0]
     for row in chain.rows:
-        gap = row.difference.difference if row.difference is not None else None
         speed = row.speed
         table.add_row(
             row.name,
             "" if row is first else "stands" if row.stands else "undone",
             f"{row.quality.value:.4f}",
-            "" if gap is None else f"{gap.value:+.4f} ({gap.low:+.4f} to {gap.high:+.4f})",
             "" if row is first else f"{len(row.changes)} (-{row.harmed} +{row.mended})",
             f"{row.size / 1e6:.1f} MB",
-            "" if speed is None else f"{speed.ratio.value:.2f}x as fast",
+            "" if speed is None else f"{speed.ratio.value:.2f}x",
             "" if speed is None else f"{speed.cpu_seconds / speed.other_cpu_seconds:.2f}x",
         )
     console.print(table)
     console.print(
-        f"On {chain.validation:,} validation examples, with 95 % intervals. changed: answers other than the original's "
-        "(-became wrong +became right). CPU: processor time of many texts, beside the original's.",
+        f"On {chain.validation:,} validation examples. changed: answers other than the original's (-became wrong "
+        "+became right). speed: how many times as fast one text is answered. CPU: the processor's time for many texts, "
+        "beside the original's.",
         highlight=False,
     )
     for row in chain.rows[1:]:
-        for line in row.notes:
+        for line in (row.why, *row.notes):
             console.print(escape(f"{row.name}: {line}"), highlight=False)
     for item in chain.tested:
-        console.print(f"test, {item.name}: [bold]{item.verdict}[/]; {compared(item)}", highlight=False)
+        if item.name == chain.metric:
+            console.print(f"test, {item.name}: [bold]{item.verdict}[/]; {compared(item)}", highlight=False)
     console.print(escape(said_of(chain)), highlight=False)
     for line in chain.notes()[-1:]:
         console.print(escape(line), highlight=False)

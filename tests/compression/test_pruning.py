@@ -91,15 +91,16 @@ def test_a_pruned_artifact_is_trained_and_pruned_again(kinds: dict[str, Path], t
 
 def test_importance_is_the_derivative_of_the_loss_by_a_gate(tiny_model_folder: Path) -> None:
     trained = trained_model(tiny_model_folder, SequenceClassification(), CLASSES)
-    model = trained.model.double()
     parts: tuple[Part, ...] = ("heads", "neurons")
     for part in parts:
         together = importances(trained, batches_of(trained, CLASSES), part)
         alone = [importances(trained, batches_of(trained, [one]), part) for one in CLASSES]
         for layer, found in enumerate(together):
             torch.testing.assert_close(found, torch.stack([one[layer] for one in alone]).mean(0), rtol=1e-4, atol=1e-9)
-    blocks = blocks_of(model.body)
     (batch,) = batches_of(trained, CLASSES[:1])
+    found = importances(trained, [batch], "heads")[1][2]
+    model = trained.model.double()
+    blocks = blocks_of(model.body)
     by_hand = []
     for step in (1e-4, -1e-4):
         gates = [torch.ones(4, dtype=torch.float64), torch.ones(4, dtype=torch.float64)]
@@ -107,7 +108,6 @@ def test_importance_is_the_derivative_of_the_loss_by_a_gate(tiny_model_folder: P
         with torch.no_grad(), gated(blocks, "heads", gates):
             states = model.hidden(batch)
             by_hand.append(float(trained.task.loss(model.head, model.head(states, batch), batch)))
-    found = importances(trained, [batch], "heads")[1][2]
     assert float(found) == pytest.approx(abs(by_hand[0] - by_hand[1]) / 2e-4, rel=1e-3)
 
 
