@@ -3,10 +3,10 @@
 pruning: a model is trained; then as many heads and neurons are taken out at once as in rounds, with as many epochs of
 training in all. Aim: the rounds are better at equal size.
 
-student: a model is trained, and a student of some of its layers learns from its answers ("distilled"). The same layers of
-the pre-trained model learn from the labels alone for as many epochs ("alone"). Aim: the distilled one is better, paired by
-seed, with a t interval over seeds. "continued", the student's layers of the trained model learning on from the labels, says
-how much of this is the start.
+student: a model is trained, and a student of some of its layers learns from its answers ("distilled"). The same layers
+of the pre-trained model learn from the labels alone for as many epochs ("alone"). Aim: the distilled one is better,
+paired by seed, with a t interval over seeds. "continued", the student's layers of the trained model learning on from
+the labels, says how much of this is the start.
 
 What is done is kept below --folder, so that the same command goes on where it was stopped.
 
@@ -60,7 +60,7 @@ def main() -> None:
 
 def recipe(given: argparse.Namespace, seed: int, changes: Sequence[str] = ()) -> Experiment:
     """The recipe of the data set with these settings."""
-    own = [f"seed={seed}", f"data.limit={given.limit}", "trackers=[]", "compression.floor=null"]
+    own = [f"seed={seed}", f"data.limit={given.limit}", "trackers=[]", "evaluation.test=false"]
     return Experiment.from_yaml(RECIPES / NAMES[given.data], [*own, *given.changes, *changes])
 
 
@@ -92,7 +92,7 @@ def pruned(given: argparse.Namespace, seed: int) -> list[dict[str, object]]:
     half = max(1, given.epochs // 2)
     for share in given.shares:
         for name, rounds in (("one_shot", 1), ("rounds", given.rounds)):
-            each = [half, *[half // rounds] * 1][rounds > 1]
+            each = half // rounds
             if each * rounds != half:
                 raise SystemExit(f"{half} epochs for each of the two steps cannot be parted into {rounds} rounds.")
             steps = ("head_prune", "feed_forward_prune")
@@ -114,7 +114,9 @@ def taught(given: argparse.Namespace, seed: int) -> list[dict[str, object]]:
     dropped = [f"layer_drop.layers={given.layers}", f"layer_drop.epochs={given.epochs}"]
     distilled = smaller(whole, ["distill"], student, place / "distilled")
     continued = smaller(whole, ["layer_drop"], dropped, place / "continued")
-    untrained = run_or_resume(recipe(given, seed, ["training.learning_rate=1e-9", "training.epochs=1"]), place / "start")
+    untrained = run_or_resume(
+        recipe(given, seed, ["training.learning_rate=1e-9", "training.epochs=1"]), place / "start"
+    )
     alone = smaller(untrained, ["layer_drop"], [*dropped, *own_rate(given)], place / "alone")
     return [
         row_of(name, seed, artifact, 0.0)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests.builders import write_recipe
-from tunesmith import cli, compressing
+from tunesmith import cli, compressing, pipeline
 from tunesmith.compressing import compress
 from tunesmith.compression import COMPRESSORS, Compressed, Trained, Workshop
 from tunesmith.compression_plan import planned
@@ -25,6 +25,7 @@ from tunesmith.inference.artifact import add_file, read_description, verify
 from tunesmith.inference.predictor import Predictor
 from tunesmith.judging import judge_artifact
 from tunesmith.models.model import Model
+from tunesmith.models.shapes import blocks_of
 from tunesmith.tasks import Task
 from tunesmith.trade_offs import TradeOff, loss_of
 
@@ -55,6 +56,15 @@ class Copied:
         """Copy the artifact."""
         shutil.copytree(artifact, out)
         return ("Copied.",)
+
+
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Path:
+    """A run whose model has learnt to tell the classes apart, so that there is something to lose."""
+    folder = tmp_path_factory.mktemp("learnt")
+    (folder / "model").symlink_to(tiny_model_folder)
+    recipe = write_recipe(folder, training={"epochs": 12})
+    return pipeline.run(Experiment.from_yaml(recipe), folder / "run", quiet=True).folder
 
 
 @pytest.fixture
@@ -97,7 +107,7 @@ def test_a_chain_keeps_what_stands_and_undoes_what_does_not(
     assert {one["name"] for one in told["tested"]} >= {"accuracy"}
     names = {"compression.json", "compression.html", "compression.md", "changes.jsonl", "report.html", "metrics.json"}
     assert names <= {path.name for path in out.iterdir()}
-    assert sum(len(layer) for layer in read_description(out)["shape"]["heads"]) == 6  # type: ignore[index, call-overload]
+    assert sum(len(block.heads) for block in blocks_of(Predictor.load(out).model.body)) == 6
     page = (out / "compression.html").read_text(encoding="utf-8")
     assert "Turned about." in page
     assert "http://" not in page.partition("</script>")[2].replace("http://www.w3.org", "")

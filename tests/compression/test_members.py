@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -106,7 +107,12 @@ def test_a_student_learns_from_the_original_with_states_and_attention(tiny_model
     workshop = workshop_of(trained, CLASSES, tmp_path)
     lessons: list[Lesson] = []
     teach = workshop.teach
-    object.__setattr__(workshop, "teach", lambda taught, lesson: (lessons.append(lesson), teach(taught, lesson)))
+
+    def noted(taught: Trained, lesson: Lesson) -> None:
+        lessons.append(lesson)
+        teach(taught, lesson)
+
+    workshop = replace(workshop, teach=noted)
     made = Distill(hidden=1.0, attention=0.1).compress(trained, workshop)
     assert number_of_layers(made.trained.model.body) == 1
     assert lessons[0].objective == Distillation(str(workshop.original), hidden=1.0, attention=0.1)

@@ -81,7 +81,7 @@ class Sparsity:
         return Compressed(trained, {"zeros": zeros, "packed": packed, "matrices": whole}, (said,))
 
 
-def matrices(model: Model) -> dict[str, nn.Parameter]:
+def matrices(model: Model) -> dict[str, Tensor]:
     """The weights of the linear layers within the body's layers, by name."""
     _, layers = layer_list(model.body)
     return {

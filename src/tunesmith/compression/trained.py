@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -48,11 +47,8 @@ class Lesson:
     exact: bool = False
 
 
-class Teacher(Protocol):
-    """A way to train a model on, as the recipe trains."""
-
-    def __call__(self, trained: Trained, lesson: Lesson) -> None:
-        """Train the model in place; every weight learns."""
+Teacher = Callable[[Trained, Lesson], None]
+"""Trains a model on in place, as the recipe trains; every weight learns."""
 
 
 @dataclass(frozen=True)

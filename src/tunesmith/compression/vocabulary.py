@@ -119,7 +119,7 @@ def _keep_rows(model: Model, kept: Sequence[int]) -> None:
     pad = table.padding_idx
     smaller = nn.Embedding(len(kept), rows.shape[1], padding_idx=None if pad is None else place.get(pad))
     smaller.weight = nn.Parameter(rows)
-    model.body.set_input_embeddings(smaller)  # type: ignore[no-untyped-call]
+    model.body.set_input_embeddings(smaller)
     for config in (model.body.config, model.config):
         config.vocab_size = len(kept)
         for name, value in config.to_dict().items():

@@ -34,11 +34,13 @@ class Within:
 
     def scores(self, layer: int) -> Tensor:
         """A layer's attention scores before the softmax [P, A, T, T]."""
-        one, other = (
-            values[layer].unflatten(-1, (-1, self.head_size)).transpose(1, 2).float()
-            for values in (self.queries, self.keys)
-        )
+        one, other = (self._heads(values[layer]) for values in (self.queries, self.keys))
         return one @ other.transpose(-1, -2) / math.sqrt(self.head_size)
+
+    def _heads(self, values: Tensor) -> Tensor:
+        """The parts of each head [P, A, T, D]."""
+        rows, places, width = values.shape
+        return values.float().view(rows, places, width // self.head_size, self.head_size).transpose(1, 2)
 
 
 @contextmanager
