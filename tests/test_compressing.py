@@ -209,6 +209,7 @@ def test_a_recipe_trains_and_compresses(place: Path) -> None:
         (["--steps", "layer_drop", "--set", "layer_drop.keeps=1"], "Did you mean 'keep'"),
         (["--steps", "layer_drop", "--set", "compression.floor=2"], "floor is a share"),
         (["--steps", "layer_drop", "--set", "layer_drop.layers=7"], "7 cannot stay"),
+        (["--steps", "layer_drop", "--set", "seed=7"], "settled when the model was trained"),
     ],
 )
 def test_bad_input(

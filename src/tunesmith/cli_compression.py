@@ -24,7 +24,11 @@ def compress(
     ] = "",
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="head_prune.share=0.5, compression.floor=0.02, seed=1, ..."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="head_prune.share=0.5, compression.floor=0.02, training.batch_size=16, ...",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -7,7 +7,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -15,12 +15,12 @@ from typing import cast
 from pydantic import TypeAdapter
 
 from tunesmith import promotion, run_folder
-from tunesmith.combining import Combined, held_out, paired, vet_out, write_combined
+from tunesmith.combining import Combined, paired, vet_out, write_combined
 from tunesmith.components import name_of, settings_of
 from tunesmith.compression import COMPRESSORS, Compressed, Compressor, Converting, Shrinking, Trained, Workshop
-from tunesmith.compression.trained import batches_of
 from tunesmith.compression_report import Chain, write_chain
 from tunesmith.data.records import Splits
+from tunesmith.data.splits import fingerprint
 from tunesmith.errors import ArtifactError, DataError
 from tunesmith.evaluation.intervals import Comparison
 from tunesmith.evaluation.report import SplitReport, evaluate_split
@@ -32,6 +32,8 @@ from tunesmith.models.model import count_parameters
 from tunesmith.pipeline import Result
 from tunesmith.preparation import encode
 from tunesmith.recovery import Recovery
+from tunesmith.tasks import Batch
+from tunesmith.tasks.batches import cut
 from tunesmith.trade_offs import Original, TradeOff, loss_of
 from tunesmith.training.tracking import announce
 from tunesmith.versions import versions
@@ -124,9 +126,16 @@ def compress(artifact: Path, out: Path, experiment: Experiment, *, quiet: bool =
 
 def _bench(artifact: Path, out: Path, experiment: Experiment, *, quiet: bool) -> Bench:
     """Read the data again, and open or take up the folder of what is under way."""
-    task = load_artifact(artifact).task
-    validation, splits = held_out(artifact, task, "validation"), Source.of(artifact).splits(task)
-    if not len(validation) or not len(splits.train):
+    source = Source.of(artifact)
+    splits = source.splits(load_artifact(artifact).task)
+    for name, examples in splits.named().items():
+        if fingerprint(examples) != source.fingerprints.get(name):
+            raise DataError(
+                f"The {name} examples are not those of the run: a file has changed since.",
+                where=f"data.{name} of {artifact}",
+                to_do="Put the file back as it was.",
+            )
+    if not len(splits.validation) or not len(splits.train):
         raise DataError(
             "There are no validation or no training examples to judge the steps by and to learn from.",
             where="data",
@@ -193,7 +202,7 @@ def _made(step: Compressor, place: Path, before: Path, bench: Bench, original: O
     shutil.rmtree(done, ignore_errors=True)  # of a step that was interrupted while it was measured
     facts: Mapping[str, object] = {}
     if isinstance(step, Shrinking):
-        found = _shrunk(step, workshop, bench.experiment, done)
+        found = _shrunk(step, workshop, bench, done)
         facts, notes = found.facts, found.notes
     else:
         assert isinstance(step, Converting)
@@ -215,15 +224,16 @@ def _made(step: Compressor, place: Path, before: Path, bench: Bench, original: O
     return row
 
 
-def _shrunk(step: Shrinking, workshop: Workshop, experiment: Experiment, out: Path) -> Compressed:
+def _shrunk(step: Shrinking, workshop: Workshop, bench: Bench, out: Path) -> Compressed:
     """Make a step in torch, settle and calibrate the model, and write it as an artifact."""
+    experiment = bench.experiment
     loaded = load_artifact(workshop.before)
     loaded.model.to(best_device())
     told = loaded.description
     trained = Trained(loaded.model, loaded.task, loaded.encoder, str(told["prefix"]))
     found = step.compress(trained, workshop)
     model, task, encoder = found.trained.model.eval(), found.trained.task, found.trained.encoder
-    task.settle(model, batches_of(found.trained, workshop.train, workshop.seed))
+    task.settle(model, _memory(found.trained, bench.splits))
     if experiment.evaluation.calibrate:
         encoded = [encode(task, example, encoder, is_train=False) for example in workshop.validation]
         task = task.calibrated(encoded, Predictor(model, task.for_choosing(), encoder).logits(encoded))
@@ -241,6 +251,14 @@ def _shrunk(step: Shrinking, workshop: Workshop, experiment: Experiment, out: Pa
     save_artifact(out, model, task, encoder, origin, found.trained.prefix)
     _see_reloaded(found.trained, out, workshop)
     return found
+
+
+def _memory(trained: Trained, splits: Splits) -> Iterator[Batch]:
+    """What the task settles by: the items, if there are any, and the training examples."""
+    task, encoder = trained.task, trained.encoder
+    known = [task.encode(example, encoder) for example in (*splits.items, *splits.train)]
+    for part in cut(range(len(known)), known, max_examples=64, max_tokens=8192):
+        yield task.collate([known[n] for n in part], encoder.tokenizer.pad_token_id or 0).to(trained.model.device)
 
 
 def _see_reloaded(trained: Trained, out: Path, workshop: Workshop) -> None:
@@ -295,7 +313,7 @@ def _judged(bench: Bench, out: Path, original: Original, rows: tuple[TradeOff, .
     splits: list[SplitReport] = []
     tested: tuple[Comparison, ...] = ()
     for name in ("validation", "test") if experiment.evaluation.test else ("validation",):
-        examples = held_out(bench.artifact, task, name)
+        examples = bench.splits.named().get(name, ())
         if not len(examples):
             continue
         answers = served.predict(examples)

@@ -13,11 +13,15 @@ from tunesmith.inference.artifact import verify
 from tunesmith.judging import Source
 from tunesmith.recipes import with_changes
 
+CHANGEABLE = ("compression", "training", "evaluation", "optimizer")
+"""The sections of a trained model's recipe that may be changed before it is compressed."""
+
 
 def planned(artifact: Path, names: Sequence[str], changes: Sequence[str]) -> Experiment:
     """The recipe of an artifact with the steps of these names, or else its own, and with changes.
 
-    A change such as "head_prune.share=0.5" is one of every step of that name; others are changes of the recipe.
+    A change such as "head_prune.share=0.5" is one of every step of that name; others are changes of the recipe's
+    sections that say how steps are judged and trained.
 
     Raises:
         RecipeError: a step, a key or a value is wrong, or there is no step.
@@ -35,6 +39,12 @@ def planned(artifact: Path, names: Sequence[str], changes: Sequence[str]) -> Exp
             if key in COMPRESSORS:
                 raise RecipeError(
                     f"There is no step {key} to change.", where="--set", to_do="Name it in --steps, or leave this out."
+                )
+            if key not in CHANGEABLE:
+                raise RecipeError(
+                    f"'{key}' was settled when the model was trained.",
+                    where="--set",
+                    to_do=f"Change a step, such as head_prune.share=0.5, or {', '.join(CHANGEABLE)}.",
                 )
             rest.append(change)
         for step in of_step:
