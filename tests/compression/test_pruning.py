@@ -100,16 +100,13 @@ def test_importance_is_the_derivative_of_the_loss_by_a_gate(tiny_model_folder: P
             torch.testing.assert_close(found, torch.stack([one[layer] for one in alone]).mean(0), rtol=1e-4, atol=1e-9)
     (batch,) = batches_of(trained, CLASSES[:1])
     found = importances(trained, [batch], "heads")[1][2]
-    model = trained.model.double()
-    blocks = blocks_of(model.body)
-    by_hand = []
-    for step in (1e-4, -1e-4):
-        gates = [torch.ones(4, dtype=torch.float64), torch.ones(4, dtype=torch.float64)]
+    model, by_hand = trained.model, []
+    for step in (0.02, -0.02):
+        gates = [torch.ones(4), torch.ones(4)]
         gates[1][2] += step
-        with torch.no_grad(), gated(blocks, "heads", gates):
-            states = model.hidden(batch)
-            by_hand.append(float(trained.task.loss(model.head, model.head(states, batch), batch)))
-    assert float(found) == pytest.approx(abs(by_hand[0] - by_hand[1]) / 2e-4, rel=1e-3)
+        with torch.no_grad(), gated(blocks_of(model.body), "heads", gates):
+            by_hand.append(float(trained.task.loss(model.head, model(batch), batch)))
+    assert float(found) == pytest.approx(abs(by_hand[0] - by_hand[1]) / 0.04, rel=5e-3)
 
 
 def test_the_least_important_go_first_and_a_layer_keeps_some() -> None:
