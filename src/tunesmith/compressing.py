@@ -28,7 +28,6 @@ from tunesmith.experiment import Experiment
 from tunesmith.inference.artifact import WEIGHTS, Origin, file_hash, load_artifact, save_artifact, seal, verify
 from tunesmith.inference.predictor import Predictor, best_device
 from tunesmith.judging import Source
-from tunesmith.models.model import count_parameters
 from tunesmith.pipeline import Result
 from tunesmith.preparation import encode
 from tunesmith.recovery import Recovery
@@ -334,6 +333,6 @@ def _judged(bench: Bench, out: Path, original: Original, rows: tuple[TradeOff, .
         higher_is_better=original.higher_is_better,
     )
     combined = Combined(out, bench.artifact, tuple(splits), tested, chain.plain(), chain.notes())
-    write_combined(combined, task, "compression", count_parameters(served.model)[0], began)
+    write_combined(combined, task, "compression", chain.last.parameters, began)
     write_chain(chain, out)
     return chain

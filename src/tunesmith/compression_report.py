@@ -115,7 +115,7 @@ def fields_of(chain: Chain) -> list[list[str]]:
             "" if row is first else "stands" if row.stands else "undone",
             f"{row.size / 1e6:.1f} MB",
             f"{row.size / first.size:.2f}",
-            f"{row.parameters:,}",
+            f"{row.parameters:,}" if row.parameters else "–",
             f"{row.quality.value:.4f}",
             _bounds(row.quality.low, row.quality.high, ".4f"),
             "–" if row.difference is None else f"{row.difference.difference.value:+.4f}",

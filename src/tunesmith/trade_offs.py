@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from safetensors import safe_open
+
 from tunesmith.data.records import Example, Prediction
 from tunesmith.evaluation.intervals import Comparison, Estimate, compare, estimate
 from tunesmith.evaluation.results import plain_label
 from tunesmith.evaluation.slices import ComparedSlice, compared_slices
 from tunesmith.evaluation.speed import Speed, side_by_side
+from tunesmith.inference.artifact import WEIGHTS
 from tunesmith.inference.predictor import Predictor
-from tunesmith.models.model import count_parameters
 
 SINGLE = 24
 """Texts that are answered one at a time, for the latency."""
@@ -45,7 +47,7 @@ class TradeOff:
         stands: whether it was kept.
         why: what decided that, in a sentence.
         size: bytes of the artifact's weights.
-        parameters: how many numbers the model has.
+        parameters: how many numbers the model has; 0 in a form of which that is not known.
         quality: the main metric on validation with its interval.
         difference: the same, paired with the original.
         slices: the same on parts of the validation examples.
@@ -89,13 +91,15 @@ class Original:
     examples: Sequence[Example]
     answers: Sequence[Prediction]
     size: int
+    parameters: int
     seed: int
 
     @classmethod
     def of(cls, artifact: Path, examples: Sequence[Example], seed: int) -> Original:
         """Load an artifact and answer the examples."""
         predictor = Predictor.load(artifact)
-        return cls(predictor, examples, predictor.predict(examples), weight_of(artifact), seed)
+        answers, size = predictor.predict(examples), weight_of(artifact)
+        return cls(predictor, examples, answers, size, parameters_in(artifact), seed)
 
     @property
     def higher_is_better(self) -> bool:
@@ -112,7 +116,7 @@ class Original:
             stands=True,
             why="",
             size=self.size,
-            parameters=count_parameters(self.predictor.model)[0],
+            parameters=self.parameters,
             quality=self._quality(self.predictor, self.answers),
             difference=None,
             slices=(),
@@ -135,7 +139,7 @@ class Original:
             stands=True,
             why="",
             size=weight_of(artifact),
-            parameters=count_parameters(ours.model)[0],
+            parameters=parameters_in(artifact),
             quality=self._quality(ours, answers),
             difference=compare(one, other, seed=self.seed),
             slices=compared_slices(task, self.examples, answers, self.answers, seed=self.seed),
@@ -187,6 +191,16 @@ def weight_of(artifact: Path) -> int:
     kinds = {".safetensors", ".onnx", ".data", ".gguf"}
     files = [path for path in artifact.rglob("*") if path.suffix in kinds and path.name != "adapter.safetensors"]
     return sum(path.stat().st_size for path in files)
+
+
+def parameters_in(artifact: Path) -> int:
+    """How many numbers an artifact's weights are; 0 where they are in a form other than torch's."""
+    path = artifact / WEIGHTS
+    if not path.is_file():
+        return 0
+    with safe_open(path, framework="numpy") as weights:
+        names: list[str] = list(weights.keys())
+        return sum(math.prod(weights.get_slice(name).get_shape()) for name in names)
 
 
 def spread(examples: Sequence[Example], size: int) -> list[Example]:
