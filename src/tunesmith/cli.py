@@ -16,14 +16,16 @@ from typer.exceptions import TyperException
 from tunesmith import (
     cli_advise,
     cli_combining,
+    cli_compression,
     cli_forms,
     cli_labels,
     cli_study,
+    compressing,
+    compression_console,
     console,
     documentation,
     overviews,
     pipeline,
-    promotion,
 )
 from tunesmith.arguments import AsJson, Backend, Changes, HowWritten, Passes, Recipe
 from tunesmith.data.catalogue import known_data_sets
@@ -58,6 +60,7 @@ app.add_typer(cli_study.verbs)
 app.add_typer(cli_labels.active, name="active")
 app.add_typer(cli_combining.verbs)
 app.add_typer(cli_forms.verbs)
+app.add_typer(cli_compression.verbs)
 
 
 @app.command()
@@ -92,8 +95,8 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Train, prove, evaluate and report."""
-    result = promotion.run(Experiment.from_yaml(recipe, changes or ()), out, overwrite=overwrite, quiet=as_json)
-    console.show_result(result, as_json=as_json)
+    experiment = Experiment.from_yaml(recipe, changes or ())
+    compression_console.show_run(*compressing.run(experiment, out, overwrite=overwrite, quiet=as_json), as_json=as_json)
 
 
 @app.command()
@@ -101,7 +104,7 @@ def resume(
     folder: Annotated[Path, typer.Argument(help="The folder of the interrupted run.")], as_json: AsJson = False
 ) -> None:
     """Go on with an interrupted run, to the same result."""
-    console.show_result(promotion.resume(folder, quiet=as_json), as_json=as_json)
+    compression_console.show_run(*compressing.resume(folder, quiet=as_json), as_json=as_json)
 
 
 @app.command()

@@ -89,8 +89,7 @@ def show_result(result: Result, *, as_json: bool) -> None:
     """Show a run's metrics and where its files are."""
     report = result.report
     if as_json:
-        said = {"promotion": list(report.promotion)} if report.promotion else {}
-        say_json({"folder": str(result.folder), "metrics": metrics_json(report), "cost": asdict(report.cost), **said})
+        say_json(plain_result(result))
         return
     console = plain_console()
     if not report.splits:
@@ -113,6 +112,13 @@ def show_result(result: Result, *, as_json: bool) -> None:
         highlight=False,
     )
     say(f"Report:   {result.folder / 'report.html'}\nArtifact: {result.artifact}")
+
+
+def plain_result(result: Result) -> dict[str, object]:
+    """A run's metrics and cost as plain values."""
+    report = result.report
+    said = {"promotion": list(report.promotion)} if report.promotion else {}
+    return {"folder": str(result.folder), "metrics": metrics_json(report), "cost": asdict(report.cost), **said}
 
 
 def metrics_table(split: SplitReport) -> Table:

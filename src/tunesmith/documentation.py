@@ -295,6 +295,7 @@ def new_recipe(task: str) -> str:
             lines.append(f"  name: {name}  # one of {', '.join(FAMILIES[key])}")
         lines += [*_settings(kind, values), ""]
     lines.append(f"augmenters: []  # any of {', '.join(AUGMENTERS)}; see 'tunesmith augment'")
+    lines.append(f"compress: []  # any of {', '.join(LISTS['compress'])}; see docs/compression.md")
     members = ", ".join(SEMI_SUPERVISION)
     lines.append(
         f"semi_supervision: none  # one of {members}; for the texts of data.unlabelled, see docs/unlabelled.md"

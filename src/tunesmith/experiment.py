@@ -3,115 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import yaml
 
 from tunesmith.augmentation import AUGMENTERS, Augmenter
 from tunesmith.augmentation.expand import Augmentation
 from tunesmith.components import build, from_settings, name_of, settings_of
+from tunesmith.compression import COMPRESSORS, Compressor, Converting
 from tunesmith.data.dataset import Data
 from tunesmith.errors import RecipeError, nearest
 from tunesmith.methods import METHODS, Full, Method
 from tunesmith.models.pretrained import Pretrained
 from tunesmith.recipes import read_recipe, with_changes
+from tunesmith.sections import Compression, Evaluation, Training
 from tunesmith.semi_supervision import SEMI_SUPERVISION, Alarms, LabelledOnly, SemiSupervision
 from tunesmith.tasks import TASKS, Task
 from tunesmith.training.averaging import AVERAGINGS, Averaging, NoAveraging
 from tunesmith.training.objectives import OBJECTIVES, Objective, TaskLoss
-from tunesmith.training.optimizer import OPTIMIZERS, AdamW, Grouping, OptimizerSettings, Schedule
+from tunesmith.training.optimizer import OPTIMIZERS, AdamW, OptimizerSettings
 from tunesmith.training.tracking import Tracker
-
-
-@dataclass(frozen=True)
-class Training:
-    """How the weights are moved.
-
-    Attributes:
-        epochs: passes over the training examples.
-        batch_size: examples per micro-batch.
-        accumulate: micro-batches per optimiser step.
-        max_tokens: most tokens of a micro-batch, padding counted; a larger step is cut further, with the same result.
-        learning_rate: the peak rate; "auto" finds it by a range test; none means the method's own.
-        schedule: how the rate falls after the warm-up: linear, cosine or constant.
-        warmup: share of the steps in which the rate rises.
-        weight_decay: decay of matrices; biases and norms have none.
-        layer_decay: each layer further down learns by this factor less; 1 is off.
-        head_multiplier: learning rate of new layers relative to the rest.
-        clip: largest norm of the gradient; 0 is no limit.
-        balance_subgroups: show as many examples of each of data.subgroups as of any other; an epoch stays as long.
-        precision: "auto" takes bf16 where the hardware multiplies it, else fp32.
-        gradient_checkpointing: compute activations again in the backward pass, to save memory.
-        metric: the validation metric that chooses the best checkpoint; empty means the task's own.
-        validate_every: steps between validations; 0 means once per epoch.
-        patience: stop after so many validations without a new best; 0 never stops early.
-        checkpoint_every: steps between checkpoints, beside those at each validation and every five minutes; 0 for none.
-    """
-
-    epochs: int = 3
-    batch_size: int = 32
-    accumulate: int = 1
-    max_tokens: int = 8192
-    learning_rate: float | Literal["auto"] | None = None
-    schedule: Literal["linear", "cosine", "constant"] = "linear"
-    warmup: float = 0.1
-    weight_decay: float = 0.01
-    layer_decay: float = 1.0
-    head_multiplier: float = 1.0
-    clip: float = 1.0
-    balance_subgroups: bool = False
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
-    gradient_checkpointing: bool = False
-    metric: str = ""
-    validate_every: int = 0
-    patience: int = 0
-    checkpoint_every: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate", "max_tokens"):
-            if self.__dict__[name] < 1:
-                raise RecipeError(f"{name} must be at least 1.", where=f"training.{name}")
-        for name in ("validate_every", "patience", "checkpoint_every", "clip", "weight_decay"):
-            if self.__dict__[name] < 0:
-                raise RecipeError(f"{name} must not be negative.", where=f"training.{name}")
-        for name in ("learning_rate", "head_multiplier"):
-            if isinstance(self.__dict__[name], float) and not (0 < self.__dict__[name] < math.inf):
-                raise RecipeError(f"{name} must be a positive number.", where=f"training.{name}")
-        if not 0 < self.layer_decay <= 1:
-            raise RecipeError("layer_decay must lie above 0 and at most 1.", where="training.layer_decay")
-        self.rise_and_fall()
-
-    def rise_and_fall(self) -> Schedule:
-        """The learning rate's course over the run."""
-        return Schedule(self.schedule, self.warmup)
-
-    def grouping(self) -> Grouping:
-        """How parameters differ in rate and decay."""
-        return Grouping(self.weight_decay, self.layer_decay, self.head_multiplier)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """How the result is judged.
-
-    Attributes:
-        resamples: bootstrap resamples per interval.
-        calibrate: fit a temperature on the validation split and store it.
-        test: answer the test split too; false leaves it for later (`tunesmith evaluate`), and the report says so.
-    """
-
-    resamples: int = 1000
-    calibrate: bool = True
-    test: bool = True
-
-    def __post_init__(self) -> None:
-        if self.resamples < 100:
-            raise RecipeError("An interval needs at least 100 resamples.", where="evaluation.resamples")
-
 
 FAMILIES: Mapping[str, Mapping[str, type]] = {
     "task": TASKS,
@@ -128,8 +43,9 @@ SECTIONS: Mapping[str, type] = {
     "alarms": Alarms,
     "training": Training,
     "evaluation": Evaluation,
+    "compression": Compression,
 }
-LISTS: Mapping[str, Mapping[str, type]] = {"augmenters": AUGMENTERS}
+LISTS: Mapping[str, Mapping[str, type]] = {"augmenters": AUGMENTERS, "compress": COMPRESSORS}
 """Families of which a recipe names several members."""
 
 
@@ -151,6 +67,8 @@ class Experiment:
         augmentation: how many, and which are kept.
         semi_supervision: how the texts of data.unlabelled are learnt from.
         alarms: signs that this has gone astray, by which its model is not promoted.
+        compress: the steps that make the trained model smaller, one after the other.
+        compression: what these steps may cost.
         trackers: where numbers are logged while training.
         name: a name for reports.
         seed: the source of all randomness.
@@ -169,6 +87,8 @@ class Experiment:
     augmentation: Augmentation = field(default_factory=Augmentation)
     semi_supervision: SemiSupervision = field(default_factory=LabelledOnly)
     alarms: Alarms = field(default_factory=Alarms)
+    compress: tuple[Compressor, ...] = ()
+    compression: Compression = field(default_factory=Compression)
     trackers: tuple[Tracker, ...] = ("tensorboard",)
     name: str = "experiment"
     seed: int = 13
@@ -187,6 +107,7 @@ class Experiment:
                 where=lacks,
                 to_do="Name a file, or rest, in data.unlabelled and a member of semi_supervision, or leave both out.",
             )
+        see_chain(self.compress)
         kinds = [type(one) for one in self.augmenters]
         if twice := [kind for kind in kinds if kinds.count(kind) > 1]:
             name = next(name for name, kind in AUGMENTERS.items() if kind is twice[0])
@@ -264,6 +185,22 @@ class Experiment:
     def to_yaml(self) -> str:
         """The recipe after defaults, as YAML."""
         return yaml.safe_dump(self.to_mapping(), allow_unicode=True, sort_keys=False)
+
+
+def see_chain(steps: Sequence[Compressor]) -> None:
+    """See that nothing follows a step after which a model is in a form that cannot be trained.
+
+    Raises:
+        RecipeError: something does.
+    """
+    for one, other in pairwise(steps):
+        if isinstance(one, Converting):
+            first, second = (name_of(COMPRESSORS, step) for step in (one, other))
+            raise RecipeError(
+                f"{second} cannot follow {first}, which leaves a form of the model that torch cannot change.",
+                where="compress",
+                to_do=f"Put {first} last.",
+            )
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ _WRITTEN = {
     *(RECIPE, "artifact", "checkpoints", "log.jsonl", "learning_rate.json"),
     *("metrics.json", "predictions.jsonl", "report.html", "trackers", "wandb"),
     *("supervised", "students", "semi_supervision.json"),
+    *("compressed", ".compressed.compressing"),
 }
 _DRAFT = re.compile(r"\.artifact-.*|\..*\.draft|\.DS_Store")
 

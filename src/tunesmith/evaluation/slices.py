@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from tunesmith.data.records import Example, Prediction, Span
-from tunesmith.evaluation.intervals import Estimate, estimate
+from tunesmith.evaluation.intervals import Comparison, Estimate, compare, estimate
+from tunesmith.scoring import Measure
 from tunesmith.tasks import Task
 
 MOST = 12
@@ -30,22 +31,52 @@ class Slice:
     result: Estimate
 
 
+@dataclass(frozen=True, slots=True)
+class ComparedSlice:
+    """Two sets of answers by the main metric on the examples of a `kind` that share a `value`."""
+
+    kind: str
+    value: str
+    size: int
+    comparison: Comparison
+
+
 def slices_of(
     task: Task, examples: Sequence[Example], predictions: Sequence[Prediction], *, seed: int, resamples: int
 ) -> tuple[Slice, ...]:
     """Measure each slice with at least five examples, at most twelve of a kind (the largest)."""
     found = []
+    for kind, value, inside in _members(examples):
+        main = _main(task, examples, predictions, inside)
+        result = estimate([main], seed=seed, resamples=resamples)[task.metric]
+        found.append(Slice(kind, value, len(inside), result))
+    return tuple(found)
+
+
+def compared_slices(
+    task: Task, examples: Sequence[Example], ours: Sequence[Prediction], theirs: Sequence[Prediction], *, seed: int
+) -> tuple[ComparedSlice, ...]:
+    """Two sets of answers compared on each slice, paired by example."""
+    found = []
+    for kind, value, inside in _members(examples):
+        one, other = (_main(task, examples, answers, inside) for answers in (ours, theirs))
+        found.append(ComparedSlice(kind, value, len(inside), compare(one, other, seed=seed, resamples=2000)))
+    return tuple(found)
+
+
+def _members(examples: Sequence[Example]) -> Iterator[tuple[str, str, list[int]]]:
+    """The kind and value of each slice, and the places of its examples."""
     for kind, belongs in slicings(examples).items():
         members = [belongs(example) for example in examples]
         counts = Counter(value for values in members for value in values)
         chosen = sorted(value for value, count in counts.most_common(MOST) if count >= SMALLEST)
         for value in chosen if len(counts) > 1 else ():
-            inside = [index for index, values in enumerate(members) if value in values]
-            measures = task.measures([examples[index] for index in inside], [predictions[index] for index in inside])
-            main = [measure for measure in measures if measure.name == task.metric]
-            result = estimate(main, seed=seed, resamples=resamples)[task.metric]
-            found.append(Slice(kind, value, len(inside), result))
-    return tuple(found)
+            yield kind, value, [index for index, values in enumerate(members) if value in values]
+
+
+def _main(task: Task, examples: Sequence[Example], predictions: Sequence[Prediction], inside: Sequence[int]) -> Measure:
+    measures = task.measures([examples[index] for index in inside], [predictions[index] for index in inside])
+    return next(measure for measure in measures if measure.name == task.metric)
 
 
 def slicings(examples: Sequence[Example]) -> dict[str, Callable[[Example], tuple[str, ...]]]:

@@ -22,6 +22,7 @@ from tunesmith.methods import METHODS
 from tunesmith.models.backbone import load_saved, save_tokenizer
 from tunesmith.models.model import Model
 from tunesmith.models.quantization import Quantization
+from tunesmith.models.shapes import shape_of
 from tunesmith.tasks import TASKS, Task
 from tunesmith.tasks.encoding import TextEncoder
 from tunesmith.writing import refused
@@ -323,6 +324,7 @@ def _describe(model: Model, task: Task, encoder: TextEncoder, origin: Origin, pr
         "seed": origin.seed,
         # What the method added must be there before its weights can be read; merged, it left nothing behind.
         "method": dict(origin.method) if set(model.state_dict()) != model.plain else {},
+        "shape": None if (shape := shape_of(model.body)) is None else shape.plain(),
     }
 
 

@@ -80,11 +80,11 @@ class _Traced(nn.Module):
         return states, model.head(states.float(), batch)
 
 
-def write_graph(model: Model, path: Path, longest: int) -> Graph:
-    """Export the body of an encoder to `path`, and compare it with torch on pieces of up to `longest` tokens.
+def see_exportable(model: Model) -> None:
+    """See that a model's body can be a graph, and that what writes it is installed.
 
     Raises:
-        ModelError: the body is none of an encoder, or no way leads to a graph with open dimensions and equal answers.
+        ModelError: the body is none of an encoder.
         MissingExtraError: the packages of the extra "onnx" are not installed.
     """
     for package in ("onnx", "onnxscript", "onnxruntime"):
@@ -92,6 +92,16 @@ def write_graph(model: Model, path: Path, longest: int) -> Graph:
     if model.kind not in ("encoder", "classifier"):
         what = f"The body is of the kind '{model.kind}', whose answers are not states of tokens or classes alone."
         raise ModelError(what, where="export", to_do="Export encoders to ONNX; causal models have the form gguf.")
+
+
+def write_graph(model: Model, path: Path, longest: int) -> Graph:
+    """Export the body of an encoder to `path`, and compare it with torch on pieces of up to `longest` tokens.
+
+    Raises:
+        ModelError: the body is none of an encoder, or no way leads to a graph with open dimensions and equal answers.
+        MissingExtraError: the packages of the extra "onnx" are not installed.
+    """
+    see_exportable(model)
     reasons = []
     was_training = model.training
     model.eval()

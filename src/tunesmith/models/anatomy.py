@@ -99,7 +99,12 @@ def word_table(module: PreTrainedModel) -> nn.Module:
     return table
 
 
-def _layer_list(module: nn.Module) -> tuple[str, nn.ModuleList]:
+def layer_list(module: nn.Module) -> tuple[str, nn.ModuleList]:
+    """The layers of a body, and the name under which they stand.
+
+    Raises:
+        ModelError: they have no name that is known, or the body is an encoder-decoder.
+    """
     inner = core(module)
     start = next((f"{name}." for name, part in module.named_modules() if part is inner and name), "")
     named = dict(inner.named_modules())
@@ -113,12 +118,12 @@ def _layer_list(module: nn.Module) -> tuple[str, nn.ModuleList]:
 
 def number_of_layers(module: nn.Module) -> int:
     """How many layers the body has."""
-    return len(_layer_list(module)[1])
+    return len(layer_list(module)[1])
 
 
 def layer_index(parameter: str, module: nn.Module) -> int:
     """0 for embeddings (of words, places, distances), 1 to L for the layers from below, L + 1 for anything else."""
-    name, layers = _layer_list(module)
+    name, layers = layer_list(module)
     if parameter.startswith(f"{name}."):
         return int(parameter.removeprefix(f"{name}.").split(".")[0]) + 1
     owner = parameter.rpartition(".")[0]

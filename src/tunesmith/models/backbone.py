@@ -12,7 +12,6 @@ from typing import Any, cast
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import (
     CONFIG_MAPPING,
@@ -28,8 +27,10 @@ from transformers.utils import logging as transformers_logging
 from tunesmith.errors import ModelError, import_extra
 from tunesmith.models.anatomy import set_dropout
 from tunesmith.models.catalogue import ModelFolder
-from tunesmith.models.classifiers import CLASSIFIERS, classifier_in, object_in, put_names, see_torch_weights
+from tunesmith.models.classifiers import CLASSIFIERS, classifier_in, put_names, see_torch_weights
 from tunesmith.models.packages import check_weights, config_kind
+from tunesmith.models.saved_parts import Parts, fill, parts_of, shape_in
+from tunesmith.models.shapes import Shape, reshape
 from tunesmith.tasks.encoding import BodyKind
 
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
@@ -118,7 +119,7 @@ def load(folder: ModelFolder, *, dropout: float | None, kind: BodyKind = "encode
     if dropout is not None:
         set_dropout(config, dropout)
     tokenizer = load_tokenizer(folder.path, folder.gguf)
-    parts = _parts_of_artifact(folder.path, config) if (folder.path / "artifact.json").is_file() else None
+    parts = parts_of(folder.path, config) if (folder.path / "artifact.json").is_file() else None
     module, missing, unused = _load_module(folder, config, form, parts)
     rows = cast(nn.Embedding, module.get_input_embeddings()).num_embeddings
     if len(tokenizer) > rows:
@@ -156,14 +157,7 @@ def load_saved(folder: Path, *, pooling: str, kind: BodyKind = "encoder") -> Bac
     if kind == "classifier":
         classifier = classifier_in(folder)
         classes, kind = classifier.classes, "encoder" if classifier.has_own_head else "classifier"
-    form = _body_class(config, folder, kind)
-    options: dict[str, Any] = {"dtype": torch.float32, **_without_pooler(form)}
-    try:
-        with _quietly():
-            module: PreTrainedModel = form._from_config(config, **options)  # type: ignore[no-untyped-call]
-    except _LOADING_ERRORS as error:
-        what = f"The model's configuration is not usable: {_reason(error)}"
-        raise _refusal(what, folder / "config.json", _AGAIN) from error
+    module = _made(_body_class(config, folder, kind), config, folder, shape_in(folder))
     tokenizer = load_tokenizer(folder)
     length = usable_length(module, tokenizer)
     width = int(config.hidden_size)
@@ -212,13 +206,15 @@ def _body_class(config: PretrainedConfig, folder: Path, kind: BodyKind) -> type[
 
 
 def _load_module(
-    folder: ModelFolder, config: PretrainedConfig, form: type[PreTrainedModel], parts: _Parts | None
+    folder: ModelFolder, config: PretrainedConfig, form: type[PreTrainedModel], parts: Parts | None
 ) -> tuple[PreTrainedModel, frozenset[str], frozenset[str]]:
     options: dict[str, Any] = {"gguf_file": folder.gguf} if folder.gguf else {"use_safetensors": True}
     if not folder.gguf:
         check_weights(folder.path)
     options |= {"config": config, "dtype": torch.float32, "local_files_only": True, "output_loading_info": True}
     options |= _without_pooler(form)
+    if parts is not None and parts.shape is not None:
+        return fill(_made(form, config, folder.path, parts.shape), parts.body, folder.path)
     if parts is not None:
         options["state_dict"] = parts.body
     try:
@@ -236,32 +232,18 @@ def _load_module(
     return module, missing, frozenset(report["unexpected_keys"])
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """The weights of an artifact: its body's, its head's, and the embeddings of further kinds of token, if any."""
-
-    body: dict[str, Tensor]
-    head: dict[str, Tensor]
-    token_kinds: Tensor | None
-
-
-def _parts_of_artifact(folder: Path, config: PretrainedConfig) -> _Parts:
-    if object_in(folder / "artifact.json").get("method"):
-        what = "The artifact's method could not be merged into its model, which is another without it."
-        raise _refusal(what, folder, "Train it with a method such as full or lora.")
+def _made(form: type[PreTrainedModel], config: PretrainedConfig, folder: Path, shape: Shape | None) -> PreTrainedModel:
+    """A body with weights still to be filled in, in the shape that an artifact names."""
+    options: dict[str, Any] = {"dtype": torch.float32, **_without_pooler(form)}
     try:
-        weights = load_file(folder / "model.safetensors")
-    except (OSError, SafetensorError) as error:
-        raise _refusal(f"The model's weights cannot be loaded: {_reason(error)}", folder, _AGAIN) from error
-    body = {name.removeprefix("body."): tensor for name, tensor in weights.items() if name.startswith("body.")}
-    head = {name.removeprefix("head."): tensor for name, tensor in weights.items() if name.startswith("head.")}
-    kinds = weights.get("kinds.table.weight")
-    rows = getattr(config, "type_vocab_size", 0)
-    for name, tensor in body.items():
-        # The configuration is that of the body before rows for further kinds were added.
-        if name.endswith("token_type_embeddings.weight") and 0 < rows < len(tensor):
-            body[name], kinds = tensor[:rows], tensor[rows:]
-    return _Parts(body, head, kinds)
+        with _quietly():
+            module: PreTrainedModel = form._from_config(config, **options)  # type: ignore[no-untyped-call]
+    except _LOADING_ERRORS as error:
+        what = f"The model's configuration is not usable: {_reason(error)}"
+        raise _refusal(what, folder / "config.json", _AGAIN) from error
+    if shape is not None:
+        reshape(module, shape)
+    return module
 
 
 def _without_pooler(kind: type[PreTrainedModel]) -> dict[str, bool]:

@@ -204,7 +204,14 @@ class Study:
                 recipe = changed_at(recipe, key.split("."), value)
             if self.split != "test":
                 recipe = changed_at(recipe, ("evaluation", "test"), value=False)
-            return Experiment.from_mapping({**recipe, "name": f"{self.name} {cell.name}", "seed": seed})
+            made = Experiment.from_mapping({**recipe, "name": f"{self.name} {cell.name}", "seed": seed})
+            if made.compress:
+                raise RecipeError(
+                    "A study compares models as they were trained.",
+                    where="compress",
+                    to_do="Leave it out, and compress the best run's artifact with 'tunesmith compress'.",
+                )
+            return made
 
 
 _HELD: Sequence[str] = ("data", "remedies", "vary", "search")

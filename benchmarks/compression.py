@@ -1,0 +1,171 @@
+"""Whether pruning in rounds beats pruning at once, and whether a distilled student beats one that learns alone.
+
+pruning: a model is trained; then as many heads and neurons are taken out at once as in rounds, with as many epochs of
+training in all. Aim: the rounds are better at equal size.
+
+student: a model is trained, and a student of some of its layers learns from its answers ("distilled"). The same layers
+of the pre-trained model learn from the labels alone for as many epochs ("alone"). Aim: the distilled one is better,
+paired by seed, with a t interval over seeds. "continued", the student's layers of the trained model learning on from
+the labels, says how much of this is the start.
+
+What is done is kept below --folder, so that the same command goes on where it was stopped.
+
+Run it with: .venv/bin/python benchmarks/compression.py pruning --folder runs/pruning --limit 3000 --seeds 1 2 3
+         or: .venv/bin/python benchmarks/compression.py student --folder runs/student --seeds 1 2 3 4 5
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from scipy import stats
+
+from tunesmith import pipeline
+from tunesmith.compressing import compress
+from tunesmith.compression_plan import planned
+from tunesmith.experiment import Experiment
+from tunesmith.inference.predictor import Predictor
+from tunesmith.judging import judge_artifact
+from tunesmith.models.model import Model, count_parameters
+
+RECIPES = Path(__file__).parent.parent / "examples"
+NAMES = {"sst2": "sentiment_sst2.yaml", "conll2003": "ner_conll2003.yaml"}
+
+
+def main() -> None:
+    """Do one of the two comparisons, and print what came of it."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("what", choices=["pruning", "student"])
+    options.add_argument("--folder", type=Path, required=True)
+    options.add_argument("--data", choices=list(NAMES), default="sst2")
+    options.add_argument("--limit", type=int, default=3000, help="training examples; 0 for all")
+    options.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+    options.add_argument("--shares", type=float, nargs="+", default=[0.5], help="of heads and neurons, for pruning")
+    options.add_argument("--rounds", type=int, default=4)
+    options.add_argument("--layers", type=int, default=3, help="of the student")
+    options.add_argument("--epochs", type=int, default=4, help="of training after or between cuts, in all")
+    options.add_argument("--set", dest="changes", action="append", default=[], help="a change of the recipe")
+    given = options.parse_args()
+    rows = [row for seed in given.seeds for row in (pruned if given.what == "pruning" else taught)(given, seed)]
+    (given.folder / f"{given.what}.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    show(rows, Console(width=150), f"{given.what}: {given.data}, {given.limit or 'all'} training examples")
+
+
+def recipe(given: argparse.Namespace, seed: int, changes: Sequence[str] = ()) -> Experiment:
+    """The recipe of the data set with these settings."""
+    own = [f"seed={seed}", f"data.limit={given.limit}", "trackers=[]", "evaluation.test=false"]
+    return Experiment.from_yaml(RECIPES / NAMES[given.data], [*own, *given.changes, *changes])
+
+
+def trained(given: argparse.Namespace, seed: int) -> Path:
+    """The artifact of the whole model, trained where it is not there yet."""
+    return run_or_resume(recipe(given, seed), given.folder / f"seed-{seed}" / "whole")
+
+
+def run_or_resume(experiment: Experiment, folder: Path) -> Path:
+    """The artifact of a run: made, gone on with, or there already."""
+    if (folder / "report.html").is_file():
+        return folder / "artifact"
+    if (folder / "recipe.yaml").is_file():
+        return pipeline.resume(folder).artifact
+    return pipeline.run(experiment, folder).artifact
+
+
+def smaller(artifact: Path, steps: Sequence[str], changes: Sequence[str], out: Path) -> Path:
+    """The artifact after some steps: made, gone on with, or there already."""
+    if not (out / "compression.html").is_file():
+        compress(artifact, out, planned(artifact, steps, ["compression.floor=null", *changes]))
+    return out
+
+
+def pruned(given: argparse.Namespace, seed: int) -> list[dict[str, object]]:
+    """Pruning at once and in rounds, at each share."""
+    whole = trained(given, seed)
+    rows = [row_of("whole", seed, whole, 0.0)]
+    half = max(1, given.epochs // 2)
+    for share in given.shares:
+        for name, rounds in (("one_shot", 1), ("rounds", given.rounds)):
+            each = half // rounds
+            if each * rounds != half:
+                raise SystemExit(f"{half} epochs for each of the two steps cannot be parted into {rounds} rounds.")
+            steps = ("head_prune", "feed_forward_prune")
+            changes = [
+                f"{step}.{key}={value}"
+                for step in steps
+                for key, value in (("share", share), ("rounds", rounds), ("epochs", each))
+            ]
+            out = given.folder / f"seed-{seed}" / f"{name}-{share:g}"
+            rows.append(row_of(f"{name}, {share:g} taken out", seed, smaller(whole, steps, changes, out), share))
+    return rows
+
+
+def taught(given: argparse.Namespace, seed: int) -> list[dict[str, object]]:
+    """A distilled student, and the same layers that learn alone."""
+    whole = trained(given, seed)
+    place = given.folder / f"seed-{seed}"
+    student = [f"distill.layers={given.layers}", f"distill.epochs={given.epochs}"]
+    dropped = [f"layer_drop.layers={given.layers}", f"layer_drop.epochs={given.epochs}"]
+    distilled = smaller(whole, ["distill"], student, place / "distilled")
+    continued = smaller(whole, ["layer_drop"], dropped, place / "continued")
+    untrained = run_or_resume(
+        recipe(given, seed, ["training.learning_rate=1e-9", "training.epochs=1"]), place / "start"
+    )
+    alone = smaller(untrained, ["layer_drop"], [*dropped, *own_rate(given)], place / "alone")
+    return [
+        row_of(name, seed, artifact, 0.0)
+        for name, artifact in (
+            ("whole", whole), ("distilled", distilled), ("continued", continued), ("alone", alone),
+        )
+    ]  # fmt: skip
+
+
+def own_rate(given: argparse.Namespace) -> list[str]:
+    """The recipe's own learning rate, which the artifact of the untrained model does not have."""
+    return [f"layer_drop.learning_rate={recipe(given, 1).training.learning_rate}"]
+
+
+def row_of(name: str, seed: int, artifact: Path, share: float) -> dict[str, object]:
+    """A model's main metric on test, and its size."""
+    found = judge_artifact(artifact, "", None).split
+    predictor = Predictor.load(artifact)
+    metric = predictor.task.metric
+    assert isinstance(predictor.model, Model), "no step of this benchmark ends in another form"
+    parameters = count_parameters(predictor.model)[0]
+    value = found.metrics[metric].value
+    return {"name": name, "seed": seed, "share": share, "metric": metric, "value": value, "parameters": parameters}
+
+
+def show(rows: Sequence[Mapping[str, object]], console: Console, title: str) -> None:
+    """The mean of each kind over seeds, and its difference from the kind that it is held against, paired by seed."""
+    table = Table(title=title)
+    for column in ("model", "parameters", "seeds", "mean", "held against", "difference", "95 % t interval"):
+        table.add_column(column, justify="left" if column in ("model", "held against") else "right")
+    names = list(dict.fromkeys(str(row["name"]) for row in rows))
+    values = {name: {row["seed"]: float(str(row["value"])) for row in rows if row["name"] == name} for name in names}
+    sizes = {str(row["name"]): int(str(row["parameters"])) for row in rows}
+    for name in names:
+        other = name.replace("rounds", "one_shot") if name.startswith("rounds") else "alone" if name != "alone" else ""
+        gaps = [value - values[other][seed] for seed, value in values[name].items()] if other in values else []
+        shown = ("", "", "") if not gaps or other == name else (other, f"{np.mean(gaps):+.4f}", interval(gaps))
+        mean = float(np.mean(list(values[name].values())))
+        table.add_row(name, f"{sizes[name]:,}", str(len(values[name])), f"{mean:.4f}", *shown)
+    console.print(table)
+
+
+def interval(gaps: Sequence[float]) -> str:
+    """The 95 % interval of a mean over seeds."""
+    if len(gaps) < 2:
+        return "-"
+    half = float(stats.t.ppf(0.975, len(gaps) - 1)) * float(np.std(gaps, ddof=1)) / math.sqrt(len(gaps))
+    return f"{np.mean(gaps) - half:+.4f} to {np.mean(gaps) + half:+.4f}"
+
+
+if __name__ == "__main__":
+    main()

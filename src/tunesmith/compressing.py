@@ -1,0 +1,338 @@
+"""A trained model made smaller: each step is measured beside the original, and undone if it costs too much."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import cast
+
+from pydantic import TypeAdapter
+
+from tunesmith import promotion, run_folder
+from tunesmith.combining import Combined, paired, vet_out, write_combined
+from tunesmith.components import name_of, settings_of
+from tunesmith.compression import COMPRESSORS, Compressed, Compressor, Converting, Shrinking, Trained, Workshop
+from tunesmith.compression_report import Chain, write_chain
+from tunesmith.data.records import Splits
+from tunesmith.data.splits import fingerprint
+from tunesmith.errors import ArtifactError, DataError
+from tunesmith.evaluation.intervals import Comparison
+from tunesmith.evaluation.report import SplitReport, evaluate_split
+from tunesmith.experiment import Experiment
+from tunesmith.inference.artifact import WEIGHTS, Origin, file_hash, load_artifact, save_artifact, seal, verify
+from tunesmith.inference.predictor import Predictor, best_device
+from tunesmith.judging import Source
+from tunesmith.pipeline import Result
+from tunesmith.preparation import encode
+from tunesmith.recovery import Recovery
+from tunesmith.tasks import Batch
+from tunesmith.tasks.batches import cut
+from tunesmith.trade_offs import Original, TradeOff, loss_of
+from tunesmith.training.tracking import announce
+from tunesmith.versions import versions
+from tunesmith.writing import refused, written
+
+COMPRESSED = "compressed"
+"""The folder of a run's compressed artifact, beside the artifact as it was trained."""
+
+_PLAN, _MEASURED = "plan.json", "measured.json"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where a chain is worked on: what it starts from, its recipe and data, and the folder of what is under way."""
+
+    artifact: Path
+    experiment: Experiment
+    splits: Splits
+    folder: Path
+    quiet: bool
+
+    def workshop(self, step: Path, before: Path) -> Workshop:
+        """What a step works with."""
+        teacher = Recovery(self.experiment, self.splits, step, quiet=self.quiet)
+        splits = self.splits
+        return Workshop(splits.train, splits.validation, self.artifact, before, teacher, self.experiment.seed)
+
+
+def run(
+    experiment: Experiment, folder: str | Path | None = None, *, overwrite: bool = False, quiet: bool = False
+) -> tuple[Result, Chain | None]:
+    """Do everything that the recipe says, in a new folder: train, and then make the model smaller where it says how.
+
+    Raises:
+        RecipeError: the folder is in use by an earlier run (and `overwrite` is not set) or by anything else.
+        TunesmithError: whatever is wrong with the data, the model or the machine.
+    """
+    place = run_folder.of(experiment.name, folder)
+    return _with_chain(promotion.run(experiment, place, overwrite=overwrite, quiet=quiet), experiment, quiet=quiet)
+
+
+def resume(folder: str | Path, *, quiet: bool = False) -> tuple[Result, Chain | None]:
+    """Go on with a run that was interrupted, to the result that it would have had.
+
+    Raises:
+        CheckpointError: the folder holds no run, a part of one, or its checkpoint belongs to other data.
+    """
+    experiment = Experiment.from_yaml(run_folder.existing(folder) / run_folder.RECIPE)
+    return _with_chain(promotion.resume(folder, quiet=quiet), experiment, quiet=quiet)
+
+
+def _with_chain(result: Result, experiment: Experiment, *, quiet: bool) -> tuple[Result, Chain | None]:
+    if not experiment.compress:
+        return result, None
+    out = result.folder / COMPRESSED
+    if out.exists():  # of the same run, finished before: its folder was new
+        shutil.rmtree(out)
+    return result, compress(result.artifact, out, experiment, quiet=quiet)
+
+
+def compress(artifact: Path, out: Path, experiment: Experiment, *, quiet: bool = False) -> Chain:
+    """Make the model of an artifact smaller by the recipe's steps, and write what stood the test to `out`.
+
+    A step below the recipe's floor is undone. What is under way lies beside `out`, so that the same command goes on
+    after an interruption. The test examples are answered once, at the end, by the original and by what is left of it.
+
+    Raises:
+        ArtifactError: the artifact cannot be changed: it is an ensemble, or in another form than that of training.
+        DataError: there are no validation examples to judge by, or the data is not what it was.
+        TunesmithError: a step does not fit the model, or cannot go on.
+    """
+    vet_out(out)
+    began = time.monotonic()
+    _see_changeable(artifact, experiment.compress)
+    bench = _bench(artifact, out, experiment, quiet=quiet)
+    original = Original.of(artifact, bench.splits.validation, experiment.seed)
+    rows, left = [original.as_trade_off()], artifact
+    for number, step in enumerate(experiment.compress, 1):
+        place = bench.folder / f"{number}-{name_of(COMPRESSORS, step)}"
+        row = _known(place) or _made(step, place, left, bench, original)
+        rows.append(row)
+        left = place / "artifact" if row.stands else left
+        if not quiet:
+            announce([f"{row.name}: {row.why}"])
+    _put(left, out, experiment)
+    chain = _judged(bench, out, original, tuple(rows), began)
+    shutil.rmtree(bench.folder)
+    return chain
+
+
+def _bench(artifact: Path, out: Path, experiment: Experiment, *, quiet: bool) -> Bench:
+    """Read the data again, and open or take up the folder of what is under way."""
+    source = Source.of(artifact)
+    splits = source.splits(load_artifact(artifact).task)
+    for name, examples in splits.named().items():
+        if fingerprint(examples) != source.fingerprints.get(name):
+            raise DataError(
+                f"The {name} examples are not those of the run: a file has changed since.",
+                where=f"data.{name} of {artifact}",
+                to_do="Put the file back as it was.",
+            )
+    if not len(splits.validation) or not len(splits.train):
+        raise DataError(
+            "There are no validation or no training examples to judge the steps by and to learn from.",
+            where="data",
+            to_do="Compress a run that had both.",
+        )
+    folder = out.parent / f".{out.name}.compressing"
+    plan = _plan(artifact, experiment)
+    with refused(folder, to_do="Choose another --out folder."):
+        known = (folder / _PLAN).read_text(encoding="utf-8") if (folder / _PLAN).is_file() else ""
+        if folder.exists() and known != plan:
+            announce(["What lay here of an interrupted compression had other steps, and is begun anew."])
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _PLAN).write_text(plan, encoding="utf-8")
+    return Bench(artifact, experiment, splits, folder, quiet)
+
+
+def _plan(artifact: Path, experiment: Experiment) -> str:
+    """What decides the result of a chain."""
+    told = [file_hash(artifact / WEIGHTS), experiment.to_mapping(), versions()]
+    return hashlib.sha256(json.dumps(told, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def _see_changeable(artifact: Path, steps: Sequence[Compressor]) -> None:
+    """See that an artifact can be made smaller, and that every step fits its model as it is now.
+
+    Raises:
+        ArtifactError: it is an ensemble, or in another form than that of training.
+        TunesmithError: a step does not fit.
+    """
+    description = verify(artifact)
+    for key, what in (("ensemble", "is an ensemble"), ("method", "has weights of a method that were not merged")):
+        if description.get(key):
+            raise ArtifactError(
+                f"The artifact {what}, which no step can make smaller.",
+                where=str(artifact),
+                to_do="Compress the artifact of a single run, such as one with method: full or lora.",
+            )
+    if description.get("form", "torch") != "torch":  # absent in artifacts that were written before there were forms
+        raise ArtifactError(
+            f"The artifact is in the form '{description['form']}', which no step can change.",
+            where=str(artifact),
+            to_do="Compress the artifact that it was made of.",
+        )
+    loaded = load_artifact(artifact)
+    for step in steps:
+        step.check(loaded.model, loaded.task)
+
+
+def _known(place: Path) -> TradeOff | None:
+    """What was measured of a step before an interruption."""
+    path = place / _MEASURED
+    if not path.is_file():
+        return None
+    return TypeAdapter(TradeOff).validate_python(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _made(step: Compressor, place: Path, before: Path, bench: Bench, original: Original) -> TradeOff:
+    """Make a step, measure what came of it, and say whether it stands."""
+    began = time.monotonic()
+    place.mkdir(exist_ok=True)
+    workshop = bench.workshop(place, before)
+    done = place / "artifact"
+    shutil.rmtree(done, ignore_errors=True)  # of a step that was interrupted while it was measured
+    facts: Mapping[str, object] = {}
+    if isinstance(step, Shrinking):
+        found = _shrunk(step, workshop, bench, done)
+        facts, notes = found.facts, found.notes
+    else:
+        assert isinstance(step, Converting)
+        notes = step.convert(before, workshop, done)
+    row = original.beside(done)
+    stands, why = verdict(row, original, bench.experiment.compression.floor)
+    row = replace(
+        row,
+        name=name_of(COMPRESSORS, step),
+        settings=settings_of(step),
+        stands=stands,
+        why=why,
+        seconds=time.monotonic() - began,
+        facts=facts,
+        notes=notes,
+    )
+    with written(place / _MEASURED) as file:
+        json.dump(asdict(row), file, ensure_ascii=False)
+    return row
+
+
+def _shrunk(step: Shrinking, workshop: Workshop, bench: Bench, out: Path) -> Compressed:
+    """Make a step in torch, settle and calibrate the model, and write it as an artifact."""
+    experiment = bench.experiment
+    loaded = load_artifact(workshop.before)
+    loaded.model.to(best_device())
+    told = loaded.description
+    trained = Trained(loaded.model, loaded.task, loaded.encoder, str(told["prefix"]))
+    found = step.compress(trained, workshop)
+    model, task, encoder = found.trained.model.eval(), found.trained.task, found.trained.encoder
+    task.settle(model, _memory(found.trained, bench.splits))
+    if experiment.evaluation.calibrate:
+        encoded = [encode(task, example, encoder, is_train=False) for example in workshop.validation]
+        task = task.calibrated(encoded, Predictor(model, task.for_choosing(), encoder).logits(encoded))
+    origin = Origin(
+        experiment.to_yaml(),
+        cast("Mapping[str, str]", told["data_fingerprints"]),
+        str(told["base_model"]),
+        versions(),
+        experiment.seed,
+        {},
+        str(told["model_name"]),
+        None,
+        told["quantized"],  # type: ignore[arg-type]
+    )
+    save_artifact(out, model, task, encoder, origin, found.trained.prefix)
+    _see_reloaded(found.trained, out, workshop)
+    return found
+
+
+def _memory(trained: Trained, splits: Splits) -> Iterator[Batch]:
+    """What the task settles by: the items, if there are any, and the training examples."""
+    task, encoder = trained.task, trained.encoder
+    known = [task.encode(example, encoder) for example in (*splits.items, *splits.train)]
+    for part in cut(range(len(known)), known, max_examples=64, max_tokens=8192):
+        yield task.collate([known[n] for n in part], encoder.tokenizer.pad_token_id or 0).to(trained.model.device)
+
+
+def _see_reloaded(trained: Trained, out: Path, workshop: Workshop) -> None:
+    """See that the artifact on disk is the model in memory.
+
+    Raises:
+        ArtifactError: their logits differ.
+    """
+    samples = list(workshop.validation[:16])
+    ours, served = Predictor(trained.model, trained.task, trained.encoder), Predictor.load(out)
+    for one, other in zip(ours.logits(ours.encode(samples)), served.logits(served.encode(samples)), strict=True):
+        if not one.equal(other) and not (one.isnan() & other.isnan()).any():
+            raise ArtifactError(
+                "The compressed model reloads to other logits.", where=str(out), to_do="Report this; it is not usable."
+            )
+
+
+def verdict(row: TradeOff, original: Original, floor: float | None) -> tuple[bool, str]:
+    """Whether a step stands, and what decided that."""
+    assert row.difference is not None
+    metric = row.difference
+    lost = loss_of(metric, higher_is_better=original.higher_is_better)
+    gap = metric.difference
+    interval = "" if math.isnan(gap.low) else f", 95 % interval {gap.low:+.4f} to {gap.high:+.4f}"
+    said = f"{metric.name} {metric.a:.4f} on validation, {gap.value:+.4f} from the original's{interval}"
+    if floor is None:
+        return True, f"Stands: {said}; there is no floor."
+    share = f"a loss of {100 * lost:.2f} %" if lost > 0 else "no loss"
+    if lost <= floor:
+        return True, f"Stands: {said}; {share}, and {100 * floor:g} % are allowed."
+    return False, f"Undone: {said}; {share}, and only {100 * floor:g} % are allowed."
+
+
+def _put(left: Path, out: Path, experiment: Experiment) -> None:
+    """Copy the last artifact that stood to its place, with the recipe of the chain."""
+    draft = out.parent / f".{out.name}.draft"
+    with refused(out, to_do="Free disk space and give the same command again."):
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir()
+        for path in left.iterdir():
+            if path.name not in ("report.html", "metrics.json", "semi_supervision.json", "adapter.safetensors"):
+                (shutil.copytree if path.is_dir() else shutil.copyfile)(path, draft / path.name)
+        (draft / "recipe.yaml").write_text(experiment.to_yaml(), encoding="utf-8")
+        seal(draft)
+        draft.replace(out)
+
+
+def _judged(bench: Bench, out: Path, original: Original, rows: tuple[TradeOff, ...], began: float) -> Chain:
+    """Answer the splits with what is left, the test examples with the original too, and write the reports."""
+    served, first = Predictor.load(out), original.predictor
+    task, experiment = served.task, bench.experiment
+    splits: list[SplitReport] = []
+    tested: tuple[Comparison, ...] = ()
+    for name in ("validation", "test") if experiment.evaluation.test else ("validation",):
+        examples = bench.splits.named().get(name, ())
+        if not len(examples):
+            continue
+        answers = served.predict(examples)
+        resamples = experiment.evaluation.resamples
+        splits.append(evaluate_split(name, task, examples, answers, seed=experiment.seed, resamples=resamples))
+        if name == "test":
+            tested = paired(task, examples, answers, first.predict(examples), experiment.seed)
+    chain = Chain(
+        name=experiment.name,
+        artifact=str(out),
+        original=str(bench.artifact),
+        metric=task.metric,
+        validation=len(bench.splits.validation),
+        floor=experiment.compression.floor,
+        rows=rows,
+        tested=tested,
+        test=splits[-1].size if tested else 0,
+        higher_is_better=original.higher_is_better,
+    )
+    combined = Combined(out, bench.artifact, tuple(splits), tested, chain.plain(), chain.notes())
+    write_combined(combined, task, "compression", chain.last.parameters, began)
+    write_chain(chain, out)
+    return chain

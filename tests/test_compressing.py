@@ -1,0 +1,275 @@
+"""The chain: steps that stand, steps that are undone, what is measured, going on after an interruption, refusals."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.builders import torch_model, write_recipe
+from tunesmith import cli, compressing, pipeline
+from tunesmith.compressing import compress
+from tunesmith.compression import COMPRESSORS, Compressed, Trained, Workshop
+from tunesmith.compression_plan import planned
+from tunesmith.compression_report import front
+from tunesmith.errors import ArtifactError, ModelError, RecipeError, TrainingError
+from tunesmith.evaluation.intervals import Comparison, Estimate
+from tunesmith.experiment import Experiment
+from tunesmith.inference.artifact import add_file, read_description, verify
+from tunesmith.inference.predictor import Predictor
+from tunesmith.judging import judge_artifact
+from tunesmith.models.model import Model
+from tunesmith.models.shapes import blocks_of
+from tunesmith.tasks import Task
+from tunesmith.trade_offs import TradeOff, loss_of
+
+
+@dataclass(frozen=True)
+class Ruin:
+    """A step that turns every answer about."""
+
+    def check(self, model: Model, task: Task) -> None:
+        """Nothing to refuse."""
+
+    def compress(self, trained: Trained, workshop: Workshop) -> Compressed:
+        """Turn the head about."""
+        with torch.no_grad():
+            for parameter in trained.model.head.parameters():
+                parameter.mul_(-1)
+        return Compressed(trained, {"turned": True}, ("Turned about.",))
+
+
+@dataclass(frozen=True)
+class Copied:
+    """A step into another form, which here is the same one."""
+
+    def check(self, model: Model, task: Task) -> None:
+        """Nothing to refuse."""
+
+    def convert(self, artifact: Path, workshop: Workshop, out: Path) -> tuple[str, ...]:
+        """Copy the artifact."""
+        shutil.copytree(artifact, out)
+        return ("Copied.",)
+
+
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Path:
+    """A run whose model has learnt to tell the classes apart, so that there is something to lose."""
+    folder = tmp_path_factory.mktemp("learnt")
+    (folder / "model").symlink_to(tiny_model_folder)
+    recipe = write_recipe(folder, training={"epochs": 12})
+    return pipeline.run(Experiment.from_yaml(recipe), folder / "run", quiet=True).folder
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(COMPRESSORS, "ruin", Ruin)
+    monkeypatch.setitem(COMPRESSORS, "copied", Copied)
+
+
+def verb(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> str:
+    found = cli.guarded(lambda: cli.app(list(arguments), standalone_mode=False))
+    printed = capsys.readouterr()
+    assert found == code, printed.err
+    return printed.out if code == 0 else printed.err
+
+
+@pytest.mark.usefixtures("steps")
+def test_a_chain_keeps_what_stands_and_undoes_what_does_not(
+    finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    artifact, out = finished_run / "artifact", tmp_path / "small"
+    changes = ["compression.floor=0.4", "head_prune.rounds=1"]
+    printed = verb(
+        capsys,
+        *("compress", str(artifact), "--steps", "head_prune,ruin,copied", "--out", str(out), "--json"),
+        *(part for change in changes for part in ("--set", change)),
+    )
+    told = json.loads(printed)
+    assert [(row["name"], row["stands"]) for row in told["rows"]] == [
+        ("original", True),
+        ("head_prune", True),
+        ("ruin", False),
+        ("copied", True),
+    ]
+    assert told["rows"][2]["why"].startswith("Undone:")
+    assert told["rows"][2]["became_wrong"] == told["rows"][2]["changed"] > 0
+    assert told["rows"][1]["difference"]["difference"]["low"] is not None
+    assert {one["kind"] for one in told["rows"][1]["slices"]} >= {"label"}
+    assert told["rows"][1]["speed"]["ratio"]["value"] > 0
+    assert told["rows"][1]["size"] < told["rows"][0]["size"]
+    assert {one["name"] for one in told["tested"]} >= {"accuracy"}
+    names = {"compression.json", "compression.html", "compression.md", "changes.jsonl", "report.html", "metrics.json"}
+    assert names <= {path.name for path in out.iterdir()}
+    assert sum(len(block.heads) for block in blocks_of(torch_model(Predictor.load(out)).body)) == 6
+    page = (out / "compression.html").read_text(encoding="utf-8")
+    assert "Turned about." in page
+    assert "http://" not in page.partition("</script>")[2].replace("http://www.w3.org", "")
+    assert not (tmp_path / ".small.compressing").exists()
+    assert Experiment.from_yaml(out / "recipe.yaml").compression.floor == 0.4
+    # It is an artifact like any other: it answers, and is compared with the one that it was made of.
+    assert len(Predictor.load(out).predict_texts(["good film"])) == 1
+    judged = judge_artifact(out, "", artifact)
+    assert {one.name: one.a for one in judged.comparisons}["accuracy"] == pytest.approx(
+        {one["name"]: one["a"] for one in told["tested"]}["accuracy"]
+    )
+    changed = [json.loads(line) for line in (out / "changes.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert {row["step"] for row in changed} >= {"2 ruin"}
+
+
+@pytest.mark.usefixtures("steps")
+def test_where_no_step_stands_the_original_is_served(finished_run: Path, tmp_path: Path) -> None:
+    artifact = finished_run / "artifact"
+    chain = compress(artifact, tmp_path / "same", planned(artifact, ["ruin"], ["compression.floor=0"]), quiet=True)
+    assert chain.last is chain.rows[0]
+    assert any("original is served" in note for note in chain.notes())
+    same = (tmp_path / "same" / "model.safetensors").read_bytes()
+    assert same == (artifact / "model.safetensors").read_bytes()
+    verify(tmp_path / "same")
+
+
+@pytest.mark.usefixtures("steps")
+def test_nothing_follows_another_form(finished_run: Path) -> None:
+    with pytest.raises(RecipeError, match="head_prune cannot follow copied"):
+        planned(finished_run / "artifact", ["copied", "head_prune"], [])
+
+
+def test_an_interrupted_chain_goes_on_with_the_same_command(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact = finished_run / "artifact"
+    made: list[str] = []
+
+    @dataclass(frozen=True)
+    class Once:
+        breaks: bool = False
+
+        def check(self, model: Model, task: Task) -> None: ...
+
+        def compress(self, trained: Trained, workshop: Workshop) -> Compressed:
+            made.append("once")
+            return Compressed(trained)
+
+    @dataclass(frozen=True)
+    class Broken:
+        def check(self, model: Model, task: Task) -> None: ...
+
+        def compress(self, trained: Trained, workshop: Workshop) -> Compressed:
+            if not (tmp_path / "mended").exists():
+                raise TrainingError("stopped")
+            return Compressed(trained)
+
+    monkeypatch.setitem(COMPRESSORS, "once", Once)
+    monkeypatch.setitem(COMPRESSORS, "broken", Broken)
+    plan = planned(artifact, ["once", "broken"], [])
+    with pytest.raises(TrainingError, match="stopped"):
+        compress(artifact, tmp_path / "out", plan, quiet=True)
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "mended").touch()
+    chain = compress(artifact, tmp_path / "out", plan, quiet=True)
+    assert made == ["once"]
+    assert [row.stands for row in chain.rows] == [True] * 3
+    # With other settings it begins anew.
+    (tmp_path / "mended").unlink()
+    with pytest.raises(TrainingError):
+        compress(artifact, tmp_path / "two", plan, quiet=True)
+    (tmp_path / "mended").touch()
+    compress(artifact, tmp_path / "two", planned(artifact, ["once", "broken"], ["once.breaks=true"]), quiet=True)
+    assert made == ["once"] * 3
+
+
+def test_a_recipe_trains_and_compresses(place: Path) -> None:
+    steps = [{"name": "layer_drop", "epochs": 1}, "vocabulary"]
+    recipe = write_recipe(place, compress=steps, compression={"floor": None})
+    experiment = Experiment.from_yaml(recipe)
+    assert Experiment.from_mapping(experiment.to_mapping()) == experiment
+    result, chain = compressing.run(experiment, place / "run", quiet=True)
+    assert chain is not None
+    assert [row.name for row in chain.rows] == ["original", "layer_drop", "vocabulary"]
+    assert Path(chain.artifact) == result.folder / "compressed"
+    assert "there is no floor" in chain.rows[1].why
+    assert read_description(result.artifact)["shape"] is None
+    again, chain = compressing.resume(place / "run", quiet=True)
+    assert chain is not None
+    assert again.folder == result.folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--steps", "layer_drp"], "Did you mean 'layer_drop'"),
+        ([], "There is nothing to do"),
+        (["--steps", "layer_drop", "--set", "head_prune.share=0.5"], "no step head_prune to change"),
+        (["--steps", "layer_drop", "--set", "layer_drop.keeps=1"], "Did you mean 'keep'"),
+        (["--steps", "layer_drop", "--set", "compression.floor=2"], "floor is a share"),
+        (["--steps", "layer_drop", "--set", "layer_drop.layers=7"], "7 cannot stay"),
+        (["--steps", "layer_drop", "--set", "seed=7"], "settled when the model was trained"),
+    ],
+)
+def test_bad_input(
+    arguments: list[str], message: str, finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = verb(capsys, "compress", str(finished_run / "artifact"), "--out", str(tmp_path / "o"), *arguments, code=2)
+    assert message in " ".join(said.split())
+    assert not list(tmp_path.iterdir())
+
+
+Change = Callable[[dict[str, object]], object]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda told: told.update(ensemble={"by": "votes", "members": 2}), "is an ensemble"),
+        (lambda told: told.update(form="onnx"), "in the form 'onnx'"),
+        (lambda told: told.update(method={"name": "prefix_tuning"}), "were not merged"),
+    ],
+)
+def test_artifacts_that_cannot_be_changed(change: Change, message: str, finished_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished_run / "artifact", tmp_path / "other")
+    told = read_description(tmp_path / "other")
+    change(told)
+    add_file(tmp_path / "other", "artifact.json", json.dumps(told))
+    with pytest.raises(ArtifactError, match=message):
+        compress(tmp_path / "other", tmp_path / "out", planned(tmp_path / "other", ["layer_drop"], []), quiet=True)
+    assert not (tmp_path / ".out.compressing").exists()
+
+
+def test_a_foreign_shape_is_refused(finished_run: Path, tmp_path: Path) -> None:
+    shapes = ([1], {"heads": [[0]], "feed_forward": [4]}, {"heads": [[9]] * 2, "feed_forward": [4] * 2})
+    for number, shape in enumerate(shapes):
+        folder = tmp_path / str(number)
+        shutil.copytree(finished_run / "artifact", folder)
+        add_file(folder, "artifact.json", json.dumps({**read_description(folder), "shape": shape}))
+        with pytest.raises(ModelError, match="shape that the artifact names"):
+            Predictor.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "higher", "lost"),
+    [(0.8, 0.9, True, 1 / 9), (0.9, 0.8, True, -1 / 8), (1.1, 1.0, False, 0.1), (0.0, 0.0, True, 0.0)],
+)
+def test_the_loss_is_relative_to_the_original(ours: float, theirs: float, higher: bool, lost: float) -> None:
+    gap = Comparison("m", ours, theirs, Estimate(ours - theirs, 0, 0), 1.0, "no difference shown")
+    assert loss_of(gap, higher_is_better=higher) == pytest.approx(lost)
+
+
+def test_a_loss_that_cannot_be_said_is_infinite() -> None:
+    for ours, theirs in ((math.nan, 0.5), (-0.1, 0.0)):
+        gap = Comparison("m", ours, theirs, Estimate(ours - theirs, 0, 0), 1.0, "no difference shown")
+        assert loss_of(gap, higher_is_better=True) == math.inf
+
+
+def test_the_front_holds_what_no_other_beats_in_both() -> None:
+    def row(name: str, size: int, value: float) -> TradeOff:
+        return TradeOff(name, {}, True, "", size, 1, Estimate(value, value, value), None, (), (), None)
+
+    rows = [row("a", 10, 0.9), row("b", 5, 0.8), row("c", 7, 0.7), row("d", 3, 0.5), row("e", 10, 0.6)]
+    assert [one.name for one in front(rows, "size", higher_is_better=True)] == ["d", "b", "a"]
+    assert [one.name for one in front(rows, "size", higher_is_better=False)] == ["d"]
