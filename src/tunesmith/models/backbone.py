@@ -245,7 +245,11 @@ class _Parts:
 
 
 def _parts_of_artifact(folder: Path, config: PretrainedConfig) -> _Parts:
-    if object_in(folder / "artifact.json").get("method"):
+    told = object_in(folder / "artifact.json")
+    if held := told.get("weights"):
+        what = f"The artifact holds its weights in {held}, from which nothing can be learnt."
+        raise _refusal(what, folder, "Give the artifact that it was made of.")
+    if told.get("method"):
         what = "The artifact's method could not be merged into its model, which is another without it."
         raise _refusal(what, folder, "Train it with a method such as full or lora.")
     try:
