@@ -70,12 +70,12 @@ class Kept:
         place = beside(self._out)
         if not place.exists():
             return 0
-        told = _read(place)
+        told = _read(place, self._out)
         if differing := [name for name in self._asked if told["asked"].get(name) != self._asked[name]]:
             raise DataError(
                 f"The answers kept there were begun otherwise: another {' and another '.join(differing)}.",
                 where=str(part_of(self._out)),
-                to_do=f"Give what they were begun with, or remove {place.name} to begin anew.",
+                to_do=f"Give what they were begun with, or {_anew(self._out)}.",
             )
         self._file.seek(0)
         left = size = int(told["bytes"])
@@ -86,7 +86,7 @@ class Kept:
             raise DataError(
                 "The answers kept there are not those that were written: the file was changed or cut.",
                 where=str(part_of(self._out)),
-                to_do=f"Remove {place.name} to begin anew.",
+                to_do=f"To go on is not possible: {_anew(self._out)}.",
             )
         self._file.truncate(size)
         return int(told["rows"])
@@ -115,19 +115,24 @@ def kept_answers(out: Path, asked: Mapping[str, object]) -> Iterator[Kept]:
             where=str(part),
             to_do="Move it away, or choose another --out.",
         )
-    with refused(out, to_do=_TO_DO), part.open("a+b") as file:
+    with refused(out, to_do=_TO_DO):
+        opened = part.open("a+b")
+    with opened as file:
         _lock(file, part)
         kept = Kept(out, asked, file)
         kept.note()
         try:
             yield kept
-        except BaseException as error:
-            if not kept.rows or (isinstance(error, TunesmithError) and not isinstance(error, ResourceError)):
-                part.unlink(missing_ok=True)
-                beside(out).unlink(missing_ok=True)
+            with refused(out, to_do=_TO_DO):
+                part.replace(out)
+                beside(out).unlink()
+        except TunesmithError as error:
+            if not isinstance(error, ResourceError):
+                _drop(out)
             raise
-        part.replace(out)
-        beside(out).unlink()
+        finally:
+            if not kept.rows:
+                _drop(out)
 
 
 def part_of(out: Path) -> Path:
@@ -140,6 +145,15 @@ def beside(out: Path) -> Path:
     return out.with_name(f"{out.name}.part.json")
 
 
+def _anew(out: Path) -> str:
+    return f"remove {part_of(out).name} and {beside(out).name} to begin anew"
+
+
+def _drop(out: Path) -> None:
+    part_of(out).unlink(missing_ok=True)
+    beside(out).unlink(missing_ok=True)
+
+
 def _lock(file: IO[bytes], part: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -149,7 +163,7 @@ def _lock(file: IO[bytes], part: Path) -> None:
         ) from error
 
 
-def _read(place: Path) -> dict[str, Any]:
+def _read(place: Path, out: Path) -> dict[str, Any]:
     try:
         told = json.loads(place.read_text(encoding="utf-8"))
         if isinstance(told["asked"], dict) and isinstance(told["rows"], int) and isinstance(told["bytes"], int):
@@ -159,5 +173,5 @@ def _read(place: Path) -> dict[str, Any]:
     raise DataError(
         "What is said of the answers kept there cannot be read.",
         where=str(place),
-        to_do=f"Remove {place.name} to begin anew.",
+        to_do=f"To go on is not possible: {_anew(out)}.",
     )

@@ -30,7 +30,7 @@ from tunesmith.tasks.heads import NoHead
 PROMPTS = [
     "What is the capital of France?", "Name three colours.", "What is 2 + 2?", "Write a word that rhymes with cat.",
     "Who wrote Hamlet?", "What do bees make?", "How many days has a week?", "Say hello in Spanish.",
-    "What is the opposite of hot?", "Which planet do we live on?", "What is water made of?", "Name an animal that flies.",
+    "What is the opposite of hot?", "Which planet do we live on?", "What is water made of?", "Name a bird.",
     "What colour is the sky?", "Finish: once upon a", "What is the past tense of go?", "Name a fruit.",
     "What is the largest ocean?", "How many legs has a spider?", "What is the square of 5?", "Name a month.",
 ]  # fmt: skip
@@ -118,7 +118,6 @@ def test_smollm2_answers_greedily_as_in_torch(tmp_path: Path) -> None:
     rows = [row for one in encoded for row in task.infer(network, task.collate([one], 0))]
     theirs = Member(network, loaded.task).decode(loaded.encoder, asked, encoded, rows)  # type: ignore[arg-type]
     same = sum(one.label == other.label for one, other in zip(ours, theirs, strict=True))
-    print(f"{same} of {len(PROMPTS)} greedy answers are the same")
     for text in PROMPTS:
         split = network.program.tokenize(text.encode(), add_bos=False, special=True)
         assert split == loaded.encoder.tokenizer(text, add_special_tokens=False)["input_ids"]

@@ -1,4 +1,4 @@
-"""A GGUF file that llama.cpp runs, as a network that tasks ask: an extra, compiled on the machine it is installed on."""
+"""A GGUF file that llama.cpp runs, as a network that tasks ask; an extra, compiled where it is installed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ class LlamaCppNetwork:
     ends: tuple[int, ...] = ()
 
     @classmethod
-    def load(cls, file: Path, head: nn.Module, *, window: int, threads: int, ends: Sequence[int] = ()) -> LlamaCppNetwork:
+    def load(
+        cls, file: Path, head: nn.Module, *, window: int, threads: int, ends: Sequence[int] = ()
+    ) -> LlamaCppNetwork:
         """Load a GGUF file.
 
         Args:

@@ -1,8 +1,8 @@
 """A trained model whose matrices are held in 8 or 4 bits while it computes in float32.
 
 Each matrix is held as integers and scales: W' = scale * codes, symmetric about zero, each scale the largest size in its
-group over the largest code (Dettmers et al. 2022, sec. 2.1; the groups of 4 bits: Frantar et al. 2023, sec. 4). In 8 bits
-a group is a row, in 4 bits 32 neighbours of a row, two codes to a byte. Word vectors and the output layer, which
+group over the largest code (Dettmers et al. 2022, sec. 2.1; the groups of 4 bits: Frantar et al. 2023, sec. 4). In 8
+bits a group is a row, in 4 bits 32 neighbours of a row, two codes to a byte. Word vectors and the output layer, which
 may share them, are held in 8 bits in both. The product is made with the matrix as float32, made anew at each pass: this
 saves memory and disk and not time.
 
