@@ -63,7 +63,7 @@ def export_gguf(artifact: Path, out: Path, precision: Precision = "f16") -> Gguf
     library = import_extra("gguf", "gguf")
     loaded = load_artifact(artifact)
     check_exportable(loaded, artifact)
-    body = cast(PreTrainedModel, loaded.model.body)
+    body = loaded.model.body
     need_space(out.resolve().parent, sum(tensor.numel() * 2 for tensor in body.state_dict().values()) + (16 << 20))
     draft = out.with_name(f".{out.name}.draft")
     try:
@@ -92,7 +92,7 @@ def check_exportable(loaded: Loaded, artifact: Path) -> None:
     Raises:
         ArtifactError: it has not.
     """
-    config = cast(PretrainedConfig, loaded.model.config)
+    config = loaded.model.config
     told = config.to_dict()
     rope = told.get("rope_parameters") or {}
     own = loaded.description.get("method") or loaded.model.soft_prompt is not None
@@ -139,7 +139,8 @@ def read_gguf(file: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
             where=str(file),
             to_do="Export the artifact again.",
         ) from error
-    return model.eval(), tokenizer
+    model.eval()  # type: ignore[no-untyped-call]
+    return model, tokenizer
 
 
 def splitting(tokenizer: PreTrainedTokenizerBase) -> str:

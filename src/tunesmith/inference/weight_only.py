@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from transformers import PreTrainedModel
-
 from tunesmith.errors import ArtifactError
 from tunesmith.inference.artifact import WEIGHTS, Loaded, Origin, load_artifact, save_artifact
 from tunesmith.models.weight_only import Held, Holding, held_as, hold_weights
@@ -34,7 +32,7 @@ def hold_artifact(artifact: Path, out: Path, kind: Held) -> HeldArtifact:
     if out.exists():
         raise ArtifactError("The folder exists already.", where=str(out), to_do="Choose another --out.")
     loaded = load_artifact(artifact)
-    body = cast(PreTrainedModel, loaded.model.body)
+    body = loaded.model.body
     if held_as(body) or loaded.description.get("method") or loaded.model.soft_prompt is not None:
         raise ArtifactError(
             "Its weights are held in few bits already, or with a method's that could not be merged.",

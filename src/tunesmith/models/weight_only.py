@@ -76,8 +76,8 @@ class HeldMatrix(nn.Module):
         """The matrix in float32, or these rows of it [..., I]."""
         codes, scales = (self.codes, self.scales) if which is None else (self.codes[which], self.scales[which])
         whole = unpacked(codes) if self._packed else codes
-        found = whole.float().unflatten(-1, (-1, self._group)) * scales.float()[..., None]
-        return found.flatten(-2)
+        groups = whole.float().reshape(*whole.shape[:-1], -1, self._group)
+        return (groups * scales.float()[..., None]).flatten(-2)
 
 
 class HeldLinear(nn.Module):
@@ -164,14 +164,14 @@ def _tables(body: PreTrainedModel) -> dict[str, list[str]]:
     table = body.get_input_embeddings()
     output: object = body.get_output_embeddings()  # type: ignore[no-untyped-call]
     users = Counter(id(parameter) for _, parameter in body.named_parameters(remove_duplicate=False))
-    expected = 2 if is_tied(body) else 1
-    if type(table) is not nn.Embedding or users[id(table.weight)] != expected:
+    tied = is_tied(body)
+    if type(table) is not nn.Embedding or users[id(table.weight)] != (2 if tied else 1):
         return {}
     names = {id(part): name for name, part in body.named_modules()}
-    tied = isinstance(output, nn.Linear) and output.bias is None and is_tied(body)
-    if expected == 2 and not tied:
-        return {}
-    return {names[id(table)]: [names[id(output)]] if tied else []}
+    if not tied:
+        return {names[id(table)]: []}
+    assert isinstance(output, nn.Linear)
+    return {names[id(table)]: [names[id(output)]]} if output.bias is None else {}
 
 
 def _own_output(body: PreTrainedModel) -> str:
@@ -180,7 +180,8 @@ def _own_output(body: PreTrainedModel) -> str:
     users = Counter(id(parameter) for _, parameter in body.named_parameters(remove_duplicate=False))
     if type(output) is not nn.Linear or users[id(output.weight)] != 1:
         return ""
-    return next(name for name, part in body.named_modules() if part is output)
+    names = {id(part): name for name, part in body.named_modules()}
+    return names[id(output)]
 
 
 def _put(body: nn.Module, name: str, part: nn.Module) -> None:
