@@ -17,7 +17,7 @@ from tunesmith import answering_files, cli
 from tunesmith.answering_files import Asked, answer_file, asked_source, windows
 from tunesmith.data.records import Example
 from tunesmith.errors import DataError, ResourceError
-from tunesmith.inference.predictor import Predictor
+from tunesmith.inference.predictor import CHUNK, Predictor
 from tunesmith.kept_answers import beside, kept_answers, part_of
 
 WORDS = ("good", "bad", "film", "day", "work", "the", "big", "city", "好", "天气")
@@ -52,9 +52,9 @@ def texts_of(folder: Path, count: int) -> Path:
     return file
 
 
-def asked_of(artifact: Path, file: Path, **more: int) -> tuple[Predictor, Asked]:
+def asked_of(artifact: Path, file: Path, passes: int = 0) -> tuple[Predictor, Asked]:
     predictor = Predictor.load(artifact, device="cpu")
-    return predictor, Asked(artifact, asked_source(file, (), predictor.task.inputs), **more)
+    return predictor, Asked(artifact, asked_source(file, (), predictor.task.inputs), passes=passes)
 
 
 @pytest.fixture
@@ -238,8 +238,8 @@ def test_two_processes_do_not_write_the_same_answers(tmp_path: Path) -> None:
 
 
 def test_windows_end_where_the_texts_say() -> None:
-    short = [Example(str(number), "x") for number in range(answering_files.CHUNK + 1)]
-    assert [len(window) for window in windows(iter(short), writes=False)] == [answering_files.CHUNK, 1]
+    short = [Example(str(number), "x") for number in range(CHUNK + 1)]
+    assert [len(window) for window in windows(iter(short), writes=False)] == [CHUNK, 1]
     assert [len(window) for window in windows(iter(short[:100]), writes=True)] == [64, 36]
     long = [Example(str(number), "x" * (answering_files.WINDOW_CHARACTERS // 2)) for number in range(3)]
     assert [len(window) for window in windows(iter(long), writes=False)] == [2, 1]

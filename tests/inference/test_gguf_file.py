@@ -12,7 +12,7 @@ from tests.conftest import build_chat_tokenizer
 from tests.inference.causal_artifacts import causal_artifact
 from tunesmith.errors import ArtifactError
 from tunesmith.inference.artifact import MANIFEST, file_hash, load_artifact
-from tunesmith.inference.gguf_file import SOURCE, export_gguf, paired, read_gguf
+from tunesmith.inference.gguf_file import SOURCE, Precision, export_gguf, paired, read_gguf
 
 gguf = pytest.importorskip("gguf")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -27,7 +27,7 @@ def logits_of(model: torch.nn.Module, ids: list[int]) -> torch.Tensor:
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("precision", ["f16", "q8_0"])
-def test_the_file_gives_the_same_logits_and_tokens(tmp_path: Path, precision: str, tied: bool) -> None:
+def test_the_file_gives_the_same_logits_and_tokens(tmp_path: Path, precision: Precision, tied: bool) -> None:
     artifact = causal_artifact(tmp_path, tied=tied)
     out = tmp_path / "gguf" / "model.gguf"
     out.parent.mkdir()

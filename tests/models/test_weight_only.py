@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from tunesmith.inference.predictor import Predictor
 from tunesmith.inference.weight_only import hold_artifact
 from tunesmith.models.backbone import load
 from tunesmith.models.catalogue import ModelFolder
-from tunesmith.models.weight_only import GROUP, HeldMatrix, held_as, hold_weights, packed, unpacked
+from tunesmith.models.weight_only import GROUP, Held, HeldMatrix, held_as, hold_weights, packed, unpacked
 
 
 def test_every_code_of_four_bits_is_read_back() -> None:
@@ -51,17 +52,17 @@ def test_four_bits_are_the_nearest_of_15_steps_of_each_group(width: int) -> None
 
 def test_eight_bits_are_those_of_torchao() -> None:
     torchao = pytest.importorskip("torchao.quantization")
-    layer = nn.Sequential(nn.Linear(64, 32, bias=False))
-    held = HeldMatrix(layer[0].weight.detach(), "int8")
-    torchao.quantize_(layer, torchao.Int8WeightOnlyConfig())
-    theirs = layer[0].weight
+    layer = nn.Linear(64, 32, bias=False)
+    held = HeldMatrix(layer.weight.detach(), "int8")
+    torchao.quantize_(nn.Sequential(layer), torchao.Int8WeightOnlyConfig())
+    theirs: Any = layer.weight
     assert (theirs.qdata.int() - held.codes.int()).abs().max() <= 1  # it rounds after a division in another order
     assert (theirs.dequantize() - held.rows()).abs().max() <= held.scales.max()
 
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("kind", ["int8", "int4"])
-def test_an_artifact_held_in_few_bits_answers_like_any_other(tmp_path: Path, kind: str, tied: bool) -> None:
+def test_an_artifact_held_in_few_bits_answers_like_any_other(tmp_path: Path, kind: Held, tied: bool) -> None:
     artifact = causal_artifact(tmp_path, tied=tied)
     told = hold_artifact(artifact, tmp_path / "held", kind)
     assert told.bytes_after < told.bytes_before * 0.6

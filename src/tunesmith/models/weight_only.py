@@ -170,8 +170,8 @@ def _tables(body: PreTrainedModel) -> dict[str, list[str]]:
     names = {id(part): name for name, part in body.named_modules()}
     if not tied:
         return {names[id(table)]: []}
-    assert isinstance(output, nn.Linear)
-    return {names[id(table)]: [names[id(output)]]} if output.bias is None else {}
+    is_plain = isinstance(output, nn.Linear) and output.state_dict().keys() == {"weight"}
+    return {names[id(table)]: [names[id(output)]]} if is_plain else {}
 
 
 def _own_output(body: PreTrainedModel) -> str:
@@ -180,7 +180,7 @@ def _own_output(body: PreTrainedModel) -> str:
     users = Counter(id(parameter) for _, parameter in body.named_parameters(remove_duplicate=False))
     if type(output) is not nn.Linear or users[id(output.weight)] != 1:
         return ""
-    names = {id(part): name for name, part in body.named_modules()}
+    names: dict[int, str] = {id(part): name for name, part in body.named_modules()}
     return names[id(output)]
 
 
