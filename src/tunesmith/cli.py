@@ -6,7 +6,6 @@ import json
 import re
 import sys
 from collections.abc import Callable, Sequence
-from itertools import tee
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -27,16 +26,14 @@ from tunesmith import (
     overviews,
     pipeline,
 )
-from tunesmith.arguments import AsJson, Backend, Changes, HowWritten, Passes, Recipe
+from tunesmith.answering_files import Asked, answer_file, asked_source, streamed_rows
+from tunesmith.arguments import AsJson, Backend, Changes, GivenFile, GivenTexts, HowWritten, Passes, Recipe, spread
 from tunesmith.data.catalogue import known_data_sets
 from tunesmith.data.marks import unmarked
 from tunesmith.data.records import Example
-from tunesmith.data.source import Source
-from tunesmith.data.sources import iterate
 from tunesmith.data.tally import Tally
 from tunesmith.errors import DataError, ResourceError, TunesmithError
-from tunesmith.evaluation.results import DialogueForm, answered_row, dialogue_row
-from tunesmith.experiment import Experiment, reading
+from tunesmith.experiment import Experiment
 from tunesmith.inference.predictor import Predictor
 from tunesmith.judging import judge_artifact
 from tunesmith.machine import inspect_machine
@@ -108,72 +105,45 @@ def resume(
 
 
 @app.command()
+@spread
 def predict(
     artifact: Annotated[Path, typer.Argument(help="The artifact's folder.")],
-    text: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A text to answer, or for recommendation a history: ids of items such as 50,181, the oldest first. "
-            "May be given several times."
-        ),
-    ] = None,
-    second: Annotated[
-        list[str] | None, typer.Option(help="The other text of each --text: the question about it, or a pair's second.")
-    ] = None,
-    file: Annotated[
-        Path | None,
-        typer.Option(help="A file of texts (CSV, JSONL, ...); texts and answers are written as JSON lines."),
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Where to write the answers; standard output if left out.")] = None,
-    changes: HowWritten = None,
-    form: Annotated[
-        DialogueForm | None, typer.Option("--format", help="Write a file's answers as dialogues of this form.")
-    ] = None,
+    texts: GivenTexts,
+    given: GivenFile,
+    passes: Passes = 0,
     as_json: AsJson = False,
 ) -> None:
     """Answer texts with a trained model."""
+    if not texts.text and given.file is None:
+        raise TunesmithError("There is nothing to answer.", where="predict", to_do="Give --text or --file.")
     predictor = Predictor.load(artifact)
-    if form is not None and (predictor.task.label_kind != "text" or file is None):
+    inputs = predictor.task.inputs
+    if given.form is not None and (predictor.task.label_kind != "text" or given.file is None):
         raise TunesmithError(
             "Only a file of texts with written answers becomes dialogues.",
             where="--format",
             to_do="Leave it out, or give --file and a model that writes.",
         )
-    inputs = predictor.task.inputs
-    if text:
-        given = given_examples(text, second or (), inputs)
-        console.show_predictions(given, predictor.predict(given), as_json=as_json)
-    if file is not None:
-        tally = Tally()
-        source = asked_source(file, changes or (), inputs)
-        examples, asked = tee(iterate(source, tally))
-        pairs = zip(examples, predictor.stream(asked), strict=True)
-        console.write_lines(
-            (dialogue_row(*pair, form) if form is not None else answered_row(*pair) for pair in pairs), out
-        )
-        console.warn(tally.findings())
-    if not text and file is None:
-        raise TunesmithError("There is nothing to answer.", where="predict", to_do="Give --text or --file.")
+    if passes:
+        predictor = predictor.with_dropout(passes)
+    if texts.text:
+        examples = given_examples(texts.text, texts.second or (), inputs)
+        console.show_predictions(examples, predictor.predict(examples), as_json=as_json)
+    if given.file is not None:
+        source = asked_source(given.file, given.changes or (), inputs)
+        answer(predictor, Asked(artifact, source, given.form, passes), given.out)
 
 
-def asked_source(file: Path, changes: Sequence[str], inputs: tuple[str, ...]) -> Source:
-    """A file without labels that is read as the changes to the recipe's section `data` say."""
-    data = reading(changes)
-    return Source(
-        str(file),
-        data.format,
-        data.text,
-        id=data.id,
-        header=data.header,
-        separator=data.separator,
-        quoted=data.quoted,
-        label_separator=data.label_separator,
-        encoding=data.encoding,
-        second=data.second,
-        image=data.image,
-        audio=data.audio,
-        inputs=inputs,
-    )
+def answer(predictor: Predictor, asked: Asked, out: Path | None) -> None:
+    """Answer a file of texts: into a file that is kept from window to window, or as the answers come."""
+    if out is not None and (out.is_file() or not out.exists()):
+        count, findings = answer_file(predictor, asked, out)
+        console.say(f"Wrote {count} rows to {out}.")
+        console.warn(findings)
+        return
+    tally = Tally()
+    console.write_lines(streamed_rows(predictor, asked, tally), out)
+    console.warn(tally.findings())
 
 
 def given_examples(texts: Sequence[str], seconds: Sequence[str], inputs: Sequence[str]) -> list[Example]:
@@ -302,7 +272,8 @@ def guarded(command: Callable[[], object]) -> int:
         console.complain(
             TunesmithError(
                 "Stopped.",
-                to_do="A run goes on from its last checkpoint: tunesmith resume. A study goes on by the same command.",
+                to_do="A run goes on from its last checkpoint: tunesmith resume. "
+                "A study, and answers to a file, go on by the same command.",
             )
         )
     return code if isinstance(code, int) else 0

@@ -276,6 +276,8 @@ def see_one_start(artifacts: Sequence[Path]) -> None:
     for artifact, description in zip(artifacts, told, strict=True):
         if "ensemble" in description:
             raise _refused("is an ensemble, whose members have weights of their own", artifact)
+        if description.get("weights"):
+            raise _refused(f"holds its weights in {description['weights']}", artifact)
         for key, what in _ALIKE.items():
             if description.get(key) != told[0].get(key):
                 raise _refused(f"has another {what} than the first", artifact)

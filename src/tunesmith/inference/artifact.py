@@ -23,6 +23,7 @@ from tunesmith.models.backbone import load_saved, save_tokenizer
 from tunesmith.models.model import Model
 from tunesmith.models.quantization import Quantization
 from tunesmith.models.shapes import shape_of
+from tunesmith.models.weight_only import Held, held_as, hold_weights
 from tunesmith.tasks import TASKS, Task
 from tunesmith.tasks.encoding import TextEncoder
 from tunesmith.writing import refused
@@ -174,6 +175,8 @@ def read_artifact(folder: Path, description: Mapping[str, object], *, labels: tu
     model = Model(backbone, task)
     if method := description.get("method"):
         build(METHODS, cast("dict[str, object]", method), "method").apply(model)
+    if held := description.get("weights"):
+        hold_weights(backbone.module, cast("Held", held))
     try:
         model.load_state_dict(with_shared(load_file(folder / WEIGHTS), model))
     except (RuntimeError, SafetensorError) as error:
@@ -317,6 +320,7 @@ def _describe(model: Model, task: Task, encoder: TextEncoder, origin: Origin, pr
         "base_model": origin.base_model,
         "model_name": origin.model_name,
         "quantized": origin.quantized,
+        "weights": held_as(model.body) or "",
         "adapted_by": {} if origin.adapter is None else dict(origin.method),
         "new_parameters": sorted(model.lacking),
         "data_fingerprints": dict(origin.fingerprints),

@@ -65,7 +65,11 @@ def parts_of(folder: Path, config: PretrainedConfig) -> Parts:
     Raises:
         ModelError: they cannot be read, or the artifact's method added weights that are no part of the body.
     """
-    if object_in(folder / "artifact.json").get("method"):
+    told = object_in(folder / "artifact.json")
+    if held := told.get("weights"):
+        what = f"The artifact holds its weights in {held}, from which nothing can be learnt."
+        raise ModelError(what, where=str(folder), to_do="Give the artifact that it was made of.")
+    if told.get("method"):
         what = "The artifact's method could not be merged into its model, which is another without it."
         raise ModelError(what, where=str(folder), to_do="Train it with a method such as full or lora.")
     try:
