@@ -52,12 +52,14 @@ class Asked:
         source: the texts and how they are read.
         form: dialogues of this form are written in place of rows; None for rows.
         passes: passes with dropout; 0 for one without.
+        backend: the form of the model that answers; its artifact's own if empty.
     """
 
     artifact: Path
     source: Source
     form: DialogueForm | None = None
     passes: int = 0
+    backend: str = ""
 
     def row(self, example: Example, prediction: Prediction) -> Mapping[str, object]:
         """One line of the answers."""
@@ -136,6 +138,7 @@ def decides(predictor: Predictor, asked: Asked, digest: str, texts: int) -> dict
         "way of reading (--set)": hashlib.sha256(repr(how).encode()).hexdigest(),
         "form (--format)": asked.form,
         "number of passes": asked.passes,
+        "form of the model (--backend)": asked.backend,
         "device": str(predictor.model.device),
         "set of versions": versions(),
     }

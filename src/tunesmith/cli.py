@@ -111,12 +111,13 @@ def predict(
     texts: GivenTexts,
     given: GivenFile,
     passes: Passes = 0,
+    backend: Backend = "",
     as_json: AsJson = False,
 ) -> None:
     """Answer texts with a trained model."""
     if not texts.text and given.file is None:
         raise TunesmithError("There is nothing to answer.", where="predict", to_do="Give --text or --file.")
-    predictor = Predictor.load(artifact)
+    predictor = Predictor.load(artifact, backend=backend)
     inputs = predictor.task.inputs
     if given.form is not None and (predictor.task.label_kind != "text" or given.file is None):
         raise TunesmithError(
@@ -131,7 +132,7 @@ def predict(
         console.show_predictions(examples, predictor.predict(examples), as_json=as_json)
     if given.file is not None:
         source = asked_source(given.file, given.changes or (), inputs)
-        answer(predictor, Asked(artifact, source, given.form, passes), given.out)
+        answer(predictor, Asked(artifact, source, given.form, passes, backend), given.out)
 
 
 def answer(predictor: Predictor, asked: Asked, out: Path | None) -> None:

@@ -9,8 +9,8 @@ import typer
 
 from tunesmith import forms_console
 from tunesmith.arguments import AsJson
+from tunesmith.exporting import ExportForm, export_file
 from tunesmith.exporting import export as export_artifact
-from tunesmith.inference.forms import OnnxForm
 from tunesmith.proving import prove_forms
 
 verbs = typer.Typer()
@@ -19,16 +19,26 @@ verbs = typer.Typer()
 @verbs.command()
 def export(
     artifact: Annotated[Path, typer.Argument(help="The artifact, which holds torch's weights.")],
-    form: Annotated[OnnxForm, typer.Option(help="onnx for float32, onnx-int8 for 8 bits.")] = "onnx",
+    form: Annotated[
+        ExportForm,
+        typer.Option(
+            help="Of encoders: onnx for float32, onnx-int8 for 8 bits. Of language models: gguf and gguf-q8_0 for "
+            "llama.cpp."
+        ),
+    ] = "onnx",
     out: Annotated[
-        Path | None, typer.Option(help="The artifact to write; without it the form is put beside the weights.")
+        Path | None,
+        typer.Option(help="The artifact, or GGUF file, to write; without it a graph is put beside the weights."),
     ] = None,
     calibrate: Annotated[
         int, typer.Option(help="For 8 bits: find the scales on so many training texts; 0 finds them as it runs.", min=0)
     ] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Write a model as an ONNX graph, in float32 or 8 bits, for Tunesmith and other programs."""
+    """Write a model in another form, smaller or quicker, for Tunesmith and other programs."""
+    if form == "gguf" or form == "gguf-q8_0":
+        forms_console.show_file(export_file(artifact, form, out, calibrate=calibrate), as_json=as_json)
+        return
     forms_console.show_export(export_artifact(artifact, form, out, calibrate=calibrate), as_json=as_json)
 
 

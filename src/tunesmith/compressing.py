@@ -166,7 +166,12 @@ def _see_changeable(artifact: Path, steps: Sequence[Compressor]) -> None:
         TunesmithError: a step does not fit.
     """
     description = verify(artifact)
-    for key, what in (("ensemble", "is an ensemble"), ("method", "has weights of a method that were not merged")):
+    unfit = {
+        "ensemble": "is an ensemble",
+        "method": "has weights of a method that were not merged",
+        "weights": "holds its weights in few bits",
+    }
+    for key, what in unfit.items():
         if description.get(key):
             raise ArtifactError(
                 f"The artifact {what}, which no step can make smaller.",

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from tunesmith.errors import ArtifactError, DataError, ResourceError
 from tunesmith.inference.artifact import Loaded, need_space, read_artifact, verify
 from tunesmith.inference.forms import Entry, OnnxForm, add_form, keep_only
+from tunesmith.inference.gguf_file import GgufFile, Precision, export_gguf
 from tunesmith.judging import Source
 from tunesmith.tasks.encoding import Encoded
 from tunesmith.writing import refused
+
+FileForm = Literal["gguf", "gguf-q8_0"]
+"""The forms of language models that are one file: GGUF in 16 bits, and in 8."""
+ExportForm = Literal["onnx", "onnx-int8", "gguf", "gguf-q8_0"]
+"""All forms in which a model can be written."""
+_PRECISIONS: Mapping[FileForm, Precision] = {"gguf": "f16", "gguf-q8_0": "q8_0"}
 
 
 @dataclass(frozen=True)
@@ -46,10 +54,7 @@ def export(artifact: Path, form: OnnxForm, out: Path | None = None, *, calibrate
     if calibrate and form != "onnx-int8":
         raise DataError("Only a graph in 8 bits is calibrated.", where="--calibrate", to_do="Leave it out.")
     description = verify(artifact)
-    if "ensemble" in description:
-        raise ArtifactError(
-            "An ensemble has no form of its own.", where=str(artifact), to_do="Export each of its members' runs."
-        )
+    _see_single(artifact, description)
     loaded = read_artifact(artifact, description)
     calibration = calibration_texts(artifact, loaded, calibrate) if calibrate else ()
     place = artifact if out is None else out
@@ -69,6 +74,34 @@ def export(artifact: Path, form: OnnxForm, out: Path | None = None, *, calibrate
         else:
             _swap(draft, artifact, Path(temporary) / "before")
     return Exported(place, form, entry)
+
+
+def export_file(artifact: Path, form: FileForm, out: Path | None, *, calibrate: int = 0) -> GgufFile:
+    """Write an artifact's language model as one file for llama.cpp.
+
+    Raises:
+        ArtifactError: it is an ensemble or no artifact, or no language model of a kind that GGUF has a place for.
+        DataError: texts to calibrate on are given.
+        ResourceError: no file is named or it exists, or the disk is full; nothing is left behind.
+        MissingExtraError: the package of the extra "gguf" is not installed.
+    """
+    if out is None or out.exists():
+        raise ResourceError(
+            "GGUF is a file of its own, which has no name." if out is None else "Something is there already.",
+            where=str(out or artifact),
+            to_do="Give --out model.gguf." if out is None else "Choose another --out.",
+        )
+    if calibrate:
+        raise DataError("Only an ONNX graph in 8 bits is calibrated.", where="--calibrate", to_do="Leave it out.")
+    _see_single(artifact, verify(artifact))
+    return export_gguf(artifact, out, _PRECISIONS[form])
+
+
+def _see_single(artifact: Path, description: Mapping[str, object]) -> None:
+    if "ensemble" in description:
+        raise ArtifactError(
+            "An ensemble has no form of its own.", where=str(artifact), to_do="Export each of its members' runs."
+        )
 
 
 def _swap(draft: Path, artifact: Path, before: Path) -> None:

@@ -8,6 +8,7 @@ from rich.table import Column, Table
 from tunesmith.console import plain_console, say, say_json
 from tunesmith.exporting import Exported
 from tunesmith.inference.form_parity import FormCheck
+from tunesmith.inference.gguf_file import GgufFile
 from tunesmith.proving import Proof
 
 
@@ -39,6 +40,14 @@ def show_export(made: Exported, *, as_json: bool) -> None:
             highlight=False,
         )
     say(f"Artifact: {made.folder}\nNext:     tunesmith parity {made.folder}")
+
+
+def show_file(made: GgufFile, *, as_json: bool) -> None:
+    """Show where a GGUF file is and how large."""
+    if as_json:
+        say_json({"file": str(made.path), "precision": made.precision, "tensors": made.tensors, "bytes": made.bytes})
+        return
+    say(f"File:     {made.path}, {made.bytes / 1e6:.1f} MB, {made.tensors} tensors, matrices in {made.precision}.")
 
 
 def show_proof(proof: Proof, *, as_json: bool) -> None:

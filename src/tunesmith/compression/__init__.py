@@ -12,6 +12,7 @@ from tunesmith.compression.pruning import FeedForwardPrune, HeadPrune
 from tunesmith.compression.sparsity import Sparsity
 from tunesmith.compression.trained import Compressed, Lesson, Teacher, Trained, Workshop
 from tunesmith.compression.vocabulary import Vocabulary
+from tunesmith.compression.weight_only import WeightOnly
 from tunesmith.models.model import Model
 from tunesmith.tasks import Task
 
@@ -47,6 +48,7 @@ COMPRESSORS: dict[str, type[Compressor]] = {
     "sparsity": Sparsity,
     "distill": Distill,
     "int8": Int8,
+    "weight_only": WeightOnly,
 }
 
 __all__ = [
@@ -65,5 +67,6 @@ __all__ = [
     "Teacher",
     "Trained",
     "Vocabulary",
+    "WeightOnly",
     "Workshop",
 ]
