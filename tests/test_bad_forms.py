@@ -137,7 +137,24 @@ def passes_of_a_graph(forms: Path, place: Path) -> tuple[list[object], str]:
     return ["evaluate", forms / "small", "--passes", 4], "A graph has no dropout"
 
 
+def file_without_a_name(forms: Path, place: Path) -> tuple[list[object], str]:
+    return ["export", forms / "run", "--form", "gguf"], "Give --out model.gguf"
+
+
+def encoder_for_llama_cpp(forms: Path, place: Path) -> tuple[list[object], str]:
+    return ["export", forms / "run", "--form", "gguf", "--out", place / "x.gguf"], "no causal language model"
+
+
+def few_bits_of_an_encoder(forms: Path, place: Path) -> tuple[list[object], str]:
+    return ["compress", forms / "run", "--steps", "weight_only", "--out", place / "out"], "Use int8"
+
+
+def steps_on_a_graph(forms: Path, place: Path) -> tuple[list[object], str]:
+    return ["compress", forms / "small", "--steps", "vocabulary", "--out", place / "out"], "in the form 'onnx-int8'"
+
+
 SITUATIONS = [
+    *(file_without_a_name, encoder_for_llama_cpp, few_bits_of_an_encoder, steps_on_a_graph),
     *(no_weights, taken, unknown_form, calibrated_floats, no_artifact, backend_that_is_not_there, both_texts, no_texts),
     *(learn_from_a_graph, average_a_graph, spoiled_graph, spoiled_entry, passes_of_a_graph),
 ]

@@ -10,14 +10,17 @@ import torch
 
 from tests.builders import CLASSES, SPANS, build_learner, build_material, build_model, run_steps
 from tests.compression.workbench import save, trained_model, workshop_of
+from tests.inference.causal_artifacts import causal_artifact
 from tunesmith.components import build, name_of, settings_of
-from tunesmith.compression import COMPRESSORS, Converting, Distill, Int8, Lesson, Shrinking, Sparsity
+from tunesmith.compression import COMPRESSORS, Converting, Distill, Int8, Lesson, Shrinking, Sparsity, WeightOnly
 from tunesmith.compression.sparsity import Ramp, lowest, matrices, share_at
 from tunesmith.compression.trained import Trained, batches_of
-from tunesmith.errors import RecipeError, TrainingError
+from tunesmith.errors import ModelError, RecipeError, TrainingError
+from tunesmith.inference.artifact import WEIGHTS, load_artifact
 from tunesmith.inference.onnx_network import OnnxNetwork
 from tunesmith.inference.predictor import Predictor
 from tunesmith.models.anatomy import number_of_layers
+from tunesmith.models.weight_only import Held
 from tunesmith.tasks import SequenceClassification, Task, TokenClassification
 from tunesmith.training.criterion import Criterion
 from tunesmith.training.objectives.distillation import Distillation
@@ -81,6 +84,23 @@ def test_a_model_in_8_bits_answers_from_a_folder_without_torch_weights(
     ours = Predictor(trained.model, trained.task, trained.encoder)
     for one, other in zip(ours.logits(ours.encode(examples)), served.logits(served.encode(examples)), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0.1)
+
+
+@pytest.mark.parametrize("bits", ["int8", "int4"])
+def test_a_language_model_in_few_bits_is_smaller_and_answers(
+    bits: Held, tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    whole, small = causal_artifact(tmp_path), tmp_path / "small"
+    loaded = load_artifact(whole)
+    step = WeightOnly(bits)
+    step.check(loaded.model, loaded.task)
+    unused = workshop_of(trained_model(tiny_model_folder, SequenceClassification(), CLASSES), CLASSES, tmp_path)
+    (note,) = step.convert(whole, unused, small)
+    assert bits in note
+    assert (small / WEIGHTS).stat().st_size < 0.6 * (whole / WEIGHTS).stat().st_size
+    assert isinstance(Predictor.load(small).predict_texts(["the city"])[0].label, str)
+    with pytest.raises(ModelError, match="causal language models"):
+        step.check(build_model(tiny_model_folder, SequenceClassification(), CLASSES)[0], SequenceClassification())
 
 
 @pytest.mark.parametrize(

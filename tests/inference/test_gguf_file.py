@@ -10,6 +10,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from tests.conftest import build_chat_tokenizer
 from tests.inference.causal_artifacts import causal_artifact
+from tunesmith import cli
 from tunesmith.errors import ArtifactError
 from tunesmith.inference.artifact import MANIFEST, file_hash, load_artifact
 from tunesmith.inference.gguf_file import SOURCE, Precision, export_gguf, paired, read_gguf
@@ -50,6 +51,14 @@ def test_the_file_gives_the_same_logits_and_tokens(tmp_path: Path, precision: Pr
     assert reader.get_field("tokenizer.ggml.pre").contents() == "gpt-2"
     assert reader.get_field("tokenizer.ggml.add_bos_token").contents() is True
     assert [path.name for path in out.parent.iterdir()] == ["model.gguf"]
+
+
+def test_export_writes_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    artifact, out = causal_artifact(tmp_path), tmp_path / "x.gguf"
+    arguments = ["export", str(artifact), "--form", "gguf-q8_0", "--out", str(out)]
+    assert cli.guarded(lambda: cli.app(arguments, standalone_mode=False)) == 0
+    assert "matrices in q8_0" in capsys.readouterr().out
+    assert gguf.GGUFReader(out).get_field(SOURCE).contents() == file_hash(artifact / MANIFEST)
 
 
 def test_rows_that_are_turned_together_stand_together() -> None:
