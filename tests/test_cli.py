@@ -202,7 +202,7 @@ def test_an_interruption_says_how_to_go_on(capsys: pytest.CaptureFixture[str], m
     def interrupted(_folder: Path, *, quiet: bool) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tunesmith.promotion.resume", interrupted)
+    monkeypatch.setattr("tunesmith.compressing.resume", interrupted)
     assert cli.guarded(lambda: cli.app(["resume", "runs/x"], standalone_mode=False)) == 130
     assert "tunesmith resume" in capsys.readouterr().err
 
