@@ -238,6 +238,27 @@ def test_what_would_fail_late_fails_before_any_training(settings: dict[str, Any]
     assert not list((place / "out").glob("*/*"))
 
 
+def test_a_later_seed_whose_draw_lacks_a_label_fails_before_any_training(place: Path) -> None:
+    data = {**write_examples(place), "limit": 24}
+
+    def with_an_odd_label() -> None:
+        for split in ("train", "validation"):
+            with (place / f"{split}.csv").open("a", encoding="utf-8") as file:
+                file.write(f"an odd one of {split},odd\n")
+
+    with_an_odd_label()
+    draws = {seed: Data(**data).load("class", seed).splits.train for seed in range(20)}  # type: ignore[arg-type]
+    lacking = {seed: "odd" not in {one.label for one in train} for seed, train in draws.items()}
+    first = next(seed for seed, lacks in lacking.items() if not lacks)
+    later = next(seed for seed, lacks in lacking.items() if lacks)
+    study = Study.from_yaml(write_study(place, {"data": data}, seeds=[first, later]))
+    with_an_odd_label()
+    with pytest.raises(DataError, match="do not occur in train") as error:
+        conduct(study, place / "out", quiet=True)
+    assert error.value.where.startswith(f"cell 'full', seed {later}")
+    assert not list((place / "out").glob("*/*"))
+
+
 def test_seeds_must_be_judged_on_the_same_examples(place: Path) -> None:
     data = {"train": write_examples(place)["train"]}
     for split in ("test", "validation"):

@@ -11,11 +11,12 @@ import torch
 
 from tunesmith import pipeline
 from tunesmith.bodies import load_backbone
+from tunesmith.data.checks import check
 from tunesmith.data.dataset import NONE
 from tunesmith.enlarging import without_judges
 from tunesmith.errors import DataError, RecipeError
 from tunesmith.models.model import Model, count_parameters
-from tunesmith.preparation import Prepared, prepare, stop_at_errors
+from tunesmith.preparation import Prepared, accepted, prepare, stop_at_errors
 from tunesmith.study.plan import Cell, Run, Study
 from tunesmith.study.variants import placed
 
@@ -74,7 +75,27 @@ def rehearse_cells(study: Study, runs: Sequence[Run], cells: Sequence[Cell]) -> 
                 to_do="Compare cells of the same task and data; data.train and data.limit may differ. Several data "
                 "sets stand under 'data'.",
             )
+    see_draws(runs)
     return Rehearsal(tuple(dict.fromkeys(warnings)), memory, work)
+
+
+def see_draws(runs: Sequence[Run]) -> None:
+    """See that the examples which each seed draws can be learnt from: a draw may lack a label that others have.
+
+    Raises:
+        DataError: those of a seed cannot; the error says which run would fail.
+    """
+    seen: set[str] = set()
+    for run in runs:
+        experiment, data = run.experiment, run.experiment.data
+        key = json.dumps([experiment.to_mapping()["data"], experiment.to_mapping()["task"], run.seed], sort_keys=True)
+        if not (data.limit or data.per_class or data.shots) or key in seen:
+            continue
+        seen.add(key)
+        with placed(f"cell '{run.cell}', seed {run.seed}"):
+            loaded = data.load(experiment.task.label_kind, experiment.seed, experiment.task.inputs)
+            found = [*loaded.findings, *check(loaded.splits, label_kind=experiment.task.label_kind)]
+            stop_at_errors([accepted(finding, data.accept) for finding in found])
 
 
 def see_splits(study: Study, run: Run) -> None:
