@@ -133,6 +133,29 @@ def spoiled_entry(forms: Path, place: Path) -> tuple[list[object], str]:
     return ["predict", broken, "--text", "good"], "What the artifact says of its form 'onnx-int8' cannot be read"
 
 
+def graph_elsewhere(forms: Path, place: Path) -> tuple[list[object], str]:
+    shutil.copy(forms / "small" / "model-int8.onnx", place / "other.onnx")
+    broken = Path(shutil.copytree(forms / "run", place / "broken"))
+    told = json.loads((broken / "artifact.json").read_text(encoding="utf-8"))
+    told["forms"]["onnx"]["file"] = "../other.onnx"
+    (broken / "artifact.json").write_text(json.dumps(told), encoding="utf-8")
+    seal(broken)
+    return ["predict", broken, "--backend", "onnx", "--text", "good"], "says of its form 'onnx' cannot be read"
+
+
+def graph_elsewhere_exported(forms: Path, place: Path) -> tuple[list[object], str]:
+    _, said = graph_elsewhere(forms, place)
+    return ["export", place / "broken", "--form", "onnx-int8", "--out", place / "out"], said
+
+
+def form_of_the_future(forms: Path, place: Path) -> tuple[list[object], str]:
+    broken = Path(shutil.copytree(forms / "run", place / "broken"))
+    told = json.loads((broken / "artifact.json").read_text(encoding="utf-8"))
+    (broken / "artifact.json").write_text(json.dumps({**told, "form": "onnx-int3"}), encoding="utf-8")
+    seal(broken)
+    return ["predict", broken, "--text", "good"], "does not know the form 'onnx-int3'"
+
+
 def passes_of_a_graph(forms: Path, place: Path) -> tuple[list[object], str]:
     return ["evaluate", forms / "small", "--passes", 4], "A graph has no dropout"
 
@@ -157,6 +180,7 @@ SITUATIONS = [
     *(file_without_a_name, encoder_for_llama_cpp, few_bits_of_an_encoder, steps_on_a_graph),
     *(no_weights, taken, unknown_form, calibrated_floats, no_artifact, backend_that_is_not_there, both_texts, no_texts),
     *(learn_from_a_graph, average_a_graph, spoiled_graph, spoiled_entry, passes_of_a_graph),
+    *(graph_elsewhere, graph_elsewhere_exported, form_of_the_future),
 ]
 
 
