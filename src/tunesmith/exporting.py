@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tunesmith.data.splits import spread
 from tunesmith.errors import ArtifactError, DataError, ResourceError
 from tunesmith.inference.artifact import Loaded, need_space, read_artifact, verify
 from tunesmith.inference.forms import Entry, OnnxForm, add_form, keep_only
@@ -123,6 +124,4 @@ def calibration_texts(artifact: Path, loaded: Loaded, count: int) -> Sequence[En
     examples = Source.of(artifact).splits(loaded.task).train
     if not len(examples):
         raise DataError("There are no training texts to calibrate on.", where=str(artifact), to_do="Use --calibrate 0.")
-    step = max(1, len(examples) // count)
-    chosen = [examples[place] for place in range(0, len(examples), step)][:count]
-    return [loaded.task.encode(example, loaded.encoder) for example in chosen]
+    return [loaded.task.encode(example, loaded.encoder) for example in spread(examples, count)]
