@@ -14,6 +14,9 @@ from tests.inference.test_forms import damage
 from tests.test_bad_input import files_below
 from tunesmith import cli
 from tunesmith.inference.artifact import seal
+from tunesmith.inference.ensemble_folder import save_ensemble
+from tunesmith.inference.predictor import Predictor
+from tunesmith.trade_offs import weight_of
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -45,6 +48,19 @@ def test_forms_answer_like_any_artifact(forms: Path, capsys: pytest.CaptureFixtu
     assert asked("evaluate", forms / "run", "--json") == 0
     torchs = json.loads(capsys.readouterr().out)["metrics"]
     assert graph["accuracy"] == torchs["accuracy"]
+
+
+def test_only_the_form_that_answers_counts_as_the_size_of_a_model(forms: Path) -> None:
+    assert weight_of(forms / "run") == (forms / "run" / "model.safetensors").stat().st_size
+    names = ("model-int8.onnx", "head.safetensors")
+    assert weight_of(forms / "small") == sum((forms / "small" / name).stat().st_size for name in names)
+
+
+def test_an_ensemble_with_a_graph_answers_on_the_cpu(forms: Path, tmp_path: Path) -> None:
+    save_ensemble(tmp_path / "both", [forms / "run", forms / "small"], "probabilities")
+    served = Predictor.load(tmp_path / "both", device="meta")
+    assert {member.network.device.type for member in served.members} == {"cpu"}
+    assert len(served.predict_texts(["a good film", "a bad one"])) == 2
 
 
 def test_parity_is_green_for_all_forms_and_red_for_a_damaged_one(
@@ -97,6 +113,10 @@ def no_artifact(forms: Path, place: Path) -> tuple[list[object], str]:
 
 def backend_that_is_not_there(forms: Path, place: Path) -> tuple[list[object], str]:
     return ["evaluate", forms / "small", "--backend", "torch"], "no form 'torch': it holds onnx-int8"
+
+
+def backend_that_is_a_file_of_its_own(forms: Path, place: Path) -> tuple[list[object], str]:
+    return ["predict", forms / "run", "--text", "good", "--backend", "gguf"], "Leave --backend out."
 
 
 def both_texts(forms: Path, place: Path) -> tuple[list[object], str]:
@@ -180,7 +200,7 @@ SITUATIONS = [
     *(file_without_a_name, encoder_for_llama_cpp, few_bits_of_an_encoder, steps_on_a_graph),
     *(no_weights, taken, unknown_form, calibrated_floats, no_artifact, backend_that_is_not_there, both_texts, no_texts),
     *(learn_from_a_graph, average_a_graph, spoiled_graph, spoiled_entry, passes_of_a_graph),
-    *(graph_elsewhere, graph_elsewhere_exported, form_of_the_future),
+    *(graph_elsewhere, graph_elsewhere_exported, form_of_the_future, backend_that_is_a_file_of_its_own),
 ]
 
 

@@ -141,10 +141,11 @@ def read_form(
     held = forms_of(folder, description)
     form = backend or held[0]
     if form not in held:
+        made = f", or make it: tunesmith export ARTIFACT --form {form}" if form in get_args(OnnxForm) else ""
         raise ArtifactError(
             f"The artifact has no form '{form}': it holds {', '.join(held)}.{nearest(form, held)}",
             where=str(folder),
-            to_do=f"Leave --backend out, or make it: tunesmith export ARTIFACT --form {form}",
+            to_do=f"Leave --backend out{made}.",
         )
     if form not in (TORCH, *get_args(OnnxForm)):
         raise ArtifactError(
