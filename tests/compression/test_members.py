@@ -163,6 +163,7 @@ def test_a_student_learns_from_the_original_with_states_and_attention(tiny_model
     assert made.facts["teacher_layers"] == 2
     # What is left of the layers stays when layers were taken out before.
     assert Distill().compress(made.trained, workshop).facts["layers"] == [0]
+    assert Distill(1).compress(made.trained, workshop).facts["layers"] == [0]
 
 
 def test_distances_within_are_those_of_plain_sums(tiny_model_folder: Path, tmp_path: Path) -> None:
