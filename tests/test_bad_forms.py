@@ -107,6 +107,15 @@ def calibrated_floats(forms: Path, place: Path) -> tuple[list[object], str]:
     return ["export", forms / "run", "--calibrate", 5, "--out", place / "out"], "Only a graph in 8 bits is calibrated"
 
 
+def calibrated_on_other_texts(forms: Path, place: Path) -> tuple[list[object], str]:
+    other = Path(shutil.copytree(forms / "run", place / "other"))
+    told = json.loads((other / "artifact.json").read_text(encoding="utf-8"))
+    told["data_fingerprints"]["train"] = "0" * 64
+    (other / "artifact.json").write_text(json.dumps(told), encoding="utf-8")
+    seal(other)
+    return ["export", other, "--form", "onnx-int8", "--calibrate", 4, "--out", place / "out"], "not those of the run"
+
+
 def no_artifact(forms: Path, place: Path) -> tuple[list[object], str]:
     return ["parity", place], "has no manifest"
 
@@ -201,6 +210,7 @@ SITUATIONS = [
     *(no_weights, taken, unknown_form, calibrated_floats, no_artifact, backend_that_is_not_there, both_texts, no_texts),
     *(learn_from_a_graph, average_a_graph, spoiled_graph, spoiled_entry, passes_of_a_graph),
     *(graph_elsewhere, graph_elsewhere_exported, form_of_the_future, backend_that_is_a_file_of_its_own),
+    calibrated_on_other_texts,
 ]
 
 
