@@ -220,12 +220,42 @@ def test_a_full_disk_keeps_what_was_answered_and_a_wrong_row_keeps_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["texts.csv"]
 
 
+def test_a_file_that_changes_while_it_is_answered_has_no_answers(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_windows: None
+) -> None:
+    file, out = texts_of(tmp_path, 60), tmp_path / "answers.jsonl"
+    predictor, asked = asked_of(finished_run / "artifact", file)
+    read = answering_files.decides
+
+    def changing(*given):
+        changed_text(file, out)
+        return read(*given)
+
+    monkeypatch.setattr(answering_files, "decides", changing)
+    with pytest.raises(DataError, match="The file was changed"):
+        answer_file(predictor, asked, out, quiet=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["texts.csv"]
+
+
 def test_a_strange_file_in_the_way_is_left_alone(tmp_path: Path) -> None:
     out = tmp_path / "answers.jsonl"
     part_of(out).write_text("my own notes", encoding="utf-8")
     with pytest.raises(ResourceError, match="nothing says whose answers"), kept_answers(out, {}):
         pass
     assert part_of(out).read_text(encoding="utf-8") == "my own notes"
+
+
+def test_a_kill_when_the_last_answer_was_just_in_place_leaves_nothing_in_the_way(tmp_path: Path) -> None:
+    out = tmp_path / "answers.jsonl"
+    with kept_answers(out, {"a": 1}) as kept:
+        kept.add([{"id": "1"}])
+        told = beside(out).read_text(encoding="utf-8")
+    beside(out).write_text(told, encoding="utf-8")
+    with kept_answers(out, {"a": 2}) as kept:
+        assert kept.began == 0
+        kept.add([{"id": "2"}])
+    assert out.read_text(encoding="utf-8") == '{"id": "2"}\n'
+    assert [path.name for path in tmp_path.iterdir()] == ["answers.jsonl"]
 
 
 def test_two_processes_do_not_write_the_same_answers(tmp_path: Path) -> None:

@@ -14,6 +14,9 @@ from tests.inference.test_forms import damage
 from tests.test_bad_input import files_below
 from tunesmith import cli
 from tunesmith.inference.artifact import seal
+from tunesmith.inference.ensemble_folder import save_ensemble
+from tunesmith.inference.predictor import Predictor
+from tunesmith.trade_offs import weight_of
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -45,6 +48,19 @@ def test_forms_answer_like_any_artifact(forms: Path, capsys: pytest.CaptureFixtu
     assert asked("evaluate", forms / "run", "--json") == 0
     torchs = json.loads(capsys.readouterr().out)["metrics"]
     assert graph["accuracy"] == torchs["accuracy"]
+
+
+def test_only_the_form_that_answers_counts_as_the_size_of_a_model(forms: Path) -> None:
+    assert weight_of(forms / "run") == (forms / "run" / "model.safetensors").stat().st_size
+    names = ("model-int8.onnx", "head.safetensors")
+    assert weight_of(forms / "small") == sum((forms / "small" / name).stat().st_size for name in names)
+
+
+def test_an_ensemble_with_a_graph_answers_on_the_cpu(forms: Path, tmp_path: Path) -> None:
+    save_ensemble(tmp_path / "both", [forms / "run", forms / "small"], "probabilities")
+    served = Predictor.load(tmp_path / "both", device="meta")
+    assert {member.network.device.type for member in served.members} == {"cpu"}
+    assert len(served.predict_texts(["a good film", "a bad one"])) == 2
 
 
 def test_parity_is_green_for_all_forms_and_red_for_a_damaged_one(
@@ -91,12 +107,25 @@ def calibrated_floats(forms: Path, place: Path) -> tuple[list[object], str]:
     return ["export", forms / "run", "--calibrate", 5, "--out", place / "out"], "Only a graph in 8 bits is calibrated"
 
 
+def calibrated_on_other_texts(forms: Path, place: Path) -> tuple[list[object], str]:
+    other = Path(shutil.copytree(forms / "run", place / "other"))
+    told = json.loads((other / "artifact.json").read_text(encoding="utf-8"))
+    told["data_fingerprints"]["train"] = "0" * 64
+    (other / "artifact.json").write_text(json.dumps(told), encoding="utf-8")
+    seal(other)
+    return ["export", other, "--form", "onnx-int8", "--calibrate", 4, "--out", place / "out"], "not those of the run"
+
+
 def no_artifact(forms: Path, place: Path) -> tuple[list[object], str]:
     return ["parity", place], "has no manifest"
 
 
 def backend_that_is_not_there(forms: Path, place: Path) -> tuple[list[object], str]:
     return ["evaluate", forms / "small", "--backend", "torch"], "no form 'torch': it holds onnx-int8"
+
+
+def backend_that_is_a_file_of_its_own(forms: Path, place: Path) -> tuple[list[object], str]:
+    return ["predict", forms / "run", "--text", "good", "--backend", "gguf"], "Leave --backend out."
 
 
 def both_texts(forms: Path, place: Path) -> tuple[list[object], str]:
@@ -133,6 +162,29 @@ def spoiled_entry(forms: Path, place: Path) -> tuple[list[object], str]:
     return ["predict", broken, "--text", "good"], "What the artifact says of its form 'onnx-int8' cannot be read"
 
 
+def graph_elsewhere(forms: Path, place: Path) -> tuple[list[object], str]:
+    shutil.copy(forms / "small" / "model-int8.onnx", place / "other.onnx")
+    broken = Path(shutil.copytree(forms / "run", place / "broken"))
+    told = json.loads((broken / "artifact.json").read_text(encoding="utf-8"))
+    told["forms"]["onnx"]["file"] = "../other.onnx"
+    (broken / "artifact.json").write_text(json.dumps(told), encoding="utf-8")
+    seal(broken)
+    return ["predict", broken, "--backend", "onnx", "--text", "good"], "says of its form 'onnx' cannot be read"
+
+
+def graph_elsewhere_exported(forms: Path, place: Path) -> tuple[list[object], str]:
+    _, said = graph_elsewhere(forms, place)
+    return ["export", place / "broken", "--form", "onnx-int8", "--out", place / "out"], said
+
+
+def form_of_the_future(forms: Path, place: Path) -> tuple[list[object], str]:
+    broken = Path(shutil.copytree(forms / "run", place / "broken"))
+    told = json.loads((broken / "artifact.json").read_text(encoding="utf-8"))
+    (broken / "artifact.json").write_text(json.dumps({**told, "form": "onnx-int3"}), encoding="utf-8")
+    seal(broken)
+    return ["predict", broken, "--text", "good"], "does not know the form 'onnx-int3'"
+
+
 def passes_of_a_graph(forms: Path, place: Path) -> tuple[list[object], str]:
     return ["evaluate", forms / "small", "--passes", 4], "A graph has no dropout"
 
@@ -157,6 +209,8 @@ SITUATIONS = [
     *(file_without_a_name, encoder_for_llama_cpp, few_bits_of_an_encoder, steps_on_a_graph),
     *(no_weights, taken, unknown_form, calibrated_floats, no_artifact, backend_that_is_not_there, both_texts, no_texts),
     *(learn_from_a_graph, average_a_graph, spoiled_graph, spoiled_entry, passes_of_a_graph),
+    *(graph_elsewhere, graph_elsewhere_exported, form_of_the_future, backend_that_is_a_file_of_its_own),
+    calibrated_on_other_texts,
 ]
 
 

@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -128,6 +128,9 @@ def test_where_no_step_stands_the_original_is_served(finished_run: Path, tmp_pat
     artifact = finished_run / "artifact"
     chain = compress(artifact, tmp_path / "same", planned(artifact, ["ruin"], ["compression.floor=0"]), quiet=True)
     assert chain.last is chain.rows[0]
+    # Another form, of which they are not counted, has the parameters of the model that it was made of.
+    other_form = replace(chain.rows[0], name="int8", parameters=0)
+    assert replace(chain, rows=(*chain.rows, other_form)).parameters == chain.rows[0].parameters > 0
     assert any("original is served" in note for note in chain.notes())
     same = (tmp_path / "same" / "model.safetensors").read_bytes()
     assert same == (artifact / "model.safetensors").read_bytes()
@@ -138,6 +141,26 @@ def test_where_no_step_stands_the_original_is_served(finished_run: Path, tmp_pat
 def test_nothing_follows_another_form(finished_run: Path) -> None:
     with pytest.raises(RecipeError, match="head_prune cannot follow copied"):
         planned(finished_run / "artifact", ["copied", "head_prune"], [])
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        (["sparsity", "head_prune"], "head_prune cannot follow sparsity, whose zeros"),
+        (["sparsity", "vocabulary", "distill"], "distill cannot follow sparsity, whose zeros"),
+        (["vocabulary", "distill"], "distill cannot follow vocabulary, which takes away pieces"),
+        (["distill", "vocabulary", {"name": "layer_drop", "epochs": 0}, "sparsity", "sparsity", "int8"], ""),
+        (["sparsity", {"name": "head_prune", "epochs": 0}], ""),
+        (["vocabulary", {"name": "distill", "teacher": "before"}], ""),
+    ],
+)
+def test_no_step_undoes_another(steps: list[object], message: str, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path, compress=steps)
+    if not message:
+        assert len(Experiment.from_yaml(recipe).compress) == len(steps)
+        return
+    with pytest.raises(RecipeError, match=message):
+        Experiment.from_yaml(recipe)
 
 
 def test_an_interrupted_chain_goes_on_with_the_same_command(
@@ -182,6 +205,31 @@ def test_an_interrupted_chain_goes_on_with_the_same_command(
     (tmp_path / "mended").touch()
     compress(artifact, tmp_path / "two", planned(artifact, ["once", "broken"], ["once.breaks=true"]), quiet=True)
     assert made == ["once"] * 3
+
+
+@pytest.mark.usefixtures("steps")
+def test_a_chain_stopped_at_its_last_answers_goes_on_and_its_artifact_appears_whole(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(finished_run / "artifact", tmp_path / "run")
+    add_file(tmp_path / "run", "adapter.safetensors", "what the method learnt")
+    plan = planned(tmp_path / "run", ["ruin"], ["compression.floor=0"])
+    with monkeypatch.context() as patch:
+        patch.setattr(compressing, "write_chain", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            compress(tmp_path / "run", tmp_path / "out", plan, quiet=True)
+    assert not (tmp_path / "out").exists()
+    chain = compress(tmp_path / "run", tmp_path / "out", plan, quiet=True)
+    assert chain.artifact == str(tmp_path / "out")
+    assert (tmp_path / "out" / "compression.html").is_file()
+    verify(tmp_path / "out")
+    # The original is served, with what its method learnt, of which artifact.json goes on to speak.
+    assert (tmp_path / "out" / "adapter.safetensors").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "run"]
+
+
+def stopped(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_a_recipe_trains_and_compresses(place: Path) -> None:

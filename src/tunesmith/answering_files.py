@@ -2,16 +2,16 @@
 
 The texts are read twice. The first time they are counted and a digest is taken, so that a wrong row is found before
 the first answer, the bar knows its end, and answers kept from before are known to be answers to these texts. The second
-time they are answered by windows of the file, within which texts of like length share a batch. Where a window ends is
-decided by the texts alone, and the answers of a window are kept as a whole, so a process that goes on makes the same
-batches, and the same answers to the bit, as one that was never stopped.
+time, which must give the same digest, they are answered by windows of the file, within which texts of like length share
+a batch. Where a window ends is decided by the texts alone, and the answers of a window are kept as a whole, so a
+process that goes on makes the same batches, and the same answers to the bit, as one that was never stopped.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -104,28 +104,31 @@ def answer_file(predictor: Predictor, asked: Asked, out: Path, *, quiet: bool = 
         DataError: a row is wrong, or answers kept from before belong to other texts, settings or another artifact.
         ResourceError: the disk is full; what was answered is kept.
     """
-    tally = Tally()
-    texts = 0
-    digest = hashlib.sha256()
-    for example in iterate(asked.source, tally):
-        digest.update(repr(replace(example, origin="")).encode(errors="surrogatepass"))
-        texts += 1
+    tally, digest, again = Tally(), hashlib.sha256(), hashlib.sha256()
+    texts = sum(1 for _ in noted(iterate(asked.source, tally), digest.update))
     decided = decides(predictor, asked, digest.hexdigest(), texts)
     with kept_answers(out, decided) as kept:
         if kept.began and not quiet:
             announce([f"Going on after the {kept.began:,} answers that {part_of(out).name} holds."])
         with answers_bar(texts, kept.began, quiet=quiet) as bar, said_when_stopped(kept, out):
-            rest = islice(iterate(asked.source, Tally()), kept.began, None)
+            rest = islice(noted(iterate(asked.source, Tally()), again.update), kept.began, None)
             for window in windows(rest, writes=predictor.task.label_kind == "text"):
                 kept.add(list(rows_of(predictor, asked, window)))
                 bar.advance(len(window))
-        if kept.rows != texts:
+        if again.digest() != digest.digest():
             raise DataError(
-                f"The file had {texts:,} texts at first and {kept.rows:,} later.",
+                f"The file was changed: it had {texts:,} texts at first, and then {kept.rows:,}, or others.",
                 where=asked.source.path,
                 to_do="Leave the file as it is while it is answered.",
             )
         return kept.rows, tally.findings()
+
+
+def noted(examples: Iterable[Example], take: Callable[[bytes], object]) -> Iterator[Example]:
+    """The examples as they come, each of which a digest takes in."""
+    for example in examples:
+        take(repr(replace(example, origin="")).encode(errors="surrogatepass"))
+        yield example
 
 
 def decides(predictor: Predictor, asked: Asked, digest: str, texts: int) -> dict[str, object]:

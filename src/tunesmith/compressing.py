@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import cast
 
 from pydantic import TypeAdapter
 
@@ -25,8 +24,9 @@ from tunesmith.errors import ArtifactError, DataError
 from tunesmith.evaluation.intervals import Comparison
 from tunesmith.evaluation.report import SplitReport, evaluate_split
 from tunesmith.experiment import Experiment
-from tunesmith.inference.artifact import WEIGHTS, Origin, file_hash, load_artifact, save_artifact, seal, verify
+from tunesmith.inference.artifact import WEIGHTS, file_hash, load_artifact, save_artifact, seal, verify
 from tunesmith.inference.predictor import Predictor, best_device
+from tunesmith.inference.weight_only import origin_of
 from tunesmith.judging import Source
 from tunesmith.pipeline import Result
 from tunesmith.preparation import encode
@@ -42,13 +42,15 @@ COMPRESSED = "compressed"
 """The folder of a run's compressed artifact, beside the artifact as it was trained."""
 
 _PLAN, _MEASURED = "plan.json", "measured.json"
+_AGAIN = "Free disk space and give the same command again."
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Where a chain is worked on: what it starts from, its recipe and data, and the folder of what is under way."""
+    """Where a chain is worked on: from what to what it goes, recipe and data, and the folder of what is under way."""
 
     artifact: Path
+    out: Path
     experiment: Experiment
     splits: Splits
     folder: Path
@@ -117,8 +119,11 @@ def compress(artifact: Path, out: Path, experiment: Experiment, *, quiet: bool =
         left = place / "artifact" if row.stands else left
         if not quiet:
             announce([f"{row.name}: {row.why}"])
-    _put(left, out, experiment)
-    chain = _judged(bench, out, original, tuple(rows), began)
+    made = bench.folder / "made" / out.name  # beside `out`, where it appears whole: with its reports
+    _put(left, made, bench)
+    chain = _judged(made, bench, original, tuple(rows), began)
+    with refused(out, to_do=_AGAIN):
+        made.replace(out)
     shutil.rmtree(bench.folder)
     return chain
 
@@ -149,7 +154,7 @@ def _bench(artifact: Path, out: Path, experiment: Experiment, *, quiet: bool) ->
             shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _PLAN).write_text(plan, encoding="utf-8")
-    return Bench(artifact, experiment, splits, folder, quiet)
+    return Bench(artifact, out, experiment, splits, folder, quiet)
 
 
 def _plan(artifact: Path, experiment: Experiment) -> str:
@@ -233,25 +238,14 @@ def _shrunk(step: Shrinking, workshop: Workshop, bench: Bench, out: Path) -> Com
     experiment = bench.experiment
     loaded = load_artifact(workshop.before)
     loaded.model.to(best_device())
-    told = loaded.description
-    trained = Trained(loaded.model, loaded.task, loaded.encoder, str(told["prefix"]))
+    trained = Trained(loaded.model, loaded.task, loaded.encoder, str(loaded.description["prefix"]))
     found = step.compress(trained, workshop)
     model, task, encoder = found.trained.model.eval(), found.trained.task, found.trained.encoder
     task.settle(model, _memory(found.trained, bench.splits))
     if experiment.evaluation.calibrate:
         encoded = [encode(task, example, encoder, is_train=False) for example in workshop.validation]
         task = task.calibrated(encoded, Predictor(model, task.for_choosing(), encoder).logits(encoded))
-    origin = Origin(
-        experiment.to_yaml(),
-        cast("Mapping[str, str]", told["data_fingerprints"]),
-        str(told["base_model"]),
-        versions(),
-        experiment.seed,
-        {},
-        str(told["model_name"]),
-        None,
-        told["quantized"],  # type: ignore[arg-type]
-    )
+    origin = replace(origin_of(loaded, experiment.to_yaml()), versions=versions(), seed=experiment.seed)
     save_artifact(out, model, task, encoder, origin, found.trained.prefix)
     _see_reloaded(found.trained, out, workshop)
     return found
@@ -296,23 +290,21 @@ def verdict(row: TradeOff, original: Original, floor: float | None) -> tuple[boo
     return False, f"Undone: {said}; {share}, and only {100 * floor:g} % are allowed."
 
 
-def _put(left: Path, out: Path, experiment: Experiment) -> None:
-    """Copy the last artifact that stood to its place, with the recipe of the chain."""
-    draft = out.parent / f".{out.name}.draft"
-    with refused(out, to_do="Free disk space and give the same command again."):
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir()
+def _put(left: Path, made: Path, bench: Bench) -> None:
+    """Copy the last artifact that stood, but not the reports on it, with the recipe of the chain."""
+    with refused(bench.out, to_do=_AGAIN):
+        shutil.rmtree(made, ignore_errors=True)  # of an interruption
+        made.mkdir(parents=True)
         for path in left.iterdir():
-            if path.name not in ("report.html", "metrics.json", "semi_supervision.json", "adapter.safetensors"):
-                (shutil.copytree if path.is_dir() else shutil.copyfile)(path, draft / path.name)
-        (draft / "recipe.yaml").write_text(experiment.to_yaml(), encoding="utf-8")
-        seal(draft)
-        draft.replace(out)
+            if path.name not in ("report.html", "metrics.json", "semi_supervision.json"):
+                (shutil.copytree if path.is_dir() else shutil.copyfile)(path, made / path.name)
+        (made / "recipe.yaml").write_text(bench.experiment.to_yaml(), encoding="utf-8")
+        seal(made)
 
 
-def _judged(bench: Bench, out: Path, original: Original, rows: tuple[TradeOff, ...], began: float) -> Chain:
+def _judged(made: Path, bench: Bench, original: Original, rows: tuple[TradeOff, ...], began: float) -> Chain:
     """Answer the splits with what is left, the test examples with the original too, and write the reports."""
-    served, first = Predictor.load(out), original.predictor
+    served, first = Predictor.load(made), original.predictor
     task, experiment = served.task, bench.experiment
     splits: list[SplitReport] = []
     tested: tuple[Comparison, ...] = ()
@@ -327,7 +319,7 @@ def _judged(bench: Bench, out: Path, original: Original, rows: tuple[TradeOff, .
             tested = paired(task, examples, answers, first.predict(examples), experiment.seed)
     chain = Chain(
         name=experiment.name,
-        artifact=str(out),
+        artifact=str(bench.out),
         original=str(bench.artifact),
         metric=task.metric,
         validation=len(bench.splits.validation),
@@ -337,7 +329,7 @@ def _judged(bench: Bench, out: Path, original: Original, rows: tuple[TradeOff, .
         test=splits[-1].size if tested else 0,
         higher_is_better=original.higher_is_better,
     )
-    combined = Combined(out, bench.artifact, tuple(splits), tested, chain.plain(), chain.notes())
-    write_combined(combined, task, "compression", chain.last.parameters, began)
-    write_chain(chain, out)
+    combined = Combined(made, bench.artifact, tuple(splits), tested, chain.plain(), chain.notes())
+    write_combined(combined, task, "compression", chain.parameters, began)
+    write_chain(chain, made)
     return chain

@@ -60,6 +60,11 @@ class Chain:
         """The row of what is served."""
         return [row for row in self.rows if row.stands][-1]
 
+    @property
+    def parameters(self) -> int:
+        """How many parameters what is served has; another form of a model has as many as the model."""
+        return [row.parameters for row in self.rows if row.stands and row.parameters][-1]
+
     def plain(self) -> dict[str, object]:
         """All of it as plain values but the changed answers, of which there are counts; what is no number is null."""
         rows = []

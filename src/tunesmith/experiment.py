@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +14,7 @@ import yaml
 from tunesmith.augmentation import AUGMENTERS, Augmenter
 from tunesmith.augmentation.expand import Augmentation
 from tunesmith.components import build, from_settings, name_of, settings_of
-from tunesmith.compression import COMPRESSORS, Compressor, Converting
+from tunesmith.compression import COMPRESSORS, Compressor, Converting, Distill, Sparsity, Vocabulary
 from tunesmith.data.dataset import Data
 from tunesmith.errors import RecipeError, nearest
 from tunesmith.methods import METHODS, Full, Method
@@ -188,19 +188,22 @@ class Experiment:
 
 
 def see_chain(steps: Sequence[Compressor]) -> None:
-    """See that nothing follows a step after which a model is in a form that cannot be trained.
+    """See that no step undoes what one before it did, or finds a model with which it cannot begin.
 
     Raises:
-        RecipeError: something does.
+        RecipeError: one does.
     """
-    for one, other in pairwise(steps):
+    for one, other in combinations(steps, 2):
+        first, second = (name_of(COMPRESSORS, step) for step in (one, other))
+        why, to_do = "", ""
         if isinstance(one, Converting):
-            first, second = (name_of(COMPRESSORS, step) for step in (one, other))
-            raise RecipeError(
-                f"{second} cannot follow {first}, which leaves a form of the model that torch cannot change.",
-                where="compress",
-                to_do=f"Put {first} last.",
-            )
+            why, to_do = "which leaves a form of the model that torch cannot change", f"Put {first} last."
+        elif isinstance(one, Sparsity) and not isinstance(other, Sparsity) and settings_of(other).get("epochs"):
+            why, to_do = "whose zeros its training would fill again", f"Put {first} after it, or set its epochs to 0."
+        elif isinstance(one, Vocabulary) and isinstance(other, Distill) and other.teacher == "original":
+            why, to_do = "which takes away pieces that its teacher reads", f"Put {first} after it."
+        if why:
+            raise RecipeError(f"{second} cannot follow {first}, {why}.", where="compress", to_do=to_do)
 
 
 @dataclass(frozen=True)

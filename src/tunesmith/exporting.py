@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tunesmith.combining import held_out
+from tunesmith.data.splits import spread
 from tunesmith.errors import ArtifactError, DataError, ResourceError
 from tunesmith.inference.artifact import Loaded, need_space, read_artifact, verify
 from tunesmith.inference.forms import Entry, OnnxForm, add_form, keep_only
 from tunesmith.inference.gguf_file import GgufFile, Precision, export_gguf
-from tunesmith.judging import Source
 from tunesmith.tasks.encoding import Encoded
 from tunesmith.writing import refused
 
@@ -118,11 +119,9 @@ def calibration_texts(artifact: Path, loaded: Loaded, count: int) -> Sequence[En
     """Encoded training texts of the artifact's recipe, spread over the split; none has padding.
 
     Raises:
-        DataError: the split cannot be read or is empty.
+        DataError: the split cannot be read, is not what it was, or is empty.
     """
-    examples = Source.of(artifact).splits(loaded.task).train
+    examples = held_out(artifact, loaded.task, "train")
     if not len(examples):
         raise DataError("There are no training texts to calibrate on.", where=str(artifact), to_do="Use --calibrate 0.")
-    step = max(1, len(examples) // count)
-    chosen = [examples[place] for place in range(0, len(examples), step)][:count]
-    return [loaded.task.encode(example, loaded.encoder) for example in chosen]
+    return [loaded.task.encode(example, loaded.encoder) for example in spread(examples, count)]

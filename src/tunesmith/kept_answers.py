@@ -116,6 +116,8 @@ def kept_answers(out: Path, asked: Mapping[str, object]) -> Iterator[Kept]:
             to_do="Move it away, or choose another --out.",
         )
     with refused(out, to_do=_TO_DO):
+        if not part.exists():  # the process was killed when the part had just taken its final name
+            beside(out).unlink(missing_ok=True)
         opened = part.open("a+b")
     with opened as file:
         _lock(file, part)
@@ -125,7 +127,7 @@ def kept_answers(out: Path, asked: Mapping[str, object]) -> Iterator[Kept]:
             yield kept
             with refused(out, to_do=_TO_DO):
                 part.replace(out)
-                beside(out).unlink()
+                beside(out).unlink(missing_ok=True)
         except TunesmithError as error:
             if not isinstance(error, ResourceError):
                 _drop(out)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -14,6 +13,7 @@ import torch
 from tunesmith import run_folder
 from tunesmith.bodies import load_backbone
 from tunesmith.data.records import Example, Finding
+from tunesmith.data.splits import spread
 from tunesmith.data.subgroups import Subgroups
 from tunesmith.enlarging import without_judges
 from tunesmith.errors import DataError, RecipeError, TunesmithError
@@ -333,9 +333,3 @@ def samples(prepared: Prepared, size: int) -> list[Example]:
     splits = prepared.splits
     named = [Example(str(number), label) for number, label in enumerate(prepared.task.labels, 1)]
     return spread(splits.validation or splits.test or splits.train or named, size)
-
-
-def spread(examples: Sequence[Example], size: int) -> list[Example]:
-    """Up to `size` examples, spread evenly."""
-    step = max(1, len(examples) // size)
-    return [examples[index] for index in range(0, len(examples), step)][:size]

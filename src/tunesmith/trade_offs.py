@@ -10,11 +10,13 @@ from pathlib import Path
 from safetensors import safe_open
 
 from tunesmith.data.records import Example, Prediction
+from tunesmith.data.splits import spread
 from tunesmith.evaluation.intervals import Comparison, Estimate, compare, estimate
 from tunesmith.evaluation.results import plain_label
 from tunesmith.evaluation.slices import ComparedSlice, compared_slices
 from tunesmith.evaluation.speed import Speed, side_by_side
-from tunesmith.inference.artifact import WEIGHTS
+from tunesmith.inference.artifact import TORCH, WEIGHTS, read_description
+from tunesmith.inference.forms import HEAD, entry_of, forms_of
 from tunesmith.inference.predictor import Predictor
 
 SINGLE = 24
@@ -187,23 +189,18 @@ def loss_of(difference: Comparison, *, higher_is_better: bool) -> float:
 
 
 def weight_of(artifact: Path) -> int:
-    """The bytes of an artifact's weights, in whatever form they are."""
-    kinds = {".safetensors", ".onnx", ".data", ".gguf"}
-    files = [path for path in artifact.rglob("*") if path.suffix in kinds and path.name != "adapter.safetensors"]
-    return sum(path.stat().st_size for path in files)
+    """The bytes of the weights with which an artifact answers; further forms that lie beside them do not count."""
+    description = read_description(artifact)
+    form = forms_of(artifact, description)[0]
+    names = (WEIGHTS,) if form == TORCH else (entry_of(artifact, description, form).file, HEAD)
+    return sum((artifact / name).stat().st_size for name in names)
 
 
 def parameters_in(artifact: Path) -> int:
-    """How many numbers an artifact's weights are; 0 where they are in a form other than torch's."""
+    """How many numbers an artifact's weights are; 0 where they are held in few bits or in a form other than torch's."""
     path = artifact / WEIGHTS
-    if not path.is_file():
+    if not path.is_file() or read_description(artifact).get("weights"):
         return 0
     with safe_open(path, framework="numpy") as weights:
         names: list[str] = list(weights.keys())
         return sum(math.prod(weights.get_slice(name).get_shape()) for name in names)
-
-
-def spread(examples: Sequence[Example], size: int) -> list[Example]:
-    """Up to `size` examples, spread evenly."""
-    step = max(1, len(examples) // size)
-    return [examples[index] for index in range(0, len(examples), step)][:size]

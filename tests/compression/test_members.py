@@ -22,6 +22,7 @@ from tunesmith.inference.predictor import Predictor
 from tunesmith.models.anatomy import number_of_layers
 from tunesmith.models.weight_only import Held
 from tunesmith.tasks import SequenceClassification, Task, TokenClassification
+from tunesmith.trade_offs import parameters_in
 from tunesmith.training.criterion import Criterion
 from tunesmith.training.objectives.distillation import Distillation
 from tunesmith.training.objectives.within import attention_distance, looked_into, state_distance, uniform
@@ -98,6 +99,7 @@ def test_a_language_model_in_few_bits_is_smaller_and_answers(
     (note,) = step.convert(whole, unused, small)
     assert bits in note
     assert (small / WEIGHTS).stat().st_size < 0.6 * (whole / WEIGHTS).stat().st_size
+    assert (parameters_in(whole) > 0, parameters_in(small)) == (True, 0)  # codes and scales are no parameters
     assert isinstance(Predictor.load(small).predict_texts(["the city"])[0].label, str)
     with pytest.raises(ModelError, match="causal language models"):
         step.check(build_model(tiny_model_folder, SequenceClassification(), CLASSES)[0], SequenceClassification())
@@ -161,6 +163,7 @@ def test_a_student_learns_from_the_original_with_states_and_attention(tiny_model
     assert made.facts["teacher_layers"] == 2
     # What is left of the layers stays when layers were taken out before.
     assert Distill().compress(made.trained, workshop).facts["layers"] == [0]
+    assert Distill(1).compress(made.trained, workshop).facts["layers"] == [0]
 
 
 def test_distances_within_are_those_of_plain_sums(tiny_model_folder: Path, tmp_path: Path) -> None:

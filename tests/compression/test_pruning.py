@@ -13,14 +13,16 @@ from transformers import ElectraConfig, ElectraModel, PreTrainedModel
 from tests.builders import CLASSES, SPANS, build_model
 from tests.compression.workbench import save, trained_model, workshop_of
 from tests.conftest import SIZES, build_tokenizer, save_tiny
+from tunesmith.components import build
 from tunesmith.compression import COMPRESSORS, Compressor, FeedForwardPrune, HeadPrune, LayerDrop, Lesson, Trained
 from tunesmith.compression.importance import Part, counts, gated, importances
 from tunesmith.compression.layer_drop import drop
 from tunesmith.compression.pruning import chosen, cut_out
 from tunesmith.compression.trained import batches_of
 from tunesmith.errors import ModelError, RecipeError
-from tunesmith.inference.artifact import load_artifact, read_description
+from tunesmith.inference.artifact import Origin, load_artifact, read_description, save_artifact
 from tunesmith.inference.predictor import Predictor
+from tunesmith.methods import METHODS
 from tunesmith.models.anatomy import number_of_layers
 from tunesmith.models.shapes import Shape, blocks_of, shape_of
 from tunesmith.tasks import SequenceClassification, TokenClassification
@@ -88,6 +90,25 @@ def test_a_pruned_artifact_is_trained_and_pruned_again(kinds: dict[str, Path], t
         cut_out(taught, list(batches_of(taught, CLASSES)), "heads", [torch.tensor([0]), torch.tensor([0, 2])])
         second = load_artifact(save(taught, tmp_path / f"{kind}-again"))
         assert shape_of(second.model.body) == Shape(((1,), (0, 3)), (16, 2))
+
+
+@pytest.mark.parametrize("method", ["houlsby", "lora"])
+def test_the_shape_stays_with_what_a_method_puts_around_layers(
+    method: str, tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    trained = trained_model(tiny_model_folder, SequenceClassification(), CLASSES)
+    for part, kept in KEPT.items():
+        cut_out(trained, list(batches_of(trained, CLASSES)), part, kept)
+    first = save(trained, tmp_path / "pruned")
+    model, task, encoder = build_model(first, SequenceClassification(), CLASSES)
+    build(METHODS, {"name": method}, "method").apply(model)
+    assert shape_of(model.body) == Shape(((1,), (0, 2, 3)), (16, 2))
+    if method == "houlsby":
+        origin = Origin("{}", {}, "tiny", {}, 1, {"name": method})
+        save_artifact(tmp_path / "adapted", model.eval(), task, encoder, origin, "")
+        ours, served = Predictor(model, task, encoder), Predictor.load(tmp_path / "adapted", device="cpu")
+        for one, other in zip(ours.logits(ours.encode(CLASSES)), served.logits(served.encode(CLASSES)), strict=True):
+            assert torch.equal(one, other)
 
 
 def test_importance_is_the_derivative_of_the_loss_by_a_gate(tiny_model_folder: Path) -> None:

@@ -32,6 +32,7 @@ MIXED = ["Anna went to Rome", "good 2012!", "x", "no-one's naïve", "张三在�
         ("a", "Latin"), ("é", "Latin"), ("张", "Han"), ("々", "Han"), ("ж", "Cyrillic"), ("ا", "Arabic"),
         ("あ", "Hiragana"), ("ｱ", "Katakana"), ("한", "Hangul"), ("Ａ", "Latin"), ("ﬁ", "Latin"), ("7", ""), ("，", ""),
         ("€", ""), ("\u0301", ""), ("🙂", ""), ("अ", "Devanagari"), ("ि", "Devanagari"),
+        ("\u00b5", ""), ("\u2126", ""), ("\u03bc", "Greek"),
     ],
 )  # fmt: skip
 def test_script_of_a_character(character: str, script: str) -> None:

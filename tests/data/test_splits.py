@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from tunesmith.data.dataset import Data
 from tunesmith.data.records import Example, Label, Span
-from tunesmith.data.splits import fingerprint, split
+from tunesmith.data.splits import fingerprint, split, spread
 from tunesmith.errors import DataError
 from tunesmith.scoring.answers import number_of, spans_of
 
@@ -37,6 +38,13 @@ def test_each_class_has_its_share_in_each_part() -> None:
         "validation": {"common": 80, "rare": 2},
         "test": {"common": 80, "rare": 2},
     }
+
+
+@pytest.mark.parametrize(("count", "size"), [(0, 4), (3, 4), (7, 4), (511, 256), (100, 16)])
+def test_examples_are_spread_over_all(count: int, size: int) -> None:
+    places = [int(example.id) for example in spread(examples(["class"] * count), size)]
+    assert len(places) == min(count, size)
+    assert all(0 < after - before <= max(1, -(-count // size)) for before, after in pairwise([*places, count]))
 
 
 def test_a_class_of_one_goes_to_training() -> None:

@@ -73,7 +73,8 @@ class Distill:
         """Make the student and let it learn."""
         folder = workshop.original if self.teacher == "original" else workshop.before
         count, whole = (number_of_layers(body) for body in (trained.model.body, load_artifact(folder).model.body))
-        takes = bool(self.layers) or not isinstance(self.keep, str) or count == whole
+        # A number of layers may have been reached by a step before.
+        takes = self.layers != count if self.layers else not isinstance(self.keep, str) or count == whole
         kept = self._student().kept(count) if takes else list(range(count))
         if takes:
             drop(trained.model, kept)

@@ -53,6 +53,12 @@ def split(
     return {name: Chosen(examples, sorted(places)) for name, places in parts.items()}
 
 
+def spread(examples: Sequence[Example], size: int) -> list[Example]:
+    """Up to `size` examples in their order, from the first on spread evenly over all."""
+    count = min(size, len(examples))
+    return [examples[place * len(examples) // count] for place in range(count)]
+
+
 def drawn(examples: Sequence[Example], size: int, seed: int) -> Sequence[Example]:
     """So many of the examples, drawn by chance, in their order."""
     return Chosen(examples, sorted(random.Random(seed).sample(range(len(examples)), size)))

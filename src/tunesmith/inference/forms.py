@@ -115,14 +115,18 @@ def entry_of(folder: Path, description: Mapping[str, object], form: str) -> Entr
         ArtifactError: it cannot be read.
     """
     told = description.get(FORMS)
+    unfit = ArtifactError(
+        f"What the artifact says of its form '{form}' cannot be read.",
+        where=str(folder / DESCRIPTION),
+        to_do="Export it again with this version: tunesmith export.",
+    )
     try:
-        return TypeAdapter(Entry).validate_python(told[form] if isinstance(told, Mapping) else None)
+        entry = TypeAdapter(Entry).validate_python(told[form] if isinstance(told, Mapping) else None)
     except (ValidationError, KeyError) as error:
-        raise ArtifactError(
-            f"What the artifact says of its form '{form}' cannot be read.",
-            where=str(folder / DESCRIPTION),
-            to_do="Export it again with this version: tunesmith export.",
-        ) from error
+        raise unfit from error
+    if entry.file != _GRAPHS.get(form):  # a path could leave the folder, whose files alone were verified
+        raise unfit
+    return entry
 
 
 def read_form(
@@ -137,12 +141,19 @@ def read_form(
     held = forms_of(folder, description)
     form = backend or held[0]
     if form not in held:
+        made = f", or make it: tunesmith export ARTIFACT --form {form}" if form in get_args(OnnxForm) else ""
         raise ArtifactError(
             f"The artifact has no form '{form}': it holds {', '.join(held)}.{nearest(form, held)}",
             where=str(folder),
-            to_do=f"Leave --backend out, or make it: tunesmith export ARTIFACT --form {form}",
+            to_do=f"Leave --backend out{made}.",
         )
-    if form not in get_args(OnnxForm):
+    if form not in (TORCH, *get_args(OnnxForm)):
+        raise ArtifactError(
+            f"This version does not know the form '{form}'.",
+            where=str(folder),
+            to_do="Load it with the version of Tunesmith that wrote it.",
+        )
+    if form == TORCH:
         loaded = read_artifact(folder, description, labels=labels)
         return Served(loaded.model, loaded.task, loaded.encoder, form)
     task, entry = task_for(description, folder, labels), entry_of(folder, description, form)
@@ -227,7 +238,8 @@ def keep_only(folder: Path, form: str) -> None:
     further = description.get(FORMS)
     told: dict[str, Any] = dict(further) if isinstance(further, Mapping) else {}
     for other in [name for name in told if name != form]:
-        (folder / told.pop(other)["file"]).unlink()
+        (folder / entry_of(folder, description, other).file).unlink()
+        del told[other]
     for name in (WEIGHTS, ADAPTER):
         (folder / name).unlink(missing_ok=True)
     describe(folder, {**description, "form": form, "adapted_by": {}, FORMS: told})

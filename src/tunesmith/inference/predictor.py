@@ -60,10 +60,11 @@ class Predictor:
 
         Args:
             folder: the artifact.
-            device: "auto" takes a GPU where there is one.
+            device: "auto" takes a GPU where there is one. ONNX Runtime answers on the CPU, and so do all members of an
+                ensemble of which one is a graph.
             labels: the classes that the caller expects; others than the artifact's are an error.
             backend: the form that answers, where the artifact holds several ("torch", "onnx", "onnx-int8"); its own if
-                empty. ONNX Runtime answers on the CPU, with as many threads as torch has.
+                empty. ONNX Runtime has as many threads as torch.
 
         Raises:
             ArtifactError: the folder is no artifact, was changed, holds code or pickles, or has other labels or forms.
@@ -71,10 +72,11 @@ class Predictor:
         """
         place = best_device() if device == "auto" else torch.device(device)
         loaded, by = load_members(Path(folder), labels=tuple(labels), backend=backend)
-        first = loaded[0]
-        for one in loaded:
-            if isinstance(one.network, Model):
-                one.network.to(place)
+        first, networks = loaded[0], [one.network for one in loaded]
+        bodies = [network for network in networks if isinstance(network, Model)]
+        if len(bodies) == len(networks):  # a batch lies where all of its networks are
+            for body in bodies:
+                body.to(place)
         members = tuple(Member(one.network.eval(), one.task) for one in loaded)
         answering = Ensemble(members, by) if by else None
         return cls(first.network, first.task, first.encoder, answering=answering)

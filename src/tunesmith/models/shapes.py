@@ -101,8 +101,10 @@ class Block:
         return self.narrowing.in_features
 
 
-def blocks_of(module: PreTrainedModel) -> list[Block]:
+def blocks_of(module: PreTrainedModel, *, beneath: bool = False) -> list[Block]:
     """The layers of a body, with the parts from which heads and neurons can be taken.
+
+    With `beneath` a layer that a method put something around is the layer within, which does not give its output.
 
     Raises:
         ModelError: its parts have other names than those of BERT, RoBERTa, ELECTRA, MPNet and DistilBERT.
@@ -121,6 +123,8 @@ def blocks_of(module: PreTrainedModel) -> list[Block]:
         named = dict(layer.named_modules())
         kind = next((one for one in _KINDS if set(_linear_names(one)) <= set(named)), None)
         parts = [named[name] for name in _linear_names(kind)] if kind is not None else []
+        if beneath:
+            parts = [dict(part.named_children()).get("base_layer", part) for part in parts]
         if kind is None or not all(isinstance(part, nn.Linear) for part in parts):
             raise unknown
         query, key, value, output, widening, narrowing = parts
@@ -135,7 +139,7 @@ def _linear_names(kind: _Names) -> list[str]:
 def shape_of(module: PreTrainedModel) -> Shape | None:
     """The shape of a body; None where it is what its configuration says, or nothing can be taken out of it."""
     try:
-        blocks = blocks_of(module)
+        blocks = blocks_of(module, beneath=True)
     except ModelError:
         return None
     settings = module.config.to_dict()
