@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import torch
 from pydantic import TypeAdapter
 
 from tunesmith import promotion, run_folder
@@ -268,7 +269,7 @@ def _see_reloaded(trained: Trained, out: Path, workshop: Workshop) -> None:
     samples = list(workshop.validation[:16])
     ours, served = Predictor(trained.model, trained.task, trained.encoder), Predictor.load(out)
     for one, other in zip(ours.logits(ours.encode(samples)), served.logits(served.encode(samples)), strict=True):
-        if not one.equal(other) and not (one.isnan() & other.isnan()).any():
+        if not torch.allclose(one, other, rtol=0, atol=0, equal_nan=True):
             raise ArtifactError(
                 "The compressed model reloads to other logits.", where=str(out), to_do="Report this; it is not usable."
             )
