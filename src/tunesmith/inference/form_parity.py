@@ -65,9 +65,9 @@ def compare_forms(
 ) -> list[FormCheck]:
     """Every form that the artifacts hold, beside the first artifact's own.
 
-    A form in float32 must give the same logits within 1e-4 and the same answers; one in 8 bits, or any beside a first one
-    in 8 bits, may change the answers to a share `tolerance` of the texts. In a fresh process each must give
-    the very same logits.
+    A form in float32 must give the same logits within 1e-4 and the same answers; one in 8 bits, or any beside a first
+    one in 8 bits, may change the answers to a share `tolerance` of the texts. In a fresh process each must give the
+    very same logits.
 
     Raises:
         ArtifactError: an artifact is damaged or cannot be loaded.
