@@ -16,7 +16,7 @@ from tests.test_bad_input import edited_json
 from tunesmith import answering_files, cli
 from tunesmith.answering_files import Asked, answer_file, asked_source, windows
 from tunesmith.data.records import Example
-from tunesmith.errors import DataError, ResourceError
+from tunesmith.errors import ArtifactError, DataError, ResourceError
 from tunesmith.inference.predictor import CHUNK, Predictor
 from tunesmith.kept_answers import beside, kept_answers, part_of
 
@@ -209,13 +209,14 @@ def test_kept_answers_are_not_mixed_with_others(
     assert answer_file(predictor, asked, out, quiet=True)[0] in (60, 61)
 
 
-def test_a_full_disk_keeps_what_was_answered_and_a_wrong_row_keeps_nothing(
+def test_what_a_full_disk_or_model_stops_is_kept_and_after_a_wrong_row_nothing_is(
     finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_windows: None
 ) -> None:
-    _, out = begun(finished_run, tmp_path, monkeypatch, ResourceError("The disk is full."))
-    assert part_of(out).exists()
-    part_of(out).unlink()
-    beside(out).unlink()
+    for error in (ResourceError("The disk is full."), ArtifactError("The graph cannot be asked.")):
+        _, out = begun(finished_run, tmp_path, monkeypatch, error)
+        assert part_of(out).exists()
+        part_of(out).unlink()
+        beside(out).unlink()
     _, out = begun(finished_run, tmp_path, monkeypatch, DataError("A row is wrong."))
     assert [path.name for path in tmp_path.iterdir()] == ["texts.csv"]
 

@@ -72,6 +72,10 @@ def test_parity_is_green_for_all_forms_and_red_for_a_damaged_one(
     assert found["sound"] is True
     assert [form["form"] for form in found["forms"]] == ["torch", "onnx", "onnx-int8"]
     assert all(form["reloaded"] == 0 for form in found["forms"])
+    assert asked("parity", forms / "small", forms / "run", "--tolerance", 0.5, "--no-reload", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [form["form"] for form in found["forms"]] == ["onnx-int8", "torch", "onnx"], "no form is exact beside 8 bits"
+    assert not (forms / "small" / "report.html").exists(), "a report tells of the form that was judged"
     (tmp_path / "texts.txt").write_text("good film\nbad film\n", encoding="utf-8")
     assert asked("parity", forms / "run", "--file", tmp_path / "texts.txt", "--no-reload") == 0
     said = capsys.readouterr().out

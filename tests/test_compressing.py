@@ -248,6 +248,13 @@ def test_a_recipe_trains_and_compresses(place: Path) -> None:
     assert again.folder == result.folder
 
 
+def test_a_step_that_does_not_fit_is_refused_before_any_training(place: Path) -> None:
+    recipe = write_recipe(place, compress=["vocabulary", "weight_only"])
+    with pytest.raises(ModelError, match="causal language models"):
+        compressing.run(Experiment.from_yaml(recipe), place / "run", quiet=True)
+    assert not (place / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

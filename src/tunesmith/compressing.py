@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import torch
 from pydantic import TypeAdapter
 
 from tunesmith import promotion, run_folder
@@ -20,6 +20,7 @@ from tunesmith.compression import COMPRESSORS, Compressed, Compressor, Convertin
 from tunesmith.compression_report import Chain, write_chain
 from tunesmith.data.records import Splits
 from tunesmith.data.splits import fingerprint
+from tunesmith.enlarging import without_judges
 from tunesmith.errors import ArtifactError, DataError
 from tunesmith.evaluation.intervals import Comparison
 from tunesmith.evaluation.report import SplitReport, evaluate_split
@@ -28,12 +29,13 @@ from tunesmith.inference.artifact import WEIGHTS, file_hash, load_artifact, save
 from tunesmith.inference.predictor import Predictor, best_device
 from tunesmith.inference.weight_only import origin_of
 from tunesmith.judging import Source
+from tunesmith.models.model import Model
 from tunesmith.pipeline import Result
-from tunesmith.preparation import encode
+from tunesmith.preparation import encode, prepare, stop_at_errors
 from tunesmith.recovery import Recovery
 from tunesmith.tasks import Batch
 from tunesmith.tasks.batches import cut
-from tunesmith.trade_offs import Original, TradeOff, loss_of
+from tunesmith.trade_offs import Original, TradeOff, verdict
 from tunesmith.training.tracking import announce
 from tunesmith.versions import versions
 from tunesmith.writing import refused, written
@@ -70,10 +72,26 @@ def run(
 
     Raises:
         RecipeError: the folder is in use by an earlier run (and `overwrite` is not set) or by anything else.
-        TunesmithError: whatever is wrong with the data, the model or the machine.
+        TunesmithError: whatever is wrong with data, model or machine, or a step that does not fit the model.
     """
     place = run_folder.of(experiment.name, folder)
+    _see_fitting(experiment)
     return _with_chain(promotion.run(experiment, place, overwrite=overwrite, quiet=quiet), experiment, quiet=quiet)
+
+
+def _see_fitting(experiment: Experiment) -> None:
+    """See before any training that every step fits the recipe's model, as its method will leave it.
+
+    Raises:
+        TunesmithError: one does not, or what it needs is not installed.
+    """
+    if not experiment.compress:
+        return
+    prepared = prepare(without_judges(experiment))
+    stop_at_errors(prepared.findings)
+    model = Model(prepared.backbone, prepared.task)
+    for step in experiment.compress:
+        step.check(model, prepared.task)
 
 
 def resume(folder: str | Path, *, quiet: bool = False) -> tuple[Result, Chain | None]:
@@ -268,26 +286,10 @@ def _see_reloaded(trained: Trained, out: Path, workshop: Workshop) -> None:
     samples = list(workshop.validation[:16])
     ours, served = Predictor(trained.model, trained.task, trained.encoder), Predictor.load(out)
     for one, other in zip(ours.logits(ours.encode(samples)), served.logits(served.encode(samples)), strict=True):
-        if not one.equal(other) and not (one.isnan() & other.isnan()).any():
+        if not torch.allclose(one, other, rtol=0, atol=0, equal_nan=True):
             raise ArtifactError(
                 "The compressed model reloads to other logits.", where=str(out), to_do="Report this; it is not usable."
             )
-
-
-def verdict(row: TradeOff, original: Original, floor: float | None) -> tuple[bool, str]:
-    """Whether a step stands, and what decided that."""
-    assert row.difference is not None
-    metric = row.difference
-    lost = loss_of(metric, higher_is_better=original.higher_is_better)
-    gap = metric.difference
-    interval = "" if math.isnan(gap.low) else f", 95 % interval {gap.low:+.4f} to {gap.high:+.4f}"
-    said = f"{metric.name} {metric.a:.4f} on validation, {gap.value:+.4f} from the original's{interval}"
-    if floor is None:
-        return True, f"Stands: {said}; there is no floor."
-    share = f"a loss of {100 * lost:.2f} %" if lost > 0 else "no loss"
-    if lost <= floor:
-        return True, f"Stands: {said}; {share}, and {100 * floor:g} % are allowed."
-    return False, f"Undone: {said}; {share}, and only {100 * floor:g} % are allowed."
 
 
 def _put(left: Path, made: Path, bench: Bench) -> None:

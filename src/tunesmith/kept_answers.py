@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from tunesmith.errors import DataError, ResourceError, TunesmithError
+from tunesmith.errors import DataError, ResourceError
 from tunesmith.writing import refused, written
 
 _BLOCK = 1 << 20
@@ -128,9 +128,8 @@ def kept_answers(out: Path, asked: Mapping[str, object]) -> Iterator[Kept]:
             with refused(out, to_do=_TO_DO):
                 part.replace(out)
                 beside(out).unlink(missing_ok=True)
-        except TunesmithError as error:
-            if not isinstance(error, ResourceError):
-                _drop(out)
+        except DataError:  # the texts are wrong, and so would be what was answered of them
+            _drop(out)
             raise
         finally:
             if not kept.rows:

@@ -204,3 +204,19 @@ def parameters_in(artifact: Path) -> int:
     with safe_open(path, framework="numpy") as weights:
         names: list[str] = list(weights.keys())
         return sum(math.prod(weights.get_slice(name).get_shape()) for name in names)
+
+
+def verdict(row: TradeOff, original: Original, floor: float | None) -> tuple[bool, str]:
+    """Whether a step stands, and what decided that."""
+    assert row.difference is not None
+    metric = row.difference
+    lost = loss_of(metric, higher_is_better=original.higher_is_better)
+    gap = metric.difference
+    interval = "" if math.isnan(gap.low) else f", 95 % interval {gap.low:+.4f} to {gap.high:+.4f}"
+    said = f"{metric.name} {metric.a:.4f} on validation, {gap.value:+.4f} from the original's{interval}"
+    if floor is None:
+        return True, f"Stands: {said}; there is no floor."
+    share = f"a loss of {100 * lost:.2f} %" if lost > 0 else "no loss"
+    if lost <= floor:
+        return True, f"Stands: {said}; {share}, and {100 * floor:g} % are allowed."
+    return False, f"Undone: {said}; {share}, and only {100 * floor:g} % are allowed."

@@ -233,14 +233,14 @@ def add_form(folder: Path, loaded: Loaded, form: OnnxForm, calibration: Sequence
 
 
 def keep_only(folder: Path, form: str) -> None:
-    """Take all other forms out of an artifact, and make this one its own."""
+    """Take all other forms out of an artifact, and make this one its own; reports on the others go with them."""
     description = read_description(folder)
     further = description.get(FORMS)
     told: dict[str, Any] = dict(further) if isinstance(further, Mapping) else {}
     for other in [name for name in told if name != form]:
         (folder / entry_of(folder, description, other).file).unlink()
         del told[other]
-    for name in (WEIGHTS, ADAPTER):
+    for name in (WEIGHTS, ADAPTER, "report.html", "metrics.json"):
         (folder / name).unlink(missing_ok=True)
     describe(folder, {**description, "form": form, "adapted_by": {}, FORMS: told})
 
