@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -17,6 +17,7 @@ from tunesmith.evaluation.intervals import Comparison
 from tunesmith.evaluation.page import metric_words
 from tunesmith.inference.artifact import add_file
 from tunesmith.trade_offs import TradeOff
+from tunesmith.writing import defined
 
 SHOWN = 40
 """How many changed answers the page shows of each step; the file changes.jsonl has all."""
@@ -72,7 +73,7 @@ class Chain:
             kept = {key: value for key, value in asdict(row).items() if key != "changes"}
             rows.append(kept | {"changed": len(row.changes), "became_wrong": row.harmed, "became_right": row.mended})
         told = asdict(self) | {"rows": rows}
-        plain: dict[str, object] = _defined(told)  # type: ignore[assignment]
+        plain: dict[str, object] = defined(told)  # type: ignore[assignment]
         return plain
 
     def notes(self) -> tuple[str, ...]:
@@ -268,11 +269,3 @@ def write_chain(chain: Chain, folder: Path) -> None:
     add_file(folder, "compression.html", page_of(chain))
     add_file(folder, "compression.md", as_markdown(chain))
     add_file(folder, "changes.jsonl", "".join(f"{line}\n" for line in lines))
-
-
-def _defined(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {str(key): _defined(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_defined(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

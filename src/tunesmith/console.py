@@ -23,7 +23,7 @@ from tunesmith.evaluation.results import answer_of, answered_row
 from tunesmith.judging import Judgement
 from tunesmith.machine import Machine
 from tunesmith.pipeline import Result
-from tunesmith.writing import written
+from tunesmith.writing import defined, written
 
 _COLOURS = {"error": "red", "warning": "yellow", "note": "dim"}
 
@@ -40,15 +40,7 @@ def say(text: str) -> None:
 
 def say_json(value: object) -> None:
     """Print a value as JSON; a number that is none becomes null."""
-    say(json.dumps(_defined(value), ensure_ascii=False, indent=2))
-
-
-def _defined(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _defined(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_defined(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    say(json.dumps(defined(value), ensure_ascii=False, indent=2))
 
 
 def complain(error: TunesmithError) -> None:

@@ -1,8 +1,9 @@
-"""Files that appear whole or not at all, and what is said when the disk does not take them."""
+"""Files that appear whole or not at all, what is said when the disk does not take them, and values fit for JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -47,3 +48,12 @@ def refused(path: Path, *, to_do: str = "Free disk space and run: tunesmith resu
         raise ResourceError(
             f"The file cannot be written: {error.strerror or error}.", where=str(path), to_do=to_do
         ) from error
+
+
+def defined(value: object) -> object:
+    """A nested value with null in the place of numbers that are none, which JSON has no word for."""
+    if isinstance(value, Mapping):
+        return {str(key): defined(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [defined(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tunesmith.evaluation.figures import fragment, script
 from tunesmith.evaluation.intervals import Estimate
 from tunesmith.simulation.curves import Cost, Curves
 from tunesmith.study.table import table_of
-from tunesmith.writing import written
+from tunesmith.writing import defined, written
 
 COLUMNS = (
     "strategy", "area by texts", "interval", "less random", "interval of it", "verdict", "less random, by words",
@@ -123,16 +123,8 @@ def page_of(curves: Curves) -> str:
 
 def plain_curves(curves: Curves) -> dict[str, object]:
     """The curves as plain values; what is no number is null."""
-    plain: dict[str, object] = _defined(asdict(curves))  # type: ignore[assignment]
+    plain: dict[str, object] = defined(asdict(curves))  # type: ignore[assignment]
     return plain
-
-
-def _defined(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {str(key): _defined(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_defined(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_curves(curves: Curves, folder: Path) -> None:

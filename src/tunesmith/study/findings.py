@@ -15,6 +15,7 @@ from tunesmith.study.plan import Cell, Study
 from tunesmith.study.running import Outcome
 from tunesmith.study.search import Trial
 from tunesmith.study.variants import Changes
+from tunesmith.writing import defined
 
 
 @dataclass(frozen=True)
@@ -250,12 +251,4 @@ def notes_on(study: Study) -> tuple[str, ...]:
 
 def plain_findings(findings: StudyFindings) -> dict[str, object]:
     """The findings as plain values; a number that is none is null."""
-    return {name: _defined(value) for name, value in asdict(findings).items()}
-
-
-def _defined(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {str(key): _defined(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_defined(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return {name: defined(value) for name, value in asdict(findings).items()}
