@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tunesmith.errors import ArtifactError, RecipeError, import_extra
-from tunesmith.tasks.encoding import Batch, Generation
+from tunesmith.tasks.encoding import Batch, Generation, Heard
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ class LlamaCppNetwork:
             to_do="Choose another backend, such as torch.",
         )
 
-    def generate(self, batch: Batch, how: Generation) -> list[Tensor]:
+    def generate(self, batch: Batch, how: Generation, heard: Heard | None = None) -> list[Tensor]:
         """The likeliest token each time, after each piece, until one that ends an answer.
 
         Raises:

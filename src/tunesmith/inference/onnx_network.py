@@ -12,7 +12,7 @@ from tunesmith.errors import ArtifactError
 from tunesmith.inference.onnx_graph import LOGITS, STATES, Graph
 from tunesmith.inference.onnx_session import run_session
 from tunesmith.models.model import token_types
-from tunesmith.tasks.encoding import Batch, Generation
+from tunesmith.tasks.encoding import Batch, Generation, Heard
 
 TOKENS_AT_ONCE = 4096
 """The most tokens that pass through the body at once: one text may have hundreds of windows."""
@@ -44,7 +44,7 @@ class OnnxNetwork(nn.Module):
         """The last hidden state of every token, [P, T, H]."""
         return self._asked(batch, STATES)
 
-    def generate(self, batch: Batch, how: Generation) -> list[Tensor]:
+    def generate(self, batch: Batch, how: Generation, heard: Heard | None = None) -> list[Tensor]:
         """An encoder writes nothing.
 
         Raises:

@@ -8,13 +8,34 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel
 
-from tunesmith.tasks.encoding import Batch, Generation
+from tunesmith.tasks.encoding import Batch, Generation, Heard
 
 
-def written_tokens(body: PreTrainedModel, batch: Batch, how: Generation) -> list[Tensor]:
+class _Listener:
+    """What transformers calls a streamer: hears the tokens of one text as they are written, the question's first."""
+
+    def __init__(self, heard: Heard, ends: list[int]) -> None:
+        self._heard = heard
+        self._ends = ends
+        self._is_question = True
+
+    def put(self, value: Tensor) -> None:
+        """Hear of the question's tokens, and then of one new token after another."""
+        if not self._is_question:
+            for token in value.flatten().tolist():
+                if token not in self._ends:
+                    self._heard(token)
+        self._is_question = False
+
+    def end(self) -> None:
+        """Nothing follows."""
+
+
+def written_tokens(body: PreTrainedModel, batch: Batch, how: Generation, heard: Heard | None = None) -> list[Tensor]:
     """The tokens that `body` writes after each piece (or from it), without the end token and what follows it.
 
-    The same settings always give the same tokens: what is drawn is drawn by a seed of its own.
+    The same settings always give the same tokens: what is drawn is drawn by a seed of its own. Of a single piece, and
+    without beams, `heard` is told each token as soon as it is written.
     """
     is_decoder = not body.config.is_encoder_decoder
     ids, mask = batch.input_ids, batch.attention_mask
@@ -22,7 +43,10 @@ def written_tokens(body: PreTrainedModel, batch: Batch, how: Generation) -> list
         ids, mask = left_padded(ids, mask)
     with torch.random.fork_rng(devices=[ids.device] if ids.device.type == "cuda" else []):
         torch.manual_seed(0)
-        made: Any = body.generate(input_ids=ids, attention_mask=mask, generation_config=settings(body, how))  # type: ignore[operator]
+        listener = _Listener(heard, _ends(body, how)) if heard is not None and how.beams == 1 else None
+        made: Any = body.generate(  # type: ignore[operator]
+            input_ids=ids, attention_mask=mask, generation_config=settings(body, how), streamer=listener
+        )
     written = made[:, ids.shape[1] :] if is_decoder else made[:, 1:]
     ends = _ends(body, how)
     return [_until_end(row, ends) for row in written.cpu()]

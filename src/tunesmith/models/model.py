@@ -25,7 +25,7 @@ from tunesmith.models.quantization import Quantized
 from tunesmith.models.soft_prompt import SoftPrompt
 from tunesmith.models.step_rule import StepRule
 from tunesmith.tasks import Task
-from tunesmith.tasks.encoding import Batch, Generation
+from tunesmith.tasks.encoding import Batch, Generation, Heard
 from tunesmith.tasks.heads import BodyShape
 
 INFERENCE_TOKENS = 16384
@@ -148,12 +148,12 @@ class Model(nn.Module):
 
         return self._in_parts(batch, self._logits_at_units)
 
-    def generate(self, batch: Batch, how: Generation) -> list[Tensor]:
+    def generate(self, batch: Batch, how: Generation, heard: Heard | None = None) -> list[Tensor]:
         """The tokens that the body writes after each piece (or, for an encoder-decoder, from it).
 
-        The end token and what follows it are left out.
+        The end token and what follows it are left out. `heard` is told each token of a single piece at once.
         """
-        return written_tokens(self.body, batch, how)
+        return written_tokens(self.body, batch, how, heard)
 
     def _logits_at_units(self, batch: Batch) -> Tensor:
         def gather(_module: nn.Module, _inputs: object, output: Any) -> Any:

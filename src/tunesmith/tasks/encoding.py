@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Literal, Protocol
@@ -23,6 +23,7 @@ A "classifier" may also be a bare body with the head that was trained on it.
 """
 
 Integers = NDArray[np.integer[Any]]
+Heard = Callable[[int], None]  # is told each token of an answer as soon as it is written
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +196,7 @@ class Network(Protocol):
     def hidden(self, batch: Batch) -> Tensor:
         """The last hidden state of every token [P, T, H]."""
 
-    def generate(self, batch: Batch, how: Generation) -> list[Tensor]:
+    def generate(self, batch: Batch, how: Generation, heard: Heard | None = None) -> list[Tensor]:
         """The tokens that are written after (or from) each piece, special tokens included."""
 
 

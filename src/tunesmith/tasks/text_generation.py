@@ -25,6 +25,7 @@ from tunesmith.tasks.encoding import (
     BodyKind,
     Encoded,
     Generation,
+    Heard,
     Network,
     Piece,
     TextEncoder,
@@ -251,8 +252,16 @@ class TextGeneration:
             for numbers, text, total in zip(judged, written, sure, strict=True)
         ]
 
-    def _written(self, network: Network, questions: Sequence[Piece]) -> list[list[int]]:
-        how = Generation(
+    def write(self, network: Network, encoded: Sequence[Encoded], heard: Heard) -> list[list[int]]:
+        """The tokens of the answers, one text after another; each is told as soon as it is there (of one beam)."""
+        pieces = [question_of(item.pieces[0]) for item in encoded]
+        return [
+            network.generate(as_batch([piece]).to(network.device), self._how, heard)[0].tolist() for piece in pieces
+        ]
+
+    @property
+    def _how(self) -> Generation:
+        return Generation(
             self.max_new_tokens,
             self.beams,
             repetition_penalty=self.repetition_penalty,
@@ -261,9 +270,13 @@ class TextGeneration:
             top_p=self.top_p,
             end=self.end,
         )
+
+    def _written(self, network: Network, questions: Sequence[Piece]) -> list[list[int]]:
         sizes = [(len(piece.input_ids) + self.max_new_tokens) * self.beams for piece in questions]
         parts = parts_of(questions, sizes, WRITTEN_AT_ONCE)
-        return [ids.tolist() for part in parts for ids in network.generate(as_batch(part).to(network.device), how)]
+        return [
+            ids.tolist() for part in parts for ids in network.generate(as_batch(part).to(network.device), self._how)
+        ]
 
     def decode(
         self,

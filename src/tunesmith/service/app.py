@@ -1,0 +1,72 @@
+"""The ASGI app: all routes, and what stands around them. It is the same under uvicorn and under Ray."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+
+from tunesmith.service import inference_routes, open_inference, openai_routes, operation_routes, own_routes
+from tunesmith.service.desk import Desk, Gone
+from tunesmith.service.inference_routes import TeiEmbed, TeiPredict
+from tunesmith.service.open_inference import InferRequest
+from tunesmith.service.openai_routes import ChatRequest, EmbeddingRequest
+from tunesmith.service.openapi import describe
+from tunesmith.service.operation_routes import Change
+from tunesmith.service.own_routes import json_response
+from tunesmith.service.questions import PredictRequest
+from tunesmith.service.refusals import RefusedError
+from tunesmith.service.shapes_of_errors import shaped
+from tunesmith.service.surroundings import BodyCap, Named, language_of
+
+log = logging.getLogger(__name__)
+CLIENT_LEFT = 499
+"""The status noted of a request whose client left; nobody receives it."""
+
+
+def create_app(desk: Desk, *, begin: Callable[[], Awaitable[None]], end: Callable[[], Awaitable[None]]) -> FastAPI:
+    """The app over a desk; `begin` and `end` are awaited before the first and after the last request."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await begin()
+        try:
+            yield
+        finally:
+            await end()
+
+    span: Callable[[FastAPI], AbstractAsyncContextManager[None]] = lifespan
+    app = FastAPI(title="Tunesmith", version="1", lifespan=span, docs_url=None, redoc_url=None, openapi_url=None)
+    for module in (own_routes, openai_routes, open_inference, inference_routes, operation_routes):
+        app.include_router(module.routes(desk))
+    describe(app, (PredictRequest, Change, ChatRequest, EmbeddingRequest, InferRequest, TeiPredict, TeiEmbed))
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def openapi(request: Request) -> Response:
+        desk.admit(request, "predict")
+        return json_response(app.openapi())
+
+    async def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RefusedError)
+        language = language_of(request.headers)
+        status, body, headers = shaped(error, request.url.path, request.state.request_id, language)
+        response = json_response(body, status=status)
+        response.headers.update(headers)
+        return response
+
+    async def foreign(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return await refused(request, RefusedError("not_found" if error.status_code == 404 else "method_not_allowed"))
+
+    async def gone(_: Request, __: Exception) -> Response:
+        return Response(status_code=CLIENT_LEFT)
+
+    app.add_exception_handler(RefusedError, refused)
+    app.add_exception_handler(HTTPException, foreign)
+    app.add_exception_handler(Gone, gone)
+    app.add_middleware(BodyCap, limits=desk.front.limits)
+    app.add_middleware(Named)
+    return app

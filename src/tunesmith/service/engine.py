@@ -1,0 +1,123 @@
+"""What answers batches: model workers of this machine, or replicas elsewhere, behind one contract."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from tunesmith.errors import TunesmithError
+
+
+class ServiceError(TunesmithError):
+    """The service, or what it was given to serve, cannot go on as it was asked to."""
+
+
+class WorkerLostError(ServiceError):
+    """A worker ended while it had a batch; whether that was answered is not known, and it may be asked again."""
+
+
+class UnanswerableError(ServiceError):
+    """The model could not answer a batch; one of its inputs is to blame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a batch was answered with.
+
+    Attributes:
+        rows: the answers as plain values, in the order of the questions.
+        seconds: how long the model took.
+        tokens: the tokens that were read, without padding.
+        padding: the tokens of padding beside them.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    seconds: float
+    tokens: int
+    padding: int
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One version of one model, as engines know it.
+
+    Attributes:
+        name: unique among all that is loaded.
+        folder: the artifact.
+        backend: the form that answers; empty for the artifact's own.
+    """
+
+    name: str
+    folder: Path
+    backend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of an answer that is being written; the last one says what the whole took.
+
+    Attributes:
+        text: what was written since the part before.
+        finished: "stop" or "length" with the last one, else empty.
+        read, written: the tokens of question and answer, with the last one.
+    """
+
+    text: str
+    finished: str = ""
+    read: int = 0
+    written: int = 0
+
+
+class Place(Protocol):
+    """The right to have one batch answered now."""
+
+    async def answer(self, slot: str, questions: Sequence[Mapping[str, Any]]) -> Answers:
+        """Have a batch answered by what is loaded under this name.
+
+        Raises:
+            WorkerLostError: the worker ended before it answered.
+            UnanswerableError: the model failed on the batch.
+        """
+
+    def write(self, slot: str, question: Mapping[str, Any]) -> AsyncGenerator[Part, None]:
+        """Have an answer written, and hear of each part; closing the generator ends the writing.
+
+        Raises:
+            WorkerLostError, UnanswerableError: as above.
+        """
+
+
+class Engine(Protocol):
+    """Where models are held and batches answered."""
+
+    @property
+    def width(self) -> int:
+        """How many batches can be answered at once."""
+
+    @property
+    def alive(self) -> int:
+        """How many workers are there now."""
+
+    async def start(self) -> None:
+        """Begin; returns once at least one worker is there."""
+
+    async def load(self, slot: Slot) -> Mapping[str, Any]:
+        """Hold a model everywhere, beside what is held already, warmed and tried; what is known of it.
+
+        Raises:
+            ServiceError: it cannot be loaded, or its answers are no good; nothing is held of it then.
+        """
+
+    async def unload(self, name: str) -> None:
+        """Let go of a model that nothing asks any more."""
+
+    async def take(self) -> Place:
+        """A place, as soon as one is free."""
+
+    def give(self, place: Place) -> None:
+        """Hand a place back."""
+
+    async def close(self) -> None:
+        """End all workers."""

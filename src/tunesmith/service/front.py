@@ -1,0 +1,189 @@
+"""The way of a request: which version, how long, may it wait, its answers; and what is noted of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from tunesmith.service.batching import Batcher, Waiting
+from tunesmith.service.engine import Part, ServiceError
+from tunesmith.service.questions import texts_of
+from tunesmith.service.refusals import RefusedError
+from tunesmith.service.versions import Registry, Served, Version
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a request may ask for at once.
+
+    Attributes:
+        items: questions of a request.
+        characters: of one question, counted before anything is tokenised.
+        tokens: of one question.
+        body: bytes of a request.
+        depth, elements: of its JSON.
+        deadline: seconds in which there must be an answer, unless the request names fewer.
+    """
+
+    items: int = 64
+    characters: int = 20_000
+    tokens: int = 4_096
+    body: int = 2_000_000
+    depth: int = 32
+    elements: int = 20_000
+    deadline: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request after its protocol was read.
+
+    Attributes:
+        id: the request's id.
+        model: the name that is asked.
+        questions: plain questions, as workers take them.
+        version: the one that must answer; empty for whoever is due.
+        seconds: in which there must be an answer; 0 for the service's own deadline.
+    """
+
+    id: str
+    model: str
+    questions: Sequence[Mapping[str, Any]]
+    version: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a request was answered with, in the order of its questions."""
+
+    version: Version
+    rows: Sequence[Mapping[str, Any]]
+    seconds: float
+
+
+class Front:
+    """Takes requests of any protocol, and gets them answered."""
+
+    def __init__(self, registry: Registry, batcher: Batcher, limits: Limits) -> None:
+        self.registry = registry
+        self.limits = limits
+        self._batcher = batcher
+        self._beside: set[asyncio.Task[None]] = set()
+        self.is_stopping = False
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every model is loaded and there is who answers."""
+        return bool(self.registry.names) and self._batcher.has_workers and not self.is_stopping
+
+    async def answer(self, asked: Asked) -> Answered:
+        """Answer a request.
+
+        Raises:
+            RefusedError: it is not answered.
+        """
+        if self.is_stopping:
+            raise RefusedError("shutting_down", seconds=1)
+        began = time.monotonic()
+        served = self.registry[asked.model]
+        version = served.chosen(asked.id, asked.version)
+        questions = self.measured(version, asked.questions)
+        until = began + (min(asked.seconds, self.limits.deadline) if asked.seconds else self.limits.deadline)
+        rows = await self._rows(served, version, questions, until)
+        if served.shadow is not None and served.shadow is not version:
+            self._ask_beside(served, served.shadow, questions, until)
+        return Answered(version, rows, time.monotonic() - began)
+
+    async def write(self, asked: Asked) -> AsyncGenerator[Part, None]:
+        """Have the answer to one question written, and hear of each part.
+
+        Raises:
+            RefusedError: it is not answered, or not to its end.
+        """
+        if self.is_stopping:
+            raise RefusedError("shutting_down", seconds=1)
+        served = self.registry[asked.model]
+        version = served.chosen(asked.id, asked.version)
+        ((question, tokens),) = self.measured(version, asked.questions)
+        served.asked[version.id] = served.asked.get(version.id, 0) + 1
+        try:
+            async with aclosing(self._batcher.write(version.slot.name, question, tokens)) as parts:
+                async for part in parts:
+                    yield part
+        finally:
+            served.asked[version.id] -= 1
+
+    def measured(
+        self, version: Version, questions: Sequence[Mapping[str, Any]]
+    ) -> Sequence[tuple[Mapping[str, Any], int]]:
+        """The questions with their lengths in tokens.
+
+        Raises:
+            RefusedError: there are too many, or one is too long.
+        """
+        if not questions:
+            raise RefusedError("nothing_asked")
+        if len(questions) > self.limits.items:
+            raise RefusedError("too_many_items", given=len(questions), limit=self.limits.items)
+        measured = []
+        for place, question in enumerate(questions):
+            texts = texts_of(question)
+            given = sum(map(len, texts))
+            if given > self.limits.characters:
+                where = f"inputs[{place}]"
+                raise RefusedError("too_many_characters", where=where, given=given, limit=self.limits.characters)
+            tokens = _counted(version, texts, place)
+            if tokens > self.limits.tokens:
+                where = f"inputs[{place}]"
+                raise RefusedError("too_many_tokens", where=where, given=tokens, limit=self.limits.tokens)
+            measured.append((question, max(1, tokens)))
+        return measured
+
+    async def _rows(
+        self, served: Served, version: Version, questions: Sequence[tuple[Mapping[str, Any], int]], until: float
+    ) -> list[Mapping[str, Any]]:
+        served.asked[version.id] = served.asked.get(version.id, 0) + 1
+        waiting: list[Waiting] = []
+        try:
+            waiting = self._batcher.put(version.slot.name, questions, until)
+            futures = [one.answer for one in waiting]
+            try:
+                async with asyncio.timeout_at(asyncio.get_running_loop().time() + until - time.monotonic()):
+                    await asyncio.wait(futures, return_when=asyncio.FIRST_EXCEPTION)
+            except TimeoutError as error:
+                raise RefusedError("deadline", limit=round(1000 * (until - waiting[0].since))) from error
+            for place, future in enumerate(futures):
+                if future.done() and (failure := future.exception()) is not None:
+                    assert isinstance(failure, RefusedError)
+                    failure.where = f"inputs[{place}]" if len(futures) > 1 else ""
+                    raise failure
+            return [future.result() for future in futures]
+        finally:
+            self._batcher.drop(waiting)
+            served.asked[version.id] -= 1
+
+    def _ask_beside(
+        self, served: Served, version: Version, questions: Sequence[tuple[Mapping[str, Any], int]], until: float
+    ) -> None:
+        async def ask() -> None:
+            try:
+                await self._rows(served, version, questions, until)
+            except ServiceError:
+                return  # a shadow's failures are its own; they are counted where they happen
+
+        task = asyncio.create_task(ask())
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+
+
+def _counted(version: Version, texts: Sequence[str], place: int) -> int:
+    try:
+        return version.counter.count(texts)
+    except UnicodeEncodeError as error:
+        detail = "a text has half of a surrogate pair, which is no character"
+        raise RefusedError("bad_request", where=f"inputs[{place}]", detail=detail) from error

@@ -1,0 +1,165 @@
+"""The routes of OpenAI's API that fit: models, embeddings, and chat, whole or as it is written."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import Field, TypeAdapter
+
+from tunesmith.service.desk import Desk, seconds_of
+from tunesmith.service.front import Asked
+from tunesmith.service.inference_routes import embeddings
+from tunesmith.service.openapi import body_of
+from tunesmith.service.own_routes import json_response
+from tunesmith.service.questions import Message
+from tunesmith.service.refusals import RefusedError
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """What `/v1/chat/completions` takes.
+
+    Attributes:
+        model: a served model that writes.
+        messages: the dialogue; the last message is a user's.
+        max_tokens, max_completion_tokens: the most tokens of the answer; the artifact's own setting if left out.
+        temperature: 0 takes the likeliest token each time; the artifact's own setting if left out.
+        top_p: draw from the likeliest tokens up to this probability.
+        stream: send the answer as it is written.
+        n: 1.
+        user: whom it is for, as the client knows the person.
+    """
+
+    model: str
+    messages: Annotated[Sequence[Message], Field(min_length=1)]
+    max_tokens: Annotated[int | None, Field(ge=1)] = None
+    max_completion_tokens: Annotated[int | None, Field(ge=1)] = None
+    temperature: Annotated[float | None, Field(ge=0, le=2)] = None
+    top_p: Annotated[float | None, Field(gt=0, le=1)] = None
+    stream: bool = False
+    n: Annotated[int, Field(ge=1, le=1)] = 1
+    user: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingRequest:
+    """What `/v1/embeddings` takes."""
+
+    model: str
+    input: str | Sequence[str]
+    encoding_format: str = "float"
+    user: str = ""
+
+
+_CHAT, _EMBEDDING = TypeAdapter(ChatRequest), TypeAdapter(EmbeddingRequest)
+_HELLO = {"model": "my-model", "messages": [{"role": "user", "content": "Good morning!"}]}
+MOST_NEW_TOKENS = 1024
+
+
+def routes(desk: Desk) -> APIRouter:
+    """The routes below /v1 that OpenAI's clients know."""
+    router = APIRouter(prefix="/v1", tags=["openai"])
+    since = int(time.time())
+
+    @router.get("/models")
+    async def models(request: Request) -> Response:
+        desk.admit(request, "predict")
+        listed = [
+            {"id": name, "object": "model", "created": since, "owned_by": "tunesmith"}
+            for name in desk.front.registry.names
+        ]
+        return json_response({"object": "list", "data": listed})
+
+    @router.post("/embeddings", openapi_extra=body_of(EmbeddingRequest, {"a text": {"model": "m", "input": "A film."}}))
+    async def embed(request: Request) -> Response:
+        desk.admit(request, "embed")
+        given = await desk.read(request, _EMBEDDING)
+        if given.encoding_format != "float":
+            raise RefusedError("bad_request", where="encoding_format", detail="float is given")
+        texts = [given.input] if isinstance(given.input, str) else list(given.input)
+        version, vectors, seconds = await embeddings(desk, request, given.model, texts)
+        tokens = version.counter.count(texts)
+        data = [{"object": "embedding", "index": place, "embedding": vector} for place, vector in enumerate(vectors)]
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        body = {"object": "list", "data": data, "model": given.model, "usage": usage}
+        return json_response(body, version=version.id, seconds=seconds)
+
+    @router.post("/chat/completions", openapi_extra=body_of(ChatRequest, {"a greeting": _HELLO}))
+    async def chat(request: Request) -> Response:
+        desk.admit(request, "predict")
+        given = await desk.read(request, _CHAT)
+        asked = _asked(desk, request, given)
+        if given.stream:
+            parts = desk.front.write(asked)
+            return StreamingResponse(_events(asked, given.model, parts), media_type="text/event-stream")
+        text, finished, read, written = "", "stop", 0, 0
+        async with aclosing(desk.front.write(asked)) as whole:
+            async for part in whole:
+                text += part.text
+                finished, read, written = part.finished or finished, part.read or read, part.written or written
+        usage = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+        message = {"role": "assistant", "content": text}
+        choice = {"index": 0, "message": message, "finish_reason": finished}
+        return json_response({**_head(asked, given.model, "chat.completion"), "choices": [choice], "usage": usage})
+
+    return router
+
+
+def _asked(desk: Desk, request: Request, given: ChatRequest) -> Asked:
+    version = desk.front.registry[given.model].champion
+    if "turns" not in version.inputs:
+        raise RefusedError("wrong_task")
+    most = given.max_completion_tokens or given.max_tokens
+    if most is not None and most > MOST_NEW_TOKENS:
+        raise RefusedError("bad_request", where="max_tokens", detail=f"at most {MOST_NEW_TOKENS}")
+    wishes = {"max_new_tokens": most, "sampling_temperature": given.temperature, "top_p": given.top_p}
+    if not given.temperature:
+        wishes["top_p"] = 1.0 if given.temperature is not None else None
+    question: dict[str, Any] = {
+        "text": given.messages[-1].content,
+        "turns": [[one.role, one.content] for one in given.messages],
+        "writing": {name: value for name, value in wishes.items() if value is not None},
+    }
+    return Asked(request.state.request_id, given.model, [question], seconds=seconds_of(request))
+
+
+def _head(asked: Asked, model: str, kind: str) -> dict[str, Any]:
+    return {"id": f"chatcmpl-{asked.id}", "object": kind, "created": int(time.time()), "model": model}
+
+
+async def _events(asked: Asked, model: str, parts: Any) -> AsyncIterator[bytes]:
+    """The parts of an answer as server-sent events; what goes wrong on the way is one too."""
+
+    def event(delta: Mapping[str, Any], finished: str | None = None) -> bytes:
+        choice = {"index": 0, "delta": delta, "finish_reason": finished}
+        return _event({**_head(asked, model, "chat.completion.chunk"), "choices": [choice]})
+
+    yield event({"role": "assistant", "content": ""})
+    async with aclosing(parts) as whole:
+        try:
+            async for part in whole:
+                if part.text:
+                    yield event({"content": part.text})
+                if part.finished:
+                    yield event({}, part.finished)
+        except RefusedError as error:
+            yield _event({"error": openai_error(error)})
+    yield b"data: [DONE]\n\n"
+
+
+def _event(body: Mapping[str, Any]) -> bytes:
+    return f"data: {json.dumps(body, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
+
+
+def openai_error(error: RefusedError, language: str = "en") -> dict[str, Any]:
+    """Why there is no answer, as OpenAI's clients read it."""
+    kind = "server_error" if error.status >= 500 else "invalid_request_error"
+    kind = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}.get(error.status, kind)
+    return {"message": error.said(language), "type": kind, "param": error.where or None, "code": error.code}

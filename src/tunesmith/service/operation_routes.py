@@ -1,0 +1,62 @@
+"""Routes for those who run the service: is it alive, is it ready, and which version answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Request, Response
+from pydantic import ConfigDict, Field, TypeAdapter, with_config
+
+from tunesmith.service.answers import Problem
+from tunesmith.service.desk import Desk
+from tunesmith.service.openapi import body_of
+from tunesmith.service.own_routes import json_response
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is to change about who answers under a name.
+
+    Attributes:
+        version: for `load` the folder ROOT/MODEL/version; for all others the id that `load` answered.
+        share: for `canary` the share of requests, in [0, 1].
+    """
+
+    version: str = ""
+    share: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+_CHANGE = TypeAdapter(Change)
+_EXAMPLES = {"load or promote": {"version": "2026-11-28"}, "canary": {"version": "4f3a9c0d1e2b", "share": 0.1}}
+
+
+def routes(desk: Desk) -> APIRouter:
+    """The routes of operation."""
+    router = APIRouter(tags=["operation"])
+
+    @router.get("/livez")
+    async def live() -> Response:
+        """The process is there; says nothing of models, so that nobody restarts it for a slow one."""
+        return json_response({"live": True})
+
+    @router.get("/readyz", responses={503: {"model": Problem}})
+    async def ready() -> Response:
+        """Every model is loaded, was tried, and there are workers to answer."""
+        fine = desk.front.is_ready
+        return json_response({"ready": fine, "models": list(desk.front.registry.names)}, status=200 if fine else 503)
+
+    @router.post(
+        "/admin/models/{name}:{verb}",
+        openapi_extra=body_of(Change, _EXAMPLES),
+        responses={code: {"model": Problem} for code in (400, 401, 403, 404, 409, 422)},
+    )
+    async def change(request: Request, name: str, verb: str) -> Response:
+        """Change who answers: load, promote, rollback, canary, shadow."""
+        desk.admit(request, "admin")
+        given = await desk.read(request, _CHANGE)
+        version = await desk.changed(name, verb, given.version, given.share)
+        return json_response({"model": name, "version": version.id, **desk.front.registry[name].plain})
+
+    return router

@@ -1,0 +1,145 @@
+"""Requests that are not answered: a stable code, a status, and why, in English and Chinese. User text never occurs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tunesmith.service.engine import ServiceError
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """A reason to refuse: its HTTP status, and what is said with numbers filled in."""
+
+    status: int
+    en: str
+    zh: str
+
+
+REASONS: Mapping[str, Why] = {
+    "bad_request": Why(
+        400, "The request is not what this route takes: {detail}.", "请求不符合此接口的要求：{detail}。"
+    ),
+    "not_json": Why(400, "The body is not readable JSON.", "请求体不是可读的 JSON。"),
+    "missing_field": Why(422, "This model needs the field '{field}'.", "此模型需要字段“{field}”。"),
+    "unused_field": Why(422, "This model cannot use the field '{field}'.", "此模型不使用字段“{field}”。"),
+    "bad_span": Why(
+        422, "A mark does not lie within the text of {limit} characters.", "标记超出了文本（{limit} 个字符）的范围。"
+    ),
+    "nothing_asked": Why(422, "There is nothing to answer: 'inputs' is empty.", "没有可回答的内容：“inputs”为空。"),
+    "too_many_items": Why(
+        413,
+        "The request has {given} items; at most {limit} are answered at once. Send them in parts.",
+        "请求包含 {given} 项，一次最多回答 {limit} 项，请分批发送。",
+    ),
+    "too_many_characters": Why(
+        413, "A text has {given} characters; the limit is {limit}.", "文本有 {given} 个字符，上限为 {limit}。"
+    ),
+    "too_many_tokens": Why(
+        413,
+        "A text has {given} tokens; the limit is {limit}. Shorten or part it.",
+        "文本有 {given} 个词元，上限为 {limit}，请缩短或拆分。",
+    ),
+    "body_too_large": Why(413, "The body is larger than {limit} bytes.", "请求体超过 {limit} 字节。"),
+    "body_too_deep": Why(
+        413, "The body's JSON is nested or long beyond the limits.", "请求体的 JSON 嵌套过深或元素过多。"
+    ),
+    "unknown_model": Why(
+        404, "There is no such model here. GET /v1/models lists them.", "没有这个模型。GET /v1/models 可列出全部模型。"
+    ),
+    "unknown_version": Why(404, "There is no such version of this model.", "此模型没有这个版本。"),
+    "not_found": Why(404, "There is nothing at this address.", "此地址不存在。"),
+    "method_not_allowed": Why(405, "This address does not take this method.", "此地址不支持该请求方法。"),
+    "wrong_task": Why(424, "This model's task cannot answer this route.", "此模型的任务不支持该接口。"),
+    "overloaded": Why(
+        429,
+        "The service has more to answer than it can now. Try again in {seconds} s.",
+        "服务繁忙，请在 {seconds} 秒后重试。",
+    ),
+    "deadline": Why(504, "There was no answer within {limit} ms.", "未能在 {limit} 毫秒内给出回答。"),
+    "unanswerable": Why(
+        422, "The model fails on this input; others are answered.", "模型无法处理此输入；其他输入不受影响。"
+    ),
+    "shutting_down": Why(
+        503, "The service is stopping. Ask another replica, or try again.", "服务正在停止，请重试或换用其他副本。"
+    ),
+    "no_worker": Why(
+        503,
+        "No model worker is there to answer. Try again in {seconds} s.",
+        "暂无可用的模型进程，请在 {seconds} 秒后重试。",
+    ),
+    "not_ready": Why(503, "The service is not ready yet.", "服务尚未就绪。"),
+    "missing_key": Why(
+        401, "A key is needed: send 'Authorization: Bearer KEY'.", "需要密钥：请发送 “Authorization: Bearer 密钥”。"
+    ),
+    "bad_key": Why(401, "The key is not valid here.", "密钥无效。"),
+    "missing_scope": Why(403, "The key does not allow this: it lacks the scope '{field}'.", "密钥缺少权限“{field}”。"),
+    "rate_limited": Why(
+        429, "The key's budget is used up. Try again in {seconds} s.", "此密钥的额度已用完，请在 {seconds} 秒后重试。"
+    ),
+    "personal_data": Why(
+        422,
+        "The text holds personal data ({field}), which this service refuses.",
+        "文本含有个人信息（{field}），本服务拒绝处理。",
+    ),
+    "unknown_request": Why(
+        404, "No such request was answered here, or it is no longer kept.", "此处没有回答过该请求，或记录已过期。"
+    ),
+    "bad_answer": Why(
+        422, "The right answer is not one that this model could give.", "给出的正确答案不在此模型的标签范围内。"
+    ),
+    "feedback_unavailable": Why(
+        503,
+        "The feedback could not be stored. Send it again in {seconds} s.",
+        "反馈未能保存，请在 {seconds} 秒后重试。",
+    ),
+    "not_loaded": Why(
+        409, "It was not loaded, and the traffic is as before: {detail}", "未加载，流量未受影响：{detail}"
+    ),
+    "no_root": Why(
+        409,
+        "This service was started without --root, so it loads no further versions.",
+        "服务启动时未指定 --root，不能加载新的版本。",
+    ),
+    "bad_name": Why(
+        422,
+        "Names have a-z, 0-9, '.', '_' and '-', and begin with a letter or digit.",
+        "名称只能含 a-z、0-9、“.”、“_”、“-”，并以字母或数字开头。",
+    ),
+    "context_length_exceeded": Why(
+        400, "The messages have {given} tokens; the limit is {limit}.", "消息共有 {given} 个词元，上限为 {limit}。"
+    ),
+}
+
+
+class RefusedError(ServiceError):
+    """A request that is not answered, and why.
+
+    Attributes:
+        code: one of `REASONS`.
+        seconds: when to try again; 0 where that has no use.
+    """
+
+    def __init__(self, code: str, *, where: str = "", seconds: float = 0.0, **numbers: object) -> None:
+        self.code = code
+        self.seconds = seconds
+        self.numbers = {
+            "seconds": max(1, round(seconds)),
+            "limit": "",
+            "given": "",
+            "field": "",
+            "detail": "",
+            **numbers,
+        }
+        super().__init__(self.said("en"), where=where)
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return REASONS[self.code].status
+
+    def said(self, language: str) -> str:
+        """The sentence, in "en" or "zh"."""
+        why = REASONS[self.code]
+        return (why.zh if language == "zh" else why.en).format(**self.numbers)

@@ -1,0 +1,150 @@
+"""Versions that come and go under traffic: loaded beside, tried, switched to between two requests, drained, let go."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from tunesmith.errors import TunesmithError
+from tunesmith.service.engine import Engine
+from tunesmith.service.refusals import RefusedError
+from tunesmith.service.versions import NAME, Registry, Served, Version, read_version
+
+DRAIN_SECONDS = 60.0
+"""How long a version that nobody comes to any more is held for the requests that it has."""
+
+
+class SwitchWatcher(Protocol):
+    """What hears of versions that come and go."""
+
+    def switched(self, version: Version, seconds: float) -> None:
+        """A version answers from now on."""
+
+    def released(self, version: Version) -> None:
+        """A version was let go."""
+
+
+class Switch:
+    """What changes who answers.
+
+    Attributes:
+        root: the folder that holds further versions, as ROOT/MODEL/VERSION; None lets nothing be loaded by request.
+    """
+
+    def __init__(self, engine: Engine, registry: Registry, watcher: SwitchWatcher, root: Path | None = None) -> None:
+        self.root = root
+        self._engine = engine
+        self._registry = registry
+        self._watcher = watcher
+        self._lock = asyncio.Lock()
+        self._draining: set[asyncio.Task[None]] = set()
+
+    async def begin(self, versions: list[Version]) -> None:
+        """Load what is served from the start."""
+        for version in versions:
+            began = time.monotonic()
+            await self._engine.load(version.slot)
+            self._registry.add(version)
+            self._watcher.switched(version, time.monotonic() - began)
+
+    async def load(self, name: str, folder: str) -> Version:
+        """Load a version from ROOT/NAME/FOLDER beside what answers; nobody is answered by it yet.
+
+        Raises:
+            RefusedError: there is no root, no such version, or it is refused; the traffic is as before.
+        """
+        served = self._registry[name]
+        if self.root is None:
+            raise RefusedError("no_root")
+        if NAME.fullmatch(folder) is None:
+            raise RefusedError("bad_name")
+        place = (self.root / name / folder).resolve()
+        if not place.is_relative_to(self.root.resolve()) or not place.is_dir():
+            raise RefusedError("unknown_version")
+        async with self._lock:
+            try:
+                version = await asyncio.to_thread(read_version, place, name=name)
+                if version.id in served.held:
+                    return served.held[version.id]
+                if version.schema != served.champion.schema:
+                    raise RefusedError("not_loaded", detail="its answers mean something else (another task or labels).")
+                await self._engine.load(version.slot)
+            except RefusedError:
+                raise
+            except TunesmithError as error:
+                raise RefusedError("not_loaded", detail=error.what) from error
+            served.held[version.id] = version
+            return version
+
+    async def promote(self, name: str, version: str) -> Version:
+        """Let a loaded version answer all requests from now on; the one before is kept for rolling back."""
+        return await self._changed(name, lambda served: _promote(served, _held(served, version)))
+
+    async def roll_back(self, name: str) -> Version:
+        """Let the version before answer again."""
+        return await self._changed(name, _roll_back)
+
+    async def canary(self, name: str, version: str, share: float) -> Version:
+        """Let a loaded version answer a share of the requests; none with a share of 0."""
+        return await self._changed(name, lambda served: _canary(served, _held(served, version), share))
+
+    async def shadow(self, name: str, version: str) -> Version:
+        """Ask a loaded version beside the one that answers; none with an empty version."""
+        return await self._changed(name, lambda served: _shadow(served, version))
+
+    async def _changed(self, name: str, change: Callable[[Served], None]) -> Version:
+        began = time.monotonic()
+        async with self._lock:
+            served = self._registry[name]
+            change(served)
+            self._watcher.switched(served.champion, time.monotonic() - began)
+            for version in [one for one in served.held.values() if one.id not in served.used]:
+                task = asyncio.create_task(self._drain(served, version))
+                self._draining.add(task)
+                task.add_done_callback(self._draining.discard)
+            return served.champion
+
+    async def _drain(self, served: Served, version: Version) -> None:
+        until = time.monotonic() + DRAIN_SECONDS
+        while served.asked.get(version.id, 0) and time.monotonic() < until:
+            await asyncio.sleep(0.02)
+        async with self._lock:
+            called_back = version.id in served.used or served.asked.get(version.id, 0)
+            if served.held.get(version.id) is not version or (called_back and time.monotonic() < until):
+                return
+            del served.held[version.id]
+            await self._engine.unload(version.slot.name)
+            self._watcher.released(version)
+
+
+def _held(served: Served, version: str) -> Version:
+    if version not in served.held:
+        raise RefusedError("unknown_version")
+    return served.held[version]
+
+
+def _promote(served: Served, version: Version) -> None:
+    if version is served.champion:
+        return
+    served.previous, served.champion = served.champion, version
+    if served.canary is version:
+        served.canary, served.share = None, 0.0
+    if served.shadow is version:
+        served.shadow = None
+
+
+def _roll_back(served: Served) -> None:
+    if served.previous is None:
+        raise RefusedError("unknown_version")
+    served.champion, served.previous = served.previous, served.champion
+
+
+def _canary(served: Served, version: Version, share: float) -> None:
+    served.canary, served.share = (version, share) if share > 0 else (None, 0.0)
+
+
+def _shadow(served: Served, version: str) -> None:
+    served.shadow = _held(served, version) if version else None

@@ -1,0 +1,27 @@
+"""How long texts are for a model, counted in the front before anything waits for a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+
+class TokenCounter:
+    """A tokenizer that only counts; nothing of it changes after loading, so that it may be asked at any time."""
+
+    def __init__(self, path: Path) -> None:
+        self._tokenizer = Tokenizer.from_file(str(path))
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+
+    def count(self, texts: Sequence[str]) -> int:
+        """The tokens of all texts together, special ones included.
+
+        Raises:
+            UnicodeEncodeError: a text has half of a surrogate pair.
+        """
+        for text in texts:
+            text.encode()
+        return sum(len(self._tokenizer.encode(text)) for text in texts)

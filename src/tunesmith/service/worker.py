@@ -1,0 +1,126 @@
+"""A model worker: a process that holds predictors and answers whole batches, one at a time.
+
+It hears of everything over one socket and ends when that is closed, so no worker outlives its front. One thread reads
+the socket, and models are loaded beside the answering, on threads of their own; only one asks them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import signal
+import socket
+import threading
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tunesmith.errors import TunesmithError
+from tunesmith.inference.predictor import Predictor
+from tunesmith.service.answering import StoppedError, answered, written
+from tunesmith.service.frames import packed, receive
+from tunesmith.service.trial import tried
+
+FAILURES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    TunesmithError,
+    TypeError,
+    ValueError,
+)
+"""What an input can make a model fail with. Each is told by its name alone, since messages may hold what was read."""
+
+
+class Worker:
+    """Predictors by the name of their slot, and the socket over which they are asked."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._sending = threading.Lock()
+        self._predictors: dict[str, Predictor] = {}
+        self._asked: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._unwanted: set[int] = set()
+
+    def run(self) -> None:
+        """Answer until the front is gone."""
+        threading.Thread(target=self._read, daemon=True).start()
+        while (message := self._asked.get()) is not None:
+            try:
+                if message["do"] == "write":
+                    self._write(message)
+                else:
+                    predictor = self._predictors[message["slot"]]
+                    self._send({"id": message["id"], **answered(predictor, message["questions"])})
+            except FAILURES as error:
+                self._send({"id": message["id"], "failure": told(error)})
+
+    def _read(self) -> None:
+        while (message := receive(self._channel)) is not None:
+            kind = message["do"]
+            if kind == "load":
+                threading.Thread(target=self._load, args=(message,), daemon=True).start()
+            elif kind == "unload":
+                self._predictors.pop(message["slot"], None)
+                self._send({"id": message["id"]})
+            elif kind == "stop":
+                self._unwanted.add(message["of"])
+            else:
+                self._asked.put(message)
+        self._asked.put(None)
+
+    def _write(self, message: Mapping[str, Any]) -> None:
+        number = message["id"]
+        try:
+            done = written(
+                self._predictors[message["slot"]],
+                message["question"],
+                lambda part: self._send({"id": number, "part": part}),
+                lambda: number not in self._unwanted,
+            )
+        except StoppedError:
+            done = {"failure": "stopped"}
+        self._unwanted.discard(number)
+        self._send({"id": number, **done})
+
+    def _load(self, message: Mapping[str, Any]) -> None:
+        try:
+            predictor = Predictor.load(Path(message["folder"]), backend=message["backend"])
+            facts = tried(predictor)
+        except TunesmithError as error:
+            self._send({"id": message["id"], "refused": [error.what, error.where, error.to_do]})
+            return
+        except FAILURES as error:
+            what = f"The model could not be loaded, or fails on plain text: {told(error)}."
+            self._send({"id": message["id"], "refused": [what, message["folder"], "Train or export it again."]})
+            return
+        self._predictors[message["slot"]] = predictor
+        self._send({"id": message["id"], "facts": facts})
+
+    def _send(self, message: Mapping[str, object]) -> None:
+        with self._sending, contextlib.suppress(ConnectionError):
+            self._channel.sendall(packed(message))
+
+
+def told(error: BaseException) -> str:
+    """What an error is and where it rose; its message may hold what was read, and is left out."""
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    where = f" at {Path(last[0].filename).name}:{last[0].lineno}" if last else ""
+    return f"{type(error).__name__}{where}"
+
+
+def work(channel: socket.socket, threads: int) -> None:
+    """Be a model worker with so many threads; the program of its process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the front ends its workers once the last answer is out
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    torch.set_num_threads(threads)
+    channel.setblocking(True)
+    Worker(channel).run()

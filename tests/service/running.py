@@ -1,0 +1,150 @@
+"""A service that runs beside a test, and a client that speaks HTTP as it is."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from tests.builders import build_model
+from tunesmith.data.records import Example
+from tunesmith.inference.artifact import Origin, save_artifact
+from tunesmith.service.engine import Answers, Engine, Part, Slot, UnanswerableError, WorkerLostError
+from tunesmith.service.serving import Settings, assembled, listening
+from tunesmith.service.versions import Version
+from tunesmith.tasks import Task
+
+
+class OpenDoor:
+    """Lets everybody in."""
+
+    def admitted(self, headers: Any, scope: str) -> str:
+        return "anyone"
+
+
+@dataclass(frozen=True)
+class Response:
+    status: int
+    body: Any
+    headers: Mapping[str, str]
+    text: str
+
+
+@dataclass
+class Running:
+    """A service at a port of this machine."""
+
+    port: int
+
+    def ask(self, verb: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Response:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        content = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
+        connection.request(verb, path, content, {"content-type": "application/json", **(headers or {})})
+        answer = connection.getresponse()
+        text = answer.read().decode("utf-8", "replace")
+        connection.close()
+        told = {name.lower(): value for name, value in answer.getheaders()}
+        return Response(answer.status, json.loads(text) if "json" in told.get("content-type", "") else text, told, text)
+
+    def post(self, path: str, body: Any, **headers: str) -> Response:
+        return self.ask("POST", path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+
+    def get(self, path: str, **headers: str) -> Response:
+        return self.ask("GET", path, None, {name.replace("_", "-"): value for name, value in headers.items()})
+
+    def predict(self, model: str, *inputs: Any, **more: Any) -> Response:
+        return self.post(f"/v1/models/{model}/predict", {"inputs": list(inputs), **more})
+
+
+@contextmanager
+def running(versions: Sequence[Version], engine: Engine, settings: Settings | None = None) -> Iterator[Running]:
+    """A service over an engine, in a thread, until the block ends."""
+    told = replace(settings or Settings(), port=0)
+    channel = listening(told.host, told.port)
+    app = assembled(versions, engine, OpenDoor(), told)
+    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[channel])), daemon=True)
+    thread.start()
+    while not server.started:
+        thread.join(0.02)
+        assert thread.is_alive(), "the service did not start"
+    try:
+        yield Running(channel.getsockname()[1])
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        channel.close()
+
+
+def saved(folder: Path, name: str, body: Path, task: Task, examples: Sequence[Example], seed: int = 0) -> Path:
+    """An artifact of a model that was not trained, whose recipe has a name."""
+    model, prepared, encoder = build_model(body, task, examples)
+    for number, parameter in enumerate(model.head.parameters()):
+        parameter.data.add_(0.01 * (seed + number))
+    origin = Origin(f"name: {name}\ntask: any\n", {}, "tiny", {}, seed)
+    save_artifact(folder, model, prepared, encoder, origin, "")
+    return folder
+
+
+class FakeEngine:
+    """Workers that are coroutines: they answer with the text, fail on "poison" and end on "deadly"."""
+
+    def __init__(self, width: int = 1, seconds: float = 0.0) -> None:
+        self.batches: list[list[str]] = []
+        self.loaded: list[str] = []
+        self.seconds = seconds
+        self.refused: str = ""
+        self._width = width
+        self._free = asyncio.Semaphore(width)
+
+    @property
+    def width(self) -> int:
+        return self._width
+
+    @property
+    def alive(self) -> int:
+        return self._width
+
+    async def start(self) -> None: ...
+
+    async def load(self, slot: Slot) -> Mapping[str, Any]:
+        self.loaded.append(slot.name)
+        return {"width": 256}
+
+    async def unload(self, name: str) -> None:
+        self.loaded.remove(name)
+
+    async def take(self) -> FakeEngine:
+        await self._free.acquire()
+        return self
+
+    def give(self, place: object) -> None:
+        self._free.release()
+
+    async def close(self) -> None: ...
+
+    async def answer(self, slot: str, questions: Sequence[Mapping[str, Any]]) -> Answers:
+        texts = [question["text"] for question in questions]
+        self.batches.append(texts)
+        await asyncio.sleep(self.seconds)
+        if "deadly" in texts:
+            raise WorkerLostError("A model worker ended.")
+        if "poison" in texts:
+            raise UnanswerableError("The model failed.")
+        rows = [{"label": text, "confidence": 1.0, "slot": slot} for text in texts]
+        return Answers(rows, max(self.seconds, 1e-3), sum(map(len, texts)), 0)
+
+    async def write(self, slot: str, question: Mapping[str, Any]) -> Any:
+        for word in question["text"].split():
+            await asyncio.sleep(self.seconds)
+            yield Part(word)
+        yield Part("", "stop", 3, 2)
