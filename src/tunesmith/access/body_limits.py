@@ -15,8 +15,12 @@ from typing import NoReturn
 from tunesmith.access.refusals import RefusedError
 from tunesmith.errors import TunesmithError
 
-# Strings are matched with possessive repeats, and to the end where they lack one: no character is looked at twice.
-_TOKENS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[{]|[\]}]|,|[-+.0-9eE]++', re.DOTALL)
+# All repeats are possessive, and what lacks its end is matched to the body's: no character is looked at twice.
+_TOKENS = re.compile(
+    rb'''[^"\[\]{},0-9+.-]*+("[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[{]|[\]}]|,|[-+.0-9][-+.0-9eE]*+|\Z)''', re.DOTALL
+)
+_TOKENS_PER_VALUE = 4
+"""A value in an object has at most a key, its own text or bracket, a closing bracket and a comma."""
 
 
 @dataclass(frozen=True)
@@ -78,21 +82,24 @@ def check_json(body: bytes, limits: BodyLimits) -> None:
     if b"\0" in body:
         raise RefusedError("not_json")
     depth, values = 0, 1
-    for found in _TOKENS.finditer(body):
-        first = body[found.start()]
-        if first in b"[{":
+    for count, found in enumerate(_TOKENS.finditer(body)):
+        token = found[1]
+        first = token[:1]
+        if first in (b"[", b"{"):
             depth += 1
             values += 1
             if depth > limits.depth:
                 raise RefusedError("json_too_deep", {"limit": limits.depth})
-        elif first in b"]}":
+        elif first in (b"]", b"}"):
             depth -= 1
-        elif first in b",":
+        elif first == b",":
             values += 1
-        elif first not in b'"' and found.end() - found.start() > limits.number:
+        elif first != b'"' and len(token) > limits.number:
             raise RefusedError("json_number_too_long", {"limit": limits.number})
-        if values > limits.values:
+        if values > limits.values or count > _TOKENS_PER_VALUE * limits.values + 1:
             raise RefusedError("json_too_large", {"limit": limits.values})
+        if depth < 0:
+            raise RefusedError("not_json")
 
 
 def read_json(body: bytes, limits: BodyLimits) -> object:
