@@ -24,9 +24,7 @@ OTHER = rsa.generate_private_key(65537, 2048)
 CURVE = ec.generate_private_key(ec.SECP256R1())
 EDWARDS = ed25519.Ed25519PrivateKey.generate()
 SECRET = "0123456789abcdef0123456789abcdef-shared"
-PEM = SIGNER.public_key().public_bytes(
-    serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-)
+PEM = SIGNER.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def claims(**changes: Any) -> dict[str, Any]:
@@ -105,9 +103,7 @@ def test_a_public_key_is_never_taken_for_a_shared_secret(tmp_path: Path) -> None
         with pytest.raises(RecipeError, match="HS256"):
             rules(tmp_path, algorithms=algorithms)
     with pytest.raises(RecipeError, match="RS256"):
-        shared(tmp_path, leeway=0).__class__(
-            "i", "a", ("HS256", "RS256"), secret_file=str(tmp_path / "secret")
-        )
+        shared(tmp_path, leeway=0).__class__("i", "a", ("HS256", "RS256"), secret_file=str(tmp_path / "secret"))
     (tmp_path / "secret").write_bytes(PEM)
     (tmp_path / "secret").chmod(0o600)
     made = TokenRules("i", "a", ("HS256",), secret_file=str(tmp_path / "secret"))
@@ -181,7 +177,16 @@ def test_the_outside_learns_no_reason_but_the_expiry(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "token",
-    ["", "eyJ", "a.b.c", "eyJ..", "eyJhbGciOiJSUzI1NiJ9.e30", "eyJ" + "x" * 9000 + ".e30.x", "eyJ9.e30.é", "eyJhbGci.e30.x\n"],
+    [
+        "",
+        "eyJ",
+        "a.b.c",
+        "eyJ..",
+        "eyJhbGciOiJSUzI1NiJ9.e30",
+        "eyJ" + "x" * 9000 + ".e30.x",
+        "eyJ9.e30.é",
+        "eyJhbGci.e30.x\n",
+    ],
 )
 def test_what_is_no_token_is_refused_unread(tmp_path: Path, token: str) -> None:
     assert refused(TokenVerifier(rules(tmp_path)), token) == "malformed_token"
@@ -196,7 +201,9 @@ def test_extensions_that_must_be_understood_are_refused(tmp_path: Path) -> None:
 
 def test_keys_that_the_token_brings_along_are_not_looked_at(tmp_path: Path) -> None:
     own = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(OTHER.public_key()))
-    token = jwt.encode(claims(), OTHER, "RS256", headers={"jwk": own, "jku": "https://evil.example/keys", "x5u": "https://e"})
+    token = jwt.encode(
+        claims(), OTHER, "RS256", headers={"jwk": own, "jku": "https://evil.example/keys", "x5u": "https://e"}
+    )
     assert refused(TokenVerifier(rules(tmp_path)), token) == "bad_signature"
 
 
@@ -211,15 +218,17 @@ def test_scopes_of_the_issuer_become_ours(tmp_path: Path) -> None:
         rules(tmp_path, scopes={"x": "predikt"})
 
 
+KINDS: tuple[tuple[type, Any], ...] = (
+    (rsa.RSAPrivateKey, jwt.algorithms.RSAAlgorithm),
+    (ec.EllipticCurvePrivateKey, jwt.algorithms.ECAlgorithm),
+    (ed25519.Ed25519PrivateKey, jwt.algorithms.OKPAlgorithm),
+)
+
+
 def jwks(*keys: tuple[str, Any], **more: Any) -> bytes:
     made = []
     for kid, key in keys:
-        kind = {
-            rsa.RSAPrivateKey: jwt.algorithms.RSAAlgorithm,
-            ec.EllipticCurvePrivateKey: jwt.algorithms.ECAlgorithm,
-            ed25519.Ed25519PrivateKey: jwt.algorithms.OKPAlgorithm,
-        }
-        algorithm = next(value for parent, value in kind.items() if isinstance(key, parent))
+        algorithm = next(algorithm for kind, algorithm in KINDS if isinstance(key, kind))
         made.append({**json.loads(algorithm.to_jwk(key.public_key())), "kid": kid, **more})
     return json.dumps({"keys": made}).encode()
 
@@ -258,7 +267,16 @@ def test_key_sets_with_secret_private_weak_or_no_keys_are_refused() -> None:
         json.dumps({"keys": [private]}).encode(),
         jwks(("a", weak)),
         jwks(("a", SIGNER), ("a", OTHER)),
-        *(b"", b"{", b"[]", b'{"keys":[]}', b'{"keys":{}}', b'{"keys":[1]}', b'{"keys":[{"kty":"RSA"}]}', b"[" * 100_000),
+        *(
+            b"",
+            b"{",
+            b"[]",
+            b'{"keys":[]}',
+            b'{"keys":{}}',
+            b'{"keys":[1]}',
+            b'{"keys":[{"kty":"RSA"}]}',
+            b"[" * 100_000,
+        ),
         b'{"keys":[' + b" " * 300_000 + b"]}",
     ]
     for raw in bad:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import traceback
@@ -85,7 +86,9 @@ def test_other_encodings_cannot_hide_brackets() -> None:
     assert refused(b'"\xff"') == "not_json"
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b'{"a":1,"a":2}', b"NaN", b"[Infinity]", b"nul", b'"my secret', b"[1] [2]"])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b'{"a":1,"a":2}', b"NaN", b"[Infinity]", b"nul", b'"my secret', b"[1] [2]"]
+)
 def test_what_is_no_json_is_refused_without_repeating_it(body: bytes) -> None:
     with pytest.raises(RefusedError) as caught:
         read_json(body, LIMITS)
@@ -94,17 +97,16 @@ def test_what_is_no_json_is_refused_without_repeating_it(body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", [b'"', b'\\"', b'"\\', b'"\\"', b"[", b"]", b",", b"1", b"1e", b" ", b"a", b"{}", b'""', b"\xe6\x97\xa5", b"\\"]
+    "piece",
+    [b'"', b'\\"', b'"\\', b'"\\"', b"[", b"]", b",", b"1", b"1e", b" ", b"a", b"{}", b'""', b"\xe6\x97\xa5", b"\\"],
 )
 @pytest.mark.parametrize("start", [b"", b'"'])
 def test_a_scan_takes_time_that_grows_with_the_length_alone(piece: bytes, start: bytes) -> None:
     body = start + piece * (LIMITS.bytes // len(piece) - 1)
     begin = time.process_time()
     for limits in (LIMITS, BodyLimits(depth=10**9, number=10**9)):
-        try:
+        with contextlib.suppress(RefusedError):
             check_json(body, limits)
-        except RefusedError:
-            pass
     assert time.process_time() - begin < 1.5
 
 

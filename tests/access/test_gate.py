@@ -61,7 +61,12 @@ def test_guessing_is_stopped_before_any_digest_is_made(tmp_path: Path, monkeypat
     for _ in range(10):
         assert refused(gate, f"Bearer {new_secret(key.id)}") == "wrong_key"
     digests: list[str] = []
-    monkeypatch.setattr("tunesmith.access.key_store.digest_of", lambda *given: digests.append(given[0]) or "0" * 64)
+
+    def counted(presented: str, _: bytes) -> str:
+        digests.append(presented)
+        return "0" * 64
+
+    monkeypatch.setattr("tunesmith.access.key_store.digest_of", counted)
     assert refused(gate, f"Bearer {new_secret(key.id)}") == "too_many_failures"
     assert not digests
     monkeypatch.undo()

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from tests.access.makers import Time, key_in, store
-from tunesmith.access import keys as keys_module
 from tunesmith.access.key_store import KeyStore
 from tunesmith.access.keys import new_id, new_secret
 from tunesmith.access.private_files import secret_of
@@ -36,7 +35,7 @@ def test_a_key_has_256_bits_and_lets_its_owner_in(tmp_path: Path) -> None:
     assert 62**43 > 2**256
     assert len({new_secret(new_id()) for _ in range(200)}) == 200
     principal = keys.admit(secret)
-    assert (principal.id, principal.scopes) == (key.id, {"predict", "embed"})
+    assert (principal.id, set(principal.scopes)) == (key.id, {"predict", "embed"})
     assert principal.limits.tokens_per_minute == 1000
 
 
@@ -101,7 +100,13 @@ def test_a_damaged_file_lets_nobody_in(tmp_path: Path) -> None:
     _, secret = key_in(keys)
     path = tmp_path / "state" / "keys.json"
     kept = json.loads(path.read_text())
-    for damage in ("{", "[" * 100_000, "{}", json.dumps({**kept, "format": 9}), json.dumps({**kept, "keys": [{"id": 1}]})):
+    for damage in (
+        "{",
+        "[" * 100_000,
+        "{}",
+        json.dumps({**kept, "format": 9}),
+        json.dumps({**kept, "keys": [{"id": 1}]}),
+    ):
         path.write_text(damage)
         with pytest.raises(ResourceError, match="damaged"):
             keys.admit(secret)
@@ -123,7 +128,7 @@ def test_secrets_are_compared_in_constant_time_for_unknown_ids_too(tmp_path: Pat
         compared.append((a, b))
         return real(a, b)
 
-    monkeypatch.setattr(keys_module.hmac, "compare_digest", watched)
+    monkeypatch.setattr("tunesmith.access.keys.hmac.compare_digest", watched)
     keys.admit(secret)
     assert len(compared) == 1, "a known key"
     refused(keys, new_secret(key.id))
@@ -137,7 +142,7 @@ def test_secrets_are_compared_in_constant_time_for_unknown_ids_too(tmp_path: Pat
 def test_a_comparison_that_says_no_lets_nobody_in(tmp_path: Path, monkeypatch) -> None:
     keys = store(tmp_path)
     _, secret = key_in(keys)
-    monkeypatch.setattr(keys_module.hmac, "compare_digest", lambda a, b: False)
+    monkeypatch.setattr("tunesmith.access.keys.hmac.compare_digest", lambda a, b: False)
     assert refused(keys, secret) == "wrong_key"
 
 
@@ -146,7 +151,15 @@ def test_the_outside_does_not_learn_whether_an_id_exists(tmp_path: Path) -> None
     key, secret = key_in(keys)
     keys.revoke(key.id, by="ana")
     said = []
-    for presented in (new_secret(key.id), new_secret(new_id()), "ts_x", secret[:-1], secret + "\n", "", "ts_" + "é" * 50):
+    for presented in (
+        new_secret(key.id),
+        new_secret(new_id()),
+        "ts_x",
+        secret[:-1],
+        secret + "\n",
+        "",
+        "ts_" + "é" * 50,
+    ):
         with pytest.raises(RefusedError) as caught:
             keys.admit(presented)
         said.append((caught.value.outside, caught.value.status, str(caught.value), str(caught.value.told("zh"))))
@@ -286,7 +299,14 @@ def test_a_secret_file_is_made_once_and_damage_is_said(tmp_path: Path) -> None:
 
 
 def test_every_refusal_can_be_told_in_both_languages() -> None:
-    words = {"limit": 1, "given": 2, "retry_after": 3, "item": 4, "scope": "predict", "kind": "model"}
+    words: dict[str, int | str] = {
+        "limit": 1,
+        "given": 2,
+        "retry_after": 3,
+        "item": 4,
+        "scope": "predict",
+        "kind": "model",
+    }
     assert set(OUTSIDE.values()) <= set(REFUSALS)
     assert not set(OUTSIDE) & set(REFUSALS)
     for code in [*REFUSALS, *OUTSIDE]:

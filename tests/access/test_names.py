@@ -13,7 +13,25 @@ from tunesmith.access.names import check_name, path_below
 from tunesmith.access.refusals import RefusedError
 
 BAD = [
-    *("", ".", "..", "../a", "a/b", "/etc/passwd", "a\\b", "~", "-a", "_a", ".a", "A", "a b", "a\n", "a\0", "ä", "模型"),
+    *(
+        "",
+        ".",
+        "..",
+        "../a",
+        "a/b",
+        "/etc/passwd",
+        "a\\b",
+        "~",
+        "-a",
+        "_a",
+        ".a",
+        "A",
+        "a b",
+        "a\n",
+        "a\0",
+        "ä",
+        "模型",
+    ),
     *("https://example.org/x", "org/model", "a" * 65, "a%2f", "con:", "a;b", "$(x)"),
 ]
 

@@ -32,7 +32,25 @@ def split(pattern: str) -> Any:
 def test_known_patterns_pass_and_take_linear_time_on_texts_made_against_them(tmp_path: Path, pattern: str) -> None:
     check_tokenizer(saved(tmp_path, pre_tokenizer=pre_tokenizers.Sequence([split(pattern)])))
     compiled = split(pattern)
-    for piece in ("a", "A", "aA", " ", "  \n", "\n", "\r\n ", "1", "'", "'s", "!", " !", "日", "\u0301", "a\u0301", "\t", "¹"):
+    for piece in (
+        "a",
+        "A",
+        "aA",
+        " ",
+        "  \n",
+        "\n",
+        "\r\n ",
+        "1",
+        "'",
+        "'s",
+        "!",
+        " !",
+        "日",
+        "\u0301",
+        "a\u0301",
+        "\t",
+        "¹",
+    ):
         for end in ("", "a", "!", "\n", "\ud7ff"):
             text = piece * 4000 + end
             begin = time.process_time()

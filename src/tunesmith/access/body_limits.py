@@ -17,7 +17,7 @@ from tunesmith.errors import TunesmithError
 
 # All repeats are possessive, and what lacks its end is matched to the body's: no character is looked at twice.
 _TOKENS = re.compile(
-    rb'''[^"\[\]{},0-9+.-]*+("[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[{]|[\]}]|,|[-+.0-9][-+.0-9eE]*+|\Z)''', re.DOTALL
+    rb"""[^"\[\]{},0-9+.-]*+("[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[{]|[\]}]|,|[-+.0-9][-+.0-9eE]*+|\Z)""", re.DOTALL
 )
 _TOKENS_PER_VALUE = 4
 """A value in an object has at most a key, its own text or bracket, a closing bracket and a comma."""
