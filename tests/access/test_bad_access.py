@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import stat
 from collections.abc import Callable
@@ -57,6 +58,18 @@ def test_a_key_lives_through_all_verbs(tmp_path: Path, capsys: pytest.CaptureFix
     found = answered(capsys, "audit", "verify", "--state", state)
     assert (found["sound"], found["head"].partition(":")[0]) == (True, "3")
     assert asked("audit", "verify", "--head", found["head"], "--state", state) == 0
+
+
+def test_the_walk_of_the_documents_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
+    walk = page.partition("```console\n")[2].partition("```")[0]
+    lines = [shlex.split(line.removeprefix("$ tunesmith "), comments=True) for line in walk.strip().splitlines()]
+    assert len(lines) == 5
+    id = ""
+    for line in lines:
+        capsys.readouterr()
+        assert asked(*(id if word == "ez5revkqg5ox" else word for word in line), "--state", tmp_path / "state") == 0
+        id = id or capsys.readouterr().out.split("_")[1]
 
 
 def test_the_secret_is_printed_once_alone_on_standard_output(

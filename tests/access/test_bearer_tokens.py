@@ -349,6 +349,17 @@ def test_keys_are_fetched_by_https_alone() -> None:
             KeySetAddress(address, Issuer())
 
 
+def test_the_rules_of_the_documents_are_read(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
+    (tmp_path / "tokens.yaml").write_text(page.partition("```yaml\n")[2].partition("```")[0])
+    made = TokenRules.from_file(tmp_path / "tokens.yaml")
+    assert made.limits.requests_per_minute == 300
+    issuer = Issuer()
+    verifier = TokenVerifier(made, made.signing_keys(issuer))
+    assert verifier.admit(signed(kid="a", roles=["nlp.reader"])).scopes == {"predict"}
+    assert issuer.asked == 1
+
+
 def test_rules_are_read_from_a_file_and_mistakes_are_named(tmp_path: Path) -> None:
     (tmp_path / "key.pem").write_bytes(PEM)
     path = tmp_path / "tokens.yaml"

@@ -93,6 +93,7 @@ def test_what_is_no_json_is_refused_without_repeating_it(body: bytes) -> None:
     with pytest.raises(RefusedError) as caught:
         read_json(body, LIMITS)
     assert caught.value.code == "not_json"
+    assert caught.value.__suppress_context__, "the parser's error holds the body"
     assert "secret" not in "".join(traceback.format_exception(caught.value))
 
 

@@ -112,9 +112,9 @@ def read_json(body: bytes, limits: BodyLimits) -> object:
     check_json(body, limits)
     try:
         return json.loads(body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
-        # The parser's own message would repeat what was sent.
-        raise RefusedError("not_json") from error.with_traceback(None)
+    except (ValueError, RecursionError):
+        # The parser's error holds what was sent.
+        raise RefusedError("not_json") from None
 
 
 def check_texts(texts: Sequence[str], limits: BodyLimits) -> None:
