@@ -13,6 +13,7 @@ import typer
 from typer.exceptions import TyperException
 
 from tunesmith import (
+    cli_access,
     cli_advise,
     cli_combining,
     cli_compression,
@@ -58,6 +59,7 @@ app.add_typer(cli_labels.active, name="active")
 app.add_typer(cli_combining.verbs)
 app.add_typer(cli_forms.verbs)
 app.add_typer(cli_compression.verbs)
+app.add_typer(cli_access.verbs)
 
 
 @app.command()

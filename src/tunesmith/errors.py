@@ -8,7 +8,8 @@
     ├── TrainingError      a run that cannot go on (a loss that is not a number, a method without effect)
     ├── CheckpointError    a checkpoint that is missing, cut short or of another run
     ├── ArtifactError      an artifact that is damaged, changed or of another label schema
-    ├── ResourceError      too little disk or memory
+    ├── ResourceError      too little disk or memory, or a file of state that cannot be used
+    ├── RefusedError       a request to a service that is turned away, with a stable code (access/refusals.py)
     └── MissingExtraError  an optional package that the recipe needs
 
 Each says what was wrong, where, and what to do; the command line prints the three and leaves with exit code 2.

@@ -12,7 +12,7 @@ import pytest
 from tests.service.running import FakeEngine
 from tunesmith.service.batching import Batcher, Waiting
 from tunesmith.service.notes import Notes
-from tunesmith.service.refusals import RefusedError
+from tunesmith.service.refusals import NoAnswerError
 
 
 def batched(
@@ -38,7 +38,7 @@ def put(batcher: Batcher, *texts: str, seconds: float = 5.0) -> list[Waiting]:
 
 async def labels(waiting: list[Waiting]) -> list[object]:
     found: list[Any] = await asyncio.gather(*(one.answer for one in waiting), return_exceptions=True)
-    return [one.code if isinstance(one, RefusedError) else one["label"] for one in found]
+    return [one.code if isinstance(one, NoAnswerError) else one["label"] for one in found]
 
 
 def test_each_text_gets_its_own_answer_in_order() -> None:
@@ -103,7 +103,7 @@ def test_a_text_that_ends_workers_is_refused_and_the_others_are_answered() -> No
 def test_more_than_may_wait_is_refused_with_a_time_to_come_back() -> None:
     async def story(batcher: Batcher) -> None:
         first = put(batcher, *(["x" * 10] * 5))
-        with pytest.raises(RefusedError) as refused:
+        with pytest.raises(NoAnswerError) as refused:
             put(batcher, "x" * 10)
         assert refused.value.code == "overloaded"
         assert refused.value.seconds > 0

@@ -18,7 +18,7 @@ from tunesmith.service.openapi import describe
 from tunesmith.service.operation_routes import Change
 from tunesmith.service.own_routes import json_response
 from tunesmith.service.questions import PredictRequest
-from tunesmith.service.refusals import RefusedError
+from tunesmith.service.refusals import NoAnswerError
 from tunesmith.service.shapes_of_errors import shaped
 from tunesmith.service.surroundings import BodyCap, Named, language_of
 
@@ -50,7 +50,7 @@ def create_app(desk: Desk, *, begin: Callable[[], Awaitable[None]], end: Callabl
         return json_response(app.openapi())
 
     async def refused(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RefusedError)
+        assert isinstance(error, NoAnswerError)
         language = language_of(request.headers)
         status, body, headers = shaped(error, request.url.path, request.state.request_id, language)
         response = json_response(body, status=status)
@@ -59,12 +59,12 @@ def create_app(desk: Desk, *, begin: Callable[[], Awaitable[None]], end: Callabl
 
     async def foreign(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return await refused(request, RefusedError("not_found" if error.status_code == 404 else "method_not_allowed"))
+        return await refused(request, NoAnswerError("not_found" if error.status_code == 404 else "method_not_allowed"))
 
     async def gone(_: Request, __: Exception) -> Response:
         return Response(status_code=CLIENT_LEFT)
 
-    app.add_exception_handler(RefusedError, refused)
+    app.add_exception_handler(NoAnswerError, refused)
     app.add_exception_handler(HTTPException, foreign)
     app.add_exception_handler(Gone, gone)
     app.add_middleware(BodyCap, limits=desk.front.limits)

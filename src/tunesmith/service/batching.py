@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Any, Protocol
 
 from tunesmith.service.engine import Answers, Engine, Part, Place, UnanswerableError, WorkerLostError
-from tunesmith.service.refusals import RefusedError
+from tunesmith.service.refusals import NoAnswerError
 
 LOOK_AHEAD = 64
 """Waiting texts among which those of like length are looked for."""
@@ -88,7 +88,7 @@ class Batcher:
             self._loop.cancel()
         for queue in self._queues.values():
             for one in queue:
-                _fail(one, RefusedError("shutting_down"))
+                _fail(one, NoAnswerError("shutting_down"))
         await asyncio.gather(*self._asking, return_exceptions=True)
 
     @property
@@ -109,11 +109,11 @@ class Batcher:
         """Let questions with their lengths wait for their answers; all or none are taken.
 
         Raises:
-            RefusedError: too much waits already.
+            NoAnswerError: too much waits already.
         """
         size = sum(tokens for _, tokens in questions)
         if self._tokens and self._tokens + size > self.most:
-            raise RefusedError("overloaded", seconds=self.retry_after())
+            raise NoAnswerError("overloaded", seconds=self.retry_after())
         loop = asyncio.get_running_loop()
         waiting = [Waiting(question, tokens, until, loop.create_future()) for question, tokens in questions]
         queue = self._queues.setdefault(slot, {})
@@ -127,10 +127,10 @@ class Batcher:
         """Have an answer written by the next worker that is free; it has no other work meanwhile.
 
         Raises:
-            RefusedError: too much waits already, or the model fails.
+            NoAnswerError: too much waits already, or the model fails.
         """
         if self._tokens and self._tokens + tokens > self.most:
-            raise RefusedError("overloaded", seconds=self.retry_after())
+            raise NoAnswerError("overloaded", seconds=self.retry_after())
         self._tokens += tokens
         began = False
         try:
@@ -144,12 +144,12 @@ class Batcher:
                     return
                 except WorkerLostError:
                     if began:  # what was told already cannot be taken back
-                        raise RefusedError("unanswerable") from None
+                        raise NoAnswerError("unanswerable") from None
                 except UnanswerableError as error:
-                    raise RefusedError("unanswerable") from error
+                    raise NoAnswerError("unanswerable") from error
                 finally:
                     self._engine.give(place)
-            raise RefusedError("unanswerable")
+            raise NoAnswerError("unanswerable")
         finally:
             self._tokens -= tokens
 
@@ -201,7 +201,7 @@ class Batcher:
             for one in gone:
                 self._take(queue, one)
                 self._watcher.spared("left" if one.answer.done() else "deadline")
-                _fail(one, RefusedError("deadline", limit=round(1000 * (one.until - one.since))))
+                _fail(one, NoAnswerError("deadline", limit=round(1000 * (one.until - one.since))))
 
     def _take(self, queue: dict[Waiting, None], one: Waiting) -> None:
         del queue[one]
@@ -221,7 +221,7 @@ class Batcher:
             answers = await place.answer(slot, [one.question for one in batch])
         except UnanswerableError:
             if len(batch) == 1:
-                _fail(batch[0], RefusedError("unanswerable"))
+                _fail(batch[0], NoAnswerError("unanswerable"))
                 return
             middle = len(batch) // 2
             await self._asked(place, slot, batch[:middle])
@@ -242,7 +242,7 @@ class Batcher:
                 continue
             one.tries += 1
             if one.tries >= TRIES:
-                _fail(one, RefusedError("unanswerable"))
+                _fail(one, NoAnswerError("unanswerable"))
             else:
                 back[one] = None
                 self._tokens += one.tokens
@@ -250,6 +250,6 @@ class Batcher:
         self._something.set()
 
 
-def _fail(one: Waiting, error: RefusedError) -> None:
+def _fail(one: Waiting, error: NoAnswerError) -> None:
     if not one.answer.done():
         one.answer.set_exception(error)

@@ -12,7 +12,7 @@ from fastapi import Request
 from pydantic import TypeAdapter, ValidationError
 
 from tunesmith.service.front import Front
-from tunesmith.service.refusals import RefusedError
+from tunesmith.service.refusals import NoAnswerError
 from tunesmith.service.surroundings import read_json
 from tunesmith.service.switching import Switch
 from tunesmith.service.versions import Version
@@ -24,7 +24,7 @@ class Doorkeeper(Protocol):
     """Says who may do what."""
 
     def admitted(self, headers: Any, scope: str) -> str:
-        """Who asks, as an id; raises a RefusedError when this may not be."""
+        """Who asks, as an id; raises a NoAnswerError when this may not be."""
 
 
 class Gone(Exception):  # noqa: N818
@@ -49,7 +49,7 @@ class Desk:
         """The body as a record.
 
         Raises:
-            RefusedError: it is no JSON, or not of this form; what was sent does not stand in the message.
+            NoAnswerError: it is no JSON, or not of this form; what was sent does not stand in the message.
         """
         value = read_json(await request.body(), self.front.limits)
         try:
@@ -58,13 +58,13 @@ class Desk:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             known = json.dumps(form.json_schema())  # a key that the client made up is not repeated
             where = ".".join(str(part) for part in first["loc"] if isinstance(part, int) or f'"{part}"' in known)
-            raise RefusedError("bad_request", where=where, detail=str(first["type"]).replace("_", " ")) from error
+            raise NoAnswerError("bad_request", where=where, detail=str(first["type"]).replace("_", " ")) from error
 
     async def changed(self, name: str, verb: str, version: str, share: float) -> Version:
         """Change who answers under a name.
 
         Raises:
-            RefusedError: there is no such verb, model or version.
+            NoAnswerError: there is no such verb, model or version.
         """
         if verb == "load":
             return await self.switch.load(name, version)
@@ -76,7 +76,7 @@ class Desk:
             return await self.switch.canary(name, version, share)
         if verb == "shadow":
             return await self.switch.shadow(name, version)
-        raise RefusedError("not_found")
+        raise NoAnswerError("not_found")
 
     async def unless_gone(self, request: Request, work: Awaitable[T]) -> T:
         """The result of some work, which is given up when the client leaves.
@@ -105,11 +105,11 @@ def seconds_of(request: Request) -> float:
     """The deadline that a request names in `X-Request-Timeout-Ms`; 0 for none.
 
     Raises:
-        RefusedError: it is no whole number of milliseconds above zero.
+        NoAnswerError: it is no whole number of milliseconds above zero.
     """
     given = request.headers.get("x-request-timeout-ms", "")
     if not given:
         return 0.0
     if not given.isdecimal() or not 0 < int(given[:10]) < 86_400_000:
-        raise RefusedError("bad_request", where="X-Request-Timeout-Ms", detail="a whole number of milliseconds")
+        raise NoAnswerError("bad_request", where="X-Request-Timeout-Ms", detail="a whole number of milliseconds")
     return int(given) / 1000

@@ -12,7 +12,7 @@ from typing import Any
 from tunesmith.service.batching import Batcher, Waiting
 from tunesmith.service.engine import Part, ServiceError
 from tunesmith.service.questions import texts_of
-from tunesmith.service.refusals import RefusedError
+from tunesmith.service.refusals import NoAnswerError
 from tunesmith.service.versions import Registry, Served, Version
 
 
@@ -85,10 +85,10 @@ class Front:
         """Answer a request.
 
         Raises:
-            RefusedError: it is not answered.
+            NoAnswerError: it is not answered.
         """
         if self.is_stopping:
-            raise RefusedError("shutting_down", seconds=1)
+            raise NoAnswerError("shutting_down", seconds=1)
         began = time.monotonic()
         served = self.registry[asked.model]
         version = served.chosen(asked.id, asked.version)
@@ -103,10 +103,10 @@ class Front:
         """Have the answer to one question written, and hear of each part.
 
         Raises:
-            RefusedError: it is not answered, or not to its end.
+            NoAnswerError: it is not answered, or not to its end.
         """
         if self.is_stopping:
-            raise RefusedError("shutting_down", seconds=1)
+            raise NoAnswerError("shutting_down", seconds=1)
         served = self.registry[asked.model]
         version = served.chosen(asked.id, asked.version)
         ((question, tokens),) = self.measured(version, asked.questions)
@@ -124,23 +124,23 @@ class Front:
         """The questions with their lengths in tokens.
 
         Raises:
-            RefusedError: there are too many, or one is too long.
+            NoAnswerError: there are too many, or one is too long.
         """
         if not questions:
-            raise RefusedError("nothing_asked")
+            raise NoAnswerError("nothing_asked")
         if len(questions) > self.limits.items:
-            raise RefusedError("too_many_items", given=len(questions), limit=self.limits.items)
+            raise NoAnswerError("too_many_items", given=len(questions), limit=self.limits.items)
         measured = []
         for place, question in enumerate(questions):
             texts = texts_of(question)
             given = sum(map(len, texts))
             if given > self.limits.characters:
                 where = f"inputs[{place}]"
-                raise RefusedError("too_many_characters", where=where, given=given, limit=self.limits.characters)
+                raise NoAnswerError("too_many_characters", where=where, given=given, limit=self.limits.characters)
             tokens = _counted(version, texts, place)
             if tokens > self.limits.tokens:
                 where = f"inputs[{place}]"
-                raise RefusedError("too_many_tokens", where=where, given=tokens, limit=self.limits.tokens)
+                raise NoAnswerError("too_many_tokens", where=where, given=tokens, limit=self.limits.tokens)
             measured.append((question, max(1, tokens)))
         return measured
 
@@ -156,10 +156,10 @@ class Front:
                 async with asyncio.timeout_at(asyncio.get_running_loop().time() + until - time.monotonic()):
                     await asyncio.wait(futures, return_when=asyncio.FIRST_EXCEPTION)
             except TimeoutError as error:
-                raise RefusedError("deadline", limit=round(1000 * (until - waiting[0].since))) from error
+                raise NoAnswerError("deadline", limit=round(1000 * (until - waiting[0].since))) from error
             for place, future in enumerate(futures):
                 if future.done() and (failure := future.exception()) is not None:
-                    assert isinstance(failure, RefusedError)
+                    assert isinstance(failure, NoAnswerError)
                     failure.where = f"inputs[{place}]" if len(futures) > 1 else ""
                     raise failure
             return [future.result() for future in futures]
@@ -186,4 +186,4 @@ def _counted(version: Version, texts: Sequence[str], place: int) -> int:
         return version.counter.count(texts)
     except UnicodeEncodeError as error:
         detail = "a text has half of a surrogate pair, which is no character"
-        raise RefusedError("bad_request", where=f"inputs[{place}]", detail=detail) from error
+        raise NoAnswerError("bad_request", where=f"inputs[{place}]", detail=detail) from error

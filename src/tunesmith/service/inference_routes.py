@@ -14,7 +14,7 @@ from tunesmith.service.front import Asked
 from tunesmith.service.openapi import body_of
 from tunesmith.service.own_routes import json_response
 from tunesmith.service.questions import Question, plain_question
-from tunesmith.service.refusals import RefusedError
+from tunesmith.service.refusals import NoAnswerError
 from tunesmith.service.versions import Version
 
 
@@ -97,10 +97,10 @@ async def embeddings(
     """The texts' embeddings, and who made them in how many seconds."""
     version = _model(desk, model, ())
     if "text" not in version.inputs or version.label_kind == "text":
-        raise RefusedError("wrong_task")
+        raise NoAnswerError("wrong_task")
     questions: list[dict[str, Any]] = [{"text": text, "embed": True} for text in texts]
     if any(not text for text in texts):
-        raise RefusedError("missing_field", where="inputs", field="text")
+        raise NoAnswerError("missing_field", where="inputs", field="text")
     asked = Asked(request.state.request_id, version.model, questions, seconds=seconds_of(request))
     answered = await desk.unless_gone(request, desk.front.answer(asked))
     return answered.version, [row["vector"] for row in answered.rows], answered.seconds
@@ -111,17 +111,17 @@ def _model(desk: Desk, name: str, kinds: Sequence[str]) -> Version:
     registry = desk.front.registry
     fitting = [one for one in registry.names if not kinds or registry[one].champion.label_kind in kinds]
     if not name and not fitting:
-        raise RefusedError("wrong_task")
+        raise NoAnswerError("wrong_task")
     version = registry[name or fitting[0]].champion
     if kinds and version.label_kind not in kinds:
-        raise RefusedError("wrong_task")
+        raise NoAnswerError("wrong_task")
     return version
 
 
 def _as_is(**wished: bool) -> None:
     for name, value in wished.items():
         if value:
-            raise RefusedError("bad_request", where=name, detail="this is not done here; leave it out")
+            raise NoAnswerError("bad_request", where=name, detail="this is not done here; leave it out")
 
 
 def _texts(given: str | Sequence[str] | Sequence[Sequence[str]]) -> tuple[bool, list[Question]]:
@@ -132,16 +132,16 @@ def _texts(given: str | Sequence[str] | Sequence[Sequence[str]]) -> tuple[bool, 
     if rows and all(isinstance(row, str) for row in rows):
         if len(rows) > 2:
             detail = "a flat list is one pair; send many texts as [[text], [text]]"
-            raise RefusedError("bad_request", where="inputs", detail=detail)
+            raise NoAnswerError("bad_request", where="inputs", detail=detail)
         return True, [_question([str(row) for row in rows])]
     if any(isinstance(row, str) for row in rows):
-        raise RefusedError("bad_request", where="inputs", detail="texts and lists are mixed")
+        raise NoAnswerError("bad_request", where="inputs", detail="texts and lists are mixed")
     return False, [_question(row) for row in rows]
 
 
 def _question(row: Sequence[str]) -> Question:
     if not 1 <= len(row) <= 2:
-        raise RefusedError("bad_request", where="inputs", detail="one text, or a pair of two")
+        raise NoAnswerError("bad_request", where="inputs", detail="one text, or a pair of two")
     return Question(text=row[0], second=row[1] if len(row) == 2 else "")
 
 

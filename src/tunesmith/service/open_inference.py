@@ -15,7 +15,7 @@ from tunesmith.service.front import Answered, Asked
 from tunesmith.service.openapi import body_of
 from tunesmith.service.own_routes import json_response
 from tunesmith.service.questions import Question, plain_question
-from tunesmith.service.refusals import RefusedError
+from tunesmith.service.refusals import NoAnswerError
 from tunesmith.service.versions import Version
 
 
@@ -108,23 +108,23 @@ def questions_of(given: InferRequest) -> list[Question]:
     """The questions that tensors hold.
 
     Raises:
-        RefusedError: a tensor is unknown, missing, of another type, or its shape does not fit its data.
+        NoAnswerError: a tensor is unknown, missing, of another type, or its shape does not fit its data.
     """
     columns: dict[str, Sequence[str]] = {}
     for tensor in given.inputs:
         where = f"inputs.{tensor.name}" if tensor.name in {"text", "second"} else "inputs"
         if tensor.name not in {"text", "second"}:
-            raise RefusedError("bad_request", where=where, detail="inputs are named text and second")
+            raise NoAnswerError("bad_request", where=where, detail="inputs are named text and second")
         if tensor.datatype != "BYTES":
-            raise RefusedError("bad_request", where=where, detail="the datatype of texts is BYTES")
+            raise NoAnswerError("bad_request", where=where, detail="the datatype of texts is BYTES")
         sizes = [size for size in tensor.shape if size != 1] or [1]
         if sizes != [len(tensor.data)] and list(tensor.shape) != [len(tensor.data)]:
-            raise RefusedError("bad_request", where=where, detail="the shape does not fit the number of texts")
+            raise NoAnswerError("bad_request", where=where, detail="the shape does not fit the number of texts")
         columns[tensor.name] = tensor.data
     texts = columns.get("text", ())
     seconds = columns.get("second", [""] * len(texts))
     if not texts or len(seconds) != len(texts):
-        raise RefusedError(
+        raise NoAnswerError(
             "bad_request", where="inputs", detail="an input text, and as many of second where there is one"
         )
     return [Question(text=text, second=second) for text, second in zip(texts, seconds, strict=True)]

@@ -19,7 +19,7 @@ from tunesmith.service.inference_routes import embeddings
 from tunesmith.service.openapi import body_of
 from tunesmith.service.own_routes import json_response
 from tunesmith.service.questions import Message
-from tunesmith.service.refusals import RefusedError
+from tunesmith.service.refusals import NoAnswerError
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def routes(desk: Desk) -> APIRouter:
         desk.admit(request, "embed")
         given = await desk.read(request, _EMBEDDING)
         if given.encoding_format != "float":
-            raise RefusedError("bad_request", where="encoding_format", detail="float is given")
+            raise NoAnswerError("bad_request", where="encoding_format", detail="float is given")
         texts = [given.input] if isinstance(given.input, str) else list(given.input)
         version, vectors, seconds = await embeddings(desk, request, given.model, texts)
         tokens = version.counter.count(texts)
@@ -115,10 +115,10 @@ def routes(desk: Desk) -> APIRouter:
 def _asked(desk: Desk, request: Request, given: ChatRequest) -> Asked:
     version = desk.front.registry[given.model].champion
     if "turns" not in version.inputs:
-        raise RefusedError("wrong_task")
+        raise NoAnswerError("wrong_task")
     most = given.max_completion_tokens or given.max_tokens
     if most is not None and most > MOST_NEW_TOKENS:
-        raise RefusedError("bad_request", where="max_tokens", detail=f"at most {MOST_NEW_TOKENS}")
+        raise NoAnswerError("bad_request", where="max_tokens", detail=f"at most {MOST_NEW_TOKENS}")
     wishes = {"max_new_tokens": most, "sampling_temperature": given.temperature, "top_p": given.top_p}
     if not given.temperature:
         wishes["top_p"] = 1.0 if given.temperature is not None else None
@@ -149,7 +149,7 @@ async def _events(asked: Asked, model: str, parts: Any) -> AsyncIterator[bytes]:
                     yield event({"content": part.text})
                 if part.finished:
                     yield event({}, part.finished)
-        except RefusedError as error:
+        except NoAnswerError as error:
             yield _event({"error": openai_error(error)})
     yield b"data: [DONE]\n\n"
 
@@ -158,7 +158,7 @@ def _event(body: Mapping[str, Any]) -> bytes:
     return f"data: {json.dumps(body, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
 
 
-def openai_error(error: RefusedError, language: str = "en") -> dict[str, Any]:
+def openai_error(error: NoAnswerError, language: str = "en") -> dict[str, Any]:
     """Why there is no answer, as OpenAI's clients read it."""
     kind = "server_error" if error.status >= 500 else "invalid_request_error"
     kind = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}.get(error.status, kind)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, with_config
 
 from tunesmith.data.records import Example, Span, Turn
-from tunesmith.service.refusals import RefusedError
+from tunesmith.service.refusals import NoAnswerError
 
 _STRICT = ConfigDict(extra="forbid")
 
@@ -75,7 +75,7 @@ def plain_question(given: Question | str, inputs: Sequence[str], place: int) -> 
     """A question as plain values for a worker.
 
     Raises:
-        RefusedError: it lacks what the task reads, or has what it cannot use.
+        NoAnswerError: it lacks what the task reads, or has what it cannot use.
     """
     asked = Question(text=given) if isinstance(given, str) else given
     needed = [name for name in inputs if not name.endswith("?")]
@@ -84,11 +84,11 @@ def plain_question(given: Question | str, inputs: Sequence[str], place: int) -> 
     known = {name.rstrip("?") for name in inputs} | ({"text"} if "turns" in inputs else set())
     strange = [name for name in _FIELDS if name not in known and name != "text" and there[name]]
     if lacking:
-        raise RefusedError("missing_field", where=f"inputs[{place}]", field=_FIELDS[lacking[0]])
+        raise NoAnswerError("missing_field", where=f"inputs[{place}]", field=_FIELDS[lacking[0]])
     if strange:
-        raise RefusedError("unused_field", where=f"inputs[{place}]", field=_FIELDS[strange[0]])
+        raise NoAnswerError("unused_field", where=f"inputs[{place}]", field=_FIELDS[strange[0]])
     if any(mark.end > len(asked.text) or mark.start >= mark.end for mark in asked.marks):
-        raise RefusedError("bad_span", where=f"inputs[{place}].marks", limit=len(asked.text))
+        raise NoAnswerError("bad_span", where=f"inputs[{place}].marks", limit=len(asked.text))
     question: dict[str, Any] = {"text": asked.messages[-1].content if asked.messages else asked.text}
     if asked.second:
         question["second"] = asked.second

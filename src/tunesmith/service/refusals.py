@@ -113,7 +113,7 @@ REASONS: Mapping[str, Why] = {
 }
 
 
-class RefusedError(ServiceError):
+class NoAnswerError(ServiceError):
     """A request that is not answered, and why.
 
     Attributes:

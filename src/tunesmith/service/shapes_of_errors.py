@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from tunesmith.service.openai_routes import openai_error
-from tunesmith.service.refusals import RefusedError
+from tunesmith.service.refusals import NoAnswerError
 from tunesmith.service.surroundings import problem
 
 _KINDS = {413: "validation", 422: "validation", 424: "backend", 429: "overloaded", 503: "unhealthy"}
 
 
 def shaped(
-    error: RefusedError, path: str, request_id: str, language: str
+    error: NoAnswerError, path: str, request_id: str, language: str
 ) -> tuple[int, dict[str, Any], dict[str, str]]:
     """Status, body and headers of the answer to a request at this path; problem details (RFC 9457) for our own."""
     status, body, headers = problem(error, request_id, language)

@@ -11,7 +11,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tunesmith.service.front import Limits
-from tunesmith.service.refusals import RefusedError
+from tunesmith.service.refusals import NoAnswerError
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SECURITY = [
@@ -43,7 +43,7 @@ class BodyCap:
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > self._limits.body:
-                raise RefusedError("body_too_large", limit=self._limits.body)
+                raise NoAnswerError("body_too_large", limit=self._limits.body)
             return message
 
         await self._app(scope, counted, send)
@@ -74,7 +74,7 @@ class Named:
         await self._app(scope, receive, headed)
 
 
-def problem(error: RefusedError, request_id: str, language: str) -> tuple[int, dict[str, Any], dict[str, str]]:
+def problem(error: NoAnswerError, request_id: str, language: str) -> tuple[int, dict[str, Any], dict[str, str]]:
     """Status, body and headers of an answer that says why there is none."""
     body = {
         "title": error.code.replace("_", " "),
@@ -101,7 +101,7 @@ def see_flat(body: bytes, limits: Limits) -> None:
     """See that a JSON body is not nested or long beyond measure, before it is parsed.
 
     Raises:
-        RefusedError: it is.
+        NoAnswerError: it is.
     """
     if body.count(b"[") + body.count(b"{") <= limits.depth and body.count(b",") <= limits.elements:
         return
@@ -110,19 +110,19 @@ def see_flat(body: bytes, limits: Limits) -> None:
     for found in _BRACKETS.finditer(bare):
         depth += 1 if found[0] in b"[{" else -1
         if depth > limits.depth:
-            raise RefusedError("body_too_deep")
+            raise NoAnswerError("body_too_deep")
     if bare.count(b",") > limits.elements:
-        raise RefusedError("body_too_deep")
+        raise NoAnswerError("body_too_deep")
 
 
 def read_json(body: bytes, limits: Limits) -> Any:
     """The JSON of a body.
 
     Raises:
-        RefusedError: it is none, or nested or long beyond measure.
+        NoAnswerError: it is none, or nested or long beyond measure.
     """
     see_flat(body, limits)
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise RefusedError("not_json") from error
+        raise NoAnswerError("not_json") from error

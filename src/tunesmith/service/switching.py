@@ -10,7 +10,7 @@ from typing import Protocol
 
 from tunesmith.errors import TunesmithError
 from tunesmith.service.engine import Engine
-from tunesmith.service.refusals import RefusedError
+from tunesmith.service.refusals import NoAnswerError
 from tunesmith.service.versions import NAME, Registry, Served, Version, read_version
 
 DRAIN_SECONDS = 60.0
@@ -54,28 +54,28 @@ class Switch:
         """Load a version from ROOT/NAME/FOLDER beside what answers; nobody is answered by it yet.
 
         Raises:
-            RefusedError: there is no root, no such version, or it is refused; the traffic is as before.
+            NoAnswerError: there is no root, no such version, or it is refused; the traffic is as before.
         """
         served = self._registry[name]
         if self.root is None:
-            raise RefusedError("no_root")
+            raise NoAnswerError("no_root")
         if NAME.fullmatch(folder) is None:
-            raise RefusedError("bad_name")
+            raise NoAnswerError("bad_name")
         place = (self.root / name / folder).resolve()
         if not place.is_relative_to(self.root.resolve()) or not place.is_dir():
-            raise RefusedError("unknown_version")
+            raise NoAnswerError("unknown_version")
         async with self._lock:
             try:
                 version = await asyncio.to_thread(read_version, place, name=name)
                 if version.id in served.held:
                     return served.held[version.id]
                 if version.schema != served.champion.schema:
-                    raise RefusedError("not_loaded", detail="its answers mean something else (another task or labels).")
+                    raise NoAnswerError("not_loaded", detail="its answers mean something else (another task or labels).")
                 await self._engine.load(version.slot)
-            except RefusedError:
+            except NoAnswerError:
                 raise
             except TunesmithError as error:
-                raise RefusedError("not_loaded", detail=error.what) from error
+                raise NoAnswerError("not_loaded", detail=error.what) from error
             served.held[version.id] = version
             return version
 
@@ -122,7 +122,7 @@ class Switch:
 
 def _held(served: Served, version: str) -> Version:
     if version not in served.held:
-        raise RefusedError("unknown_version")
+        raise NoAnswerError("unknown_version")
     return served.held[version]
 
 
@@ -138,7 +138,7 @@ def _promote(served: Served, version: Version) -> None:
 
 def _roll_back(served: Served) -> None:
     if served.previous is None:
-        raise RefusedError("unknown_version")
+        raise NoAnswerError("unknown_version")
     served.champion, served.previous = served.previous, served.champion
 
 

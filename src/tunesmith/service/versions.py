@@ -15,7 +15,7 @@ from tunesmith.components import name_of
 from tunesmith.inference.artifact import MANIFEST, file_hash, task_of, verify
 from tunesmith.inference.ensemble_folder import member_folders
 from tunesmith.service.engine import ServiceError, Slot
-from tunesmith.service.refusals import RefusedError
+from tunesmith.service.refusals import NoAnswerError
 from tunesmith.service.tokens import TokenCounter
 from tunesmith.tasks import TASKS
 
@@ -142,11 +142,11 @@ class Served:
         """Who answers a request: the version it names, else champion or canary, always the same for one key.
 
         Raises:
-            RefusedError: it names a version that is not loaded.
+            NoAnswerError: it names a version that is not loaded.
         """
         if version:
             if version not in self.held:
-                raise RefusedError("unknown_version")
+                raise NoAnswerError("unknown_version")
             return self.held[version]
         if self.canary is None or not self.share:
             return self.champion
@@ -185,7 +185,7 @@ class Registry:
 
     def __getitem__(self, name: str) -> Served:
         if name not in self._served:
-            raise RefusedError("unknown_model")
+            raise NoAnswerError("unknown_model")
         return self._served[name]
 
     def add(self, version: Version) -> None:
