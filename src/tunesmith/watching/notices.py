@@ -50,7 +50,8 @@ def mail_of(
     message["Date"] = format_datetime(datetime.now(UTC))
     message["Message-ID"] = make_msgid(domain="tunesmith.invalid")
     message["Auto-Submitted"] = "auto-generated"
-    message.set_content("\n\n".join(paragraph(alert, rules, language) for alert in alerts) + "\n")
+    text = "\n\n".join(paragraph(alert, rules, language) for alert in alerts) + "\n"
+    message.set_content(text, cte="quoted-printable")  # not every server takes 8 bits
     return message
 
 
