@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
@@ -213,6 +214,10 @@ def selector(name: str, where: Mapping[str, str]) -> str:
     for pattern in where.values():
         if "(?" in pattern or "\\" in pattern:  # the two kinds of patterns, Go's and Python's, differ there
             raise RecipeError(f"The pattern '{pattern}' is too much.", to_do="Write it without '(?' and backslashes.")
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise RecipeError(f"'{pattern}' is no pattern: {error.msg}.") from error
     inside = ", ".join(f"{label}=~{json.dumps(pattern, ensure_ascii=False)}" for label, pattern in where.items())
     return full_name(name) + (f"{{{inside}}}" if inside else "")
 

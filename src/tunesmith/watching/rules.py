@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
-from pathlib import Path
 from typing import Any, Literal
 
 from tunesmith.components import build, from_settings
@@ -15,8 +14,8 @@ from tunesmith.errors import RecipeError, nearest
 from tunesmith.recipes import read_recipe
 from tunesmith.watching.durations import duration_of, seconds_of
 from tunesmith.watching.history import History
-from tunesmith.watching.measures import MEASURES, By, Measure, Values, projected, quotient
-from tunesmith.watching.metric_table import known_series
+from tunesmith.watching.measures import MEASURES, By, Measure, Share, Values, projected, quotient
+from tunesmith.watching.metric_table import METRIC_ROWS, PREFIX, PROCESS_ROWS, known_series
 
 Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
@@ -148,17 +147,12 @@ def shipped() -> RuleSet:
         return read_rules(read_recipe(path, "file of rules"), str(path))
 
 
-def rules_of(path: Path) -> RuleSet:
-    """The rules of a file.
+def read_rules(given: Mapping[str, object], where: str) -> RuleSet:
+    """The rules under the key `rules`.
 
     Raises:
         RecipeError: a key, a metric, a label or a value is unknown or wrong.
     """
-    return read_rules(read_recipe(path, "file of rules"), str(path))
-
-
-def read_rules(given: Mapping[str, object], where: str) -> RuleSet:
-    """The rules under the key `rules`."""
     rows = given.get("rules")
     if not isinstance(rows, list) or not rows:
         raise RecipeError("There are no rules.", where=where, to_do="List them under 'rules:'.")
@@ -240,6 +234,8 @@ def _condition(given: Mapping[str, Any], rule_by: By, where: str) -> Condition:
         raise RecipeError(f"The measure {needs}.", where=where)
     if form.against and not measure.has_window:
         raise RecipeError("A measure of now cannot be compared with a window.", where=where, to_do="Drop 'against'.")
+    if isinstance(measure, Share) and not set(measure.within) <= set(by):
+        raise RecipeError("What a share is within must be among the labels of 'by'.", where=where)
     condition = Condition(
         measure=measure,
         by=by,
@@ -255,10 +251,14 @@ def _condition(given: Mapping[str, Any], rule_by: By, where: str) -> Condition:
 
 
 def _check_series(condition: Condition, where: str) -> None:
-    known = known_series()
-    for name, labels in condition.measure.series().items():
+    known = {name.removeprefix(PREFIX): labels for name, labels in known_series().items()}
+    gauges = {row.name for row in (*METRIC_ROWS, *PROCESS_ROWS) if row.kind == "gauge"}
+    for full, labels in condition.measure.series().items():
+        name = full.removeprefix(PREFIX)
         if name not in known:
             raise RecipeError(f"No metric is called '{name}'.{nearest(name, known)}", where=where)
+        if condition.measure.has_window and name in gauges:
+            raise RecipeError(f"'{name}' is of now: it goes up and down.", where=where, to_do="Measure its latest.")
         for label in (*sorted(labels), *condition.by):
             if label not in known[name]:
                 raise RecipeError(

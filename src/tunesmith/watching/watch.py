@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tunesmith.components import from_settings
-from tunesmith.errors import DataError, RecipeError
+from tunesmith.errors import DataError, RecipeError, nearest
 from tunesmith.recipes import read_recipe
 from tunesmith.watching.delivering import Channel, Mail, MailServer, Outbox, Webhook, read_secret
 from tunesmith.watching.durations import seconds_of
@@ -64,8 +64,7 @@ def read_settings(path: Path | None) -> WatchSettings:
     every = seconds_of(form.every, where)
     if not SHORTEST <= every <= 300:  # a scrape each five minutes is the least that keeps series alive
         raise RecipeError(f"every is {form.every}.", where=where, to_do="Look every 1s to 5m.")
-    rules = read_rules(given, where) if form.rules is not None else shipped()
-    return WatchSettings(rules, every, from_settings(Deliver, form.deliver, f"{where}, deliver"))
+    return WatchSettings(_rules(form, given, where), every, from_settings(Deliver, form.deliver, f"{where}, deliver"))
 
 
 def channels_of(settings: WatchSettings, language: Language, source: str) -> list[Channel]:
@@ -80,6 +79,22 @@ def channels_of(settings: WatchSettings, language: Language, source: str) -> lis
             read_secret(Path(deliver.mail.password_file))  # a wrong file is said now, not when something burns
         found.append(Mail(deliver.mail, deliver.mail_to, settings.rules, language))
     return found
+
+
+def _rules(form: _SettingsForm, given: Mapping[str, object], where: str) -> RuleSet:
+    """The shipped rules, if wanted, and those of the file, which take the place of shipped ones of their name."""
+    ours = shipped().rules if form.shipped else ()
+    names = [rule.name for rule in ours]
+    for name in form.without:
+        if name not in names:
+            raise RecipeError(
+                f"No shipped rule is called '{name}'.{nearest(name, names)}",
+                where=where,
+                to_do=f"Known: {', '.join(names) or 'none, since shipped is false'}.",
+            )
+    own = read_rules(given, where).rules if form.rules is not None or not ours else ()
+    replaced = {*form.without, *(rule.name for rule in own)}
+    return RuleSet((*(rule for rule in ours if rule.name not in replaced), *own))
 
 
 class Watch:
@@ -155,5 +170,7 @@ class Watch:
 @dataclass(frozen=True)
 class _SettingsForm:
     every: str = "15s"
+    shipped: bool = True
+    without: tuple[str, ...] = ()
     rules: list[object] | None = None
     deliver: dict[str, object] = field(default_factory=dict)
