@@ -58,20 +58,23 @@ def alerts(
     target = Address(url, frozenset(deliver.allowed_hosts))
     watched = Watch(target, settings.rules, channels, key_file=key_file, state=state)
     if once:
-        _show(watched.look(time.time()), watched, language)
+        seen = watched.look(time.time())
+        _show([seen.trouble] if seen.trouble else [], seen, watched, language)
         watched.keep(time.time())
         raise typer.Exit(int(any(alert.state == "firing" for alert in watched.evaluator.alerts)))
     names = " and ".join(channel.name for channel in channels) or "this terminal only"
     say(f"Watching {url} every {settings.every:g} s by {len(settings.rules.rules)} rules; notices go to {names}.")
     signal.signal(signal.SIGTERM, _stop)
+    watched.keep(time.time())  # a file that cannot be written is said now
+    trouble = ""
     for seen in watched.rounds(settings.every):
-        _show(seen, watched, language)
+        _show([seen.trouble or f"{url} answers again."] if seen.trouble != trouble else [], seen, watched, language)
+        trouble = seen.trouble
 
 
-def _show(seen: Round, watched: Watch, language: Language) -> None:
-    for line in (seen.trouble, *seen.said):
-        if line:
-            say(line)
+def _show(lines: list[str], seen: Round, watched: Watch, language: Language) -> None:
+    for line in (*lines, *seen.said):
+        say(line)
     for alert in seen.changes:
         say(paragraph(alert, watched.evaluator.rules, language))
 

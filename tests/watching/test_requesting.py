@@ -195,6 +195,12 @@ def test_e_mail_is_not_sent_in_clear_where_starttls_is_needed() -> None:
     assert not [line for _, line in post.lines if line.upper().startswith(("MAIL", "RCPT", "DATA"))]
 
 
+def test_a_server_that_speaks_no_smtp_is_a_failure_that_is_tried_again() -> None:
+    with serving(lambda *_: (200, b"", {})) as web:
+        outcome = Mail(MailServer(port=web.port), ("a@example.org",), shipped(), "en").send([ALERT])
+    assert outcome.result == "failed"
+
+
 def test_a_server_elsewhere_always_needs_tls() -> None:
     assert MailServer(host="mail.example.org", port=587).needs_starttls
     assert not MailServer(host="mail.example.org", port=465).needs_starttls

@@ -166,7 +166,28 @@ def test_a_damaged_state_is_refused_with_what_to_do(damage: str, hook: Web, tmp_
 def test_a_key_that_others_may_read_is_refused(hook: Web, key_file: Path) -> None:
     key_file.chmod(0o644)
     with pytest.raises(ResourceError, match="Others may read"):
-        watched(hook.url, hook, key_file).look(0.0)
+        watched(hook.url, hook, key_file)
+
+
+def test_watching_goes_on_without_a_key_file_or_a_place_for_the_state(
+    service: tuple[Service, str], hook: Web, key_file: Path, tmp_path: Path
+) -> None:
+    made, url = service
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    watch = watched(url, hook, key_file, folder / "state")
+    watch.look(0.0)
+    made.metrics.dropped()
+    (folder / "state").unlink(missing_ok=True)
+    folder.rmdir()
+    seen = watch.look(15.0)
+    assert any("cannot be written" in line for line in seen.said)
+    assert [body["status"] for body in hook.bodies()] == ["firing"]
+    key_file.unlink()
+    assert "cannot be read" in watch.look(30.0).trouble
+    key_file.write_text(KEY, encoding="utf-8")
+    key_file.chmod(0o600)
+    assert watch.look(45.0).trouble == ""
 
 
 def test_what_fails_is_tried_again_later_and_in_order(service: tuple[Service, str], key_file: Path) -> None:

@@ -122,8 +122,8 @@ class Mail:
         """Try once; refusals with a code of 500 and above are final."""
         message = mail_of(alerts, self.rules, self.language, self.server.sender, self.receivers)
         server = self.server
-        context = ssl.create_default_context(cafile=server.ca_file or None)
         try:
+            context = ssl.create_default_context(cafile=server.ca_file or None)
             with self._connected(context) as connection:
                 if server.needs_starttls:
                     connection.starttls(context=context)
@@ -135,7 +135,9 @@ class Mail:
         except smtplib.SMTPRecipientsRefused as error:
             codes = [code for code, _ in error.recipients.values()]
             return Delivered("refused" if min(codes) >= 500 else "failed", f"code {min(codes)}")
-        except (smtplib.SMTPException, OSError) as error:
+        except ResourceError as error:
+            return Delivered("failed", error.what.rstrip("."))
+        except (smtplib.SMTPException, OSError, ValueError) as error:  # a server that speaks no SMTP
             return Delivered("failed", type(error).__name__)
         return Delivered("sent")
 

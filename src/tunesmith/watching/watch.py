@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tunesmith.components import from_settings
-from tunesmith.errors import DataError, RecipeError, nearest
+from tunesmith.errors import DataError, RecipeError, ResourceError, nearest
 from tunesmith.recipes import read_recipe
 from tunesmith.watching.delivering import Channel, Mail, MailServer, Outbox, Webhook, read_secret
 from tunesmith.watching.durations import seconds_of
@@ -77,6 +77,8 @@ def channels_of(settings: WatchSettings, language: Language, source: str) -> lis
     if deliver.mail_to:
         if deliver.mail.password_file:
             read_secret(Path(deliver.mail.password_file))  # a wrong file is said now, not when something burns
+        if deliver.mail.ca_file and not Path(deliver.mail.ca_file).is_file():
+            raise RecipeError("There is no such file of certificates.", where=deliver.mail.ca_file)
         found.append(Mail(deliver.mail, deliver.mail_to, settings.rules, language))
     return found
 
@@ -110,6 +112,8 @@ class Watch:
         state: Path | None = None,
     ) -> None:
         self._target, self._key_file, self._state = target, key_file, state
+        if key_file:
+            read_secret(key_file)  # a wrong file is said at once
         self.history = History(rules.series(), keep=rules.longest() + 300)
         before = read_state(state, target.url) if state else None
         if before is not None:
@@ -126,11 +130,10 @@ class Watch:
             trouble = f"{self.history.left_out} series were left out: too many."
         changes = self.evaluator.step(self.history, now)
         self.outbox.put(changes, now)
-        if changes:
-            self.keep(now)  # before sending: a notice is rather sent twice than lost
-        said = self.outbox.flush(now)
+        said = self._kept(now) if changes else []  # before sending: a notice is rather sent twice than lost
+        said += self.outbox.flush(now)
         if changes or now - self._kept_at >= KEPT_EVERY:
-            self.keep(now)
+            said += self._kept(now)
         return Round(trouble, changes, said)
 
     def rounds(self, every: float) -> Iterator[Round]:
@@ -151,15 +154,23 @@ class Watch:
             source = self._target.url
             keep_state(self._state, source, self.history, self.evaluator.alerts, self.outbox.waiting)
 
-    def _scrape(self) -> tuple[str, list[Sample]]:
-        key = f"Bearer {read_secret(self._key_file)}" if self._key_file else ""
-        headers = {"Accept": "text/plain;version=0.0.4", **({"Authorization": key} if key else {})}
+    def _kept(self, now: float) -> list[str]:
         try:
+            self.keep(now)
+        except ResourceError as error:
+            return [f"{error.what} {error.where}"]
+        return []
+
+    def _scrape(self) -> tuple[str, list[Sample]]:
+        headers = {"Accept": "text/plain;version=0.0.4"}
+        try:
+            if self._key_file:  # read anew, since keys are changed
+                headers["Authorization"] = f"Bearer {read_secret(self._key_file)}"
             answer = self._target.ask("GET", headers=headers)
             samples = scraped(answer, self._target.url)
         except RequestFailedError as error:
             return f"No answer from {self._target.url}: {error}.", down()
-        except DataError as error:
+        except (DataError, RecipeError, ResourceError) as error:  # what watches does not end where it is needed
             return f"{error.what} {error.where}", down()
         if answer.status == 200:
             return "", samples

@@ -76,10 +76,24 @@ def keep_state(path: Path, source: str, history: History, alerts: Sequence[Alert
     Raises:
         ResourceError: it cannot be written.
     """
-    columns = tuple(
-        _Column(one.name, one.labels, tuple(one.times), tuple(one.values), tuple(one.totals)) for one in history
-    )
-    state = WatchState(FORMAT, source, columns, tuple(alerts), tuple(waiting))
+    columns = [
+        {
+            "name": one.name,
+            "labels": one.labels,
+            "times": list(one.times),
+            "values": list(one.values),
+            "totals": list(one.totals),
+        }
+        for one in history
+    ]
+    state = {
+        "format": FORMAT,
+        "source": source,
+        "series": columns,
+        "alerts": [asdict(alert) for alert in alerts],
+        "waiting": [asdict(notice) for notice in waiting],
+    }
+    text = json.dumps(state, separators=(",", ":"))  # many times as fast as dump
     with written(path, to_do="Free disk space, or choose another --state.") as file:
         Path(file.name).chmod(0o600)
-        json.dump(asdict(state), file, separators=(",", ":"))
+        file.write(text)
