@@ -20,6 +20,7 @@ from tunesmith import (
     cli_forms,
     cli_labels,
     cli_study,
+    cli_watching,
     compressing,
     compression_console,
     console,
@@ -60,6 +61,7 @@ app.add_typer(cli_combining.verbs)
 app.add_typer(cli_forms.verbs)
 app.add_typer(cli_compression.verbs)
 app.add_typer(cli_access.verbs)
+app.add_typer(cli_watching.verbs)
 
 
 @app.command()
