@@ -19,6 +19,7 @@ from tunesmith import (
     cli_compression,
     cli_forms,
     cli_labels,
+    cli_service,
     cli_study,
     cli_watching,
     compressing,
@@ -62,6 +63,7 @@ app.add_typer(cli_forms.verbs)
 app.add_typer(cli_compression.verbs)
 app.add_typer(cli_access.verbs)
 app.add_typer(cli_watching.verbs)
+app.add_typer(cli_service.verbs)
 
 
 @app.command()

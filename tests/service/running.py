@@ -15,10 +15,11 @@ from typing import Any
 import uvicorn
 
 from tests.builders import build_model
+from tunesmith.access.principal import SCOPES, Limits, Principal
 from tunesmith.data.records import Example
 from tunesmith.inference.artifact import Origin, save_artifact
 from tunesmith.service.engine import Answers, Engine, Part, Slot, UnanswerableError, WorkerLostError
-from tunesmith.service.serving import Settings, assembled, listening
+from tunesmith.service.serving import Doors, Settings, assembled, listening
 from tunesmith.service.versions import Version
 from tunesmith.tasks import Task
 
@@ -26,8 +27,8 @@ from tunesmith.tasks import Task
 class OpenDoor:
     """Lets everybody in."""
 
-    def admitted(self, headers: Any, scope: str) -> str:
-        return "anyone"
+    def admit(self, authorization: str | None, source: str) -> Principal:
+        return Principal("anyone", frozenset(SCOPES), Limits(10**9, 10**9))
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,13 @@ class Running:
 
 
 @contextmanager
-def running(versions: Sequence[Version], engine: Engine, settings: Settings | None = None) -> Iterator[Running]:
+def running(
+    versions: Sequence[Version], engine: Engine, settings: Settings | None = None, doors: Doors | None = None
+) -> Iterator[Running]:
     """A service over an engine, in a thread, until the block ends."""
     told = replace(settings or Settings(), port=0)
     channel = listening(told.host, told.port)
-    app = assembled(versions, engine, OpenDoor(), told)
+    app = assembled(versions, engine, doors or Doors(OpenDoor()), told)
     config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[channel])), daemon=True)
@@ -114,7 +117,7 @@ class FakeEngine:
     def alive(self) -> int:
         return self._width
 
-    async def start(self) -> None: ...
+    async def start(self, watcher: object) -> None: ...
 
     async def load(self, slot: Slot) -> Mapping[str, Any]:
         self.loaded.append(slot.name)

@@ -11,8 +11,20 @@ import pytest
 
 from tests.service.running import FakeEngine
 from tunesmith.service.batching import Batcher, Waiting
-from tunesmith.service.notes import Notes
 from tunesmith.service.refusals import NoAnswerError
+
+
+class _Quiet:
+    """Takes no note."""
+
+    def answered(self, slot: str, batch: object, answers: object) -> None: ...
+
+    def waits(self, slot: str, length: int) -> None: ...
+
+    def spared(self, reason: str) -> None: ...
+
+
+QUIET = _Quiet()
 
 
 def batched(
@@ -22,7 +34,7 @@ def batched(
 
     async def run() -> FakeEngine:
         used = engine or FakeEngine()
-        batcher = Batcher(used, Notes(), **settings)
+        batcher = Batcher(used, QUIET, **settings)
         batcher.start()
         await asyncio.wait_for(story(batcher), 10)
         await batcher.close()

@@ -9,7 +9,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
-from tunesmith.service import inference_routes, open_inference, openai_routes, operation_routes, own_routes
+from tunesmith.access.refusals import RefusedError
+from tunesmith.service import inference_routes, open_inference, openai_routes, operation_routes, own_routes, playground
 from tunesmith.service.desk import Desk, Gone
 from tunesmith.service.inference_routes import TeiEmbed, TeiPredict
 from tunesmith.service.open_inference import InferRequest
@@ -19,7 +20,7 @@ from tunesmith.service.operation_routes import Change
 from tunesmith.service.own_routes import json_response
 from tunesmith.service.questions import PredictRequest
 from tunesmith.service.refusals import NoAnswerError
-from tunesmith.service.shapes_of_errors import shaped
+from tunesmith.service.shapes_of_errors import shaped, why
 from tunesmith.service.surroundings import BodyCap, Named, language_of
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ def create_app(desk: Desk, *, begin: Callable[[], Awaitable[None]], end: Callabl
     app = FastAPI(title="Tunesmith", version="1", lifespan=span, docs_url=None, redoc_url=None, openapi_url=None)
     for module in (own_routes, openai_routes, open_inference, inference_routes, operation_routes):
         app.include_router(module.routes(desk))
+    app.include_router(playground.routes())
     describe(app, (PredictRequest, Change, ChatRequest, EmbeddingRequest, InferRequest, TeiPredict, TeiEmbed))
 
     @app.get("/openapi.json", include_in_schema=False)
@@ -50,9 +52,11 @@ def create_app(desk: Desk, *, begin: Callable[[], Awaitable[None]], end: Callabl
         return json_response(app.openapi())
 
     async def refused(request: Request, error: Exception) -> Response:
-        assert isinstance(error, NoAnswerError)
-        language = language_of(request.headers)
-        status, body, headers = shaped(error, request.url.path, request.state.request_id, language)
+        assert isinstance(error, NoAnswerError | RefusedError)
+        found = why(error, language_of(request.headers))
+        if found.status == 429:
+            desk.metrics.shed(found.code) if found.code == "overloaded" else desk.metrics.limit_refused(found.code)
+        status, body, headers = shaped(found, request.url.path, request.state.request_id)
         response = json_response(body, status=status)
         response.headers.update(headers)
         return response
@@ -65,8 +69,9 @@ def create_app(desk: Desk, *, begin: Callable[[], Awaitable[None]], end: Callabl
         return Response(status_code=CLIENT_LEFT)
 
     app.add_exception_handler(NoAnswerError, refused)
+    app.add_exception_handler(RefusedError, refused)
     app.add_exception_handler(HTTPException, foreign)
     app.add_exception_handler(Gone, gone)
-    app.add_middleware(BodyCap, limits=desk.front.limits)
-    app.add_middleware(Named)
+    app.add_middleware(BodyCap, limits=desk.front.limits.body)
+    app.add_middleware(Named, metrics=desk.metrics, registry=desk.front.registry)
     return app

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from fastapi import Request
 from pydantic import TypeAdapter, ValidationError
 
-from tunesmith.service.front import Front
+from tunesmith.access.audit import AuditLog
+from tunesmith.access.body_limits import read_json
+from tunesmith.access.principal import Principal
+from tunesmith.access.rate_limits import source_of
+from tunesmith.service.front import Answered, Asked, Front
 from tunesmith.service.refusals import NoAnswerError
-from tunesmith.service.surroundings import read_json
 from tunesmith.service.switching import Switch
 from tunesmith.service.versions import Version
+from tunesmith.watching.metrics import Metrics
 
 T = TypeVar("T")
 
 
 class Doorkeeper(Protocol):
-    """Says who may do what."""
+    """Says who asks."""
 
-    def admitted(self, headers: Any, scope: str) -> str:
-        """Who asks, as an id; raises a NoAnswerError when this may not be."""
+    def admit(self, authorization: str | None, source: str) -> Principal:
+        """Who presents this; an access.RefusedError where nobody known does."""
 
 
 class Gone(Exception):  # noqa: N818
@@ -38,12 +42,22 @@ class Desk:
     front: Front
     switch: Switch
     doorkeeper: Doorkeeper
+    metrics: Metrics
+    audit: AuditLog | None = None
 
-    def admit(self, request: Request, scope: str) -> str:
-        """See that the client may do this; its id."""
-        who = self.doorkeeper.admitted(request.headers, scope)
-        request.state.principal = who
+    def admit(self, request: Request, scope: str) -> Principal:
+        """Who asks, who must have this scope."""
+        source = source_of(request.client.host) if request.client else ""
+        who = self.doorkeeper.admit(request.headers.get("authorization"), source)
+        who.need(scope)
         return who
+
+    def job(
+        self, request: Request, who: Principal, model: str, questions: Sequence[Mapping[str, Any]], version: str = ""
+    ) -> Asked:
+        """What a request asks of a model; its metrics count it there from now on."""
+        request.state.model = model
+        return Asked(request.state.request_id, model, questions, who, version, seconds_of(request))
 
     async def read(self, request: Request, form: TypeAdapter[T]) -> T:
         """The body as a record.
@@ -51,7 +65,7 @@ class Desk:
         Raises:
             NoAnswerError: it is no JSON, or not of this form; what was sent does not stand in the message.
         """
-        value = read_json(await request.body(), self.front.limits)
+        value = read_json(await request.body(), self.front.limits.body)
         try:
             return form.validate_python(value)
         except ValidationError as error:
@@ -60,12 +74,20 @@ class Desk:
             where = ".".join(str(part) for part in first["loc"] if isinstance(part, int) or f'"{part}"' in known)
             raise NoAnswerError("bad_request", where=where, detail=str(first["type"]).replace("_", " ")) from error
 
-    async def changed(self, name: str, verb: str, version: str, share: float) -> Version:
-        """Change who answers under a name.
+    async def changed(self, who: Principal, name: str, verb: str, version: str, share: float) -> Version:
+        """Change who answers under a name; the audit log says who did.
 
         Raises:
             NoAnswerError: there is no such verb, model or version.
         """
+        before = self.front.registry[name].roles
+        changed = await self._done(name, verb, version, share)
+        if self.audit is not None:
+            after = self.front.registry[name].roles
+            await asyncio.to_thread(self.audit.append, who.id, f"model.{verb}", name, before=before, after=after)
+        return changed
+
+    async def _done(self, name: str, verb: str, version: str, share: float) -> Version:
         if verb == "load":
             return await self.switch.load(name, version)
         if verb == "promote":
@@ -74,9 +96,17 @@ class Desk:
             return await self.switch.roll_back(name)
         if verb == "canary":
             return await self.switch.canary(name, version, share)
+        if verb == "unload":
+            return await self.switch.unload(name, version)
         if verb == "shadow":
             return await self.switch.shadow(name, version)
         raise NoAnswerError("not_found")
+
+    async def answered(self, request: Request, asked: Asked) -> Answered:
+        """What is asked, answered; given up when the client leaves."""
+        answered = await self.unless_gone(request, self.front.answer(asked))
+        request.state.version = answered.version.id
+        return answered
 
     async def unless_gone(self, request: Request, work: Awaitable[T]) -> T:
         """The result of some work, which is given up when the client leaves.

@@ -89,6 +89,16 @@ class Place(Protocol):
         """
 
 
+class WorkerWatcher(Protocol):
+    """What hears of workers."""
+
+    def restarted(self, reason: str) -> None:
+        """A worker ended and is started again."""
+
+    def alive(self, workers: int) -> None:
+        """So many workers are there."""
+
+
 class Engine(Protocol):
     """Where models are held and batches answered."""
 
@@ -100,8 +110,8 @@ class Engine(Protocol):
     def alive(self) -> int:
         """How many workers are there now."""
 
-    async def start(self) -> None:
-        """Begin; returns once at least one worker is there."""
+    async def start(self, watcher: WorkerWatcher) -> None:
+        """Begin; returns once at least one worker is there. The watcher hears of workers that end."""
 
     async def load(self, slot: Slot) -> Mapping[str, Any]:
         """Hold a model everywhere, beside what is held already, warmed and tried; what is known of it.

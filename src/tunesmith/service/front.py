@@ -6,9 +6,12 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from tunesmith.access.body_limits import BodyLimits, check_texts
+from tunesmith.access.principal import Principal
+from tunesmith.access.rate_limits import Allowance, RateLimiter
 from tunesmith.service.batching import Batcher, Waiting
 from tunesmith.service.engine import Part, ServiceError
 from tunesmith.service.questions import texts_of
@@ -21,20 +24,13 @@ class Limits:
     """What a request may ask for at once.
 
     Attributes:
-        items: questions of a request.
-        characters: of one question, counted before anything is tokenised.
+        body: its bytes, the depth of its JSON, its texts and their characters, looked at before anything is tokenised.
         tokens: of one question.
-        body: bytes of a request.
-        depth, elements: of its JSON.
         deadline: seconds in which there must be an answer, unless the request names fewer.
     """
 
-    items: int = 64
-    characters: int = 20_000
+    body: BodyLimits = field(default_factory=lambda: BodyLimits(2_000_000, items=64, characters=20_000))
     tokens: int = 4_096
-    body: int = 2_000_000
-    depth: int = 32
-    elements: int = 20_000
     deadline: float = 20.0
 
 
@@ -46,6 +42,7 @@ class Asked:
         id: the request's id.
         model: the name that is asked.
         questions: plain questions, as workers take them.
+        who: who asks.
         version: the one that must answer; empty for whoever is due.
         seconds: in which there must be an answer; 0 for the service's own deadline.
     """
@@ -53,6 +50,7 @@ class Asked:
     id: str
     model: str
     questions: Sequence[Mapping[str, Any]]
+    who: Principal
     version: str = ""
     seconds: float = 0.0
 
@@ -64,14 +62,16 @@ class Answered:
     version: Version
     rows: Sequence[Mapping[str, Any]]
     seconds: float
+    allowance: Allowance
 
 
 class Front:
     """Takes requests of any protocol, and gets them answered."""
 
-    def __init__(self, registry: Registry, batcher: Batcher, limits: Limits) -> None:
+    def __init__(self, registry: Registry, batcher: Batcher, limits: Limits, limiter: RateLimiter) -> None:
         self.registry = registry
         self.limits = limits
+        self._limiter = limiter
         self._batcher = batcher
         self._beside: set[asyncio.Task[None]] = set()
         self.is_stopping = False
@@ -93,11 +93,12 @@ class Front:
         served = self.registry[asked.model]
         version = served.chosen(asked.id, asked.version)
         questions = self.measured(version, asked.questions)
+        allowance = self._limiter.take(asked.who, sum(tokens for _, tokens in questions))
         until = began + (min(asked.seconds, self.limits.deadline) if asked.seconds else self.limits.deadline)
         rows = await self._rows(served, version, questions, until)
         if served.shadow is not None and served.shadow is not version:
             self._ask_beside(served, served.shadow, questions, until)
-        return Answered(version, rows, time.monotonic() - began)
+        return Answered(version, rows, time.monotonic() - began, allowance)
 
     async def write(self, asked: Asked) -> AsyncGenerator[Part, None]:
         """Have the answer to one question written, and hear of each part.
@@ -110,10 +111,12 @@ class Front:
         served = self.registry[asked.model]
         version = served.chosen(asked.id, asked.version)
         ((question, tokens),) = self.measured(version, asked.questions)
+        self._limiter.take(asked.who, tokens)
         served.asked[version.id] = served.asked.get(version.id, 0) + 1
         try:
             async with aclosing(self._batcher.write(version.slot.name, question, tokens)) as parts:
                 async for part in parts:
+                    self._limiter.settle(asked.who, part.written)
                     yield part
         finally:
             served.asked[version.id] -= 1
@@ -124,25 +127,17 @@ class Front:
         """The questions with their lengths in tokens.
 
         Raises:
-            NoAnswerError: there are too many, or one is too long.
+            access.RefusedError: there are none or too many, or one has too many characters.
+            NoAnswerError: one has too many tokens.
         """
-        if not questions:
-            raise NoAnswerError("nothing_asked")
-        if len(questions) > self.limits.items:
-            raise NoAnswerError("too_many_items", given=len(questions), limit=self.limits.items)
-        measured = []
-        for place, question in enumerate(questions):
-            texts = texts_of(question)
-            given = sum(map(len, texts))
-            if given > self.limits.characters:
-                where = f"inputs[{place}]"
-                raise NoAnswerError("too_many_characters", where=where, given=given, limit=self.limits.characters)
-            tokens = _counted(version, texts, place)
+        texts = [texts_of(question) for question in questions]
+        check_texts(["".join(one) for one in texts], self.limits.body)
+        counted = [max(1, _counted(version, one, place)) for place, one in enumerate(texts)]
+        for place, tokens in enumerate(counted):
             if tokens > self.limits.tokens:
                 where = f"inputs[{place}]"
-                raise NoAnswerError("too_many_tokens", where=where, given=tokens, limit=self.limits.tokens)
-            measured.append((question, max(1, tokens)))
-        return measured
+                raise NoAnswerError("tokens_above_limit", where=where, given=tokens, limit=self.limits.tokens)
+        return list(zip(questions, counted, strict=True))
 
     async def _rows(
         self, served: Served, version: Version, questions: Sequence[tuple[Mapping[str, Any], int]], until: float

@@ -9,8 +9,8 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import TypeAdapter
 
-from tunesmith.service.desk import Desk, seconds_of
-from tunesmith.service.front import Asked
+from tunesmith.access.principal import Principal
+from tunesmith.service.desk import Desk
 from tunesmith.service.openapi import body_of
 from tunesmith.service.own_routes import json_response
 from tunesmith.service.questions import Question, plain_question
@@ -53,24 +53,24 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.post("/predict", openapi_extra=body_of(TeiPredict, {"a text": {"inputs": "A good film."}}))
     async def predict(request: Request, model: str = "") -> Response:
-        desk.admit(request, "predict")
+        who = desk.admit(request, "predict")
         given = await desk.read(request, _PREDICT)
         _as_is(truncate=given.truncate, raw_scores=given.raw_scores)
         version = _model(desk, model, _CLASSES)
         single, asked = _texts(given.inputs)
         questions = [plain_question(one, version.inputs, place) for place, one in enumerate(asked)]
-        job = Asked(request.state.request_id, version.model, questions, seconds=seconds_of(request))
-        answered = await desk.unless_gone(request, desk.front.answer(job))
+        job = desk.job(request, who, version.model, questions)
+        answered = await desk.answered(request, job)
         rows = [_scores(row) for row in answered.rows]
         return json_response(rows[0] if single else rows, version=answered.version.id, seconds=answered.seconds)
 
     @router.post("/embed", openapi_extra=body_of(TeiEmbed, {"texts": {"inputs": ["A good film.", "今天天气很好。"]}}))
     async def embed(request: Request, model: str = "") -> Response:
-        desk.admit(request, "embed")
+        who = desk.admit(request, "embed")
         given = await desk.read(request, _EMBED)
         _as_is(truncate=given.truncate, normalize=not given.normalize)
         texts = [given.inputs] if isinstance(given.inputs, str) else list(given.inputs)
-        version, vectors, seconds = await embeddings(desk, request, model, texts)
+        version, vectors, seconds = await embeddings(desk, request, who, model, texts)
         return json_response(vectors, version=version.id, seconds=seconds)
 
     @router.get("/info")
@@ -83,7 +83,7 @@ def routes(desk: Desk) -> APIRouter:
             "model_sha": version.sha256,
             "model_type": kind,
             "max_input_length": limits.tokens,
-            "max_client_batch_size": limits.items,
+            "max_client_batch_size": limits.body.items,
             "version": "tunesmith",
         }
         return json_response(body)
@@ -92,7 +92,7 @@ def routes(desk: Desk) -> APIRouter:
 
 
 async def embeddings(
-    desk: Desk, request: Request, model: str, texts: Sequence[str]
+    desk: Desk, request: Request, who: Principal, model: str, texts: Sequence[str]
 ) -> tuple[Version, list[list[float]], float]:
     """The texts' embeddings, and who made them in how many seconds."""
     version = _model(desk, model, ())
@@ -101,8 +101,8 @@ async def embeddings(
     questions: list[dict[str, Any]] = [{"text": text, "embed": True} for text in texts]
     if any(not text for text in texts):
         raise NoAnswerError("missing_field", where="inputs", field="text")
-    asked = Asked(request.state.request_id, version.model, questions, seconds=seconds_of(request))
-    answered = await desk.unless_gone(request, desk.front.answer(asked))
+    asked = desk.job(request, who, version.model, questions)
+    answered = await desk.answered(request, asked)
     return answered.version, [row["vector"] for row in answered.rows], answered.seconds
 
 

@@ -10,12 +10,21 @@ import multiprocessing
 import socket
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any
 
 from tunesmith.errors import ArtifactError
-from tunesmith.service.engine import Answers, Part, Place, ServiceError, Slot, UnanswerableError, WorkerLostError
+from tunesmith.service.engine import (
+    Answers,
+    Part,
+    Place,
+    ServiceError,
+    Slot,
+    UnanswerableError,
+    WorkerLostError,
+    WorkerWatcher,
+)
 from tunesmith.service.frames import awaited, packed
 from tunesmith.service.worker import work
 
@@ -30,11 +39,11 @@ class LocalEngine:
     a tenth of the time of a new program; no thread and no model is in it when it forks.
     """
 
-    def __init__(self, workers: int, threads: int, *, restarted: Callable[[str], object] = str) -> None:
+    def __init__(self, workers: int, threads: int) -> None:
         self._context: ForkServerContext = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["tunesmith.service.worker"])
         self._threads = threads
-        self._restarted = restarted
+        self._watcher: WorkerWatcher | None = None
         self._slots: dict[str, Slot] = {}
         self._places = [_Seat(self) for _ in range(workers)]
         self._free: set[_Seat] = set()
@@ -65,8 +74,9 @@ class LocalEngine:
         """The workers' process ids."""
         return [seat.pid for seat in self._places if seat.is_alive]
 
-    async def start(self) -> None:
+    async def start(self, watcher: WorkerWatcher) -> None:
         """Start the workers; returns when all are there."""
+        self._watcher = watcher
         await asyncio.gather(*(seat.start() for seat in self._places))
         for seat in self._places:
             self._put(seat)
@@ -122,6 +132,11 @@ class LocalEngine:
     def _put(self, seat: _Seat) -> None:
         self._free.add(seat)
         self._freed.set()
+        self._count()
+
+    def _count(self) -> None:
+        if self._watcher is not None:
+            self._watcher.alive(self.alive)
 
     async def close(self) -> None:
         """End all workers."""
@@ -136,12 +151,14 @@ class LocalEngine:
     def gone(self, seat: _Seat) -> None:
         """A worker ended; nothing more is asked of it."""
         self._free.discard(seat)
+        self._count()
 
     async def lost(self, seat: _Seat, lived: float) -> None:
         """Start a worker again that ended, with all that is loaded."""
         wait = _WAIT
         while not self._closing:
-            self._restarted("ended")
+            if self._watcher is not None:
+                self._watcher.restarted("ended")
             if lived < _QUICK:
                 await asyncio.sleep(wait)
                 wait = min(2 * wait, _LONGEST_WAIT)

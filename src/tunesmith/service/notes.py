@@ -1,28 +1,75 @@
-"""What the service notes of batches, answers and versions."""
+"""What the service notes of batches, answers and versions: all of it as metrics, none of it text."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tunesmith.service.batching import Waiting
 from tunesmith.service.engine import Answers
-from tunesmith.service.versions import Version
+from tunesmith.service.versions import Registry, Version
+from tunesmith.watching.metrics import Metrics
 
 
 class Notes:
-    """Takes note, for metrics."""
+    """Takes note of what batcher and switch do."""
+
+    def __init__(self, metrics: Metrics, registry: Registry) -> None:
+        self._metrics = metrics
+        self._registry = registry
 
     def answered(self, slot: str, batch: Sequence[Waiting], answers: Answers) -> None:
         """A batch was answered."""
+        version = self._registry.by_slot(slot)
+        now = time.monotonic()
+        self._metrics.batch(
+            model=version.model,
+            texts=len(batch),
+            tokens=answers.tokens,
+            padding=answers.padding,
+            queue_seconds=[max(0.0, now - one.since - answers.seconds) for one in batch],
+            inference_seconds=answers.seconds,
+        )
+        for row in answers.rows:
+            if "label" in row:
+                self._metrics.answer(
+                    model=version.model,
+                    version=version.id,
+                    labels=labels_of(row, version.label_kind),
+                    confidence=row.get("confidence"),
+                )
 
     def waits(self, slot: str, length: int) -> None:
         """So many texts wait for a model."""
+        self._metrics.queue(slot.partition("@")[0], length)
 
     def spared(self, reason: str) -> None:
         """A text was not asked any more."""
+        self._metrics.shed(reason)
+
+    def restarted(self, reason: str) -> None:
+        """A worker ended and is started again."""
+        self._metrics.restarted(reason)
+
+    def alive(self, workers: int) -> None:
+        """So many workers are there."""
+        self._metrics.workers(workers)
 
     def switched(self, version: Version, seconds: float) -> None:
         """A version answers from now on."""
+        self._metrics.swapped(version.model, version.id, version.sha256, version.form, seconds)
 
     def released(self, version: Version) -> None:
         """A version was let go."""
+        self._metrics.retired(version.model, version.id)
+
+
+def labels_of(row: Mapping[str, Any], kind: str) -> list[str]:
+    """The labels of the model's own schema that an answer gives; none where answers are free."""
+    label = row["label"]
+    if kind == "class":
+        return [str(label)]
+    if kind == "classes":
+        return [str(one) for one in label]
+    return [str(span["label"]) for span in label] if kind == "spans" else []

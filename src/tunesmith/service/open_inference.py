@@ -10,8 +10,8 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import TypeAdapter
 
-from tunesmith.service.desk import Desk, seconds_of
-from tunesmith.service.front import Answered, Asked
+from tunesmith.service.desk import Desk
+from tunesmith.service.front import Answered
 from tunesmith.service.openapi import body_of
 from tunesmith.service.own_routes import json_response
 from tunesmith.service.questions import Question, plain_question
@@ -86,12 +86,12 @@ def routes(desk: Desk) -> APIRouter:
     @router.post("/models/{name}/infer", openapi_extra=body_of(InferRequest, {"texts": _EXAMPLE}))
     @router.post("/models/{name}/versions/{version}/infer", openapi_extra=body_of(InferRequest, {"texts": _EXAMPLE}))
     async def infer(request: Request, name: str, version: str = "") -> Response:
-        desk.admit(request, "predict")
+        who = desk.admit(request, "predict")
         given = await desk.read(request, _INFER)
         inputs = desk.front.registry[name].champion.inputs
         questions = [plain_question(one, inputs, place) for place, one in enumerate(questions_of(given))]
-        asked = Asked(request.state.request_id, name, questions, version, seconds_of(request))
-        answered = await desk.unless_gone(request, desk.front.answer(asked))
+        asked = desk.job(request, who, name, questions, version)
+        answered = await desk.answered(request, asked)
         wanted = [one.name for one in given.outputs]
         body = {
             "model_name": name,

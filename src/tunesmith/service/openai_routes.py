@@ -13,7 +13,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import Field, TypeAdapter
 
-from tunesmith.service.desk import Desk, seconds_of
+from tunesmith.access.principal import Principal
+from tunesmith.service.desk import Desk
 from tunesmith.service.front import Asked
 from tunesmith.service.inference_routes import embeddings
 from tunesmith.service.openapi import body_of
@@ -79,12 +80,12 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.post("/embeddings", openapi_extra=body_of(EmbeddingRequest, {"a text": {"model": "m", "input": "A film."}}))
     async def embed(request: Request) -> Response:
-        desk.admit(request, "embed")
+        who = desk.admit(request, "embed")
         given = await desk.read(request, _EMBEDDING)
         if given.encoding_format != "float":
             raise NoAnswerError("bad_request", where="encoding_format", detail="float is given")
         texts = [given.input] if isinstance(given.input, str) else list(given.input)
-        version, vectors, seconds = await embeddings(desk, request, given.model, texts)
+        version, vectors, seconds = await embeddings(desk, request, who, given.model, texts)
         tokens = version.counter.count(texts)
         data = [{"object": "embedding", "index": place, "embedding": vector} for place, vector in enumerate(vectors)]
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
@@ -93,9 +94,9 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.post("/chat/completions", openapi_extra=body_of(ChatRequest, {"a greeting": _HELLO}))
     async def chat(request: Request) -> Response:
-        desk.admit(request, "predict")
+        who = desk.admit(request, "predict")
         given = await desk.read(request, _CHAT)
-        asked = _asked(desk, request, given)
+        asked = _asked(desk, request, who, given)
         if given.stream:
             parts = desk.front.write(asked)
             return StreamingResponse(_events(asked, given.model, parts), media_type="text/event-stream")
@@ -112,7 +113,7 @@ def routes(desk: Desk) -> APIRouter:
     return router
 
 
-def _asked(desk: Desk, request: Request, given: ChatRequest) -> Asked:
+def _asked(desk: Desk, request: Request, who: Principal, given: ChatRequest) -> Asked:
     version = desk.front.registry[given.model].champion
     if "turns" not in version.inputs:
         raise NoAnswerError("wrong_task")
@@ -127,7 +128,7 @@ def _asked(desk: Desk, request: Request, given: ChatRequest) -> Asked:
         "turns": [[one.role, one.content] for one in given.messages],
         "writing": {name: value for name, value in wishes.items() if value is not None},
     }
-    return Asked(request.state.request_id, given.model, [question], seconds=seconds_of(request))
+    return desk.job(request, who, given.model, [question])
 
 
 def _head(asked: Asked, model: str, kind: str) -> dict[str, Any]:
@@ -150,7 +151,7 @@ async def _events(asked: Asked, model: str, parts: Any) -> AsyncIterator[bytes]:
                 if part.finished:
                     yield event({}, part.finished)
         except NoAnswerError as error:
-            yield _event({"error": openai_error(error)})
+            yield _event({"error": openai_error(error.status, error.code, error.said("en"), error.where)})
     yield b"data: [DONE]\n\n"
 
 
@@ -158,8 +159,8 @@ def _event(body: Mapping[str, Any]) -> bytes:
     return f"data: {json.dumps(body, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
 
 
-def openai_error(error: NoAnswerError, language: str = "en") -> dict[str, Any]:
+def openai_error(status: int, code: str, detail: str, where: str = "") -> dict[str, Any]:
     """Why there is no answer, as OpenAI's clients read it."""
-    kind = "server_error" if error.status >= 500 else "invalid_request_error"
-    kind = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}.get(error.status, kind)
-    return {"message": error.said(language), "type": kind, "param": error.where or None, "code": error.code}
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    kind = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}.get(status, kind)
+    return {"message": detail, "type": kind, "param": where or None, "code": code}

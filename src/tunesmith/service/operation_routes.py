@@ -47,16 +47,23 @@ def routes(desk: Desk) -> APIRouter:
         fine = desk.front.is_ready
         return json_response({"ready": fine, "models": list(desk.front.registry.names)}, status=200 if fine else 503)
 
+    @router.get("/metrics")
+    async def metrics(request: Request) -> Response:
+        """What is counted, for Prometheus."""
+        desk.admit(request, "metrics")
+        text, kind = desk.metrics.text()
+        return Response(text, media_type=None, headers={"content-type": kind})
+
     @router.post(
         "/admin/models/{name}:{verb}",
         openapi_extra=body_of(Change, _EXAMPLES),
         responses={code: {"model": Problem} for code in (400, 401, 403, 404, 409, 422)},
     )
     async def change(request: Request, name: str, verb: str) -> Response:
-        """Change who answers: load, promote, rollback, canary, shadow."""
-        desk.admit(request, "admin")
+        """Change who answers: load, promote, rollback, canary, shadow, unload."""
+        who = desk.admit(request, "admin")
         given = await desk.read(request, _CHANGE)
-        version = await desk.changed(name, verb, given.version, given.share)
-        return json_response({"model": name, "version": version.id, **desk.front.registry[name].plain})
+        version = await desk.changed(who, name, verb, given.version, given.share)
+        return json_response({**desk.front.registry[name].plain, "model": name, "version": version.id})
 
     return router

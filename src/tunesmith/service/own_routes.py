@@ -9,8 +9,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import TypeAdapter
 
 from tunesmith.service.answers import PredictResponse, Problem, plain_answer
-from tunesmith.service.desk import Desk, seconds_of
-from tunesmith.service.front import Asked
+from tunesmith.service.desk import Desk
 from tunesmith.service.openapi import body_of, example_bodies
 from tunesmith.service.questions import PredictRequest, plain_question
 
@@ -34,12 +33,12 @@ def routes(desk: Desk) -> APIRouter:
     )
     async def predict(request: Request, name: str) -> Response:
         """Answer texts, pairs, questions, dialogues or histories, in the order given, all by one version."""
-        desk.admit(request, "predict")
+        who = desk.admit(request, "predict")
         given = await desk.read(request, _PREDICT)
         inputs = desk.front.registry[name].champion.inputs
         questions = [plain_question(one, inputs, place) for place, one in enumerate(given.inputs)]
-        asked = Asked(request.state.request_id, name, questions, given.version, seconds_of(request))
-        answered = await desk.unless_gone(request, desk.front.answer(asked))
+        asked = desk.job(request, who, name, questions, given.version)
+        answered = await desk.answered(request, asked)
         pairs = zip(answered.rows, questions, strict=True)
         body = {
             "request_id": asked.id,
@@ -47,7 +46,9 @@ def routes(desk: Desk) -> APIRouter:
             "version": answered.version.id,
             "answers": [plain_answer(row, question, vectors=given.vectors) for row, question in pairs],
         }
-        return json_response(body, version=answered.version.id, seconds=answered.seconds)
+        response = json_response(body, version=answered.version.id, seconds=answered.seconds)
+        response.headers.update(answered.allowance.headers())
+        return response
 
     return router
 

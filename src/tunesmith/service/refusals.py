@@ -21,29 +21,15 @@ REASONS: Mapping[str, Why] = {
     "bad_request": Why(
         400, "The request is not what this route takes: {detail}.", "请求不符合此接口的要求：{detail}。"
     ),
-    "not_json": Why(400, "The body is not readable JSON.", "请求体不是可读的 JSON。"),
     "missing_field": Why(422, "This model needs the field '{field}'.", "此模型需要字段“{field}”。"),
     "unused_field": Why(422, "This model cannot use the field '{field}'.", "此模型不使用字段“{field}”。"),
     "bad_span": Why(
         422, "A mark does not lie within the text of {limit} characters.", "标记超出了文本（{limit} 个字符）的范围。"
     ),
-    "nothing_asked": Why(422, "There is nothing to answer: 'inputs' is empty.", "没有可回答的内容：“inputs”为空。"),
-    "too_many_items": Why(
-        413,
-        "The request has {given} items; at most {limit} are answered at once. Send them in parts.",
-        "请求包含 {given} 项，一次最多回答 {limit} 项，请分批发送。",
-    ),
-    "too_many_characters": Why(
-        413, "A text has {given} characters; the limit is {limit}.", "文本有 {given} 个字符，上限为 {limit}。"
-    ),
-    "too_many_tokens": Why(
+    "tokens_above_limit": Why(
         413,
         "A text has {given} tokens; the limit is {limit}. Shorten or part it.",
         "文本有 {given} 个词元，上限为 {limit}，请缩短或拆分。",
-    ),
-    "body_too_large": Why(413, "The body is larger than {limit} bytes.", "请求体超过 {limit} 字节。"),
-    "body_too_deep": Why(
-        413, "The body's JSON is nested or long beyond the limits.", "请求体的 JSON 嵌套过深或元素过多。"
     ),
     "unknown_model": Why(
         404, "There is no such model here. GET /v1/models lists them.", "没有这个模型。GET /v1/models 可列出全部模型。"
@@ -64,20 +50,6 @@ REASONS: Mapping[str, Why] = {
     "shutting_down": Why(
         503, "The service is stopping. Ask another replica, or try again.", "服务正在停止，请重试或换用其他副本。"
     ),
-    "no_worker": Why(
-        503,
-        "No model worker is there to answer. Try again in {seconds} s.",
-        "暂无可用的模型进程，请在 {seconds} 秒后重试。",
-    ),
-    "not_ready": Why(503, "The service is not ready yet.", "服务尚未就绪。"),
-    "missing_key": Why(
-        401, "A key is needed: send 'Authorization: Bearer KEY'.", "需要密钥：请发送 “Authorization: Bearer 密钥”。"
-    ),
-    "bad_key": Why(401, "The key is not valid here.", "密钥无效。"),
-    "missing_scope": Why(403, "The key does not allow this: it lacks the scope '{field}'.", "密钥缺少权限“{field}”。"),
-    "rate_limited": Why(
-        429, "The key's budget is used up. Try again in {seconds} s.", "此密钥的额度已用完，请在 {seconds} 秒后重试。"
-    ),
     "personal_data": Why(
         422,
         "The text holds personal data ({field}), which this service refuses.",
@@ -97,18 +69,15 @@ REASONS: Mapping[str, Why] = {
     "not_loaded": Why(
         409, "It was not loaded, and the traffic is as before: {detail}", "未加载，流量未受影响：{detail}"
     ),
+    "in_use": Why(
+        409,
+        "The version still has a part (champion, canary, shadow or previous). Give that to another one first.",
+        "该版本仍在使用（主版本、灰度、影子或上一版本），请先切换到其他版本。",
+    ),
     "no_root": Why(
         409,
         "This service was started without --root, so it loads no further versions.",
         "服务启动时未指定 --root，不能加载新的版本。",
-    ),
-    "bad_name": Why(
-        422,
-        "Names have a-z, 0-9, '.', '_' and '-', and begin with a letter or digit.",
-        "名称只能含 a-z、0-9、“.”、“_”、“-”，并以字母或数字开头。",
-    ),
-    "context_length_exceeded": Why(
-        400, "The messages have {given} tokens; the limit is {limit}.", "消息共有 {given} 个词元，上限为 {limit}。"
     ),
 }
 

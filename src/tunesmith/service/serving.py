@@ -12,6 +12,8 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
+from tunesmith.access.audit import AuditLog
+from tunesmith.access.rate_limits import RateLimiter
 from tunesmith.service.app import create_app
 from tunesmith.service.batching import Batcher
 from tunesmith.service.desk import Desk, Doorkeeper
@@ -20,6 +22,7 @@ from tunesmith.service.front import Front, Limits
 from tunesmith.service.notes import Notes
 from tunesmith.service.switching import Switch
 from tunesmith.service.versions import Registry, Version
+from tunesmith.watching.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +47,24 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
 
 
-def assembled(versions: Sequence[Version], engine: Engine, doorkeeper: Doorkeeper, settings: Settings) -> FastAPI:
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """Who may ask, and where it is written down who changed what; nowhere without an audit log."""
+
+    keeper: Doorkeeper
+    audit: AuditLog | None = None
+
+
+def assembled(versions: Sequence[Version], engine: Engine, doors: Doors, settings: Settings) -> FastAPI:
     """The app that serves these versions through an engine."""
-    notes, registry = Notes(), Registry()
+    metrics, registry = Metrics(), Registry()
+    notes = Notes(metrics, registry)
     batcher = Batcher(engine, notes, budget=settings.batch_tokens, most=settings.waiting_tokens)
-    front = Front(registry, batcher, settings.limits)
+    front = Front(registry, batcher, settings.limits, RateLimiter())
     switch = Switch(engine, registry, notes, settings.root)
 
     async def begin() -> None:
-        await engine.start()
+        await engine.start(notes)
         async with AsyncExitStack() as unless_ready:
             unless_ready.push_async_callback(engine.close)
             await switch.begin(list(versions))
@@ -63,7 +75,8 @@ def assembled(versions: Sequence[Version], engine: Engine, doorkeeper: Doorkeepe
         await batcher.close()
         await engine.close()
 
-    return create_app(Desk(front, switch, doorkeeper), begin=begin, end=end)
+    desk = Desk(front, switch, doors.keeper, metrics, doors.audit)
+    return create_app(desk, begin=begin, end=end)
 
 
 def listening(host: str, port: int) -> socket.socket:

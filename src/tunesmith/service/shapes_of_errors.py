@@ -2,26 +2,52 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+from tunesmith.access.refusals import RefusedError
 from tunesmith.service.openai_routes import openai_error
 from tunesmith.service.refusals import NoAnswerError
-from tunesmith.service.surroundings import problem
 
+_TOO_LONG = {"tokens_above_limit", "text_too_long", "texts_too_long"}
+_CONTEXT = "context_length_exceeded"
 _KINDS = {413: "validation", 422: "validation", 424: "backend", 429: "overloaded", 503: "unhealthy"}
 
 
-def shaped(
-    error: NoAnswerError, path: str, request_id: str, language: str
-) -> tuple[int, dict[str, Any], dict[str, str]]:
+@dataclass(frozen=True, slots=True)
+class Why:
+    """Why a request was not answered, in one language."""
+
+    status: int
+    code: str
+    detail: str
+    where: str = ""
+    seconds: float = 0.0
+
+
+def why(error: NoAnswerError | RefusedError, language: str) -> Why:
+    """What an error says to the client."""
+    if isinstance(error, NoAnswerError):
+        return Why(error.status, error.code, error.said(language), error.where, error.seconds)
+    told = error.told("zh" if language == "zh" else "en")
+    detail = " ".join(part for part in (told["message"], told["to_do"]) if part)
+    return Why(error.status, told["code"], detail, seconds=float(error.numbers.get("retry_after", 0)))
+
+
+def shaped(found: Why, path: str, request_id: str) -> tuple[int, dict[str, Any], dict[str, str]]:
     """Status, body and headers of the answer to a request at this path; problem details (RFC 9457) for our own."""
-    status, body, headers = problem(error, request_id, language)
+    status = found.status
+    headers = {"retry-after": str(max(1, round(found.seconds)))} if found.seconds else {}
+    if status == 401:
+        headers["www-authenticate"] = "Bearer"
     if path.startswith("/v2"):
-        return (400 if status == 422 else status), {"error": body["detail"]}, headers
+        return (400 if status == 422 else status), {"error": found.detail}, headers
     if path in {"/predict", "/embed", "/info"}:
-        return status, {"error": body["detail"], "error_type": _KINDS.get(status, "validation")}, headers
+        return status, {"error": found.detail, "error_type": _KINDS.get(status, "validation")}, headers
     if path in {"/v1/chat/completions", "/v1/embeddings"}:
-        too_long = error.code in {"too_many_tokens", "too_many_characters"}
-        told = openai_error(error, language) | ({"code": "context_length_exceeded"} if too_long else {})
-        return (400 if too_long else status), {"error": told}, headers
+        too_long = found.code in _TOO_LONG
+        told = openai_error(found.status, found.code, found.detail, found.where)
+        return (400 if too_long else status), {"error": told | ({"code": _CONTEXT} if too_long else {})}, headers
+    body = {"title": found.code.replace("_", " "), "status": status, "code": found.code, "detail": found.detail}
+    body |= {"request_id": request_id, **({"where": found.where} if found.where else {})}
     return status, body, {**headers, "content-type": "application/problem+json"}

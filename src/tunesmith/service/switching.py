@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from tunesmith.access.names import path_below
 from tunesmith.errors import TunesmithError
 from tunesmith.service.engine import Engine
 from tunesmith.service.refusals import NoAnswerError
-from tunesmith.service.versions import NAME, Registry, Served, Version, read_version
+from tunesmith.service.versions import Registry, Served, Version, read_version
 
 DRAIN_SECONDS = 60.0
 """How long a version that nobody comes to any more is held for the requests that it has."""
@@ -59,18 +60,16 @@ class Switch:
         served = self._registry[name]
         if self.root is None:
             raise NoAnswerError("no_root")
-        if NAME.fullmatch(folder) is None:
-            raise NoAnswerError("bad_name")
-        place = (self.root / name / folder).resolve()
-        if not place.is_relative_to(self.root.resolve()) or not place.is_dir():
-            raise NoAnswerError("unknown_version")
+        place = path_below(self.root, name, folder, kind="version")
         async with self._lock:
             try:
                 version = await asyncio.to_thread(read_version, place, name=name)
                 if version.id in served.held:
                     return served.held[version.id]
                 if version.schema != served.champion.schema:
-                    raise NoAnswerError("not_loaded", detail="its answers mean something else (another task or labels).")
+                    raise NoAnswerError(
+                        "not_loaded", detail="its answers mean something else (another task or labels)."
+                    )
                 await self._engine.load(version.slot)
             except NoAnswerError:
                 raise
@@ -80,7 +79,10 @@ class Switch:
             return version
 
     async def promote(self, name: str, version: str) -> Version:
-        """Let a loaded version answer all requests from now on; the one before is kept for rolling back."""
+        """Let a loaded version answer all requests from now on.
+
+        The one before is kept for rolling back; the one before that is let go once its requests are answered.
+        """
         return await self._changed(name, lambda served: _promote(served, _held(served, version)))
 
     async def roll_back(self, name: str) -> Version:
@@ -95,13 +97,28 @@ class Switch:
         """Ask a loaded version beside the one that answers; none with an empty version."""
         return await self._changed(name, lambda served: _shadow(served, version))
 
+    async def unload(self, name: str, version: str) -> Version:
+        """Let go of a loaded version that has no part, once its requests are answered.
+
+        Raises:
+            NoAnswerError: it is not loaded, or still has a part.
+        """
+        served = self._registry[name]
+        held = _held(served, version)
+        if held.id in served.used:
+            raise NoAnswerError("in_use")
+        await self._drain(served, held)
+        return served.champion
+
     async def _changed(self, name: str, change: Callable[[Served], None]) -> Version:
         began = time.monotonic()
         async with self._lock:
             served = self._registry[name]
+            before = served.roles
             change(served)
             self._watcher.switched(served.champion, time.monotonic() - began)
-            for version in [one for one in served.held.values() if one.id not in served.used]:
+            gone = {before["champion"], before["previous"]} - served.used
+            for version in [one for one in served.held.values() if one.id in gone]:
                 task = asyncio.create_task(self._drain(served, version))
                 self._draining.add(task)
                 task.add_done_callback(self._draining.discard)

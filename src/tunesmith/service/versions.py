@@ -11,6 +11,9 @@ from typing import Any, cast
 
 import yaml
 
+from tunesmith.access.names import check_name
+from tunesmith.access.refusals import RefusedError
+from tunesmith.access.tokenizer_check import check_tokenizer
 from tunesmith.components import name_of
 from tunesmith.inference.artifact import MANIFEST, file_hash, task_of, verify
 from tunesmith.inference.ensemble_folder import member_folders
@@ -19,7 +22,6 @@ from tunesmith.service.refusals import NoAnswerError
 from tunesmith.service.tokens import TokenCounter
 from tunesmith.tasks import TASKS
 
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 SHORT = 12
 """Characters of a version's sha256 by which it is named."""
 
@@ -83,12 +85,15 @@ def read_version(folder: Path, *, name: str = "", backend: str = "") -> Version:
     sha256 = file_hash(folder / MANIFEST)
     first = member_folders(folder, description)[0]
     model = name or recipe_name(folder)
-    if NAME.fullmatch(model) is None:
+    try:
+        check_name(model)
+    except RefusedError as error:
         raise ServiceError(
             f"'{model}' cannot be the name of a served model.",
             where=str(folder),
             to_do="Give one with a-z, 0-9, '.', '_' and '-', as in: tunesmith serve my-model=path/to/artifact",
-        )
+        ) from error
+    check_tokenizer(first)
     form = backend or str(description.get("form", "torch"))
     return Version(
         model=model,
@@ -160,16 +165,20 @@ class Served:
         return {version.id for version in roles if version is not None}
 
     @property
-    def plain(self) -> dict[str, object]:
-        """What clients may know of it."""
-        roles: dict[str, Any] = {
+    def roles(self) -> dict[str, Any]:
+        """Which version has which part."""
+        return {
             "champion": self.champion.id,
             "canary": self.canary and self.canary.id,
             "canary_share": self.share if self.canary else None,
             "shadow": self.shadow and self.shadow.id,
             "previous": self.previous and self.previous.id,
         }
-        return {**self.champion.plain, "roles": roles, "versions": sorted(self.held)}
+
+    @property
+    def plain(self) -> dict[str, object]:
+        """What clients may know of it."""
+        return {**self.champion.plain, "roles": self.roles, "versions": sorted(self.held)}
 
 
 class Registry:

@@ -1,0 +1,28 @@
+"""What `tunesmith serve` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tunesmith import console
+from tunesmith.service.versions import Version
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def show_ready(address: str, secret: str | None, versions: Sequence[Version], host: str) -> None:
+    """Say that the service answers: where, what, and how to ask it."""
+    for version in versions:
+        console.say(f"{version.model}: {version.task}, version {version.id}, {version.form}")
+    console.say(f"Listening at {address}")
+    console.say(f"Playground {address}/")
+    if secret is None:
+        console.say("Keys: those that there are; 'tunesmith keys create' makes another.")
+    else:
+        console.say(f"Key {secret}")
+        console.say("This key is shown once; it asks for answers and gives feedback. More: tunesmith keys create")
+    first = versions[0].model
+    body = '{"inputs": ["..."]}'
+    console.say(f"Try: curl -H 'Authorization: Bearer KEY' -d '{body}' {address}/v1/models/{first}/predict")
+    if host not in _LOOPBACK:
+        console.say("It is reachable from other machines, without TLS: put a proxy with TLS before it.")
