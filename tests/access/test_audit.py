@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.access.makers import Time
 from tunesmith.access.audit import AuditLog
-from tunesmith.access.audit_chain import Head, head_of, record_of, verified
+from tunesmith.access.audit_chain import START, Head, head_of, line_of, record_of, sum_of, verified
 from tunesmith.access.user_text import UserText
 from tunesmith.errors import ArtifactError, TunesmithError
 
@@ -195,6 +195,16 @@ def test_a_line_is_one_line_whatever_stands_in_it(tmp_path: Path) -> None:
     assert log.verify().broken is None
     assert len(log.path.read_bytes().splitlines()) == 2
     assert json.loads(log.path.read_bytes().splitlines()[0])["target"] == "模型\r\u2028"
+
+
+def test_a_chain_that_fits_with_numbers_that_do_not_is_found() -> None:
+    told = {"at": "", "who": "eve", "what": "model.promote", "target": "", "before": None, "after": None}
+    first = line_of({"number": 1, **told, "previous": START})
+    second = line_of({"number": 3, **told, "previous": sum_of(first)})
+    found = verified([first, second], Head(2, sum_of(second)), None)
+    assert found.broken is not None
+    assert (found.broken.line, found.head.number) == (2, 1)
+    assert "number 3" in found.broken.reason
 
 
 def test_an_empty_log_is_whole(tmp_path: Path) -> None:
