@@ -67,9 +67,14 @@ def alerts(
     signal.signal(signal.SIGTERM, _stop)
     watched.keep(time.time())  # a file that cannot be written is said now
     trouble = ""
-    for seen in watched.rounds(settings.every):
-        _show([seen.trouble or f"{url} answers again."] if seen.trouble != trouble else [], seen, watched, language)
-        trouble = seen.trouble
+    try:
+        for seen in watched.rounds(settings.every):
+            _show([seen.trouble or f"{url} answers again."] if seen.trouble != trouble else [], seen, watched, language)
+            trouble = seen.trouble
+    except KeyboardInterrupt:
+        say("Stopped watching.")
+    finally:
+        watched.keep(time.time())
 
 
 def _show(lines: list[str], seen: Round, watched: Watch, language: Language) -> None:

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.access.makers import Time
 from tunesmith.access.audit import AuditLog
-from tunesmith.access.audit_chain import Head, head_of, record_of, verified
+from tunesmith.access.audit_chain import START, Head, head_of, line_of, record_of, sum_of, verified
 from tunesmith.access.user_text import UserText
 from tunesmith.errors import ArtifactError, TunesmithError
 
@@ -46,11 +46,18 @@ def damages(draw):
     return kind, draw(st.integers(0, 5)), draw(st.integers(0, 10_000))
 
 
-@given(damages())
-def test_any_damage_is_found_and_the_line_is_named(tmp_path_factory, damage) -> None:
-    kind, line, where = damage
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[bytes], Head]:
+    """The lines of a log and its head."""
     log = written(tmp_path_factory.mktemp("log"))
-    lines = log.path.read_bytes().splitlines(keepends=True)
+    return log.path.read_bytes().splitlines(keepends=True), log.verify().head
+
+
+@settings(deadline=None)
+@given(damages())
+def test_any_damage_is_found_and_the_line_is_named(sound, damage) -> None:
+    kind, line, where = damage
+    lines = list(sound[0])
     if kind == "change":
         at = where % (len(lines[line]) - 1)
         old = lines[line][at]
@@ -66,8 +73,7 @@ def test_any_damage_is_found_and_the_line_is_named(tmp_path_factory, damage) -> 
         line += 1
     else:
         lines.insert(line, b'{"number":1}\n')
-    log.path.write_bytes(b"".join(lines))
-    found = log.verify()
+    found = verified(b"".join(lines).splitlines(keepends=True), sound[1], None)
     assert found.broken is not None
     assert abs(found.broken.line - 1 - line) <= 1
 
@@ -195,6 +201,16 @@ def test_a_line_is_one_line_whatever_stands_in_it(tmp_path: Path) -> None:
     assert log.verify().broken is None
     assert len(log.path.read_bytes().splitlines()) == 2
     assert json.loads(log.path.read_bytes().splitlines()[0])["target"] == "模型\r\u2028"
+
+
+def test_a_chain_that_fits_with_numbers_that_do_not_is_found() -> None:
+    told = {"at": "", "who": "eve", "what": "model.promote", "target": "", "before": None, "after": None}
+    first = line_of({"number": 1, **told, "previous": START})
+    second = line_of({"number": 3, **told, "previous": sum_of(first)})
+    found = verified([first, second], Head(2, sum_of(second)), None)
+    assert found.broken is not None
+    assert (found.broken.line, found.head.number) == (2, 1)
+    assert "number 3" in found.broken.reason
 
 
 def test_an_empty_log_is_whole(tmp_path: Path) -> None:

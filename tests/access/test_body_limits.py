@@ -8,7 +8,7 @@ import time
 import traceback
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunesmith.access.body_limits import BodyCounter, BodyLimits, check_json, check_texts, read_json
@@ -39,6 +39,7 @@ def count(value: object) -> int:
     return 1 + sum(map(count, inner))
 
 
+@settings(deadline=None)
 @given(JSON, st.booleans())
 def test_depth_is_exact_and_values_are_never_undercounted(value: object, ascii: bool) -> None:
     body = json.dumps(value, ensure_ascii=ascii).encode("utf-8", "surrogatepass")
@@ -53,6 +54,7 @@ def test_depth_is_exact_and_values_are_never_undercounted(value: object, ascii: 
     check_json(body, BodyLimits(values=2 * count(value), number=1000, depth=1000))
 
 
+@settings(deadline=None)
 @given(JSON)
 def test_what_passes_is_what_json_says(value: object) -> None:
     body = json.dumps(value).encode()

@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import re
+import secrets
 import stat
 from datetime import timedelta
 from pathlib import Path
@@ -286,6 +287,20 @@ def test_without_an_audit_log_nothing_is_changed(tmp_path: Path) -> None:
     with pytest.raises(TunesmithError, match="audit log"):
         keys.revoke(key.id, by="ana")
     keys.admit(secret)
+
+
+def test_of_two_processes_that_make_a_secret_at_once_the_first_ones_stays(tmp_path: Path, monkeypatch) -> None:
+    real = secrets.token_hex
+
+    def overtaken(length: int) -> str:
+        monkeypatch.undo()
+        first.append(secret_of(tmp_path / "secret"))
+        return real(length)
+
+    first: list[bytes] = []
+    monkeypatch.setattr("tunesmith.access.private_files.secrets.token_hex", overtaken)
+    assert [secret_of(tmp_path / "secret")] == first
+    assert [path.name for path in tmp_path.iterdir()] == ["secret"]
 
 
 def test_a_secret_file_is_made_once_and_damage_is_said(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.access.makers import unsigned
@@ -178,6 +178,7 @@ def test_long_lines_are_cut_and_broken_unicode_is_escaped() -> None:
     assert len(found["fields"]["y"]) < 300
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_a_line_is_one_line_of_json_whatever_is_logged(text: str) -> None:
     found = logged("tunesmith.test", lambda log: log.info("%s", text, extra={"fields": {text: text}}))

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunesmith.access.names import check_name, path_below
@@ -45,6 +45,7 @@ def test_what_is_no_name_is_refused_and_not_repeated(name: str, tmp_path: Path) 
         assert len(name) < 3 or name not in str(caught.value)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=70))
 def test_every_name_that_passes_is_one_plain_part_of_a_path(name: str) -> None:
     try:

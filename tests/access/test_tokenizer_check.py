@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import transformers
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from tunesmith.access.tokenizer_check import PATTERNS, check_tokenizer
@@ -78,6 +79,26 @@ def test_unknown_patterns_are_refused_wherever_they_stand(tmp_path: Path, part: 
 def test_a_pattern_that_differs_by_one_character_is_unknown(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="unknown pattern"):
         check_tokenizer(saved(tmp_path, normalizer=normalizers.Replace(Regex("( {2,})+"), " ")))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(transformers.BertTokenizer, transformers.RobertaTokenizer, transformers.GPT2Tokenizer),
+        *(
+            transformers.LlamaTokenizer,
+            transformers.Qwen2Tokenizer,
+            transformers.CLIPTokenizer,
+            transformers.T5Tokenizer,
+        ),
+        *(transformers.DebertaV2Tokenizer, transformers.XLMRobertaTokenizer, transformers.BigBirdTokenizer),
+        *(transformers.MBart50Tokenizer, transformers.BartTokenizer, transformers.GemmaTokenizer),
+    ],
+)
+def test_what_transformers_writes_of_its_own_tokenizers_passes(tmp_path: Path, kind: type) -> None:
+    kind().save_pretrained(tmp_path)
+    assert (tmp_path / "tokenizer.json").is_file()
+    check_tokenizer(tmp_path)
 
 
 def test_tokenizers_without_patterns_pass_and_words_of_the_vocabulary_are_none(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ PATTERNS: Mapping[str, str] = {
         r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
         r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
     ): "Mistral with Tekken",
+    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+": "CLIP",
     r" {2,}": "XLM-RoBERTa, T5, BigBird, Pegasus: runs of blanks",
     r"\s+": "CLIP: runs of white space",
     r"\s{2,}|[\n\r\t]": "DeBERTa-v2, BARThez",

@@ -137,15 +137,12 @@ class Watch:
         return Round(trouble, changes, said)
 
     def rounds(self, every: float) -> Iterator[Round]:
-        """Look again and again, `every` so many seconds; what is known is kept when the caller stops."""
-        try:
-            due = time.monotonic()
-            while True:
-                yield self.look(time.time())
-                due = max(due + every, time.monotonic())
-                time.sleep(max(0.0, due - time.monotonic()))
-        finally:
-            self.keep(time.time())
+        """Look again and again, `every` so many seconds; whoever stops calls `keep`."""
+        due = time.monotonic()
+        while True:
+            yield self.look(time.time())
+            due = max(due + every, time.monotonic())
+            time.sleep(max(0.0, due - time.monotonic()))
 
     def keep(self, now: float) -> None:
         """Write the state, if there is a file for it."""
