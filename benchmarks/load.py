@@ -49,14 +49,17 @@ class Connections:
         """Ask once; a connection that breaks before the whole answer is there is a reply with status 0."""
         content = json.dumps(body).encode()
         began = due or time.perf_counter()
+        is_begun = False
         try:
             reader, writer = self._idle.pop() if self._idle else await self._opened()
             writer.write(f"{self._head}content-length: {len(content)}\r\n\r\n".encode() + content)
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
+            is_begun = True
             told = await reader.readexactly(int(headers.get("content-length", "0")))
         except (OSError, asyncio.IncompleteReadError) as error:
-            return Reply(0, {"error": type(error).__name__}, time.perf_counter() - began, number=number)
+            why = "Partial" if is_begun or _partial(error) else "Closed"
+            return Reply(0, {"error": why}, time.perf_counter() - began, number=number)
         if headers.get("connection") == "close":
             writer.close()
         else:
@@ -71,6 +74,10 @@ class Connections:
 
     async def _opened(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection(self._target.host, self._target.port)
+
+
+def _partial(error: OSError | asyncio.IncompleteReadError) -> bool:
+    return isinstance(error, asyncio.IncompleteReadError) and bool(error.partial)
 
 
 async def closed(target: Target, bodies: Sequence[Mapping[str, Any]], *, clients: int) -> tuple[list[Reply], float]:

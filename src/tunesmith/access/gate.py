@@ -15,8 +15,8 @@ _COUNTED = {"invalid_key", "invalid_token", "expired_key", "revoked_key", "expir
 class Gate:
     """Lets in who presents a key of the store, or a token where there is a verifier of tokens.
 
-    What begins like a key is looked for among keys and nowhere else. `refused` counts refusals by their exact code. With
-    tokens whose keys come from an address `admit` may fetch these, and so block for some seconds: call it outside of an
+    What begins like a key is looked for among keys and nowhere else. `refused` counts refusals by their exact code.
+    With tokens whose keys come from an address `admit` may fetch these, and so block for some seconds: call it outside of an
     event loop then.
     """
 

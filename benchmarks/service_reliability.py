@@ -1,0 +1,306 @@
+"""What a service does when something goes wrong: workers killed, models swapped, too much asked, poison, ends.
+
+    python benchmarks/service_reliability.py kill ARTIFACT --requests 20000
+    python benchmarks/service_reliability.py swaps ARTIFACT --other ARTIFACT --swaps 100
+    python benchmarks/service_reliability.py overload ARTIFACT --seconds 60
+    python benchmarks/service_reliability.py ends ARTIFACT --times 20
+    python benchmarks/service_reliability.py soak ARTIFACT --seconds 600
+
+Each prints its seed, how often, and what 0 of N means: with 95 % confidence at most 3 of N (the rule of three).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import lzma
+import os
+import random
+import shutil
+import signal
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+from benchmarks.load import Connections, Reply, closed, opened, quantile, statuses
+from benchmarks.served import Service, serving
+
+from tunesmith.inference.predictor import Predictor
+
+NEAR = 2e-2
+"""How far confidences of one version may be apart, since 8 bits with dynamic scales depend on the texts beside."""
+
+
+def texts(count: int, seed: int) -> list[str]:
+    """Sentences of SST-2's training split, drawn by a seed."""
+    root = Path(os.environ.get("TUNESMITH_DATA", "../shared/data"))
+    with lzma.open(root / "sst" / "stsa.binary.train.xz", "rt", encoding="utf-8") as file:
+        lines = file.read().splitlines()
+    draw = random.Random(seed)
+    return [draw.choice(lines)[2:].strip() for _ in range(count)]
+
+
+def bodies(given: Sequence[str]) -> list[dict[str, Any]]:
+    """A request for each text."""
+    return [{"inputs": [text]} for text in given]
+
+
+def capacity(service: Service, model: str, given: Sequence[str]) -> float:
+    """Requests per second that sixteen clients get answered in turns."""
+    asyncio.run(closed(service.target(path(model)), bodies(given[:200]), clients=16))
+    _, seconds = asyncio.run(closed(service.target(path(model)), bodies(given[:1500]), clients=16))
+    return 1500 / seconds
+
+
+def path(model: str) -> str:
+    """The route of a model's answers."""
+    return f"/v1/models/{model}/predict"
+
+
+def spread(replies: Sequence[Reply]) -> str:
+    """The milliseconds of replies."""
+    half, most, longest = (quantile(replies, share) for share in (0.5, 0.99, 1.0))
+    return f"median {half:.1f}, 99 % {most:.1f}, longest {longest:.1f}"
+
+
+def bound(bad: int, count: int) -> str:
+    """A share of bad ones with what it means."""
+    return f"{bad} of {count}" + (f" (at most {3 / count:.2e} with 95 % confidence)" if not bad else "")
+
+
+async def _kill(
+    service: Service, given: Sequence[str], rate: float, seed: int
+) -> tuple[list[Reply], list[float], list[float]]:
+    """Ask at a rate while a random worker is killed every two seconds: replies, kills, seconds to be whole again."""
+    draw, kills, whole = random.Random(seed), [], []
+    asking = asyncio.create_task(opened(service.target(path("m")), bodies(given), rate=rate, seed=seed))
+    while not asking.done():
+        await asyncio.sleep(2)
+        workers = service.workers
+        if len(workers) < 2:
+            continue
+        victim = draw.choice(workers)
+        victim.kill()
+        kills.append(time.perf_counter())
+        before = {one.pid for one in workers}
+        while not asking.done() and time.perf_counter() - kills[-1] < 10:
+            if len({one.pid for one in service.workers} - before) >= 1 and await _alive(service) == len(workers):
+                whole.append(time.perf_counter() - kills[-1])
+                break
+            await asyncio.sleep(0.05)
+    return await asking, kills, whole
+
+
+async def _alive(service: Service) -> int:
+    """How many workers the service counts."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    writer.write(f"GET /metrics HTTP/1.0\r\nauthorization: Bearer {service.key}\r\n\r\n".encode())
+    text = (await reader.read()).decode()
+    writer.close()
+    return int(float(next(line.split()[-1] for line in text.splitlines() if line.startswith("tunesmith_workers "))))
+
+
+def kill(arguments: argparse.Namespace) -> None:
+    """Workers killed under load: nothing lost, nothing wrong."""
+    given = texts(arguments.requests, arguments.seed)
+    expected = dict(zip(given, Predictor.load(arguments.artifact).predict_texts(given), strict=True))
+    with serving([f"m={arguments.artifact}"], "--workers", "2") as service:
+        most = capacity(service, "m", given)
+        replies, kills, whole = asyncio.run(_kill(service, given, 0.6 * most, arguments.seed))
+    wrong = [r for r in replies if r.status == 200 and not _like(r, expected[given[r.number]])]
+    lost = [reply for reply in replies if reply.status != 200]
+    print(f"capacity {most:.0f} requests/s; asked {len(replies)} at {0.6 * most:.0f}/s; {len(kills)} workers killed")
+    print(f"statuses: {statuses(replies)}")
+    print(f"lost: {bound(len(lost), len(replies))}; wrong: {bound(len(wrong), len(replies))}")
+    print(f"milliseconds: {spread(replies)}")
+    if whole:
+        print(f"seconds until all workers answer again: median {statistics.median(whole):.2f}, most {max(whole):.2f}")
+
+
+def _like(reply: Reply, answer: Any) -> bool:
+    found = reply.body["answers"][0]
+    return abs(found["scores"][answer.label] - answer.confidence) < NEAR
+
+
+async def _swap(service: Service, given: Sequence[str], swaps: int) -> list[Reply]:
+    """Ask in turns while one version after the other is promoted."""
+    done = asyncio.Event()
+    replies: list[Reply] = []
+    connections = Connections(service.target(path("m")))
+    numbers = iter(range(10**9))
+
+    async def client() -> None:
+        while not done.is_set():
+            number = next(numbers)
+            replies.append(await connections.post({"inputs": [given[number % len(given)]]}, number=number % len(given)))
+
+    clients = [asyncio.create_task(client()) for _ in range(8)]
+    load = Connections(service.target("/admin/models/m:load"))
+    promote = Connections(service.target("/admin/models/m:promote"))
+    ids = [(await load.post({"version": name})).body["version"] for name in ("one", "other")]
+    for number in range(swaps):
+        reply = await promote.post({"version": ids[(number + 1) % 2]})
+        assert reply.status == 200, reply.body
+        await asyncio.sleep(0.15)
+    done.set()
+    await asyncio.gather(*clients)
+    for one in (connections, load, promote):
+        one.close()
+    return replies
+
+
+def swaps(arguments: argparse.Namespace) -> None:
+    """Hot swaps under load: nobody fails, and every answer is of the version that it names."""
+    given = texts(400, arguments.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for name, artifact in (("one", arguments.artifact), ("other", arguments.other)):
+            shutil.copytree(artifact, root / "m" / name)
+        scored = {name: Predictor.load(root / "m" / name).predict_texts(given) for name in ("one", "other")}
+        with serving([f"m={root / 'm' / 'one'}"], "--root", str(root), "--workers", "2") as service:
+            before = sum(one.memory_info().rss for one in service.family)
+            replies = asyncio.run(_swap(service, given, arguments.swaps))
+            after = sum(one.memory_info().rss for one in service.family)
+    failed = [reply for reply in replies if reply.status != 200]
+    good = [reply for reply in replies if reply.status == 200]
+    names = {reply.body["version"] for reply in good}
+    by_name = _versions(good, scored, names)
+    mixed = [r for r in good if not _like(r, scored[by_name[r.body["version"]]][r.number])]
+    telling = sum(
+        abs(a.confidence - b.confidence) > 2 * NEAR or a.label != b.label for a, b in zip(*scored.values(), strict=True)
+    )
+    print(f"{arguments.swaps} swaps; {len(replies)} answers; {telling} of {len(given)} texts tell the versions apart")
+    print(f"failed: {bound(len(failed), len(replies))}; of another version than named: {bound(len(mixed), len(good))}")
+    print(
+        f"milliseconds: median {quantile(good, 0.5):.1f}, 99 % {quantile(good, 0.99):.1f}, most {quantile(good, 1):.1f}"
+    )
+    print(f"memory of all processes: {before / 1e6:.0f} MB before, {after / 1e6:.0f} MB after")
+
+
+def _versions(good: Sequence[Reply], scored: Mapping[str, Sequence[Any]], names: set[str]) -> dict[str, str]:
+    """Which artifact each version's id stands for: the one that most of its answers are like."""
+    found = {}
+    for version in names:
+        own = [reply for reply in good if reply.body["version"] == version]
+        found[version] = max(scored, key=lambda name: sum(_like(reply, scored[name][reply.number]) for reply in own))
+    return found
+
+
+async def _overload(
+    service: Service, given: Sequence[str], most: float, seconds: float, seed: int
+) -> tuple[list[Reply], float]:
+    count = int(5 * most * seconds)
+    replies = await opened(
+        service.target(path("m")), bodies([given[n % len(given)] for n in range(count)]), rate=5 * most, seed=seed
+    )
+    began = time.perf_counter()
+    connections = Connections(service.target(path("m")))
+    while True:
+        reply = await connections.post({"inputs": [given[0]]})
+        if reply.status == 200 and reply.seconds < 0.1:
+            break
+        await asyncio.sleep(0.02)
+    connections.close()
+    return replies, time.perf_counter() - began
+
+
+def overload(arguments: argparse.Namespace) -> None:
+    """Five times what can be answered: the rest is refused at once, and afterwards all is as before."""
+    given = texts(2000, arguments.seed)
+    with serving([f"m={arguments.artifact}"], "--workers", "2", "--waiting-tokens", "8192") as service:
+        most = capacity(service, "m", given)
+        before = sum(one.memory_info().rss for one in service.family)
+        replies, recovery = asyncio.run(_overload(service, given, most, arguments.seconds, arguments.seed))
+        after = sum(one.memory_info().rss for one in service.family)
+    good = [reply for reply in replies if reply.status == 200]
+    shed = [reply for reply in replies if reply.status == 429]
+    print(f"capacity {most:.0f}/s; asked {len(replies)} at {5 * most:.0f}/s: {statuses(replies)}")
+    print(f"goodput {len(good) / arguments.seconds:.0f}/s, {len(good) / arguments.seconds / most:.2f} of the capacity")
+    print(f"refused with Retry-After: {sum('retry-after' in r.headers for r in shed)} of {len(shed)} with status 429")
+    print(f"milliseconds of answers: {spread(good)}; of refusals: {spread(shed)}")
+    print(f"seconds until answers come in 100 ms: {recovery:.2f}; memory {before / 1e6:.0f} -> {after / 1e6:.0f} MB")
+
+
+def ends(arguments: argparse.Namespace) -> None:
+    """SIGTERM at random times under load: what was begun is answered whole."""
+    draw, given = random.Random(arguments.seed), texts(4000, arguments.seed)
+    cut = answered = refused = 0
+    times = []
+    for _ in range(arguments.times):
+        with serving([f"m={arguments.artifact}"], "--workers", "2", "--drain", "20") as service:
+            replies, seconds = asyncio.run(_end(service, given, draw.uniform(0.2, 1.5)))
+            times.append(seconds)
+        answered += sum(reply.status == 200 for reply in replies)
+        refused += sum(reply.status == 503 or _never_begun(reply) for reply in replies)
+        cut += sum(reply.status == 0 and not _never_begun(reply) for reply in replies)
+    total = answered + refused + cut
+    print(f"{arguments.times} ends; {answered} answered, {refused} not begun; cut: {bound(cut, total)}")
+    print(f"seconds to end: median {statistics.median(times):.2f}, most {max(times):.2f}")
+
+
+def _never_begun(reply: Reply) -> bool:
+    """Whether no byte of an answer came: the connection was refused, or closed while nothing was asked over it."""
+    return reply.status == 0 and reply.body["error"] != "Partial"
+
+
+async def _end(service: Service, given: Sequence[str], after: float) -> tuple[list[Reply], float]:
+    asking = asyncio.create_task(closed(service.target(path("m")), bodies(given), clients=16))
+    await asyncio.sleep(after)
+    began = time.monotonic()
+    service.process.send_signal(signal.SIGTERM)
+    await asyncio.to_thread(service.process.wait, 60)
+    seconds = time.monotonic() - began
+    replies, _ = await asking
+    return replies, seconds
+
+
+def soak(arguments: argparse.Namespace) -> None:
+    """Mixed lengths for long: does memory grow, do files and threads stay open?"""
+    given = texts(5000, arguments.seed)
+    draw = random.Random(arguments.seed)
+    mixed = [" ".join(draw.choice(given) for _ in range(draw.choice((1, 1, 1, 2, 4, 8)))) for _ in range(20_000)]
+    with serving([f"m={arguments.artifact}"], "--workers", "2") as service:
+        began, rows = time.monotonic(), []
+        while time.monotonic() - began < arguments.seconds:
+            part = [draw.choice(mixed) for _ in range(500)]
+            replies, _ = asyncio.run(closed(service.target(path("m")), bodies(part), clients=8))
+            assert all(reply.status == 200 for reply in replies), statuses(replies)
+            family = service.family
+            memory = sum(one.memory_info().rss for one in family) / 1e6
+            rows.append(
+                (time.monotonic() - began, memory, sum(map(_open, family)), sum(one.num_threads() for one in family))
+            )
+    half = rows[len(rows) // 3 :]
+    slope = statistics.linear_regression([row[0] / 3600 for row in half], [row[1] for row in half]).slope
+    print(f"{500 * len(rows)} requests in {rows[-1][0]:.0f} s")
+    print(f"memory after the first third {half[0][1]:.0f} -> {half[-1][1]:.0f} MB, slope {slope:.1f} MB per hour")
+    print(f"open files {rows[0][2]} -> {rows[-1][2]}; threads {rows[0][3]} -> {rows[-1][3]}")
+
+
+def _open(process: psutil.Process) -> int:
+    return int(process.num_fds())
+
+
+def main() -> None:
+    """Run one experiment."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("experiment", choices=["kill", "swaps", "overload", "ends", "soak"])
+    parser.add_argument("artifact")
+    parser.add_argument("--other", default="")
+    parser.add_argument("--seed", type=int, default=13)
+    parser.add_argument("--requests", type=int, default=20_000)
+    parser.add_argument("--swaps", type=int, default=100)
+    parser.add_argument("--times", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    arguments = parser.parse_args()
+    print(json.dumps({"experiment": arguments.experiment, "seed": arguments.seed}))
+    {"kill": kill, "swaps": swaps, "overload": overload, "ends": ends, "soak": soak}[arguments.experiment](arguments)
+
+
+if __name__ == "__main__":
+    main()
