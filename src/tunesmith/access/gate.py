@@ -16,8 +16,8 @@ class Gate:
     """Lets in who presents a key of the store, or a token where there is a verifier of tokens.
 
     What begins like a key is looked for among keys and nowhere else. `refused` counts refusals by their exact code.
-    With tokens whose keys come from an address `admit` may fetch these, and so block for some seconds: call it outside of an
-    event loop then.
+    With tokens whose keys come from an address `admit` may fetch these, and so block for some seconds: call it
+    outside of an event loop then.
     """
 
     def __init__(
