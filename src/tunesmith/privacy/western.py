@@ -65,7 +65,7 @@ class CreditCard:
         """The numbers in the text."""
         for number in numbers(text.folded, 12, 19):
             is_laid_out = len(number.groups) == 1 or number.groups in _LAYOUTS
-            if not is_laid_out or len(set(number.digits)) < 3 or not luhn(number.digits):
+            if not is_laid_out or len(set(number.digits)) < 2 or not luhn(number.digits):
                 continue
             if _ISSUERS.fullmatch(number.digits) or text.near(_CARD_WORDS, number.start, number.end):
                 yield text.found(number.start, number.end, "CREDIT_CARD", certain=True)
