@@ -250,14 +250,14 @@ def _write_rows(rows: Iterator[dict[str, Any]], out: Path, told: Told) -> None:
             return
         table: Any = None
         for row in rows:
-            if any(isinstance(value, list | dict) for value in row.values()):
+            if table is None:
+                mark = "\t" if suffix == ".tsv" else ","
+                table = csv.DictWriter(file, list(row), delimiter=mark, lineterminator="\n")
+                table.writeheader()
+            if any(isinstance(value, list | dict) for value in row.values()) or set(row) - set(table.fieldnames):
                 raise DataError(
-                    f"Row {told.rows} holds a list, which a table of this form cannot.",
+                    f"Row {told.rows} holds a list, or a column that the first row has not; a table has no place for it.",
                     where=str(out),
                     to_do="Give --out a name that ends in .jsonl.",
                 )
-            if table is None:
-                mark = "\t" if suffix == ".tsv" else ","
-                table = csv.DictWriter(file, list(row), delimiter=mark, lineterminator="\n", extrasaction="raise")
-                table.writeheader()
             table.writerow(row)

@@ -56,6 +56,9 @@ class Presidio:
 def _analyzer(language: str) -> Any:
     """Presidio's engine for one language, which takes a second to make."""
     analyzer = import_extra("presidio_analyzer", "presidio")
+    # Its e-mail recogniser asks this package, which would fetch a list of domains when it is first used.
+    domains = import_extra("tldextract.tldextract", "presidio")
+    domains.TLD_EXTRACTOR = domains.TLDExtract(cache_dir=None, suffix_list_urls=())
     engines = import_extra("presidio_analyzer.nlp_engine", "presidio")
     spacy = import_extra("spacy", "presidio")
     engine = engines.SpacyNlpEngine(models=[{"lang_code": language, "model_name": "blank"}])
