@@ -256,7 +256,7 @@ def _write_rows(rows: Iterator[dict[str, Any]], out: Path, told: Told) -> None:
                 table.writeheader()
             if any(isinstance(value, list | dict) for value in row.values()) or set(row) - set(table.fieldnames):
                 raise DataError(
-                    f"Row {told.rows} holds a list, or a column that the first row has not; a table has no place for it.",
+                    f"Row {told.rows} holds a list, or a column that the first row has not; a table cannot.",
                     where=str(out),
                     to_do="Give --out a name that ends in .jsonl.",
                 )

@@ -1,4 +1,4 @@
-"""Values that each recogniser must find and must leave, by its name; check digits are those of this file's own count."""
+"""Values that each recogniser must find and must leave, by its name; check digits are counted here anew."""
 
 from __future__ import annotations
 
@@ -123,6 +123,8 @@ SAMPLES: Mapping[str, Samples] = {
         (
             "from ⟦41.176.181.243⟧.",
             "ip:⟦fe80::1:2⟧: x",
+            "来源IP⟦35.113.24.105⟧查",
+            "IP⟦bad0:f74c:dd3e:237d:4e89:8341:3ee9:d549⟧",
             "|⟦19.253.176.22⟧|",
             "⟦2001:db8::8a2e:370:7334⟧",
             "⟦::ffff:1.2.3.4⟧",
@@ -140,6 +142,7 @@ SAMPLES: Mapping[str, Samples] = {
             "⟦13812345678⟧",
             "⟦+86 138 1234 5678⟧",
             "⟦138-1234-5678⟧",
+            "Tel⟦13812345678⟧",
             "⟦１３８１２３４５６７８⟧",
             "⟦138\u200b1234\u200b5678⟧",
             "⟦(+86)13812345678⟧",
@@ -167,8 +170,8 @@ SAMPLES: Mapping[str, Samples] = {
         ("1", "1 ", "(1)", "0 1", "+1 ", "1.", "call 1 "),
     ),
     "plate": Samples(
-        ("⟦京A12345⟧", "⟦粤BD12345⟧", "⟦沪A·12345D⟧", "⟦浙C8888学⟧", "⟦苏e05ev8⟧"),
-        ("京A1234", "京I12345", "京ABCDEF", "A12345"),
+        ("⟦京A12345⟧", "⟦粤BD12345⟧", "⟦沪A·12345D⟧", "⟦新O-64243⟧", "⟦浙C8888学⟧", "⟦苏e05ev8⟧"),
+        ("京A1234", "京ABCDEF", "A12345"),
         ("京", "京A", "京A1"),
     ),
     "passport": Samples(

@@ -40,7 +40,10 @@ def places(name: str, text: str) -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_recogniser_has_samples(name: str) -> None:
-    assert isinstance(SAMPLES[name], Samples) and SAMPLES[name].found and SAMPLES[name].left and SAMPLES[name].hostile
+    assert isinstance(SAMPLES[name], Samples)
+    assert SAMPLES[name].found
+    assert SAMPLES[name].left
+    assert SAMPLES[name].hostile
 
 
 @pytest.mark.parametrize(("name", "text"), FOUND)
@@ -55,7 +58,8 @@ def test_values_are_found_right_beside_chinese_characters(name: str, text: str) 
     plain, start, end = marked(text)
     if name == "address" or (name == "person_name" and not plain[end - 1].isascii()):
         pytest.skip("a Chinese name or address has no border beside Chinese characters")
-    between = "" if name == "person_name" else "是"  # words that lead up to a name stand right before it
+    is_led = name == "person_name" or plain[max(0, start - 1) : start].isalpha()  # by what stands right before it
+    between = "" if is_led else "是"
     beside = f"我{plain[:start]}{between}{plain[start:end]}的{plain[end:]}"
     shift = 1 + len(between)
     assert (start + shift, end + shift) in places(name, beside), beside

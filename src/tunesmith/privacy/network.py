@@ -17,7 +17,9 @@ _URL = re.compile(
     r"(?<![A-Za-z0-9])(?:(?:https?|ftp|wss?)://|www\.(?=[A-Za-z0-9-]+\.))[A-Za-z0-9\u00c0-\u024f\-._~:/?#\[\]@!$&'()*+,;=%]+",
     re.IGNORECASE,
 )
-_IPV4 = re.compile(r"(?<![0-9A-Za-z])(?<![0-9]\.)[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9A-Za-z])(?!\.[0-9])")
+_IPV4 = re.compile(
+    r"(?:(?<![0-9A-Za-z])|(?<=IP)|(?<=ip))(?<![0-9]\.)[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9A-Za-z])(?!\.[0-9])"
+)
 _IPV6 = re.compile(r"[0-9A-Fa-f:]+")
 _IPV4_REST = re.compile(r"(?:\.[0-9]{1,3}){3}(?![0-9.])")
 _MAC = re.compile(
@@ -129,8 +131,9 @@ def _is_version_6(value: str) -> bool:
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
-    before, behind = text[start - 1 : start], text[end : end + 1]
-    return not (before.isascii() and before.isalnum()) and not (behind.isascii() and behind.isalnum())
+    before, behind = text[max(0, start - 1) : start], text[end : end + 1]
+    is_free = not (before.isascii() and before.isalnum()) or text[max(0, start - 2) : start].upper() == "IP"
+    return is_free and not (behind.isascii() and behind.isalnum())
 
 
 @dataclass(frozen=True)

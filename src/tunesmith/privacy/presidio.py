@@ -45,7 +45,7 @@ class Presidio:
 
     def find(self, text: Surface) -> Iterator[Found]:
         """What Presidio finds in the original text."""
-        analyzer = _analyzer(self.language)
+        analyzer = analyzer_of(self.language)
         for one in analyzer.analyze(text.original, self.language, score_threshold=self.least_score):
             if one.entity_type not in _LEFT:
                 kind = KINDS.get(one.entity_type, one.entity_type)
@@ -53,11 +53,11 @@ class Presidio:
 
 
 @cache
-def _analyzer(language: str) -> Any:
-    """Presidio's engine for one language, which takes a second to make."""
+def analyzer_of(language: str) -> Any:
+    """Presidio's engine for one language, which takes a second to make; recognisers may be added to its registry."""
     analyzer = import_extra("presidio_analyzer", "presidio")
     # Its e-mail recogniser asks this package, which would fetch a list of domains when it is first used.
-    domains = import_extra("tldextract.tldextract", "presidio")
+    domains: Any = import_extra("tldextract.tldextract", "presidio")
     domains.TLD_EXTRACTOR = domains.TLDExtract(cache_dir=None, suffix_list_urls=())
     engines = import_extra("presidio_analyzer.nlp_engine", "presidio")
     spacy = import_extra("spacy", "presidio")
