@@ -13,6 +13,7 @@ from tunesmith.data.records import Span
 from tunesmith.errors import RecipeError
 from tunesmith.privacy import RECOGNISERS, Names, Pattern, Recogniser, Redactor, Surface, standard
 from tunesmith.privacy.redactor import resolved
+from tunesmith.privacy.surface import words_of
 
 SETTINGS: dict[str, object] = {"pattern": {"kind": "STAFF", "pattern": "S-[0-9]{5}"}}
 NAMES = [name for name in RECOGNISERS if name != "presidio"]
@@ -141,3 +142,12 @@ def test_certain_values_win_over_longer_ones_and_longer_ones_over_shorter() -> N
     assert redactor.apply("call +86 13812345678").counts == {"MOBILE": 1}
     assert redactor.apply("https://example.com/?mail=a@b.com").counts == {"URL": 1}
     assert redactor.apply("驾驶证34052419800101001X").counts == {"ID_CARD": 1}
+
+
+def test_words_are_near_only_as_whole_words_and_within_reach() -> None:
+    words = words_of(("call", "电话"))
+    assert Surface.of("call 12").near(words, 5, 7)
+    assert Surface.of("12 call").near(words, 0, 2)
+    assert not Surface.of("recall 12").near(words, 7, 9, before=5)
+    assert not Surface.of("call" + " " * 60 + "12").near(words, 64, 66)
+    assert Surface.of("打电话12").near(words, 3, 5)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 BEFORE = 48
 """Characters before a value in which a word that tells its kind may stand."""
@@ -70,11 +71,13 @@ class Surface:
             and attackers put between digits.
         places: for each character of the folded form, and for its end, where it stands in the original; None where
             both have the same places.
+        seen: by the pattern of words that were asked for, where these begin and end.
     """
 
     original: str
     folded: str
     places: tuple[int, ...] | None = None
+    seen: dict[str, tuple[list[int], list[int]]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, text: str) -> Surface:
@@ -93,10 +96,17 @@ class Surface:
         return Found(self.places[start], self.places[end - 1] + 1, kind, certain)
 
     def near(self, words: re.Pattern[str], start: int, end: int, *, before: int = BEFORE, after: int = AFTER) -> bool:
-        """Whether a word that tells a kind stands shortly before these places or behind them."""
-        return bool(
-            words.search(self.folded[max(0, start - before) : start]) or words.search(self.folded[end : end + after])
-        )
+        """Whether a word that tells a kind stands shortly before these places or behind them.
+
+        The words of a pattern are looked for once in a text, when they are first asked for.
+        """
+        if words.pattern not in self.seen:
+            places = [match.span() for match in words.finditer(self.folded)]
+            self.seen[words.pattern] = ([begin for begin, _ in places], [stop for _, stop in places])
+        begins, stops = self.seen[words.pattern]
+        last = bisect_right(stops, start) - 1
+        first = bisect_left(begins, end)
+        return (last >= 0 and begins[last] >= start - before) or (first < len(stops) and stops[first] <= end + after)
 
 
 def words_of(words: Iterable[str]) -> re.Pattern[str]:

@@ -43,6 +43,7 @@ _NEVER_ISSUED = ("078051120", "219099999")
 _SSN_WORDS = words_of(("ssn", "social security", "ss#", "社会安全号"))
 
 _LICENCE = re.compile(r"(?<![0-9A-Za-z-])[A-Za-z0-9](?:-?[A-Za-z0-9]){4,19}(?![0-9A-Za-z])(?!-[0-9A-Za-z])")
+_FOUR_DIGITS = re.compile("(?:[^0-9]*[0-9]){4}")
 _LICENCE_WORDS = words_of(
     (
         *("driver's license", "driver's licence", "drivers license", "drivers licence", "driver license"),
@@ -125,8 +126,9 @@ class DriverLicence:
     def find(self, text: Surface) -> Iterator[Found]:
         """The numbers in the text."""
         for match in _LICENCE.finditer(text.folded):
-            is_number = sum(character.isdigit() for character in match.group()) >= 4
-            if is_number and text.near(_LICENCE_WORDS, match.start(), match.end(), before=36, after=0):
+            if _FOUR_DIGITS.match(match.group()) and text.near(
+                _LICENCE_WORDS, match.start(), match.end(), before=36, after=0
+            ):
                 yield text.found(match.start(), match.end(), "DRIVER_LICENCE")
 
 
