@@ -212,7 +212,7 @@ SAMPLES: Mapping[str, Samples] = {
     ),
     "person_name": Samples(
         ("Mr. ⟦John Smith⟧ said", "my name is ⟦Rubija⟧", "姓名：⟦张三⟧，男", "联系人 ⟦阿依古丽·买买提⟧ "),
-        ("Mr. and Mrs.", "John Smith", "姓名不详的人已经走了"),
+        ("Mr. and Mrs.", "John Smith", "姓名不详的人已经走了", "反馈姓名不一致）"),
         ("Mr. A", "Mr ", "姓名", "姓名：张三李四", "A "),
     ),
     "pattern": Samples(
