@@ -20,6 +20,7 @@ from tunesmith import (
     cli_forms,
     cli_labels,
     cli_service,
+    cli_privacy,
     cli_study,
     cli_watching,
     compressing,
@@ -64,6 +65,7 @@ app.add_typer(cli_compression.verbs)
 app.add_typer(cli_access.verbs)
 app.add_typer(cli_watching.verbs)
 app.add_typer(cli_service.verbs)
+app.add_typer(cli_privacy.verbs)
 
 
 @app.command()

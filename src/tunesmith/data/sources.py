@@ -110,7 +110,7 @@ def _examples(source: Source, tally: Tally) -> Iterator[Example]:
         return
     place = _place(source) if form in ("json", "hub") else keyless(source.path, form)
     examples = examples_of_histories if "history" in source.inputs else examples_of_rows
-    yield from examples(source, place, _rows(form, source, place, tally), tally)
+    yield from examples(source, place, table_rows(form, source, place, tally), tally)
 
 
 def _place(source: Source) -> Place:
@@ -167,7 +167,9 @@ def _wanted(source: Source, there: Sequence[str]) -> list[str]:
     return list(there) if "history" in source.inputs else wanted_columns(source, there)
 
 
-def _rows(form: Format, source: Source, place: Place, tally: Tally) -> Iterator[Row]:
+def table_rows(form: Format, source: Source, place: Place, tally: Tally, *, every: bool = False) -> Iterator[Row]:
+    """The rows of a table with their lines; of a Parquet file `every` column, or those that the source names."""
+
     def table(separator: str) -> Iterator[Row]:
         return read_csv(place, source.encoding, separator, source.header, tally, quoted=source.quoted)
 
@@ -176,7 +178,7 @@ def _rows(form: Format, source: Source, place: Place, tally: Tally) -> Iterator[
         "tsv": lambda: table(source.separator or "\t"),
         "jsonl": lambda: read_jsonl(place, source.encoding, source.header, tally),
         "json": lambda: read_json(place, source.encoding, source.header, tally),
-        "parquet": lambda: read_parquet(place, lambda there: _wanted(source, there)),
+        "parquet": lambda: read_parquet(place, lambda there: there if every else _wanted(source, there)),
         "hub": lambda: read_hub(source.path),
     }
     return readers[form]()

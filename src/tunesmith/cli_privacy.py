@@ -1,0 +1,142 @@
+"""The verb about personal data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tunesmith import privacy_console
+from tunesmith.arguments import AsJson, HowWritten, spread
+from tunesmith.components import build, name_of
+from tunesmith.data.records import Example, Span
+from tunesmith.errors import RecipeError, nearest
+from tunesmith.experiment import FILES, reading
+from tunesmith.inference.predictor import Predictor
+from tunesmith.privacy import (
+    ACTIONS,
+    RECOGNISERS,
+    Action,
+    Mask,
+    Names,
+    Recogniser,
+    RedactionKey,
+    RedactionSettings,
+    Redactor,
+    read_redaction,
+    standard,
+)
+from tunesmith.redacting import redact_file, restore_file
+
+verbs = typer.Typer()
+
+STATE = Path("~/.local/state/tunesmith")
+KEY_FILE = "redaction.key"
+
+
+@dataclass(frozen=True, slots=True)
+class HowRedacted:
+    """What is looked for, and what is done with it."""
+
+    action: Annotated[
+        str, typer.Option(help=f"What is done with a value: {', '.join(ACTIONS)}; mask if nothing is said.")
+    ] = ""
+    kinds: Annotated[str, typer.Option(help="Only these kinds, parted by commas, such as EMAIL,ID_CARD.")] = ""
+    names: Annotated[
+        list[Path] | None, typer.Option(help="An artifact that tags people and places. May be given several times.")
+    ] = None
+    recognisers: Annotated[
+        Path | None, typer.Option(help="A YAML file with recognisers of your own, and an action for each kind.")
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPlace:
+    """Where the key of hashes and pseudonyms is."""
+
+    key: Annotated[Path | None, typer.Option(help="The key's file; made where there is none. Else in --state.")] = None
+    state: Annotated[Path, typer.Option(help="The folder where Tunesmith keeps its secrets.")] = STATE
+
+    @property
+    def file(self) -> Path:
+        """The key's file."""
+        return self.key or self.state.expanduser() / KEY_FILE
+
+
+@verbs.command()
+@spread
+def redact(
+    file: Annotated[
+        Path, typer.Argument(help="A table (CSV, JSON lines, Parquet), words with tags, or lines of text.")
+    ],
+    out: Annotated[Path, typer.Option(help="The file to write: .csv, .tsv, or JSON lines; lines for a text.")],
+    how: HowRedacted,
+    place: KeyPlace,
+    restore: Annotated[bool, typer.Option("--restore", help="Turn pseudonyms back into values, by the key.")] = False,
+    changes: HowWritten = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take personal data out of a file, or put it back."""
+    source = reading(changes or (), (*FILES, "label")).source(str(file), "")
+    if restore:
+        told = restore_file(source, out, RedactionKey.from_file(place.file))
+        privacy_console.show_restored(told, out, as_json=as_json)
+        return
+    settings = read_redaction(how.recognisers, RECOGNISERS) if how.recognisers else RedactionSettings()
+    redactor = redactor_of(settings, how, place.file)
+    told = redact_file(source, out, redactor)
+    actions = {kind: name_of(ACTIONS, action) for kind, action in redactor.actions.items()}
+    privacy_console.show_redaction(told, out, {"": name_of(ACTIONS, redactor.action), **actions}, as_json=as_json)
+
+
+def redactor_of(settings: RedactionSettings, how: HowRedacted, key: Path) -> Redactor:
+    """The redactor that the options ask for; what stands on the command line comes before what the file says.
+
+    Raises:
+        RecipeError: an action or a kind is unknown.
+        ResourceError: the key cannot be read or made.
+    """
+    chosen = build(ACTIONS, how.action, "--action") if how.action else settings.action or Mask()
+    taggers: list[Recogniser] = [Names(tagger_of(artifact)) for artifact in how.names or ()]
+    recognisers = (*settings.recognisers, *standard(), *taggers)
+    kinds = tuple(kind.strip().upper() for kind in how.kinds.split(",") if kind.strip()) or settings.kinds
+    there = sorted({kind for one in recognisers for kind in one.kinds})
+    for kind in (*kinds, *settings.actions):
+        if kind not in there:
+            raise RecipeError(
+                f"Unknown kind '{kind}'.{nearest(kind, there)}",
+                where="--kinds" if how.kinds else str(how.recognisers),
+                to_do=f"Known kinds: {', '.join(there)}.",
+            )
+    return Redactor(recognisers, chosen, settings.actions, kinds, key_for((chosen, *settings.actions.values()), key))
+
+
+def key_for(actions: Iterable[Action], place: Path) -> RedactionKey | None:
+    """The key, made where there is none; None where no action needs one."""
+    return RedactionKey.from_file(place, make=True) if any(action.needs_key for action in actions) else None
+
+
+def tagger_of(artifact: Path) -> Callable[[str], Iterable[Span]]:
+    """The spans that a trained tagger finds in a text.
+
+    Raises:
+        RecipeError: the artifact answers with something else than spans.
+    """
+    predictor = Predictor.load(artifact)
+    if predictor.task.label_kind != "spans":
+        raise RecipeError(
+            "This model does not tag names in a text.",
+            where=str(artifact),
+            to_do="Give --names the artifact of a token_classification run.",
+        )
+
+    def tagged(text: str) -> Iterable[Span]:
+        if not text.strip():
+            return ()
+        (answer,) = predictor.predict([Example("1", text)])
+        return [span for span in answer.label if isinstance(span, Span)] if isinstance(answer.label, tuple) else ()
+
+    return tagged
