@@ -18,6 +18,7 @@ from tunesmith import (
     cli_compression,
     cli_forms,
     cli_labels,
+    cli_remembered,
     cli_study,
     compressing,
     compression_console,
@@ -58,6 +59,7 @@ app.add_typer(cli_labels.active, name="active")
 app.add_typer(cli_combining.verbs)
 app.add_typer(cli_forms.verbs)
 app.add_typer(cli_compression.verbs)
+app.add_typer(cli_remembered.verbs, name="feedback")
 
 
 @app.command()

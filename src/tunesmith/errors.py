@@ -8,6 +8,7 @@
     ├── TrainingError      a run that cannot go on (a loss that is not a number, a method without effect)
     ├── CheckpointError    a checkpoint that is missing, cut short or of another run
     ├── ArtifactError      an artifact that is damaged, changed or of another label schema
+    ├── StoreError         a database of answers that cannot be used (remembered.refusals, beside FeedbackError)
     ├── ResourceError      too little disk or memory
     └── MissingExtraError  an optional package that the recipe needs
 
