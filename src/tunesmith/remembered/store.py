@@ -12,7 +12,7 @@ from typing import Self
 from tunesmith.remembered.database import Database, open_database
 from tunesmith.remembered.recording import Recorder, check_form
 from tunesmith.remembered.records import Answered, Counts, Feedback, LabelCheck, Policy, Receipt
-from tunesmith.remembered.refusals import FeedbackError, StoreError
+from tunesmith.remembered.refusals import StoreError
 from tunesmith.remembered.writer import Writer
 
 
@@ -70,7 +70,7 @@ class Store:
         try:
             return self.submit(given).result(self.policy.timeout_seconds)
         except FutureTimeoutError:
-            raise FeedbackError("feedback_unavailable") from None
+            raise self.writer.gave_up() from None
 
     async def feedback_async(self, given: Feedback) -> Receipt:
         """The same within an event loop, which goes on meanwhile."""
@@ -79,7 +79,7 @@ class Store:
         if done:
             return future.result()
         future.add_done_callback(_looked_at)
-        raise FeedbackError("feedback_unavailable")
+        raise self.writer.gave_up()
 
     def counts(self) -> Counts:
         """What was done since the store was opened, and what waits; for metrics."""

@@ -91,6 +91,11 @@ class Writer:
             now = Counts(waiting_answers=len(self._answers), waiting_feedback=waiting)
             return replace(now, **self._counter)
 
+    def gave_up(self) -> FeedbackError:
+        """Count one who waited in vain, and give what this one is told; the feedback may still be stored."""
+        self._count("unavailable")
+        return FeedbackError("feedback_unavailable")
+
     def flush(self, seconds: float) -> bool:
         """Wait until nothing waits, at most so long; whether that was reached."""
         with self._changed:
