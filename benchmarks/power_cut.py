@@ -285,8 +285,8 @@ def main() -> None:
             found = cut(log, cuts=cuts, seed=given.seed, folder=Path(folder) / "disk")
         print(
             f"synchronous={synchronous}: {found.cuts} cuts among {found.entries} calls; "
-            f"{found.acknowledged} acknowledged rows looked for: {found.lost} lost (by {found.cuts_with_a_loss} cuts), {found.torn} torn; "
-            f"{found.damaged} databases damaged",
+            f"{found.acknowledged} acknowledged rows looked for: {found.lost} lost "
+            f"(by {found.cuts_with_a_loss} cuts), {found.torn} torn; {found.damaged} databases damaged",
             flush=True,
         )
         if not found.cuts_with_a_loss + found.torn + found.damaged:

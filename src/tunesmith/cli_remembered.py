@@ -12,7 +12,7 @@ from tunesmith import console, remembered_console
 from tunesmith.arguments import AsJson
 from tunesmith.errors import RecipeError
 from tunesmith.remembered import erasing, reviewing
-from tunesmith.remembered.database import Database, open_database, revision
+from tunesmith.remembered.database import OPENING_SECONDS, Database, open_database, revision
 from tunesmith.remembered.reviewing import Which
 from tunesmith.remembered.secret import secret_of
 from tunesmith.remembered.training_rows import Exported, Wanted, training_rows
@@ -46,7 +46,8 @@ Quick = Annotated[
 def opened(store: str, state: Path, *, with_secret: bool = False, make: bool = False) -> Database:
     """The database of --store; with the secret of --state where pseudonyms are asked for."""
     folder = state.expanduser()
-    return open_database(store or str(folder / FILE), secret_of(folder, make=False) if with_secret else b"", make=make)
+    secret = secret_of(folder, make=False) if with_secret else b""
+    return open_database(store or str(folder / FILE), secret, make=make, patience=OPENING_SECONDS)
 
 
 @verbs.command("list")

@@ -8,8 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-from rich.table import Table
 from sqlalchemy import Row
 
 from tunesmith import console
@@ -45,23 +43,21 @@ def show_feedback(rows: Sequence[Row[Any]], counts: Mapping[str, int], *, with_t
     if as_json:
         console.say_json({"counts": counts, "feedback": [plain_feedback(row, with_text=with_text) for row in rows]})
         return
-    screen = console.plain_console()
-    if rows:
-        table = Table()
-        for column in ("id", "given", "status", "key", "model", "answer", "right answer"):
-            table.add_column(column, no_wrap=column == "id")
-        for row in rows:
-            right = "it is right" if row.right_answer is None else _short(row.right_answer)
-            said = "wrong, not said what is right" if row.right_answer is None and row.verdict in ("wrong",) else right
-            cells = (row.id, iso(row.given_at)[:16], row.status, row.key_id, row.model, _short(row.answer), said)
-            table.add_row(*(escape(cell) for cell in cells))
-            if with_text:
-                table.add_row(
-                    "", "", "", "", "", escape(_cut(row.text or "(no text is kept)")), escape(_cut(row.comment))
-                )
-        screen.print(table)
+    for row in rows:
+        console.say(f"{row.id}  {iso(row.given_at)[:16]}  {row.status}  key {row.key_id}  model {row.model}")
+        console.say(f"  answered {_short(row.answer)}; {_said(row)}")
+        if with_text:
+            console.say(f"  text     {row.text or '(none is kept)'}")
+            if row.comment:
+                console.say(f"  comment  {row.comment}")
     said = ", ".join(f"{count} {status}" for status, count in counts.items())
     console.say(f"{len(rows)} shown; {said}.")
+
+
+def _said(row: Row[Any]) -> str:
+    if row.right_answer is not None:
+        return f"right is {_short(row.right_answer)}"
+    return {"correct": "this is right"}.get(row.verdict, "this is wrong, and what is right is not said")
 
 
 def _short(answer: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""A PostgreSQL server for tests: a scratch cluster in a folder of its own, reached by a socket there and no other way."""
+"""A PostgreSQL server for tests: a scratch cluster in a folder of its own, reached by a socket there alone."""
 
 from __future__ import annotations
 

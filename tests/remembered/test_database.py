@@ -87,7 +87,9 @@ def test_a_server_commits_synchronously_whatever_its_default(cluster):
     url = cluster.database()
     database = open_database(url)
     with database.writing() as connection:
-        connection.exec_driver_sql("ALTER DATABASE " + url.split("/")[3].split("?")[0] + " SET synchronous_commit TO off")
+        connection.exec_driver_sql(
+            "ALTER DATABASE " + url.split("/")[3].split("?")[0] + " SET synchronous_commit TO off"
+        )
     database.close()
     database = open_database(url)
     with database.writing() as connection:

@@ -6,7 +6,6 @@ import random
 import shutil
 
 import pytest
-
 from benchmarks.power_cut import PAGE, SECTOR, Disk, Entry, File, cut, record
 
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler (cc)")

@@ -38,7 +38,9 @@ def say(store, request_id, right=None, key_id="key1", **more):
 
 def test_classes_are_read_back_with_their_groups_and_weights(opened, tmp_path):
     store = opened()
-    store.remember([answered("r1", "酒店很好", subject="张三"), answered("r2", "早餐很差"), answered("r3", subject="张三")])
+    store.remember(
+        [answered("r1", "酒店很好", subject="张三"), answered("r2", "早餐很差"), answered("r3", subject="张三")]
+    )
     say(store, "r1")
     say(store, "r2", {"label": "bad"})
     say(store, "r3")

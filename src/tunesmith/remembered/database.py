@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from tunesmith.remembered.tables import facts
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_SECONDS = 1
 """So long a statement waits for a lock before it fails and is tried again; who waits for feedback waits longer."""
+OPENING_SECONDS = 30
+"""So long opening waits: another process may be migrating the database, or writing it anew."""
 _LOCK = 20_611_906
 """The advisory lock under which PostgreSQL's writers take turns, so that caps hold and a migration runs once."""
 _ADDING: Mapping[str, Callable[..., Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
@@ -102,13 +105,14 @@ class Database:
 _OF_FILES = ("sqlite",)
 
 
-def open_database(where: str, secret: bytes = b"", *, make: bool = True) -> Database:
+def open_database(where: str, secret: bytes = b"", *, make: bool = True, patience: int = BUSY_SECONDS) -> Database:
     """Open a database and bring it to the form that the code knows.
 
     Args:
         where: a file, or a URL: sqlite:///answers.db, postgresql://user@host/name.
         secret: what pseudonyms are made with; empty where none are made.
         make: whether a file that is not there is made, for its owner alone to read.
+        patience: so many seconds a statement waits for a lock; while opening it is `OPENING_SECONDS`.
 
     Raises:
         StoreError: the URL is wrong, the database cannot be reached, is newer than the code or of another secret, or
@@ -119,20 +123,25 @@ def open_database(where: str, secret: bytes = b"", *, make: bool = True) -> Data
     place = shown(url)
     if url.drivername in _OF_FILES:
         _find_file(Path(str(url.database)), make=make)
-    engine = create_engine(url, json_serializer=_as_json, pool_pre_ping=url.drivername not in _OF_FILES)
-    event.listen(engine, "connect", _settle_file if url.drivername in _OF_FILES else _settle_server)
-    event.listen(engine, "begin", _begin_file if url.drivername in _OF_FILES else _begin_server)
-    database = Database(engine, place, secret)
+    opening = Database(_engine(url, OPENING_SECONDS), place, secret)
     try:
-        with explained(place), database.writing() as connection:
+        with explained(place), opening.writing() as connection:
             _check_durable(connection, place)
             _migrate(connection, place)
             if secret:
-                _check_secret(connection, database)
-    except StoreError:
-        engine.dispose()
-        raise
-    return database
+                _check_secret(connection, opening)
+    finally:
+        opening.close()
+    return Database(_engine(url, patience), place, secret)
+
+
+def _engine(url: URL, patience: int) -> Engine:
+    is_file = url.drivername in _OF_FILES
+    engine = create_engine(url, json_serializer=_as_json, pool_pre_ping=not is_file)
+    event.listen(engine, "connect", partial(_settle_file if is_file else _settle_server, patience=patience))
+    if is_file:
+        event.listen(engine, "begin", _begin_file)
+    return engine
 
 
 def _url(where: str) -> URL:
@@ -214,11 +223,11 @@ def _as_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
-def _settle_file(connection: Any, _: object) -> None:
+def _settle_file(connection: Any, _: object, *, patience: int) -> None:
     # The driver begins no transaction of its own; `_begin_file` does, since it must take the lock at once.
     connection.isolation_level = None
     for pragma in (
-        f"busy_timeout={BUSY_SECONDS * 1000}",
+        f"busy_timeout={patience * 1000}",
         "journal_mode=WAL",
         "synchronous=FULL",  # a commit returns after fsync of the log
         "foreign_keys=ON",
@@ -227,20 +236,16 @@ def _settle_file(connection: Any, _: object) -> None:
         connection.execute(f"PRAGMA {pragma}").close()
 
 
-def _settle_server(connection: Any, _: object) -> None:
+def _settle_server(connection: Any, _: object, *, patience: int) -> None:
     connection.autocommit = True
     connection.execute("SET synchronous_commit TO on")
-    connection.execute(f"SET lock_timeout TO '{BUSY_SECONDS}s'")
+    connection.execute(f"SET lock_timeout TO '{patience}s'")
     connection.execute("SET idle_in_transaction_session_timeout TO '60s'")
     connection.autocommit = False
 
 
 def _begin_file(connection: Connection) -> None:
     connection.exec_driver_sql(str(connection.get_execution_options().get("begin", "BEGIN")))
-
-
-def _begin_server(_: Connection) -> None:
-    """Nothing to do: psycopg begins by itself."""
 
 
 def _check_durable(connection: Connection, place: str) -> None:

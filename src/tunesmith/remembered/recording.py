@@ -30,7 +30,7 @@ from tunesmith.remembered.tables import VERDICTS, answers, expired, feedback
 
 Outcome = Receipt | FeedbackError
 _FAULTS = (TunesmithError, ValueError, TypeError, LookupError, ArithmeticError)
-"""What a masking function, or JSON, may say of a single answer."""
+"""What a masking function, a check of labels, or JSON may say of a single row."""
 LONGEST_COMMENT = 4_000
 LONGEST_RIGHT = 100_000
 """Characters; of a right answer those of its JSON."""
@@ -68,11 +68,11 @@ class Recorder:
                 "keep_until": milliseconds(given.asked_at + self.policy.keep_days * DAY),
             }
             json.dumps((row["further"], row["answer"], row["confidence"]), allow_nan=False)
+            ids = (given.request_id, given.key_id, given.version)
+            is_fit = max(map(len, ids)) <= LONGEST_ID and len(given.model) <= 2 * LONGEST_ID
+            return row if is_fit and all(storable(one) == one for one in (*ids, given.model)) else None
         except _FAULTS:
             return None
-        ids = (given.request_id, given.key_id, given.version)
-        is_short = max(map(len, ids)) <= LONGEST_ID and len(given.model) <= 2 * LONGEST_ID
-        return row if is_short and all(storable(one) == one for one in (*ids, given.model)) else None
 
     def record(self, rows: Sequence[Mapping[str, Any]], given: Sequence[Feedback]) -> list[Outcome]:
         """Write answers and feedback in one transaction; when this returns, they are on disk.
@@ -104,9 +104,12 @@ class Recorder:
             return FeedbackError("gone" if one.request_id in known.expired else "unknown_request"), None
         if answer.keep_until <= milliseconds(one.given_at):
             return FeedbackError("gone"), None
-        if one.right is not None and (fault := self.check(answer.model, one.right, answer.characters)):
-            return FeedbackError("wrong_right_answer", fault), None
-        row = self._row(one, answer)
+        try:
+            if one.right is not None and (fault := self.check(answer.model, one.right, answer.characters)):
+                return FeedbackError("wrong_right_answer", fault), None
+            row = self._row(one, answer)
+        except _FAULTS:  # of a check or a mask, which are given from outside
+            return FeedbackError("not_storable"), None
         same = (one.request_id, one.item, one.key_id, row["idempotency"])
         if (there := known.stored.get(same)) is not None:
             if there[1] != row["content"]:
@@ -238,6 +241,8 @@ def check_form(one: Feedback) -> None:
         raise FeedbackError("wrong_verdict")
     if one.right is not None and one.verdict == "correct":
         raise FeedbackError("contradictory_feedback")
+    if one.right is not None and not isinstance(one.right, Mapping):
+        raise FeedbackError("wrong_right_answer", "It is no object.")
     if len(one.comment) > LONGEST_COMMENT:
         raise FeedbackError(
             "too_long", f"The comment has {len(one.comment)} characters, the limit is {LONGEST_COMMENT}."

@@ -29,10 +29,11 @@ class Keeper:
 
     def kept(self, text: str) -> tuple[str | None, tuple[Edit, ...]]:
         """A text as it is stored (None for not at all), and what was replaced in it."""
-        if self.policy == "none":
-            return None, ()
         text = storable(text)
-        return replaced(text, self.mask(text)) if self.policy == "masked" and self.mask else (text, ())
+        if self.policy == "raw":
+            return text, ()
+        # A masked row is kept masked by a policy that has no mask any more: nothing is stored then.
+        return replaced(text, self.mask(text)) if self.policy == "masked" and self.mask else (None, ())
 
     def kept_value(self, value: object) -> object:
         """A nested value with each text of it as it is stored."""
