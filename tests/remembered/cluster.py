@@ -58,7 +58,7 @@ class Cluster:
 
     def run(self, program: str, *arguments: object) -> None:
         as_other = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.getuid() == 0 else []
-        command = [*as_other, str(programs() / program), *map(str, arguments)]
+        command = [*as_other, f"{programs()}/{program}", *map(str, arguments)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=self.folder)
 
     def start(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import threading
 import time
@@ -72,7 +73,7 @@ def test_repeated_feedback_is_stored_once(opened):
 
 def test_many_clients_share_transactions_and_none_is_lost(opened):
     store = opened()
-    commits = []
+    commits: list = []
     event.listen(store.database.engine, "commit", commits.append)
     store.remember([answered(f"r{number}") for number in range(300)])
 
@@ -294,7 +295,7 @@ def test_a_check_or_a_mask_that_fails_spoils_one_row_alone(opened):
     store.remember([answered("r1"), answered("r2", "a bomb"), answered("r3", key_id=None)])
     assert refused(store, wrong("r1", "unheard of")) == "not_storable"
     assert refused(store, wrong("r1", comment="bomb")) == "not_storable"
-    assert refused(store, Feedback("r1", 0, "key1", "wrong", ["bad"])) == "wrong_right_answer"
+    assert refused(store, Feedback("r1", 0, "key1", "wrong", json.loads("[1]"))) == "wrong_right_answer"
     assert store.feedback(wrong("r1")).status == "new"
     assert store.counts().unstorable == 2
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import pytest
 
@@ -24,7 +24,7 @@ def exported(store, wanted: Wanted) -> tuple[list[dict], Exported]:
     return list(training_rows(store.database, wanted, counts)), counts
 
 
-def loaded(rows: Iterator[dict], tmp_path, kind: str, **settings) -> list:
+def loaded(rows: Iterable[dict], tmp_path, kind: str, **settings) -> list:
     path = tmp_path / "feedback.jsonl"
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     data = Data(train=str(path), validation="none", test="none", group="group", **settings)

@@ -137,7 +137,8 @@ def open_database(where: str, secret: bytes = b"", *, make: bool = True, patienc
 
 def _engine(url: URL, patience: int) -> Engine:
     is_file = url.drivername in _OF_FILES
-    engine = create_engine(url, json_serializer=_as_json, pool_pre_ping=not is_file)
+    # Messages of errors hold no parameters, for these are users' texts.
+    engine = create_engine(url, json_serializer=_as_json, pool_pre_ping=not is_file, hide_parameters=True)
     event.listen(engine, "connect", partial(_settle_file if is_file else _settle_server, patience=patience))
     if is_file:
         event.listen(engine, "begin", _begin_file)
