@@ -126,7 +126,7 @@ def test_what_cannot_be_opened_is_explained_without_its_password(where, said, tm
 
 def test_errors_of_the_database_hold_no_texts(place):
     database = open_database(place)
-    row = {column.name: 1 for column in answers.c} | {"text": "PLANTED", "answer": {"label": "PLANTED"}}
+    row: dict = {column.name: 1 for column in answers.c} | {"text": "PLANTED", "answer": {"label": "PLANTED"}}
     row |= {"text_policy": "PLANTED!", "further": None, "edits": None, "model": "m", "version": "v", "key_id": "k"}
     row |= {"request_id": "r", "subject": None}
     with pytest.raises(IntegrityError) as refusal, database.writing() as connection:

@@ -328,7 +328,7 @@ def test_policies_that_make_no_sense_are_refused(tmp_path):
     with pytest.raises(StoreError, match="masked"):
         Policy(text="masked")
     with pytest.raises(StoreError, match="kept as 'all'"):
-        Policy(text="all")
+        Policy(text=json.loads('"all"'))
     with pytest.raises(StoreError, match="not above 0"):
         Policy(keep_days=0)
     with pytest.raises(StoreError, match="negative"):
