@@ -21,6 +21,7 @@ from tunesmith import (
     cli_labels,
     cli_service,
     cli_privacy,
+    cli_remembered,
     cli_study,
     cli_watching,
     compressing,
@@ -66,6 +67,7 @@ app.add_typer(cli_access.verbs)
 app.add_typer(cli_watching.verbs)
 app.add_typer(cli_service.verbs)
 app.add_typer(cli_privacy.verbs)
+app.add_typer(cli_remembered.verbs, name="feedback")
 
 
 @app.command()

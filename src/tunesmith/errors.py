@@ -10,6 +10,7 @@
     ├── ArtifactError      an artifact that is damaged, changed or of another label schema
     ├── ResourceError      too little disk or memory, or a file of state that cannot be used
     ├── RefusedError       a request to a service that is turned away, with a stable code (access/refusals.py)
+    ├── StoreError         a database of answers that cannot be used (remembered.refusals, beside FeedbackError)
     └── MissingExtraError  an optional package that the recipe needs
 
 Each says what was wrong, where, and what to do; the command line prints the three and leaves with exit code 2.

@@ -1,0 +1,150 @@
+"""The verbs about feedback on answers: listed, judged, exported to learn from, deleted."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tunesmith import console, remembered_console
+from tunesmith.arguments import AsJson
+from tunesmith.errors import RecipeError
+from tunesmith.remembered import erasing, reviewing
+from tunesmith.remembered.database import OPENING_SECONDS, Database, open_database, revision
+from tunesmith.remembered.reviewing import Which
+from tunesmith.remembered.secret import secret_of
+from tunesmith.remembered.training_rows import Exported, Wanted, training_rows
+
+STATE = Path("~/.local/state/tunesmith")
+FILE = "answers.db"
+
+verbs = typer.Typer(help="What people said of answers: listed, judged, exported, deleted.", no_args_is_help=True)
+
+StoreOption = Annotated[
+    str,
+    typer.Option(
+        "--store",
+        metavar="FILE|URL",
+        envvar="TUNESMITH_STORE",
+        show_envvar=True,
+        help="The database: a file, or postgresql://user@host/name; answers.db in the state folder if left out.",
+    ),
+]
+State = Annotated[Path, typer.Option(help="The service's state folder, with the secret of pseudonyms.")]
+Statuses = Annotated[
+    list[str] | None, typer.Option("--status", help="new, accepted, rejected or quarantined; may be given again.")
+]
+Key = Annotated[str, typer.Option("--key", help="Only feedback of this key id.")]
+Model = Annotated[str, typer.Option("--model", help="Only feedback on answers of this model.")]
+Quick = Annotated[
+    bool, typer.Option("--quick", help="Do not write the database anew, which keeps the service from writing.")
+]
+
+
+def opened(store: str, state: Path, *, with_secret: bool = False, make: bool = False) -> Database:
+    """The database of --store; with the secret of --state where pseudonyms are asked for."""
+    folder = state.expanduser()
+    secret = secret_of(folder, make=False) if with_secret else b""
+    return open_database(store or str(folder / FILE), secret, make=make, patience=OPENING_SECONDS)
+
+
+@verbs.command("list")
+def list_feedback(
+    status: Statuses = None,
+    key: Key = "",
+    model: Model = "",
+    limit: Annotated[int, typer.Option(help="At most so many, the newest; 0 for all.", min=0)] = 20,
+    with_text: Annotated[bool, typer.Option("--text", help="Show texts and comments, too.")] = False,
+    store: StoreOption = "",
+    state: State = STATE,
+    as_json: AsJson = False,
+) -> None:
+    """List feedback, the newest first."""
+    which = Which(tuple(status or ()), key, model, limit)
+    database = opened(store, state)
+    rows, counts = list(reviewing.found(database, which)), reviewing.by_status(database, which)
+    remembered_console.show_feedback(rows, counts, with_text=with_text, as_json=as_json)
+    database.close()
+
+
+@verbs.command()
+def review(
+    to: Annotated[str, typer.Option("--to", help="accepted, rejected, quarantined or new.")],
+    ids: Annotated[list[str] | None, typer.Argument(help="The ids of the feedback.")] = None,
+    every: Annotated[str, typer.Option(help="Instead of ids: all of this status (with --key, --model).")] = "",
+    key: Key = "",
+    model: Model = "",
+    by: Annotated[str, typer.Option(help="Who judges; kept with the feedback.")] = "",
+    store: StoreOption = "",
+    state: State = STATE,
+) -> None:
+    """Judge feedback: only what is accepted is exported."""
+    if bool(ids) == bool(every):
+        raise RecipeError("Give either ids or --every.", where="feedback review", to_do="See: tunesmith feedback list.")
+    database = opened(store, state)
+    chosen = ids or [row.id for row in reviewing.found(database, Which((every,), key, model))]
+    console.say(f"{reviewing.review(database, chosen, to, by)} of {len(chosen)} are now {to}.")
+    database.close()
+
+
+@verbs.command()
+def export(
+    out: Annotated[Path, typer.Option(help="The file to write, JSON lines; a recipe names it in data.train.")],
+    status: Statuses = None,
+    key: Key = "",
+    model: Model = "",
+    confirmed_weight: Annotated[
+        float | None, typer.Option(help="Write weights: 1 for corrected answers, this for confirmed ones.")
+    ] = None,
+    store: StoreOption = "",
+    state: State = STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Write accepted feedback as examples to learn from, and count what is left out."""
+    wanted = Wanted(Which(tuple(status or ("accepted",)), key, model), confirmed_weight)
+    database, exported = opened(store, state), Exported()
+    console.write_lines(training_rows(database, wanted, exported), out, quiet=True)
+    remembered_console.show_exported(exported, out, as_json=as_json)
+    database.close()
+
+
+@verbs.command()
+def forget(
+    subject: Annotated[str, typer.Option(help="All answers about or from this person; - reads the name.")] = "",
+    key: Annotated[str, typer.Option(help="All feedback that this key gave.")] = "",
+    quick: Quick = False,
+    store: StoreOption = "",
+    state: State = STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Delete one person's data, or one key's feedback."""
+    if bool(subject) == bool(key):
+        raise RecipeError("Give either --subject or --key.", where="feedback forget", to_do="Name one of them.")
+    database = opened(store, state, with_secret=bool(subject))
+    if subject:
+        name = sys.stdin.readline().strip() if subject in ("-",) else subject
+        erased = erasing.forget_subject(database, name, thorough=not quick)
+    else:
+        erased = erasing.forget_key(database, key, thorough=not quick)
+    what = "one person's data" if subject else f"the feedback of key {key}"
+    remembered_console.show_erased(erased, what, is_file=database.is_sqlite, as_json=as_json)
+    database.close()
+
+
+@verbs.command()
+def purge(quick: Quick = False, store: StoreOption = "", state: State = STATE, as_json: AsJson = False) -> None:
+    """Delete what is past its retention date."""
+    database = opened(store, state)
+    erased = erasing.purge(database, thorough=not quick)
+    remembered_console.show_erased(erased, "what was past its date", is_file=database.is_sqlite, as_json=as_json)
+    database.close()
+
+
+@verbs.command()
+def migrate(store: StoreOption = "", state: State = STATE) -> None:
+    """Bring the database to the newest form, as opening it does; a new one is made."""
+    database = opened(store, state, make=True)
+    console.say(f"{database.place} is at step {revision(database)}.")
+    database.close()

@@ -1,0 +1,1 @@
+"""How a database comes to the form of `tables`, step by step (Alembic)."""

@@ -1,0 +1,120 @@
+"""Feedback listed, and judged by a person: what is learnt from, and what is not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Row, Select, bindparam, func, select, update
+
+from tunesmith.remembered.database import Database, explained
+from tunesmith.remembered.refusals import StoreError
+from tunesmith.remembered.tables import STATUSES, answers, feedback
+
+_READ_AT_ONCE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Which:
+    """Which feedback: an empty setting stands for all.
+
+    Attributes:
+        statuses: those of `tables.STATUSES`.
+        key_id: who gave it.
+        model: the model that had answered.
+        limit: at most so many, the newest; 0 for all.
+    """
+
+    statuses: tuple[str, ...] = ()
+    key_id: str = ""
+    model: str = ""
+    limit: int = 0
+
+    def __post_init__(self) -> None:
+        if wrong := [one for one in self.statuses if one not in STATUSES]:
+            raise StoreError(f"There is no status '{wrong[0]}'.", to_do=f"Use {', '.join(STATUSES)}.")
+
+
+def found(database: Database, which: Which) -> Iterator[Row[Any]]:
+    """Feedback with the answer that it is about, the newest first; rows come as they are read.
+
+    Raises:
+        StoreError: the database cannot be used.
+    """
+    with database.reading() as connection:
+        rows = connection.execution_options(yield_per=_READ_AT_ONCE).execute(_chosen(which))
+        yield from rows
+
+
+def by_status(database: Database, which: Which) -> dict[str, int]:
+    """How much feedback there is of each status, the other settings of `which` given."""
+    joined = select(feedback.c.status, func.count()).join(answers)
+    wanted = _narrowed(joined, Which((), which.key_id, which.model)).group_by(feedback.c.status)
+    with database.reading() as connection:
+        counts = {str(status): int(count) for status, count in connection.execute(wanted)}
+    return {status: counts.get(status, 0) for status in STATUSES}
+
+
+def review(database: Database, ids: Sequence[str], status: str, reviewer: str = "") -> int:
+    """Give feedback another status; who did it and when is kept with it. Gives how many rows changed.
+
+    Raises:
+        StoreError: there is no such status, or no such feedback (then nothing is changed), or the database cannot be
+            used.
+    """
+    Which((status,))
+    wanted = list(dict.fromkeys(ids))
+    with explained(database.place), database.writing() as connection:
+        there = {row.id: row for part in _parts(wanted) for row in connection.execute(_of(part))}
+        if missing := [one for one in wanted if one not in there]:
+            raise StoreError(
+                f"There is no feedback with the id {missing[0][:40]!r} (of {len(missing)} such ids).",
+                where=database.place,
+                to_do="See: tunesmith feedback list.",
+            )
+        changed = [
+            {"of_id": row.id, "to": status, "why": {**row.provenance, "reviews": _reviews(row, status, reviewer)}}
+            for row in there.values()
+            if row.status != status
+        ]
+        if changed:
+            to = update(feedback).where(feedback.c.id == bindparam("of_id"))
+            connection.execute(to.values(status=bindparam("to"), provenance=bindparam("why")), changed)
+    return len(changed)
+
+
+def _parts(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (ids[first : first + _READ_AT_ONCE] for first in range(0, len(ids), _READ_AT_ONCE))
+
+
+def _of(ids: Sequence[str]) -> Select[Any]:
+    return select(feedback.c.id, feedback.c.status, feedback.c.provenance).where(feedback.c.id.in_(ids))
+
+
+def _reviews(row: Row[Any], status: str, reviewer: str) -> list[object]:
+    step = {"from": row.status, "to": status, "at": iso(int(time.time() * 1000)), "by": reviewer}
+    return [*row.provenance.get("reviews", ()), step]
+
+
+def _chosen(which: Which) -> Select[Any]:
+    mine = [column for column in feedback.c if column.name not in ("content", "idempotency", "day")]
+    names = ("asked_at", "model", "version", "subject", "text_policy", "text", "further", "answer", "confidence")
+    wanted = select(*mine, *(answers.c[name] for name in names)).join(answers)
+    wanted = _narrowed(wanted, which).order_by(feedback.c.given_at.desc(), feedback.c.id)
+    return wanted.limit(which.limit) if which.limit else wanted
+
+
+def _narrowed(wanted: Select[Any], which: Which) -> Select[Any]:
+    if which.statuses:
+        wanted = wanted.where(feedback.c.status.in_(which.statuses))
+    if which.key_id:
+        wanted = wanted.where(feedback.c.key_id == which.key_id)
+    return wanted.where(answers.c.model == which.model) if which.model else wanted
+
+
+def iso(moment: int) -> str:
+    """Milliseconds since 1970 as 2026-11-28T23:04:05.678Z."""
+    return datetime.fromtimestamp(moment / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

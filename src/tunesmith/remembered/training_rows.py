@@ -1,0 +1,142 @@
+"""Feedback as rows to learn from, in the form that `data.train` reads, and a count of all that is left out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Row
+
+from tunesmith.remembered.database import Database
+from tunesmith.remembered.refusals import StoreError
+from tunesmith.remembered.reviewing import Which, by_status, found, iso
+
+LABEL_KEYS = ("label", "spans", "answer", "answers")
+"""The keys of an answer that say what is right; each is a column that the readers of `data` know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is exported.
+
+    Attributes:
+        which: of which statuses; those not named are left out and counted.
+        confirmed_weight: how much an answer counts that was called correct, beside 1 of a corrected one. Such answers
+            are the model's own, so they teach little and hold on to its habits. None writes no weights.
+    """
+
+    which: Which = field(default_factory=lambda: Which(("accepted",)))
+    confirmed_weight: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.confirmed_weight is not None and not 0 <= self.confirmed_weight <= 1_000:
+            raise StoreError("The weight of confirmed answers is not between 0 and 1000.", to_do="Give 1, or less.")
+
+
+@dataclass(slots=True)
+class Exported:
+    """What became of the feedback: rows written, and what is left out by its reason.
+
+    `agreeing` rows say what another row says of the same text, and are written once. `conflicting` ones say different
+    things of the same text, and none of these is written; `conflicts` has up to three ids of them.
+    """
+
+    written: int = 0
+    corrected: int = 0
+    agreeing: int = 0
+    conflicting: int = 0
+    without_text: int = 0
+    without_right_answer: int = 0
+    by_status: dict[str, int] = field(default_factory=dict)
+    conflicts: list[str] = field(default_factory=list)
+
+
+def training_rows(database: Database, wanted: Wanted, exported: Exported) -> Iterator[dict[str, object]]:
+    """The rows, the oldest feedback last; `exported` is filled in while they are read.
+
+    A row has the text and its further columns, the label in its form, a `group` (the person's pseudonym, or the
+    request), a `weight` where these are wanted, and where it comes from: feedback, request, model, version, key, time.
+
+    Raises:
+        StoreError: the database cannot be used.
+    """
+    counts = by_status(database, wanted.which)
+    chosen = wanted.which.statuses
+    exported.by_status = {status: count for status, count in counts.items() if chosen and status not in chosen}
+    said = _said(database, wanted.which)
+    written: Counter[bytes] = Counter()
+    for row in found(database, wanted.which):
+        label = _label(row)
+        if row.text is None:
+            exported.without_text += 1
+        elif label is None:
+            exported.without_right_answer += 1
+        elif len(said[_asked(row)]) > 1:
+            exported.conflicting += 1
+            exported.conflicts += [row.id] if len(exported.conflicts) < 3 else []
+        elif written[_asked(row)]:
+            exported.agreeing += 1
+        else:
+            written[_asked(row)] += 1
+            exported.written += 1
+            is_confirmed = row.right_answer is None
+            exported.corrected += not is_confirmed
+            yield _row(row, label, wanted.confirmed_weight if is_confirmed else 1.0, wanted)
+
+
+def _said(database: Database, which: Which) -> Mapping[bytes, set[bytes]]:
+    """What is said to be right of each text, as digests."""
+    said: defaultdict[bytes, set[bytes]] = defaultdict(set)
+    for row in found(database, which):
+        if row.text is not None and (label := _label(row)) is not None:
+            said[_asked(row)].add(_digest(label))
+    return said
+
+
+def _row(row: Row[Any], label: Mapping[str, object], weight: float | None, wanted: Wanted) -> dict[str, object]:
+    weighed = {} if wanted.confirmed_weight is None else {"weight": weight}
+    return {
+        **(row.further or {}),
+        "id": row.id,
+        "text": row.text,
+        **label,
+        "group": row.subject or row.request_id,
+        **weighed,
+        "request_id": row.request_id,
+        "item": row.item,
+        "model": row.model,
+        "version": row.version,
+        "key": row.key_id,
+        "given_at": iso(row.given_at),
+        "verdict": row.verdict,
+        "status": row.status,
+        "text_policy": row.text_policy,
+    }
+
+
+def _label(row: Row[Any]) -> dict[str, object] | None:
+    """What is right by this feedback: what it says, or the answer that it confirms; None where it does not say."""
+    right = row.right_answer if row.right_answer is not None else row.answer if _is_confirmed(row.verdict) else None
+    if right is None:
+        return None
+    given = {key: right[key] for key in LABEL_KEYS if right.get(key) is not None}
+    if "spans" in given:
+        spans = [{key: span[key] for key in ("start", "end", "label")} for span in given["spans"]]
+        given["spans"] = sorted(spans, key=lambda span: (span["start"], span["end"], span["label"]))
+    return given or None
+
+
+def _is_confirmed(verdict: str) -> bool:
+    return verdict in ("correct",)
+
+
+def _asked(row: Row[Any]) -> bytes:
+    return _digest([row.text, row.further])
+
+
+def _digest(value: object) -> bytes:
+    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=16).digest()

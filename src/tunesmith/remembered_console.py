@@ -1,0 +1,110 @@
+"""What the verbs about feedback print."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Row
+
+from tunesmith import console
+from tunesmith.remembered.erasing import Erased
+from tunesmith.remembered.reviewing import iso
+from tunesmith.remembered.training_rows import Exported
+
+_LONGEST = 60
+
+
+def plain_feedback(row: Row[Any], *, with_text: bool) -> dict[str, object]:
+    """Feedback and its answer as plain values; the text only where it is asked for."""
+    plain: dict[str, object] = {
+        "id": row.id,
+        "given_at": iso(row.given_at),
+        "status": row.status,
+        "verdict": row.verdict,
+        "key": row.key_id,
+        "request_id": row.request_id,
+        "item": row.item,
+        "model": row.model,
+        "version": row.version,
+        "answer": row.answer,
+        "right": row.right_answer,
+        "confidence": row.confidence,
+        "provenance": row.provenance,
+    }
+    return plain | ({"text": row.text, "further": row.further, "comment": row.comment} if with_text else {})
+
+
+def show_feedback(rows: Sequence[Row[Any]], counts: Mapping[str, int], *, with_text: bool, as_json: bool) -> None:
+    """List feedback, the newest first, and how much there is of each status."""
+    if as_json:
+        console.say_json({"counts": counts, "feedback": [plain_feedback(row, with_text=with_text) for row in rows]})
+        return
+    for row in rows:
+        console.say(f"{row.id}  {iso(row.given_at)[:16]}  {row.status}  key {row.key_id}  model {row.model}")
+        console.say(f"  answered {_short(row.answer)}; {_said(row)}")
+        if with_text:
+            console.say(f"  text     {row.text or '(none is kept)'}")
+            if row.comment:
+                console.say(f"  comment  {row.comment}")
+    said = ", ".join(f"{count} {status}" for status, count in counts.items())
+    console.say(f"{len(rows)} shown; {said}.")
+
+
+def _said(row: Row[Any]) -> str:
+    if row.right_answer is not None:
+        return f"right is {_short(row.right_answer)}"
+    return {"correct": "this is right"}.get(row.verdict, "this is wrong, and what is right is not said")
+
+
+def _short(answer: Mapping[str, Any]) -> str:
+    for key in ("label", "spans", "answer", "answers"):
+        if key in answer:
+            value = answer[key]
+            if key in ("spans",):
+                value = [f"{one['start']}-{one['end']} {one['label']}" for one in value] or "nothing"
+            return _cut(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    return _cut(json.dumps(answer, ensure_ascii=False))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def show_exported(exported: Exported, out: Path, *, as_json: bool) -> None:
+    """Say what was written, and what was left out."""
+    if as_json:
+        console.say_json({"out": str(out), **asdict(exported)})
+        return
+    console.say(
+        f"Wrote {exported.written} rows to {out}: {exported.corrected} corrected, "
+        f"{exported.written - exported.corrected} confirmed."
+    )
+    for count, why in (
+        (exported.agreeing, "say what another row says of the same text (each is written once)"),
+        (exported.conflicting, f"contradict each other about the same text, such as {', '.join(exported.conflicts)}"),
+        (exported.without_text, "have no text, since none is kept"),
+        (exported.without_right_answer, "say that an answer is wrong, and not what is right"),
+        *((count, f"left out: their status is {status}") for status, count in exported.by_status.items()),
+    ):
+        if count:
+            console.say(f"  {count:6} {why}")
+    if exported.by_status.get("new"):
+        console.say("New feedback waits for a reviewer: tunesmith feedback review.")
+
+
+def show_erased(erased: Erased, what: str, *, is_file: bool, as_json: bool) -> None:
+    """Say how much was deleted, and whether the text is gone from the files."""
+    if as_json:
+        console.say_json(asdict(erased))
+        return
+    console.say(f"Deleted {what}: {erased.answers} answers, {erased.feedback} feedback.")
+    if erased.is_gone:
+        console.say("The database's files hold none of it any more; backups and exported files may.")
+    elif is_file:
+        console.say("Its log could not be emptied, or the file was not written anew; run it again without --quick.")
+    else:
+        console.say("The server's write-ahead log and backups hold it until they are recycled.")

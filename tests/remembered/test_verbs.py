@@ -1,0 +1,120 @@
+"""The verbs about feedback: what they print, what they refuse, and that they show no password and no text unasked."""
+
+from __future__ import annotations
+
+import io
+import json
+import sqlite3
+
+import pytest
+
+from tests.remembered.conftest import answered
+from tunesmith import cli
+from tunesmith.remembered.records import Feedback, Policy
+from tunesmith.remembered.secret import secret_of
+from tunesmith.remembered.store import Store
+
+PLANTED = "planted-text-4711"
+
+
+def asked(*arguments: object) -> int:
+    return cli.guarded(lambda: cli.app(["feedback", *map(str, arguments)], standalone_mode=False))
+
+
+@pytest.fixture
+def state(tmp_path):
+    """A service's state folder with feedback in its database."""
+    folder = tmp_path / "state"
+    with Store.open(_made(folder), Policy(text="raw"), secret_of(folder)) as store:
+        store.remember([answered(f"r{n}", f"{PLANTED} 第{n}句", subject=f"person{n % 2}") for n in range(6)])
+        for number in range(4):
+            right = {"label": "bad"} if number else None
+            verdict = "wrong" if number else "correct"
+            store.feedback(Feedback(f"r{number}", 0, f"key{number % 2}", verdict, right, comment=PLANTED))
+    return folder
+
+
+def _made(folder) -> str:
+    folder.mkdir()
+    return str(folder / "answers.db")
+
+
+def test_feedback_is_listed_reviewed_and_exported(state, tmp_path, capsys):
+    assert asked("list", "--state", state) == 0
+    out = capsys.readouterr().out
+    assert "4 shown; 4 new, 0 accepted, 0 rejected, 0 quarantined." in out
+    assert PLANTED not in out
+    assert asked("list", "--state", state, "--json", "--key", "key1", "--limit", 1) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert PLANTED not in json.dumps(listed)
+    assert [row["key"] for row in listed["feedback"]] == ["key1"]
+    assert asked("list", "--state", state, "--text") == 0
+    assert PLANTED in capsys.readouterr().out
+    assert asked("review", listed["feedback"][0]["id"], "--to", "accepted", "--by", "ann", "--state", state) == 0
+    assert asked("review", "--every", "new", "--key", "key0", "--to", "accepted", "--state", state) == 0
+    assert "2 of 2 are now accepted" in capsys.readouterr().out
+    out = tmp_path / "feedback.jsonl"
+    assert asked("export", "--out", out, "--state", state, "--confirmed-weight", 0.5) == 0
+    said = capsys.readouterr().out
+    assert "Wrote 3 rows" in said
+    assert "2 corrected, 1 confirmed" in said
+    assert "1 left out: their status is new" in said
+    rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert {row["weight"] for row in rows} == {0.5, 1.0}
+    assert "句" in out.read_text(encoding="utf-8")
+
+
+def test_one_person_and_one_key_are_forgotten(state, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("person1\n"))
+    assert asked("forget", "--subject", "-", "--state", state) == 0
+    assert "3 answers, 2 feedback" in capsys.readouterr().out
+    assert asked("forget", "--key", "key0", "--state", state, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"answers": 0, "feedback": 2, "is_gone": True}
+    assert asked("purge", "--state", state) == 0
+    assert "0 answers, 0 feedback" in capsys.readouterr().out
+    assert asked("migrate", "--state", state) == 0
+    assert "is at step 0001" in capsys.readouterr().out
+
+
+def test_the_store_may_be_named_by_the_environment(state, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("TUNESMITH_STORE", str(state / "answers.db"))
+    assert asked("list", "--state", tmp_path) == 0
+    assert "4 shown" in capsys.readouterr().out
+
+
+WRONG = {
+    "no database": ["list", "--store", "{folder}/nothing.db"],
+    "no state": ["list", "--state", "{folder}/nowhere"],
+    "a password": ["list", "--store", "postgresql://me:PASSWORD@127.0.0.1:1/answers"],
+    "another database": ["purge", "--store", "mysql://me:PASSWORD@host/answers"],
+    "no database file": ["list", "--store", "{folder}/letters.txt"],
+    "a newer one": ["export", "--out", "{folder}/out.jsonl", "--store", "{folder}/newer.db"],
+    "neither ids nor every": ["review", "--to", "accepted", "--state", "{state}"],
+    "ids and every": ["review", "x", "--every", "new", "--to", "accepted", "--state", "{state}"],
+    "an unknown id": ["review", "abc", "--to", "accepted", "--state", "{state}"],
+    "an unknown status": ["review", "abc", "--to", "good", "--state", "{state}"],
+    "nobody to forget": ["forget", "--state", "{state}"],
+    "two to forget": ["forget", "--subject", "a", "--key", "b", "--state", "{state}"],
+    "a secret that is lost": ["forget", "--subject", "a", "--store", "{state}/answers.db", "--state", "{folder}/other"],
+    "a negative weight": ["export", "--out", "{folder}/out.jsonl", "--confirmed-weight", "-1", "--state", "{state}"],
+    "a folder that is not there": ["export", "--out", "{folder}/no/out.jsonl", "--state", "{state}"],
+}
+
+
+@pytest.mark.parametrize("given", WRONG.values(), ids=WRONG)
+def test_bad_input_is_explained_and_leaves_nothing(given, state, tmp_path, capsys):
+    if "postgresql" in given[-1]:
+        pytest.importorskip("psycopg")
+    (tmp_path / "letters.txt").write_text("Dear reader, " * 100)
+    newer = sqlite3.connect(tmp_path / "newer.db")
+    newer.execute("CREATE TABLE alembic_version (version_num)")
+    newer.execute("INSERT INTO alembic_version VALUES ('9999')")
+    newer.commit()
+    newer.close()
+    before = {path for path in tmp_path.rglob("*") if path.suffix not in (".db-wal", ".db-shm")}
+    assert asked(*(one.format(folder=tmp_path, state=state) for one in given)) == 2
+    printed = capsys.readouterr()
+    assert "PASSWORD" not in printed.out + printed.err
+    assert "Traceback" not in printed.err
+    assert 2 <= len(printed.err.splitlines()) <= 6
+    assert {path for path in tmp_path.rglob("*") if not path.name.endswith(("-wal", "-shm"))} <= before
