@@ -17,6 +17,7 @@ from tunesmith import (
     cli_combining,
     cli_compression,
     cli_forms,
+    cli_guarding,
     cli_labels,
     cli_study,
     compressing,
@@ -58,6 +59,7 @@ app.add_typer(cli_labels.active, name="active")
 app.add_typer(cli_combining.verbs)
 app.add_typer(cli_forms.verbs)
 app.add_typer(cli_compression.verbs)
+app.add_typer(cli_guarding.guard, name="guard")
 
 
 @app.command()
