@@ -16,6 +16,7 @@ from tunesmith.data.dataset import Data
 from tunesmith.data.records import Example, Prediction, Span
 from tunesmith.errors import DataError
 from tunesmith.inference.predictor import Predictor
+from tunesmith.inference.vectors import vectors_of
 from tunesmith.selection import QUERY_STRATEGIES
 
 TEXTS = [f"a {word} film on day {number}" for number, word in enumerate(["good", "bad", "red", "happy"] * 4)]

@@ -12,9 +12,7 @@ from tunesmith.arguments import AsJson
 from tunesmith.guard_checking import check_guards
 from tunesmith.guard_fitting import fit_guards
 
-guard = typer.Typer(
-    help="Fit guards for a model, and see what they cost and what they save.", no_args_is_help=True
-)
+guard = typer.Typer(help="Fit guards for a model, and see what they cost and what they save.", no_args_is_help=True)
 
 Guarded = Annotated[Path, typer.Argument(help="The artifact whose answers are guarded.")]
 Outside = Annotated[str, typer.Option(help="Texts of another kind: a file, or a known data set's test split.")]

@@ -48,7 +48,7 @@ def show_check(check: Check, *, as_json: bool) -> None:
     columns = ["refused", "I don't know", "answered", "right of these", "wrong of those stopped"]
     table = Table(
         Column("guard", no_wrap=True), *columns, *(["outside stopped"] if check.outside else []),
-        title=f"{check.examples} examples of {escape(check.texts_of)}; without guards {_shown(check.accuracy)} are right"
+        title=f"{check.examples} examples of {escape(check.texts_of)}; without guards right: {_shown(check.accuracy)}"
         + (f"; {check.outside} texts of another kind" if check.outside else ""),
         title_justify="left",
     )  # fmt: skip

@@ -139,7 +139,7 @@ class OutOfDistribution:
                 to_do="Give --outside FILE, or name a score: mahalanobis, energy or max_softmax.",
             )
         tried = self._with_gaussians(material)
-        chosen: Score = max(SCORES, key=tried._auroc(material)) if self.score == "auto" else self.score
+        chosen: Score = self.score if self.score != "auto" else max(SCORES, key=lambda one: tried._auroc(one, material))
         kept = tried if chosen == "mahalanobis" else replace(tried, gaussians=None)
         limit = alarm_limit(tried.scores(chosen, material.held_out), self.alarm_rate)
         return replace(kept, score=chosen, limit=limit)
@@ -151,8 +151,8 @@ class OutOfDistribution:
         classes = [str(e.label) if isinstance(e.label, str) else "" for e in learnt.examples]
         return replace(self, gaussians=Gaussians.of(_vectors(learnt), classes))
 
-    def _auroc(self, material: Material):  # type: ignore[no-untyped-def]
-        return lambda score: auroc(self.scores(score, material.held_out), self.scores(score, material.outside))
+    def _auroc(self, score: Score, material: Material) -> float:
+        return auroc(self.scores(score, material.held_out), self.scores(score, material.outside))
 
     def figures(self, material: Material) -> Mapping[str, float]:
         """AUROC and FPR95 of each score against the texts of another kind; the chosen one's limit."""

@@ -47,8 +47,10 @@ def tokens_of(encoded: Encoded) -> int:
 
 
 def _energies(predictor: Predictor, logits: Sequence[torch.Tensor]) -> list[float]:
-    """Minus the log of the summed exponentials of each text's class logits (Liu et al. 2020, eq. 4); of several models
-    the mean."""
+    """Minus the log of the summed exponentials of each text's class logits (Liu et al. 2020, eq. 4).
+
+    Of several models that answer as one, it is the mean.
+    """
     task = predictor.task
     if not isinstance(task, Distributing) or task.label_kind != "class":
         raise RecipeError(

@@ -31,30 +31,47 @@ _HIDDEN = (
 )
 SIGNS: tuple[str, ...] = (
     # What was said before shall not hold.
-    rf"\b(?:ignore|disregard|forget|override|bypass|discard|neglect|overrule|circumvent|stop following|"
-    rf"(?:do not|don't) (?:follow|obey))\b.{{0,40}}\b{_WHOSE}\b.{{0,40}}\b{_RULES}",
-    r"(?:忽略|无视|忘记|忘掉|不要?理会|不必理会|抛开|跳过|绕过|别管|推翻|覆盖|不要?遵守|不再遵守|违反).{0,16}"
-    r"(?:指令|指示|提示|规则|设定|限制|约束|命令|准则)",
+    (
+        rf"\b(?:ignore|disregard|forget|override|bypass|discard|neglect|overrule|circumvent|stop following|"
+        rf"(?:do not|don't) (?:follow|obey))\b.{{0,40}}\b{_WHOSE}\b.{{0,40}}\b{_RULES}"
+    ),
+    (
+        r"(?:忽略|无视|忘记|忘掉|不要?理会|不必理会|抛开|跳过|绕过|别管|推翻|覆盖|不要?遵守|不再遵守|违反).{0,16}"
+        r"(?:指令|指示|提示|规则|设定|限制|约束|命令|准则)"
+    ),
     # What is hidden shall be shown.
-    rf"\b(?:reveal|show|print|repeat|output|display|tell|give|leak|disclose|share|dump|quote|what (?:is|are|was|were))\b"
-    rf".{{0,40}}\b(?:your|the|its|this)\b.{{0,20}}\b{_HIDDEN}",
-    r"\b(?:repeat|print|output|copy|translate|summari[sz]e)\b.{0,30}\b(?:text|words|everything|all|content|lines)\b.{0,12}"
-    r"\babove\b",
-    r"(?:输出|显示|打印|告诉我?|重复|复述|泄露|透露|展示|写出|公开|发给我|给我看|说出|翻译).{0,16}"
-    r"(?:系统提示|系统指令|系统消息|初始指令|隐藏指令|原始指令|提示词|内部规则|你的指令|你的规则|开发者消息|上面的所有|以上所有)",
+    (
+        rf"\b(?:reveal|show|print|repeat|output|display|tell|give|leak|disclose|share|dump|quote|"
+        rf"what (?:is|are|was|were))\b.{{0,40}}\b(?:your|the|its|this)\b.{{0,20}}\b{_HIDDEN}"
+    ),
+    (
+        r"\b(?:repeat|print|output|copy|translate|summari[sz]e)\b.{0,30}\b(?:text|words|everything|all|content|"
+        r"lines)\b.{0,12}\babove\b"
+    ),
+    (
+        r"(?:输出|显示|打印|告诉我?|重复|复述|泄露|透露|展示|写出|公开|发给我|给我看|说出|翻译).{0,16}"
+        r"(?:系统提示|系统指令|系统消息|初始指令|隐藏指令|原始指令|提示词|内部规则|你的指令|你的规则|开发者消息|上面的所有|以上所有)"
+    ),
     # Another role, to which no rule applies.
     rf"\b(?:act|pretend|behave|respond|answer|role-?play|imagine|you are|you're|become)\b.{{0,80}}\b{_FREE}",
     r"\b(?:developer|debug|god|admin|sudo|root|jailbreak|dan|maintenance|unrestricted) mode\b",
     r"\bdo anything now\b|\byou are (?:now )?dan\b|\bjailbreak\b",
-    r"(?:扮演|假装|假扮|你现在是|你是一个|从现在(?:起|开始)|你不再是|想象你).{0,30}"
-    r"(?:没有(?:任何)?(?:限制|约束|规则|道德)|不受(?:任何)?(?:限制|约束)|无限制|无审查|越狱|不需要遵守)",
+    (
+        r"(?:扮演|假装|假扮|你现在是|你是一个|从现在(?:起|开始)|你不再是|想象你).{0,30}"
+        r"(?:没有(?:任何)?(?:限制|约束|规则|道德)|不受(?:任何)?(?:限制|约束)|无限制|无审查|越狱|不需要遵守)"
+    ),
     r"(?:开发者|调试|管理员|上帝|越狱|维护|超级用户)模式",
     # Other rules from now on.
-    r"\b(?:new|updated|real|actual|revised) (?:system )?(?:instructions?|rules|directives?|prompt)\b ?(?:are|is|follow)? ?:",
+    (
+        r"\b(?:new|updated|real|actual|revised) (?:system )?(?:instructions?|rules|directives?|prompt)\b"
+        r" ?(?:are|is|follow)? ?:"
+    ),
     r"(?:新的?|最新的?|真正的?|更新后的?)(?:系统)?(?:指令|指示|命令|规则)(?:如下|是)?\s*:",
     # What protects shall be off.
-    r"\b(?:disable|turn off|deactivate|switch off|lift|remove|suspend)\b.{0,30}\b(?:safety|content filters?|filters?|"
-    r"guardrails?|moderation|safeguards?|censorship|content policy|restrictions)\b",
+    (
+        r"\b(?:disable|turn off|deactivate|switch off|lift|remove|suspend)\b.{0,30}\b(?:safety|content filters?|"
+        r"filters?|guardrails?|moderation|safeguards?|censorship|content policy|restrictions)\b"
+    ),
     r"(?:关闭|解除|取消|停用|移除|去掉|关掉).{0,12}(?:安全|审查|过滤|内容审核|护栏|防护|所有限制|一切限制)",
 )
 """What such attempts say, over text in lower case with single blanks; each match is one sign."""

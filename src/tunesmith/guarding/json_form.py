@@ -65,9 +65,13 @@ def has_form(value: object, form: Form) -> bool:
     """Whether a value fits a schema that was checked."""
     if "type" in form and not _KINDS[form["type"]](value):
         return False
-    if "enum" in form and not any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in form["enum"]):
+    if "enum" in form and not any(
+        value == one and isinstance(value, bool) == isinstance(one, bool) for one in form["enum"]
+    ):
         return False
-    if any(_KINDS[kind](value) and not holds(value, form[key]) for key, (kind, holds) in _LIMITS.items() if key in form):
+    if any(
+        _KINDS[kind](value) and not holds(value, form[key]) for key, (kind, holds) in _LIMITS.items() if key in form
+    ):
         return False
     if isinstance(value, Mapping):
         known = form.get("properties", {})

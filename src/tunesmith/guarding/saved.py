@@ -81,7 +81,9 @@ def read_guards(path: Path) -> Saved:
     members = [_guard(row, f"guards.{place}", path.parent) for place, row in enumerate(rows)]
     check_order(members)
     figures = given.get("figures", [])
-    return Saved(tuple(members), str(given.get("artifact_sha256", "")), tuple(figures) if isinstance(figures, list) else ())
+    return Saved(
+        tuple(members), str(given.get("artifact_sha256", "")), tuple(figures) if isinstance(figures, list) else ()
+    )
 
 
 def write_guards(folder: Path, saved: Saved) -> Path:

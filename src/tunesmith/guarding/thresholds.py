@@ -1,4 +1,4 @@
-"""Limits with a guarantee: a false alarm rate that holds, a risk that holds, and how well a score tells two sets apart."""
+"""Limits with a guarantee, of false alarms and of risk; and how well a score tells two sets apart."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def alarm_limit(scores: Sequence[float], rate: float) -> float:
 
 
 def highest_share(hits: int, size: int, doubt: float) -> float:
-    """The upper end of a one-sided interval of a share that is wrong with probability `doubt` (Clopper, Pearson 1934)."""
+    """What a share is below but for the probability `doubt`, exactly (Clopper and Pearson 1934)."""
     return 1.0 if hits >= size else float(beta.ppf(1 - doubt, hits + 1, size - hits))
 
 

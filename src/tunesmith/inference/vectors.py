@@ -16,6 +16,8 @@ from tunesmith.tasks.batches import by_length, cut
 from tunesmith.tasks.encoding import Batch, Encoded
 from tunesmith.tasks.heads import pool as pooled
 from tunesmith.tasks.heads import pool_windows
+
+
 def vectors_of(
     predictor: Predictor, examples: Sequence[Example], *, where: str = "", to_do: str = ""
 ) -> NDArray[np.float64]:
@@ -41,9 +43,7 @@ def vectors_of(
     return np.stack([rows[number] for number in range(len(encoded))])
 
 
-def logits_and_vectors(
-    predictor: Predictor, encoded: Sequence[Encoded]
-) -> tuple[list[Tensor], NDArray[np.float64]]:
+def logits_and_vectors(predictor: Predictor, encoded: Sequence[Encoded]) -> tuple[list[Tensor], NDArray[np.float64]]:
     """The logits of encoded examples as `Predictor.logits` gives them, and their vectors [N, H], from one pass.
 
     What the body gives is taken where the head reads it; of an ensemble, the first member's.
