@@ -1,9 +1,9 @@
 """What guards catch and what they cost, on real data: docs/evidence/guards.md has what came of it.
 
-`injections` and `languages` need no model. `outside` compares three scores that tell texts of another kind from a model's
-own; the limits come from its validation split, all shares from its test split. `floor` finds a confidence for a wished
-risk on validation and looks at both on test. `toxicity` judges a classifier as a guard, on its own test split and on the
-cases of HateCheck (Roettger et al. 2021).
+`injections` and `languages` need no model. `outside` compares three scores that tell texts of another kind from a
+model's own; the limits come from its validation split, all shares from its test split. `floor` finds a confidence for
+a wished risk on validation and looks at both on test. `toxicity` judges a classifier as a guard, on its own test split
+and on the cases of HateCheck (Roettger et al. 2021).
 
 Run it with: .venv/bin/python benchmarks/guards.py injections
          or: .venv/bin/python benchmarks/guards.py languages
@@ -126,7 +126,8 @@ def outsides(given: argparse.Namespace) -> None:
     knowing = OutOfDistribution(score="mahalanobis", alarm_rate=RATE).fitted(material)
     table = Table(
         "outside", "texts", "score", "AUROC", "FPR95", "false alarms", "stopped",
-        title=f"{len(test.examples)} test texts of {given.artifact}; limits by {len(material.held_out.examples)} of validation",
+        title=f"{len(test.examples)} test texts of {given.artifact}; limits by "
+        f"{len(material.held_out.examples)} of validation",
         title_justify="left",
     )  # fmt: skip
     for name in given.outside:
