@@ -36,6 +36,7 @@ from tunesmith.guarding.fitting import Material, Seen
 from tunesmith.guarding.thresholds import alarm_limit, auroc, fpr_at
 from tunesmith.guarding.verdicts import NOTHING
 from tunesmith.judging import Candidate, load_splits
+from tunesmith.tasks import Distributing
 
 ATTACKS = Path(__file__).parent / "prompt_injections.jsonl"
 RATE, SEED, RESAMPLES = 0.05, 13, 500
@@ -120,7 +121,8 @@ def languages(_given: argparse.Namespace) -> None:
 def outsides(given: argparse.Namespace) -> None:
     """AUROC and FPR95 of each score, and what its limit by 5 % of false alarms stops."""
     candidate = Candidate.load(given.artifact)
-    guard = OutOfDistribution(score="auto", alarm_rate=RATE)
+    has_energy = isinstance(candidate.predictor.task, Distributing)
+    guard = OutOfDistribution(score="auto" if has_energy else "mahalanobis", alarm_rate=RATE)
     material = material_for(candidate, [guard], "", "")
     test = seen_by(candidate.predictor, drawn(load_splits(candidate).test, given.limit, SEED), guard.needs)
     knowing = OutOfDistribution(score="mahalanobis", alarm_rate=RATE).fitted(material)
@@ -132,7 +134,7 @@ def outsides(given: argparse.Namespace) -> None:
     )  # fmt: skip
     for name in given.outside:
         strange = seen_by(candidate.predictor, drawn(named(name), given.limit, SEED), guard.needs)
-        for score in SCORES:
+        for score in (one for one in SCORES if has_energy or one != "energy"):
             held, inside, out = (np.array(knowing.scores(score, part)) for part in (material.held_out, test, strange))
             limit = alarm_limit(held.tolist(), RATE)
             table.add_row(

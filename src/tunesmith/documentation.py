@@ -176,7 +176,7 @@ def _settings_table(heading: str, settings: Mapping[str, Mapping[str, Any]]) -> 
     ]
     table = ["", heading, "", "| setting | default | meaning |", "|---|---|---|", *rows] if rows else []
     filled = ", ".join(f"`{name}`" for name, facts in settings.items() if facts["learnt"])
-    return [*table, "", f"Filled in by training, and kept in the artifact: {filled}."] if filled else table
+    return [*table, "", f"Found by training or fitting, and kept: {filled}."] if filled else table
 
 
 def cell(text: str) -> str:

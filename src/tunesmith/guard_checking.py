@@ -152,8 +152,8 @@ def effect_of(name: str, guards: Guards, seen: Observed, task: Task, outside: Ob
     size, given = len(seen.examples), counts["right"] + counts["wrong"]
     caught = None
     if outside is not None:
-        found = [isinstance(one, Verdict) for one in outcomes(Guards(guards.members), outside)]
-        caught = share_of(sum(found), len(found))
+        stopped = [isinstance(one, Verdict) for one in outcomes(Guards(guards.members), outside)]
+        caught = share_of(sum(stopped), len(stopped))
     return Effect(
         name,
         share_of(counts["refuse"], size),

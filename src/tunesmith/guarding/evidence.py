@@ -58,7 +58,13 @@ def _energies(predictor: Predictor, logits: Sequence[torch.Tensor]) -> list[floa
             where="out_of_distribution.score",
             to_do="Use score: mahalanobis or max_softmax.",
         )
-    return [float(-task.class_logits(row.float()).logsumexp(dim=-1).mean()) for row in logits]
+    scores = (task.class_logits(row.float()) for row in logits)
+    return [float(-_centred(row).logsumexp(dim=-1).mean()) for row in scores]
+
+
+def _centred(scores: torch.Tensor) -> torch.Tensor:
+    """Two classes' logits around zero: with "no" fixed at zero, a sure "no" would have the energy of an unsure text."""
+    return scores - scores.mean(dim=-1, keepdim=True) if scores.shape[-1] == 2 else scores
 
 
 @dataclass(frozen=True)

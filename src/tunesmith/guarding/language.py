@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Annotated
 
 from pydantic import Field
@@ -79,9 +80,12 @@ class Language:
 
     def surprise(self, script: str, grams: list[str]) -> float:
         """The mean of -log2 of the n-grams' shares; one that is not in the profile counts as half the rarest."""
-        profile = self.profiles[script]
-        rarest = next(reversed(profile.values())) / 2
+        profile, rarest = self.profiles[script], self._rarest[script]
         return -sum(math.log2(profile.get(gram, rarest)) for gram in grams) / len(grams) if grams else 0.0
+
+    @cached_property
+    def _rarest(self) -> Mapping[str, float]:
+        return {script: min(profile.values()) / 2 for script, profile in self.profiles.items()}
 
     def fitted(self, material: Material) -> Language:
         """A copy with the profiles of the learnt texts and the limits of the held-out ones.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -12,12 +13,13 @@ from tunesmith.components import build, name_of, settings_of
 from tunesmith.errors import ArtifactError, RecipeError
 from tunesmith.guarding import GUARDS, Guard, Toxicity
 from tunesmith.guarding.guards import check_order
-from tunesmith.inference.artifact import MANIFEST, file_hash
 from tunesmith.recipes import read_recipe
 from tunesmith.writing import written
 
 FORMAT = 1
 NAME = "guards.json"
+MANIFEST = "manifest.json"
+"""The artifact's, as `inference.artifact` names it, which a service's front must not need: that imports torch."""
 _KEYS = ("guards", "format", "artifact_sha256", "figures")
 
 
@@ -55,7 +57,8 @@ def fingerprint_of(artifact: Path) -> str:
             where=str(artifact),
             to_do="Give the 'artifact' folder that 'tunesmith run' wrote.",
         )
-    return file_hash(artifact / MANIFEST)
+    with (artifact / MANIFEST).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_guards(path: Path) -> Saved:
