@@ -53,7 +53,7 @@ def show_check(check: Check, *, as_json: bool) -> None:
         title_justify="left",
     )  # fmt: skip
     for effect in check.effects:
-        table.add_row(*_row(effect))
+        table.add_row(*_row(effect, check.examples))
     console.print(table)
     for effect in check.effects[:-1]:
         for code, count in sorted(effect.codes.items()):
@@ -69,10 +69,11 @@ def show_check(check: Check, *, as_json: bool) -> None:
         console.print(curve)
 
 
-def _row(effect: Effect) -> list[str]:
-    shares = [effect.refused, effect.unknown, effect.coverage, effect.accuracy, effect.stopped_wrong]
+def _row(effect: Effect, examples: int) -> list[str]:
+    shares = [effect.coverage, effect.accuracy, effect.stopped_wrong]
     outside = [] if effect.outside is None else [effect.outside]
-    return [effect.name, *(_shown(one) for one in [*shares, *outside])]
+    counts = [f"{share.value * examples:.0f}" for share in (effect.refused, effect.unknown)]
+    return [effect.name, *counts, *(_shown(one) for one in [*shares, *outside])]
 
 
 def _shown(share: Estimate) -> str:
