@@ -10,12 +10,13 @@ import pytest
 
 from tests.test_cli import call
 from tunesmith import cli
-from tunesmith.asking import chances_of, drawn_chances, next_batch, vectors_of
+from tunesmith.asking import chances_of, drawn_chances, next_batch
 from tunesmith.data.annotations import answered_rows, batch_rows, label_studio_tasks
 from tunesmith.data.dataset import Data
 from tunesmith.data.records import Example, Prediction, Span
 from tunesmith.errors import DataError
 from tunesmith.inference.predictor import Predictor
+from tunesmith.inference.vectors import vectors_of
 from tunesmith.selection import QUERY_STRATEGIES
 
 TEXTS = [f"a {word} film on day {number}" for number, word in enumerate(["good", "bad", "red", "happy"] * 4)]

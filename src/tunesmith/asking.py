@@ -18,11 +18,8 @@ from tunesmith.data.files import Place, read_lines
 from tunesmith.data.records import Example, Prediction
 from tunesmith.errors import DataError, RecipeError
 from tunesmith.inference.predictor import Predictor
+from tunesmith.inference.vectors import vectors_of
 from tunesmith.selection import Need, Pool, QueryStrategy
-from tunesmith.tasks.batches import by_length, cut
-from tunesmith.tasks.encoding import Encoded
-from tunesmith.tasks.heads import pool as pooled
-from tunesmith.tasks.heads import pool_windows
 from tunesmith.writing import written
 
 DRAWS = 10
@@ -86,10 +83,14 @@ def pool_of(
         len(texts),
         chances_of(predictor, texts) if "probabilities" in needs else np.zeros((0, 0)),
         drawn_chances(predictor, texts, seed) if "draws" in needs else np.zeros((0, 0, 0)),
-        vectors_of(predictor, texts) if vectors else np.zeros((0, 0)),
-        vectors_of(predictor, labelled) if vectors and wants_labelled and len(labelled) else np.zeros((0, 0)),
+        _vectors_of(predictor, texts) if vectors else np.zeros((0, 0)),
+        _vectors_of(predictor, labelled) if vectors and wants_labelled and len(labelled) else np.zeros((0, 0)),
         chances_of(predictor, labelled) if wants_labelled and len(labelled) else np.zeros((0, 0)),
     )
+
+
+def _vectors_of(predictor: Predictor, examples: Sequence[Example]) -> NDArray[np.float64]:
+    return vectors_of(predictor, examples, where="--strategy", to_do="Use --strategy margin or random.")
 
 
 def chances_of(predictor: Predictor, examples: Sequence[Example]) -> NDArray[np.float64]:
@@ -143,34 +144,6 @@ def drawn_chances(predictor: Predictor, examples: Sequence[Example], seed: int) 
 
 def _dropping(layer: nn.Module, _inputs: object) -> None:
     layer.training = True
-
-
-def vectors_of(predictor: Predictor, examples: Sequence[Example]) -> NDArray[np.float64]:
-    """The texts' vectors [N, H]: the body's last states, pooled as it was trained to be, windows averaged.
-
-    Raises:
-        RecipeError: the body gives no states of its own.
-    """
-    if predictor.task.body != "encoder":
-        raise RecipeError(
-            "Only encoders give vectors of texts.", where="--strategy", to_do="Use --strategy margin or random."
-        )
-    encoded = predictor.encode(examples)
-    pad_id = predictor.encoder.tokenizer.pad_token_id or 0
-    rows: dict[int, NDArray[np.float64]] = {}
-    with torch.inference_mode():
-        for numbers in cut(by_length(encoded), encoded, max_examples=512, max_tokens=8192):
-            rows |= dict(
-                zip(numbers, _vectors(predictor, [encoded[number] for number in numbers], pad_id), strict=True)
-            )
-    return np.stack([rows[number] for number in range(len(encoded))])
-
-
-def _vectors(predictor: Predictor, encoded: Sequence[Encoded], pad_id: int) -> NDArray[np.float64]:
-    batch = predictor.task.collate(encoded, pad_id).to(predictor.model.device)
-    states = pooled(predictor.model.hidden(batch).float(), batch.attention_mask, predictor.model.pooling or "mean")
-    owners = batch.example_of[: len(states)]
-    return np.asarray(pool_windows(states, owners, batch.size, "mean").cpu().numpy(), dtype=np.float64)
 
 
 @dataclass(frozen=True)

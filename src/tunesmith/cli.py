@@ -18,10 +18,11 @@ from tunesmith import (
     cli_combining,
     cli_compression,
     cli_forms,
+    cli_guarding,
     cli_labels,
-    cli_service,
     cli_privacy,
     cli_remembered,
+    cli_service,
     cli_study,
     cli_watching,
     compressing,
@@ -68,6 +69,7 @@ app.add_typer(cli_watching.verbs)
 app.add_typer(cli_service.verbs)
 app.add_typer(cli_privacy.verbs)
 app.add_typer(cli_remembered.verbs, name="feedback")
+app.add_typer(cli_guarding.guard, name="guard")
 
 
 @app.command()

@@ -21,6 +21,7 @@ from tunesmith.augmentation.rewriters import PARAPHRASERS, TRANSLATORS
 from tunesmith.data.samples import SAMPLES
 from tunesmith.errors import RecipeError, nearest
 from tunesmith.experiment import FAMILIES, LISTS, SECTIONS, Experiment
+from tunesmith.guarding import GUARDS
 from tunesmith.labelling import LABEL_MODELS
 from tunesmith.selection import QUERY_STRATEGIES
 from tunesmith.selection.stopping import STOPPING_RULES
@@ -31,6 +32,7 @@ from tunesmith.study.search import SAMPLERS, Search
 LEARNT = {
     *("temperature", "mean", "scale", "low", "high", "end", "language_token", "ending", "lacked"),
     *("popularity", "item_texts"),
+    *("limit", "gaussians", "profiles", "limits", "coverage", "bound"),
 }
 """Settings that training fills in where their description says so (`learnt_by`)."""
 
@@ -40,8 +42,9 @@ OF_VERBS: Mapping[str, Mapping[str, type]] = {
     "label_model": LABEL_MODELS,
     "ailment": AILMENTS,
     "sampler": SAMPLERS,
+    "guard": GUARDS,
 }
-"""Families of which a verb or a study takes a member (`active next --strategy`, `label --model`), and a recipe none."""
+"""Families of which a verb or a study takes a member (`active next --strategy`, `guard fit`), and a recipe none."""
 
 OF_AUGMENTERS: Mapping[str, Mapping[str, type]] = {"translators": TRANSLATORS, "paraphrasers": PARAPHRASERS}
 """Families of which an augmenter takes a member (`by` of back_translate and of paraphrase)."""
@@ -173,7 +176,7 @@ def _settings_table(heading: str, settings: Mapping[str, Mapping[str, Any]]) -> 
     ]
     table = ["", heading, "", "| setting | default | meaning |", "|---|---|---|", *rows] if rows else []
     filled = ", ".join(f"`{name}`" for name, facts in settings.items() if facts["learnt"])
-    return [*table, "", f"Filled in by training, and kept in the artifact: {filled}."] if filled else table
+    return [*table, "", f"Found by training or fitting, and kept: {filled}."] if filled else table
 
 
 def cell(text: str) -> str:

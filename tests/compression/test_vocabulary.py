@@ -17,8 +17,8 @@ from tests.compression.workbench import save, trained_model, workshop_of
 from tests.conftest import SIZES
 from tunesmith.compression import Vocabulary
 from tunesmith.compression.pieces import pieces_of, read_by, with_pieces
-from tunesmith.compression.scripts import script_of
 from tunesmith.data.records import Example
+from tunesmith.data.scripts import script_of
 from tunesmith.errors import ModelError, RecipeError
 from tunesmith.inference.predictor import Predictor
 from tunesmith.tasks import SequenceClassification, TextGeneration, TokenClassification

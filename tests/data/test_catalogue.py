@@ -31,6 +31,15 @@ def test_classes_are_counted_as_their_readme_counts(name: str) -> None:
 
 
 @pytest.mark.real_data
+def test_tweets_and_cases_of_offensive_texts_are_all_read() -> None:
+    tweets = Data(name="davidson-hate").load("class", seed=1).splits.named().values()
+    assert sum(map(len, tweets)) == 24_783
+    assert {example.label for part in tweets for example in part} == {"0", "1", "2"}
+    cases = Data(name="hatecheck")
+    assert len(read(cases.source(cases.located()["test"], "class")).examples) == 3_728
+
+
+@pytest.mark.real_data
 def test_conll2003_has_its_sentences_words_and_entities() -> None:
     loaded = Data(name="conll2003").load("spans", seed=1)
     counted = [

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tunesmith.asking import vectors_of
 from tunesmith.data.duplicates import text_key
 from tunesmith.data.records import Example
 from tunesmith.evaluation.intervals import Estimate, interval_of
 from tunesmith.inference.predictor import Predictor
+from tunesmith.inference.vectors import vectors_of
 from tunesmith.models.model import Model
 from tunesmith.preparation import Prepared
 from tunesmith.scoring.answers import class_of

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from tunesmith.compression.pieces import Pieces, pieces_of, read_by, with_pieces
-from tunesmith.compression.scripts import SCRIPTS, script_of
 from tunesmith.compression.trained import Compressed, Trained, Workshop
 from tunesmith.data.files import Place, read_lines
+from tunesmith.data.scripts import SCRIPTS, script_of
 from tunesmith.errors import ModelError, RecipeError, nearest
 from tunesmith.models.model import Model
 from tunesmith.tasks import Task

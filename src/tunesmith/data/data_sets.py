@@ -197,6 +197,18 @@ SINGLE_TEXTS: Mapping[str, DataSet] = {
         folder="cold-zh",
         reading={"text": "TEXT"},
     ),
+    "davidson-hate": DataSet(
+        "tweets that are hateful (0), offensive (1) or neither (2); unsplit (en)",
+        "MIT",
+        "labeled_data.csv.xz",
+        reading={"text": "tweet", "label": "class"},
+    ),
+    "hatecheck": DataSet(
+        "short cases written to find what hate-speech detectors cannot do (en)",
+        "CC BY 4.0",
+        test="test_suite_cases.csv.xz",
+        reading={"text": "test_case", "label": "label_gold"},
+    ),
     "ml-100k": DataSet(
         "what 943 people rated of 1,682 films, by time; each one's last is the test (en)",
         "GroupLens terms, research only",
