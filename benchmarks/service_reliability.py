@@ -124,7 +124,7 @@ def kill(arguments: argparse.Namespace) -> None:
 
 def _like(reply: Reply, answer: Any) -> bool:
     found = reply.body["answers"][0]
-    return abs(found["scores"][answer.label] - answer.confidence) < NEAR
+    return bool(abs(found["scores"][answer.label] - answer.confidence) < NEAR)
 
 
 async def _swap(service: Service, given: Sequence[str], swaps: int) -> list[Reply]:

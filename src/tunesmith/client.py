@@ -120,9 +120,18 @@ class Client:
         told = self._told("POST", "/v1/embeddings", {"model": model, "input": list(texts)})
         return [list(one["embedding"]) for one in told["data"]]
 
-    def chat(self, model: str, messages: Sequence[Mapping[str, str]], **settings: Any) -> str:
-        """What a model that writes answers to a dialogue; settings as OpenAI names them (max_tokens, ...)."""
-        body = {"model": model, "messages": list(messages), **settings}
+    def chat(
+        self,
+        model: str,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+    ) -> str:
+        """What a model that writes answers to a dialogue; where nothing is said it writes as its artifact says."""
+        wishes = {"max_tokens": max_tokens, "temperature": temperature}
+        wanted = {name: value for name, value in wishes.items() if value is not None}
+        body = {"model": model, "messages": list(messages), **wanted}
         return str(self._told("POST", "/v1/chat/completions", body)["choices"][0]["message"]["content"])
 
     def close(self) -> None:

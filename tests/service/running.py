@@ -19,7 +19,7 @@ from tunesmith.access.principal import SCOPES, Limits, Principal
 from tunesmith.data.records import Example
 from tunesmith.inference.artifact import Origin, save_artifact
 from tunesmith.service.engine import Answers, Engine, Part, Slot, UnanswerableError, WorkerLostError
-from tunesmith.service.serving import Doors, Settings, assembled, listening
+from tunesmith.service.serving import Behind, Doors, Settings, assembled, listening
 from tunesmith.service.versions import Version
 from tunesmith.tasks import Task
 
@@ -67,12 +67,16 @@ class Running:
 
 @contextmanager
 def running(
-    versions: Sequence[Version], engine: Engine, settings: Settings | None = None, doors: Doors | None = None
+    versions: Sequence[Version],
+    engine: Engine,
+    settings: Settings | None = None,
+    doors: Doors | None = None,
+    behind: Behind | None = None,
 ) -> Iterator[Running]:
     """A service over an engine, in a thread, until the block ends."""
     told = replace(settings or Settings(), port=0)
     channel = listening(told.host, told.port)
-    app = assembled(versions, engine, doors or Doors(OpenDoor()), told)
+    app = assembled(versions, engine, doors or Doors(OpenDoor()), told, behind)
     config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[channel])), daemon=True)

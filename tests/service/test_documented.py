@@ -39,9 +39,8 @@ def test_a_newcomer_gets_an_answer_by_three_commands(page: str, finished_run: Pa
     told = serve.replace("runs/demo/artifact", f"ner-demo={finished_run / 'artifact'}").split()
     command = [sys.executable, "-m", *told, "--port", str(port)]
     environment = {**os.environ, "HOME": str(tmp_path), "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT)
-    assert process.stdout is not None
-    try:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT) as process:
+        assert process.stdout is not None
         said = ""
         while "Try:" not in said:
             line = process.stdout.readline()
@@ -55,6 +54,5 @@ def test_a_newcomer_gets_an_answer_by_three_commands(page: str, finished_run: Pa
         answer = json.loads(done.stdout)
         assert answer["model"] == "ner-demo"
         assert 0 < answer["answers"][0]["confidence"] <= 1
-    finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) in {0, -signal.SIGTERM}

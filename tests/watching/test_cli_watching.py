@@ -181,7 +181,7 @@ def test_bad_input_says_what_and_where(name: str, tmp_path: Path, capsys: pytest
 
 
 def test_the_example_is_read_and_makes_rules_for_prometheus(tmp_path: Path) -> None:
-    example = ROOT / "examples" / "alerts.yaml"
+    example = ROOT / "examples" / "watching" / "alerts.yaml"
     settings = read_settings(example)
     names = [rule.name for rule in settings.rules.rules]
     assert set(names) == {rule.name for rule in shipped().rules} - {"MemoryHigh"} | {"CardNumbersArrive"}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-import re2  # type: ignore[import-untyped]
+import re2
 
 from tunesmith.data.records import Span
 from tunesmith.errors import RecipeError, nearest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -12,6 +13,8 @@ import torch
 from torch.nn import functional as F
 
 from tunesmith.evaluation.results import prediction_row
+from tunesmith.guarding.evidence import answered as with_evidence
+from tunesmith.guarding.verdicts import Evidence
 from tunesmith.inference.predictor import Predictor
 from tunesmith.models.model import Model
 from tunesmith.service.questions import example_of
@@ -38,7 +41,13 @@ def answered(predictor: Predictor, questions: Sequence[Mapping[str, Any]]) -> di
         examples = [example_of(questions[place], str(place)) for place in places]
         encoded = own.encode(examples)
         found: list[dict[str, Any]]
-        if wish.get("embed"):
+        if wish.get("needs"):
+            answers, told = with_evidence(own, examples, frozenset(wish["needs"]))
+            found = [
+                {**prediction_row(one), "evidence": plain_evidence(extra)}
+                for one, extra in zip(answers, told, strict=True)
+            ]
+        elif wish.get("embed"):
             found = [{"vector": vector} for vector in embedded(own, encoded)]
         else:
             found = [prediction_row(one) for one in own.decode(examples, encoded, own.logits(encoded))]
@@ -48,6 +57,12 @@ def answered(predictor: Predictor, questions: Sequence[Mapping[str, Any]]) -> di
         tokens += read
         padding += max(one.longest for one in encoded) * sum(len(one.pieces) for one in encoded) - read
     return {"rows": rows, "seconds": time.perf_counter() - began, "tokens": tokens, "padding": max(0, padding)}
+
+
+def plain_evidence(told: Evidence) -> dict[str, Any]:
+    """What guards want to know of a text, as plain values."""
+    found: dict[str, Any] = {"vector": list(told.vector)} if told.vector else {}
+    return found if math.isnan(told.energy) else {**found, "energy": told.energy}
 
 
 def embedded(predictor: Predictor, encoded: Sequence[Encoded]) -> list[list[float]]:
@@ -106,7 +121,7 @@ def _alike(questions: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str
     """The places of questions that want the same beside their answer, with what that is."""
     groups: dict[str, list[int]] = {}
     for place, question in enumerate(questions):
-        wish = {name: question[name] for name in ("embed", "writing") if question.get(name)}
+        wish = {name: question[name] for name in ("embed", "needs", "writing") if question.get(name)}
         groups.setdefault(json.dumps(wish, sort_keys=True), []).append(place)
     for wish_text, places in groups.items():
         yield json.loads(wish_text), places

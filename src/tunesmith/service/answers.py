@@ -22,16 +22,27 @@ class FoundSpan:
 
 
 @dataclass(frozen=True, slots=True)
+class Unknown:
+    """Why there is no answer to a question: a guard's stable code, and a sentence in English and Chinese."""
+
+    code: str
+    en: str
+    zh: str
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """The answer to one question.
 
     Attributes:
-        label: a class or a written text, a number, several classes, or spans; by the task's kind of label.
+        label: a class or a written text, a number, several classes, or spans; by the task's kind of label. Null where
+            the answer is "I don't know".
         confidence: the probability of the answer; null where there is none.
         scores: the probability of each class, or of the best answers or items.
         answer: the answer to a question about a passage as text, empty for "no answer"; null for other tasks.
         vector: the text's embedding, where it was asked for.
         uncertainty: how far an ensemble's members are apart.
+        unknown: why the answer is "I don't know"; null where there is one.
     """
 
     label: str | float | Sequence[str] | Sequence[FoundSpan] | None
@@ -40,6 +51,7 @@ class Answer:
     answer: str | None = None
     vector: Sequence[float] | None = None
     uncertainty: float | None = None
+    unknown: Unknown | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,5 +86,5 @@ def plain_answer(row: Mapping[str, Any], question: Mapping[str, Any], *, vectors
             for span, score in zip(label, shares, strict=True)
         ]
     answer = {"label": label, "confidence": row.get("confidence")}
-    answer |= {name: row[name] for name in ("scores", "answer", "uncertainty") if name in row}
+    answer |= {name: row[name] for name in ("scores", "answer", "uncertainty", "unknown") if name in row}
     return answer | ({"vector": row["vector"]} if vectors and "vector" in row else {})

@@ -10,17 +10,28 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from tunesmith.access.refusals import RefusedError
-from tunesmith.service import inference_routes, open_inference, openai_routes, operation_routes, own_routes, playground
+from tunesmith.remembered.refusals import FeedbackError
+from tunesmith.service import (
+    feedback_routes,
+    inference_routes,
+    open_inference,
+    openai_routes,
+    operation_routes,
+    own_routes,
+    playground,
+)
 from tunesmith.service.desk import Desk, Gone
+from tunesmith.service.feedback_routes import FeedbackRequest
 from tunesmith.service.inference_routes import TeiEmbed, TeiPredict
 from tunesmith.service.open_inference import InferRequest
 from tunesmith.service.openai_routes import ChatRequest, EmbeddingRequest
 from tunesmith.service.openapi import describe
 from tunesmith.service.operation_routes import Change
 from tunesmith.service.own_routes import json_response
+from tunesmith.service.protection import GuardedError
 from tunesmith.service.questions import PredictRequest
 from tunesmith.service.refusals import NoAnswerError
-from tunesmith.service.shapes_of_errors import shaped, why
+from tunesmith.service.shapes_of_errors import Refusing, shaped, why
 from tunesmith.service.surroundings import BodyCap, Named, language_of
 
 log = logging.getLogger(__name__)
@@ -41,10 +52,13 @@ def create_app(desk: Desk, *, begin: Callable[[], Awaitable[None]], end: Callabl
 
     span: Callable[[FastAPI], AbstractAsyncContextManager[None]] = lifespan
     app = FastAPI(title="Tunesmith", version="1", lifespan=span, docs_url=None, redoc_url=None, openapi_url=None)
-    for module in (own_routes, openai_routes, open_inference, inference_routes, operation_routes):
+    for module in (own_routes, feedback_routes, openai_routes, open_inference, inference_routes, operation_routes):
         app.include_router(module.routes(desk))
     app.include_router(playground.routes())
-    describe(app, (PredictRequest, Change, ChatRequest, EmbeddingRequest, InferRequest, TeiPredict, TeiEmbed))
+    describe(
+        app,
+        (PredictRequest, FeedbackRequest, Change, ChatRequest, EmbeddingRequest, InferRequest, TeiPredict, TeiEmbed),
+    )
 
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi(request: Request) -> Response:
@@ -52,7 +66,7 @@ def create_app(desk: Desk, *, begin: Callable[[], Awaitable[None]], end: Callabl
         return json_response(app.openapi())
 
     async def refused(request: Request, error: Exception) -> Response:
-        assert isinstance(error, NoAnswerError | RefusedError)
+        assert isinstance(error, Refusing)
         found = why(error, language_of(request.headers))
         if found.status == 429:
             desk.metrics.shed(found.code) if found.code == "overloaded" else desk.metrics.limit_refused(found.code)
@@ -68,8 +82,8 @@ def create_app(desk: Desk, *, begin: Callable[[], Awaitable[None]], end: Callabl
     async def gone(_: Request, __: Exception) -> Response:
         return Response(status_code=CLIENT_LEFT)
 
-    app.add_exception_handler(NoAnswerError, refused)
-    app.add_exception_handler(RefusedError, refused)
+    for kind in (NoAnswerError, RefusedError, GuardedError, FeedbackError):
+        app.add_exception_handler(kind, refused)
     app.add_exception_handler(HTTPException, foreign)
     app.add_exception_handler(Gone, gone)
     app.add_middleware(BodyCap, limits=desk.front.limits.body)

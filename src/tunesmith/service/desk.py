@@ -16,7 +16,9 @@ from tunesmith.access.body_limits import read_json
 from tunesmith.access.principal import Principal
 from tunesmith.access.rate_limits import source_of
 from tunesmith.service.front import Answered, Asked, Front
+from tunesmith.service.protection import Protection
 from tunesmith.service.refusals import NoAnswerError
+from tunesmith.service.surroundings import language_of
 from tunesmith.service.switching import Switch
 from tunesmith.service.versions import Version
 from tunesmith.watching.metrics import Metrics
@@ -43,6 +45,7 @@ class Desk:
     switch: Switch
     doorkeeper: Doorkeeper
     metrics: Metrics
+    protection: Protection
     audit: AuditLog | None = None
 
     def admit(self, request: Request, scope: str) -> Principal:
@@ -57,7 +60,8 @@ class Desk:
     ) -> Asked:
         """What a request asks of a model; its metrics count it there from now on."""
         request.state.model = model
-        return Asked(request.state.request_id, model, questions, who, version, seconds_of(request))
+        language = language_of(request.headers)
+        return Asked(request.state.request_id, model, questions, who, version, seconds_of(request), language)
 
     async def read(self, request: Request, form: TypeAdapter[T]) -> T:
         """The body as a record.

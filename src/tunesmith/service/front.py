@@ -6,16 +6,28 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 from tunesmith.access.body_limits import BodyLimits, check_texts
 from tunesmith.access.principal import Principal
 from tunesmith.access.rate_limits import Allowance, RateLimiter
+from tunesmith.data.records import Prediction
+from tunesmith.guarding.guards import Guards
+from tunesmith.guarding.messages import Language
+from tunesmith.guarding.verdicts import Evidence
 from tunesmith.service.batching import Batcher, Waiting
 from tunesmith.service.engine import Part, ServiceError
+from tunesmith.service.protection import (
+    Protection,
+    UnknownError,
+    answers_to_remember,
+    evidence_of,
+    unknown_row,
+)
 from tunesmith.service.questions import texts_of
 from tunesmith.service.refusals import NoAnswerError
+from tunesmith.service.rows import prediction_of
 from tunesmith.service.versions import Registry, Served, Version
 
 
@@ -45,6 +57,7 @@ class Asked:
         who: who asks.
         version: the one that must answer; empty for whoever is due.
         seconds: in which there must be an answer; 0 for the service's own deadline.
+        language: of fixed texts that may stand in the place of a written answer.
     """
 
     id: str
@@ -53,6 +66,7 @@ class Asked:
     who: Principal
     version: str = ""
     seconds: float = 0.0
+    language: Language = "en"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +79,26 @@ class Answered:
     allowance: Allowance
 
 
+class Counted(NamedTuple):
+    """A question and its length in tokens."""
+
+    question: Mapping[str, Any]
+    tokens: int
+
+
+Measured = Sequence[Counted]
+
+
 class Front:
     """Takes requests of any protocol, and gets them answered."""
 
-    def __init__(self, registry: Registry, batcher: Batcher, limits: Limits, limiter: RateLimiter) -> None:
+    def __init__(
+        self, registry: Registry, batcher: Batcher, limits: Limits, limiter: RateLimiter, protection: Protection
+    ) -> None:
         self.registry = registry
         self.limits = limits
         self._limiter = limiter
+        self._protection = protection
         self._batcher = batcher
         self._beside: set[asyncio.Task[None]] = set()
         self.is_stopping = False
@@ -85,45 +112,133 @@ class Front:
         """Answer a request.
 
         Raises:
-            NoAnswerError: it is not answered.
+            access.RefusedError, NoAnswerError, GuardedError: it is not answered.
         """
         if self.is_stopping:
             raise NoAnswerError("shutting_down", seconds=1)
         began = time.monotonic()
         served = self.registry[asked.model]
         version = served.chosen(asked.id, asked.version)
-        questions = self.measured(version, asked.questions)
-        allowance = self._limiter.take(asked.who, sum(tokens for _, tokens in questions))
+        taken = [self._protection.taken(question, place) for place, question in enumerate(asked.questions)]
+        measured = self.measured(version, [one.question for one in taken])
+        allowance = self._limiter.take(asked.who, sum(one.tokens for one in measured))
         until = began + (min(asked.seconds, self.limits.deadline) if asked.seconds else self.limits.deadline)
-        rows = await self._rows(served, version, questions, until)
+        rows = await self._guarded(served, version, measured, until)
         if served.shadow is not None and served.shadow is not version:
-            self._ask_beside(served, served.shadow, questions, until)
-        return Answered(version, rows, time.monotonic() - began, allowance)
+            self._ask_beside(served, served.shadow, measured, until)
+        shown = [self._protection.shown(row, one, version) for row, one in zip(rows, taken, strict=True)]
+        self._remember(asked, version, shown)
+        return Answered(version, shown, time.monotonic() - began, allowance)
 
     async def write(self, asked: Asked) -> AsyncGenerator[Part, None]:
         """Have the answer to one question written, and hear of each part.
 
+        Where guards or a redactor judge what was written, the whole comes as one part.
+
         Raises:
-            NoAnswerError: it is not answered, or not to its end.
+            access.RefusedError, NoAnswerError, GuardedError: it is not answered, or not to its end.
         """
         if self.is_stopping:
             raise NoAnswerError("shutting_down", seconds=1)
         served = self.registry[asked.model]
         version = served.chosen(asked.id, asked.version)
-        ((question, tokens),) = self.measured(version, asked.questions)
-        self._limiter.take(asked.who, tokens)
+        taken = self._protection.taken(asked.questions[0], 0)
+        measured = self.measured(version, [taken.question])
+        self._limiter.take(asked.who, measured[0].tokens)
+        until = time.monotonic() + self.limits.deadline
+        passed, unknown = await self._before(version, measured, until)
+        if unknown:
+            yield Part(unknown[0]["unknown"][asked.language], "stop", measured[0].tokens)
+            return
         served.asked[version.id] = served.asked.get(version.id, 0) + 1
+        text, last = "", Part("")
+        is_judged = self._protection.judges(version.model)
         try:
-            async with aclosing(self._batcher.write(version.slot.name, question, tokens)) as parts:
-                async for part in parts:
-                    self._limiter.settle(asked.who, part.written)
-                    yield part
+            async with aclosing(self._batcher.write(version.slot.name, *passed[0])) as parts:
+                async for last in parts:
+                    self._limiter.settle(asked.who, last.written)
+                    text += last.text
+                    if not is_judged:
+                        yield last
         finally:
             served.asked[version.id] -= 1
+        row: Mapping[str, Any] = {"label": text, "confidence": None}
+        if is_judged:
+            (row,) = await self._after(version, passed, [row], until)
+            row = self._protection.shown(row, taken, version)
+            said = row["unknown"][asked.language] if "unknown" in row else row["label"]
+            yield replace(last, text=said)
+        self._remember(asked, version, [row])
 
-    def measured(
-        self, version: Version, questions: Sequence[Mapping[str, Any]]
-    ) -> Sequence[tuple[Mapping[str, Any], int]]:
+    async def _guarded(self, served: Served, version: Version, measured: Measured, until: float) -> list[Any]:
+        """The rows of answers, as the guards let them pass."""
+        if version.model not in self._protection.guards:
+            return await self._rows(served, version, measured, until)
+        passed, unknown = await self._before(version, measured, until)
+        asked = [one for place, one in enumerate(passed) if place not in unknown]
+        rows = await self._rows(served, version, asked, until) if asked else []
+        judged = iter(await self._after(version, asked, rows, until))
+        return [unknown[place] if place in unknown else next(judged) for place in range(len(passed))]
+
+    async def _before(
+        self, version: Version, measured: Measured, until: float
+    ) -> tuple[list[Counted], dict[int, dict[str, Any]]]:
+        """The questions as the guards let them pass, and by place the answers to those that are answered already."""
+        guards = self._protection.guards.get(version.model)
+        if guards is None:
+            return list(measured), {}
+        others = await self._further(guards, "before", [one.question for one in measured], until)
+        needs = sorted(guards.needs & {"vector", "energy"})
+        passed, unknown = [], {}
+        for place, (question, tokens) in enumerate(measured):
+            evidence = Evidence(tokens=tokens, answers=others[place])
+            try:
+                found = self._protection.before(version, question, evidence, place)
+                passed.append(Counted({**found, "needs": needs} if needs else found, tokens))
+            except UnknownError as error:
+                unknown[place] = unknown_row(error.verdict)
+                passed.append(Counted(question, tokens))
+        return passed, unknown
+
+    async def _after(
+        self, version: Version, passed: Measured, rows: Sequence[Mapping[str, Any]], until: float
+    ) -> list[Mapping[str, Any]]:
+        guards = self._protection.guards.get(version.model)
+        if guards is None:
+            return list(rows)
+        judged = [
+            {"text": row["label"] if version.label_kind == "text" else one.question["text"]}
+            for row, one in zip(rows, passed, strict=True)
+        ]
+        others = await self._further(guards, "after", judged, until)
+        found = []
+        for place, ((question, tokens), row) in enumerate(zip(passed, rows, strict=True)):
+            evidence = evidence_of(row, tokens, others[place])
+            plain = {name: value for name, value in row.items() if name != "evidence"}
+            found.append(self._protection.after(version, question, plain, evidence, place))
+        return found
+
+    async def _further(
+        self, guards: Guards, moment: str, questions: Sequence[Mapping[str, Any]], until: float
+    ) -> list[dict[str, Prediction]]:
+        """By question the answers of the models that guards ask at that moment."""
+        found: list[dict[str, Prediction]] = [{} for _ in questions]
+        for folder, moments in guards.models.items():
+            if moment not in moments or not questions:
+                continue
+            other = self._protection.further[folder]
+            texts = [{"text": question["text"]} for question in questions]
+            rows = await self._waited(other, self.measured(other, texts), until)
+            for one, row in zip(found, rows, strict=True):
+                one[folder] = prediction_of(row, other.label_kind, "0")
+        return found
+
+    def _remember(self, asked: Asked, version: Version, rows: Sequence[Mapping[str, Any]]) -> None:
+        if any(question.get("embed") for question in asked.questions):
+            return
+        self._protection.remember(answers_to_remember(asked.id, asked.who.id, version, asked.questions, rows))
+
+    def measured(self, version: Version, questions: Sequence[Mapping[str, Any]]) -> list[Counted]:
         """The questions with their lengths in tokens.
 
         Raises:
@@ -137,12 +252,16 @@ class Front:
             if tokens > self.limits.tokens:
                 where = f"inputs[{place}]"
                 raise NoAnswerError("tokens_above_limit", where=where, given=tokens, limit=self.limits.tokens)
-        return list(zip(questions, counted, strict=True))
+        return [Counted(*pair) for pair in zip(questions, counted, strict=True)]
 
-    async def _rows(
-        self, served: Served, version: Version, questions: Sequence[tuple[Mapping[str, Any], int]], until: float
-    ) -> list[Mapping[str, Any]]:
+    async def _rows(self, served: Served, version: Version, questions: Measured, until: float) -> list[Any]:
         served.asked[version.id] = served.asked.get(version.id, 0) + 1
+        try:
+            return await self._waited(version, questions, until)
+        finally:
+            served.asked[version.id] -= 1
+
+    async def _waited(self, version: Version, questions: Measured, until: float) -> list[Any]:
         waiting: list[Waiting] = []
         try:
             waiting = self._batcher.put(version.slot.name, questions, until)
@@ -160,11 +279,8 @@ class Front:
             return [future.result() for future in futures]
         finally:
             self._batcher.drop(waiting)
-            served.asked[version.id] -= 1
 
-    def _ask_beside(
-        self, served: Served, version: Version, questions: Sequence[tuple[Mapping[str, Any], int]], until: float
-    ) -> None:
+    def _ask_beside(self, served: Served, version: Version, questions: Measured, until: float) -> None:
         async def ask() -> None:
             try:
                 await self._rows(served, version, questions, until)

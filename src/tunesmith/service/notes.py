@@ -8,6 +8,7 @@ from typing import Any
 
 from tunesmith.service.batching import Waiting
 from tunesmith.service.engine import Answers
+from tunesmith.service.protection import Protection
 from tunesmith.service.versions import Registry, Version
 from tunesmith.watching.metrics import Metrics
 
@@ -15,9 +16,10 @@ from tunesmith.watching.metrics import Metrics
 class Notes:
     """Takes note of what batcher and switch do."""
 
-    def __init__(self, metrics: Metrics, registry: Registry) -> None:
+    def __init__(self, metrics: Metrics, registry: Registry, protection: Protection) -> None:
         self._metrics = metrics
         self._registry = registry
+        self._protection = protection
 
     def answered(self, slot: str, batch: Sequence[Waiting], answers: Answers) -> None:
         """A batch was answered."""
@@ -58,6 +60,7 @@ class Notes:
 
     def switched(self, version: Version, seconds: float) -> None:
         """A version answers from now on."""
+        self._protection.known(version)
         self._metrics.swapped(version.model, version.id, version.sha256, version.form, seconds)
 
     def released(self, version: Version) -> None:

@@ -97,6 +97,8 @@ def plain_question(given: Question | str, inputs: Sequence[str], place: int) -> 
     if "turns" in inputs:
         said = asked.messages or (Message("user", asked.text),)
         question["turns"] = [[one.role, one.content] for one in said]
+    if asked.subject:
+        question["subject"] = asked.subject
     if asked.history:
         question["history"] = list(asked.history)
     return question

@@ -55,16 +55,10 @@ REASONS: Mapping[str, Why] = {
         "The text holds personal data ({field}), which this service refuses.",
         "文本含有个人信息（{field}），本服务拒绝处理。",
     ),
-    "unknown_request": Why(
-        404, "No such request was answered here, or it is no longer kept.", "此处没有回答过该请求，或记录已过期。"
-    ),
-    "bad_answer": Why(
-        422, "The right answer is not one that this model could give.", "给出的正确答案不在此模型的标签范围内。"
-    ),
-    "feedback_unavailable": Why(
-        503,
-        "The feedback could not be stored. Send it again in {seconds} s.",
-        "反馈未能保存，请在 {seconds} 秒后重试。",
+    "no_store": Why(
+        409,
+        "This service remembers no answers. Start it with --store.",
+        "本服务未保存回答，请用 --store 启动。",
     ),
     "not_loaded": Why(
         409, "It was not loaded, and the traffic is as before: {detail}", "未加载，流量未受影响：{detail}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +14,17 @@ from fastapi import FastAPI
 
 from tunesmith.access.audit import AuditLog
 from tunesmith.access.rate_limits import RateLimiter
+from tunesmith.guarding.guards import Guards
+from tunesmith.privacy import Redactor
+from tunesmith.remembered.labels import LabelSchema
+from tunesmith.remembered.store import Store
 from tunesmith.service.app import create_app
 from tunesmith.service.batching import Batcher
 from tunesmith.service.desk import Desk, Doorkeeper
 from tunesmith.service.engine import Engine, ServiceError
 from tunesmith.service.front import Front, Limits
 from tunesmith.service.notes import Notes
+from tunesmith.service.protection import Protection
 from tunesmith.service.switching import Switch
 from tunesmith.service.versions import Registry, Version
 from tunesmith.watching.metrics import Metrics
@@ -55,28 +60,51 @@ class Doors:
     audit: AuditLog | None = None
 
 
-def assembled(versions: Sequence[Version], engine: Engine, doors: Doors, settings: Settings) -> FastAPI:
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """What stands before and behind the models; see `Protection`.
+
+    Attributes:
+        redactor: takes personal data out; None for none.
+        guards: by the name of a model.
+        further: by the folder that guards know it by, the model that they ask.
+        opened: opens the store of answers, given what right answers may be by model; None for no store.
+    """
+
+    redactor: Redactor | None = None
+    guards: Mapping[str, Guards] = field(default_factory=dict)
+    further: Mapping[str, Version] = field(default_factory=dict)
+    opened: Callable[[Mapping[str, LabelSchema]], Store] | None = None
+
+
+def assembled(
+    versions: Sequence[Version], engine: Engine, doors: Doors, settings: Settings, behind: Behind | None = None
+) -> FastAPI:
     """The app that serves these versions through an engine."""
-    metrics, registry = Metrics(), Registry()
-    notes = Notes(metrics, registry)
+    metrics, registry, given = Metrics(), Registry(), behind or Behind()
+    schemas: dict[str, LabelSchema] = {}
+    store = given.opened(schemas) if given.opened is not None else None
+    protection = Protection(metrics, given.redactor, given.guards, given.further, store, schemas)
+    notes = Notes(metrics, registry, protection)
     batcher = Batcher(engine, notes, budget=settings.batch_tokens, most=settings.waiting_tokens)
-    front = Front(registry, batcher, settings.limits, RateLimiter())
+    front = Front(registry, batcher, settings.limits, RateLimiter(), protection)
     switch = Switch(engine, registry, notes, settings.root)
 
     async def begin() -> None:
         await engine.start(notes)
         async with AsyncExitStack() as unless_ready:
             unless_ready.push_async_callback(engine.close)
-            await switch.begin(list(versions))
+            await switch.begin(versions, list(given.further.values()))
             unless_ready.pop_all()
         batcher.start()
 
     async def end() -> None:
         await batcher.close()
         await engine.close()
+        if store is not None:
+            await asyncio.to_thread(store.close)
 
-    desk = Desk(front, switch, doors.keeper, metrics, doors.audit)
-    return create_app(desk, begin=begin, end=end)
+    return create_app(Desk(front, switch, doors.keeper, metrics, protection, doors.audit), begin=begin, end=end)
 
 
 def listening(host: str, port: int) -> socket.socket:

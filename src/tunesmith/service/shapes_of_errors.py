@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunesmith.access.refusals import RefusedError
+from tunesmith.guarding.messages import Language
+from tunesmith.remembered.refusals import FeedbackError
 from tunesmith.service.openai_routes import openai_error
+from tunesmith.service.protection import GuardedError
 from tunesmith.service.refusals import NoAnswerError
 
+_FEEDBACK = {"unknown_request": 404, "gone": 410, "idempotency_conflict": 409, "feedback_unavailable": 503}
 _TOO_LONG = {"tokens_above_limit", "text_too_long", "texts_too_long"}
 _CONTEXT = "context_length_exceeded"
 _KINDS = {413: "validation", 422: "validation", 424: "backend", 429: "overloaded", 503: "unhealthy"}
@@ -25,11 +29,20 @@ class Why:
     seconds: float = 0.0
 
 
-def why(error: NoAnswerError | RefusedError, language: str) -> Why:
+Refusing = NoAnswerError | RefusedError | GuardedError | FeedbackError
+"""The errors that say why a request is not answered."""
+
+
+def why(error: Refusing, language: Language) -> Why:
     """What an error says to the client."""
+    if isinstance(error, GuardedError):
+        return Why(422, error.verdict.code, error.verdict.message(language), error.where)
+    if isinstance(error, FeedbackError):
+        seconds = 1.0 if error.code == "feedback_unavailable" else 0.0
+        return Why(_FEEDBACK.get(error.code, 422), error.code, error.said(language), seconds=seconds)
     if isinstance(error, NoAnswerError):
         return Why(error.status, error.code, error.said(language), error.where, error.seconds)
-    told = error.told("zh" if language == "zh" else "en")
+    told = error.told(language)
     detail = " ".join(part for part in (told["message"], told["to_do"]) if part)
     return Why(error.status, told["code"], detail, seconds=float(error.numbers.get("retry_after", 0)))
 

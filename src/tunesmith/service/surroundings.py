@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tunesmith.access.body_limits import BodyCounter, BodyLimits
 from tunesmith.access.logs import request_id
+from tunesmith.guarding.messages import Language
 from tunesmith.service.versions import Registry
 from tunesmith.watching.metrics import Metrics
 
@@ -90,6 +91,6 @@ class Named:
         self._metrics.request(task=task, model=model, version=version, code=status, seconds=seconds)
 
 
-def language_of(headers: Mapping[str, str]) -> str:
+def language_of(headers: Mapping[str, str]) -> Language:
     """The language of fixed texts: Chinese where the client prefers it."""
     return "zh" if headers.get("accept-language", "").strip().lower().startswith("zh") else "en"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -43,8 +43,11 @@ class Switch:
         self._lock = asyncio.Lock()
         self._draining: set[asyncio.Task[None]] = set()
 
-    async def begin(self, versions: list[Version]) -> None:
-        """Load what is served from the start."""
+    async def begin(self, versions: Sequence[Version], beside: Sequence[Version] = ()) -> None:
+        """Load what is served from the start, and the models that guards ask."""
+        for version in beside:
+            await self._engine.load(version.slot)
+            self._registry.beside.append(version)
         for version in versions:
             began = time.monotonic()
             await self._engine.load(version.slot)

@@ -182,10 +182,15 @@ class Served:
 
 
 class Registry:
-    """All that is served, by name."""
+    """All that is served, by name.
+
+    Attributes:
+        beside: models that no client may ask, only guards.
+    """
 
     def __init__(self) -> None:
         self._served: dict[str, Served] = {}
+        self.beside: list[Version] = []
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -209,7 +214,7 @@ class Registry:
 
     def versions(self) -> Sequence[Version]:
         """Every version that is loaded."""
-        return [version for served in self._served.values() for version in served.held.values()]
+        return [*self.beside, *(version for served in self._served.values() for version in served.held.values())]
 
     def by_slot(self, slot: str) -> Version:
         """The version that engines know by this name."""

@@ -204,7 +204,7 @@ class _ConditionForm:
 
 def _rule(row: object, where: str) -> Rule:
     if not isinstance(row, Mapping):
-        raise RecipeError("A rule is keys and values.", where=where, to_do="Look at examples/alerts.yaml.")
+        raise RecipeError("A rule is keys and values.", where=where, to_do="Look at examples/watching/alerts.yaml.")
     # `for` is the word of Prometheus, and one of Python.
     form = from_settings(_RuleForm, {"hold" if key == "for" else str(key): value for key, value in row.items()}, where)
     where = f"{where} ({form.name})"

@@ -1,0 +1,168 @@
+"""Personal data, guards and feedback at the service: what a model sees, what a client sees, and what is kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.service.running import Running, running
+from tunesmith.components import build
+from tunesmith.guarding import GUARDS
+from tunesmith.guarding.guards import Guards
+from tunesmith.privacy import Mask, Pseudonymise, RedactionKey, Redactor, Refuse, standard
+from tunesmith.remembered.labels import label_check
+from tunesmith.remembered.records import Policy
+from tunesmith.remembered.store import Store
+from tunesmith.service.local import LocalEngine
+from tunesmith.service.serving import Behind
+from tunesmith.service.versions import read_version
+
+MAIL = "anna.bell@example.com"
+ID_CARD = "11010519491231002X"
+
+
+def served(artifacts: dict[str, Path], behind: Behind, *names: str) -> Any:
+    return running([read_version(artifacts[name]) for name in names], LocalEngine(1, 1), behind=behind)
+
+
+@pytest.fixture(scope="module")
+def redacted(artifacts: dict[str, Path]) -> Iterator[Running]:
+    redactor = Redactor(standard(), Pseudonymise(), {"ID_CARD": Refuse()}, key=RedactionKey(b"k" * 32))
+    with served(artifacts, Behind(redactor), "spans", "classes", "chat", "relations") as found:
+        yield found
+
+
+def test_spans_lie_in_the_text_that_was_sent(redacted: Running, service: Running) -> None:
+    text = f"write to {MAIL} and Anna went to Rome, 张三在北京"
+    found = redacted.predict("spans", text).body["answers"][0]["label"]
+    assert found
+    for span in found:
+        assert span["text"] == text[span["start"] : span["end"]]
+    behind = [span for span in found if span["start"] > text.index(" and ")]
+    assert behind, "a span behind the replaced address shows that places were moved back"
+
+
+def test_a_kind_that_is_refused_is_refused_without_being_repeated(redacted: Running) -> None:
+    answer = redacted.predict("classes", "fine", f"身份证{ID_CARD}")
+    assert (answer.status, answer.body["code"], answer.body["where"]) == (422, "personal_data", "inputs[1]")
+    assert ID_CARD not in answer.text
+    assert "ID_CARD" in answer.body["detail"]
+    metrics = redacted.get("/metrics").text
+    assert 'tunesmith_pii_found_total{action="refuse",kind="ID_CARD"} 1.0' in metrics
+    assert ID_CARD not in metrics
+
+
+def test_marks_are_moved_with_the_text(redacted: Running) -> None:
+    text = f"{MAIL} says Anna went to Rome"
+    marks = [
+        {"start": text.index("Anna"), "end": text.index("Anna") + 4, "label": "e1"},
+        {"start": text.index("Rome"), "end": len(text), "label": "e2"},
+    ]
+    assert redacted.predict("relations", {"text": text, "marks": marks}).status == 200
+
+
+def test_streamed_answers_come_as_one_part_where_they_are_judged(redacted: Running) -> None:
+    body = {"model": "chat", "messages": [{"role": "user", "content": f"hi {MAIL}"}], "max_tokens": 8}
+    whole = redacted.post("/v1/chat/completions", body).body["choices"][0]["message"]["content"]
+    streamed = redacted.post("/v1/chat/completions", {**body, "stream": True}).text
+    events = [json.loads(line[6:]) for line in streamed.splitlines() if line.startswith("data: {")]
+    assert "".join(event["choices"][0]["delta"].get("content", "") for event in events) == whole
+
+
+def guards_of(*rows: dict[str, Any]) -> Guards:
+    return Guards([build(GUARDS, row, "guards") for row in rows])
+
+
+def test_guards_refuse_before_and_say_that_they_do_not_know_after(artifacts: dict[str, Path]) -> None:
+    guards = guards_of({"name": "size", "most_characters": 20}, {"name": "confidence_floor", "least": 0.999})
+    with served(artifacts, Behind(guards={"classes": guards}), "classes", "spans") as service:
+        long = service.predict("classes", "good film", "a" * 30)
+        assert (long.status, long.body["code"], long.body["where"]) == (422, "text_too_long", "inputs[1]")
+        answer = service.predict("classes", "good film").body["answers"][0]
+        assert answer["label"] is None
+        assert answer["unknown"]["code"]
+        assert any("\u4e00" <= letter <= "\u9fff" for letter in answer["unknown"]["zh"])
+        assert service.predict("spans", "a" * 30).status == 200
+        metrics = service.get("/metrics").text
+        assert 'guard_actions_total{action="refuse",guard="size"} 1.0' in metrics
+        assert 'guard_actions_total{action="unknown",guard="confidence_floor"} 1.0' in metrics
+
+
+def test_a_guard_asks_a_model_of_its_own_that_no_client_may_ask(artifacts: dict[str, Path]) -> None:
+    folder = str(artifacts["classes"])
+    version = read_version(artifacts["classes"])
+    row = {"name": "toxicity", "artifact": folder, "labels": list(version.labels), "threshold": 0.1}
+    guards = guards_of(row)
+    behind = Behind(guards={"spans": guards}, further={folder: read_version(artifacts["classes"], name="guard-0")})
+    with served(artifacts, behind, "spans") as service:
+        refused = service.predict("spans", "good film")
+        assert refused.status == 422, refused.text
+        assert service.get("/v1/models").body["data"][0]["id"] == "spans"
+        assert service.predict("guard-0", "good film").status == 404
+
+
+@pytest.fixture(scope="module")
+def remembering(artifacts: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Path]]:
+    place = tmp_path_factory.mktemp("store") / "answers.db"
+    masking = Redactor(standard(), Mask())
+
+    def mask(text: str) -> list[tuple[int, int, str]]:
+        return [(one.start, one.end, f"<{one.kind}>") for one in masking.find(text)]
+
+    policy = Policy(text="masked", mask=mask)
+    behind = Behind(opened=lambda schemas: Store.open(str(place), policy, b"s" * 32, label_check(schemas)))
+    with served(artifacts, behind, "classes", "spans", "chat") as found:
+        yield found, place
+
+
+def test_feedback_is_acknowledged_and_kept(remembering: tuple[Running, Path]) -> None:
+    service, place = remembering
+    asked = service.predict("classes", "good film", {"text": f"bad {MAIL}", "subject": "client 7"}).body
+    said = {"request_id": asked["request_id"], "item": 1, "verdict": "wrong", "right": {"label": "good"}}
+    first = service.post("/v1/feedback", said)
+    assert (first.status, first.body["repeated"]) == (200, False), first.text
+    assert service.post("/v1/feedback", said).body["repeated"]
+    assert 'tunesmith_feedback_total{verdict="wrong"} 1.0' in service.get("/metrics").text
+    kept = b"".join(file.read_bytes() for file in place.parent.iterdir())
+    assert MAIL.encode() not in kept
+    assert b"client 7" not in kept
+
+
+def test_feedback_on_spans_and_on_written_answers(remembering: tuple[Running, Path]) -> None:
+    service, _ = remembering
+    asked = service.predict("spans", "Anna went to Rome").body
+    right = {"spans": [{"start": 0, "end": 4, "label": "PER"}]}
+    body = {"request_id": asked["request_id"], "verdict": "wrong", "right": right}
+    assert service.post("/v1/feedback", body).status == 200
+    chat = {"model": "chat", "messages": [{"role": "user", "content": "hi"}]}
+    told = service.post("/v1/chat/completions", chat)
+    name = told.headers["x-request-id"]
+    answered = {"request_id": name, "verdict": "wrong", "right": {"answer": "hello"}}
+    assert service.post("/v1/feedback", answered).status == 200
+
+
+REFUSED = {
+    "an unknown request": ({"request_id": "nobody", "verdict": "correct"}, 404, "unknown_request"),
+    "an unknown verdict": ({"request_id": "nobody", "verdict": "maybe"}, 400, "bad_request"),
+    "a label of no model": ({"verdict": "wrong", "right": {"label": "sekret"}}, 422, "wrong_right_answer"),
+    "both at once": ({"verdict": "correct", "right": {"label": "good"}}, 422, "contradictory_feedback"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_feedback_that_is_refused_says_why(case: str, remembering: tuple[Running, Path]) -> None:
+    service, _ = remembering
+    body, status, code = REFUSED[case]
+    name = service.predict("classes", "good film").body["request_id"]
+    answer = service.post("/v1/feedback", {"request_id": name, **body})
+    assert (answer.status, answer.body["code"]) == (status, code), answer.text
+    assert "sekret" not in answer.text
+
+
+def test_without_a_store_there_is_no_feedback(service: Running) -> None:
+    answer = service.post("/v1/feedback", {"request_id": "x", "verdict": "correct"})
+    assert answer.body["code"] == "no_store"
