@@ -32,8 +32,9 @@ from benchmarks.served import Service, serving
 
 from tunesmith.inference.predictor import Predictor
 
-NEAR = 2e-2
-"""How far confidences of one version may be apart, since 8 bits with dynamic scales depend on the texts beside."""
+NEAR = 1e-3
+"""How far confidences of one version may be apart in float32, where the order of sums depends on the batch. (In 8 bits with
+dynamic scales answers depend on the texts beside, so that this tells nothing there: take a graph in float32.)"""
 
 
 def texts(count: int, seed: int) -> list[str]:

@@ -1,0 +1,163 @@
+"""How fast a service is beside the model alone, and beside LitServe with the same graph.
+
+    python benchmarks/service_speed.py own ARTIFACT                        beside the model alone; CPU per request
+    python benchmarks/service_speed.py litserve ARTIFACT --python PYTHON   which has litserve, onnxruntime, tokenizers
+
+Texts have 32 tokens. Everything has two workers of one thread each; the two servers are loaded in turns, several times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.load import Reply, Target, closed, quantile, statuses
+from benchmarks.served import serving
+from benchmarks.service_reliability import bodies, path, texts
+from tokenizers import Tokenizer
+
+TOKENS = 32
+LITSERVE = Path(__file__).with_name("litserve_server.py")
+
+
+def of_length(artifact: str, count: int) -> list[str]:
+    """Sentences of SST-2 joined and cut to 32 tokens, special ones included."""
+    tokenizer = Tokenizer.from_file(str(Path(artifact) / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    given = texts(4 * count, 13)
+    made = []
+    for start in range(0, 4 * count, 4):
+        encoded = tokenizer.encode(" ".join(given[start : start + 4]))
+        if len(encoded.ids) > TOKENS:
+            text = " ".join(given[start : start + 4])[: encoded.offsets[TOKENS - 2][1]]
+            made.append(text)
+    return made
+
+
+def model_alone(artifact: str, given: Sequence[str], batch: int) -> float:
+    """Texts per second of two processes with one thread, each of which answers batches and does nothing else."""
+    program = (
+        "import sys,time,json,torch;torch.set_num_threads(1);"
+        "from tunesmith.inference.predictor import Predictor;"
+        "p=Predictor.load(sys.argv[1]);t=json.load(sys.stdin);n=int(sys.argv[2]);p.predict_texts(t[:64]);"
+        "print('ready',flush=True);sys.argv and time.sleep(1);b=time.perf_counter();"
+        "[p.predict_texts(t[i:i+n]) for i in range(0,len(t),n)];print(len(t)/(time.perf_counter()-b))"
+    )
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, artifact, str(batch)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    halves = [given[0::2], given[1::2]]
+    for process, half in zip(started, halves, strict=True):
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(list(half)))
+        process.stdin.close()
+    return sum(float(process.stdout.read().split()[-1]) for process in started if process.stdout is not None)
+
+
+def throughput(target: Target, given: Sequence[str], clients: int) -> tuple[float, list[Reply]]:
+    """Requests per second of clients that ask in turns, and the replies."""
+    replies, seconds = asyncio.run(closed(target, bodies(given), clients=clients))
+    assert all(reply.status == 200 for reply in replies), statuses(replies)
+    return len(replies) / seconds, replies
+
+
+def own(artifact: str, rounds: int) -> None:
+    """HTTP beside the model alone."""
+    given = of_length(artifact, 3000)
+    shares, fronts = [], []
+    with serving([f"m={artifact}"], "--workers", "2") as service:
+        target = service.target(path("m"))
+        throughput(target, given[:500], 16)
+        for number in range(rounds):
+            before = service.cpu_seconds()
+            rate, replies = throughput(target, given, 16)
+            after = service.cpu_seconds()
+            alone = model_alone(artifact, given, 8)
+            front = (after["front"] - before["front"]) / len(given)
+            shares.append(rate / alone)
+            fronts.append(1000 * front)
+            worker = 1000 * (after["workers"] - before["workers"]) / len(given)
+            print(
+                f"round {number + 1}: {rate:.0f} requests/s (median {quantile(replies, 0.5):.0f} ms), model alone "
+                f"{alone:.0f} texts/s, share {rate / alone:.2f}; "
+                f"CPU ms per request: front {1000 * front:.2f}, worker {worker:.2f}"
+            )
+    print(f"share of the model's own throughput: median {statistics.median(shares):.2f} (least {min(shares):.2f})")
+    print(f"CPU of the front per request: median {statistics.median(fronts):.2f} ms")
+
+
+@contextmanager
+def litserve(artifact: str, python: str) -> Iterator[Target]:
+    """LitServe over the artifact's graph with two workers."""
+    port = 8917
+    graph = next(Path(artifact).glob("*.onnx"))
+    command = [python, str(LITSERVE), str(graph), str(Path(artifact) / "tokenizer.json"), str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ})
+    target = Target(port, "/predict")
+    try:
+        for _ in range(120):
+            time.sleep(0.5)
+            replies, _ = asyncio.run(closed(target, [{"text": "a"}], clients=1))
+            if replies[0].status == 200:
+                break
+        else:
+            raise SystemExit("LitServe did not start.")
+        yield target
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def beside(artifact: str, python: str, rounds: int) -> None:
+    """Both servers in turns."""
+    given = of_length(artifact, 2000)
+    ratios = []
+    with serving([f"m={artifact}"], "--workers", "2") as service, litserve(artifact, python) as other:
+        ours = service.target(path("m"))
+        for clients in (2, 8, 16):
+            for number in range(rounds):
+                rate, replies = throughput(ours, given, clients)
+                found, seconds = asyncio.run(closed(other, [{"text": text} for text in given], clients=clients))
+                assert all(reply.status == 200 for reply in found), statuses(found)
+                theirs = len(found) / seconds
+                ratios.append(rate / theirs)
+                print(
+                    f"{clients} clients, round {number + 1}: ours {rate:.0f}/s, 99 % in "
+                    f"{quantile(replies, 0.99):.0f} ms; LitServe {theirs:.0f}/s, 99 % in "
+                    f"{quantile(found, 0.99):.0f} ms; ratio {rate / theirs:.2f}"
+                )
+    print(f"ratio of throughputs: median {statistics.median(ratios):.2f}, least {min(ratios):.2f}")
+
+
+def main() -> None:
+    """Run one comparison."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("comparison", choices=["own", "litserve"])
+    parser.add_argument("artifact")
+    parser.add_argument("--python", default=sys.executable)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    if arguments.comparison == "own":
+        own(arguments.artifact, arguments.rounds)
+    else:
+        beside(arguments.artifact, arguments.python, arguments.rounds)
+
+
+if __name__ == "__main__":
+    main()
