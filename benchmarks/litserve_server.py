@@ -1,17 +1,15 @@
 """LitServe over an ONNX graph of ours, run by the Python that has it: GRAPH TOKENIZER PORT."""
 
-from __future__ import annotations
-
 import sys
 from typing import Any
 
 import litserve as ls
 import numpy as np
-import onnxruntime
+import onnxruntime  # type: ignore[import-untyped]
 from tokenizers import Tokenizer
 
 
-class Api(ls.LitAPI):
+class Api(ls.LitAPI):  # type: ignore[misc]
     """Tokenises, runs the graph, answers with the class of the highest logit."""
 
     def setup(self, device: str) -> None:
@@ -25,7 +23,7 @@ class Api(ls.LitAPI):
         self.session = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
         self.inputs = {one.name for one in self.session.get_inputs()}
 
-    def decode_request(self, request: dict[str, Any], **_: Any) -> str:
+    def decode_request(self, request, **_):  # type: ignore[no-untyped-def]  # LitServe reads hints as query parameters
         """The text."""
         return str(request["text"])
 

@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -86,7 +87,7 @@ def own(artifact: str, rounds: int) -> None:
         throughput(target, given[:500], 16)
         for number in range(rounds):
             before = service.cpu_seconds()
-            rate, replies = throughput(target, given, 16)
+            rate, replies = throughput(target, given, 32)
             after = service.cpu_seconds()
             alone = model_alone(artifact, given, 8)
             front = (after["front"] - before["front"]) / len(given)
@@ -108,7 +109,7 @@ def litserve(artifact: str, python: str) -> Iterator[Target]:
     port = 8917
     graph = next(Path(artifact).glob("*.onnx"))
     command = [python, str(LITSERVE), str(graph), str(Path(artifact) / "tokenizer.json"), str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ})
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     target = Target(port, "/predict")
     try:
         for _ in range(120):
@@ -120,7 +121,7 @@ def litserve(artifact: str, python: str) -> Iterator[Target]:
             raise SystemExit("LitServe did not start.")
         yield target
     finally:
-        process.terminate()
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait(20)
 
 

@@ -40,12 +40,15 @@ FIRST_KEY = ("predict", "embed", "feedback")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where the service listens."""
+    """Where the service listens, and how it stops."""
 
     host: Annotated[str, typer.Option(help="The address to listen at. Others than this machine's own see no TLS.")] = (
         "127.0.0.1"
     )
     port: Annotated[int, typer.Option(help="The port; 0 takes a free one.", min=0, max=65_535)] = 8080
+    drain: Annotated[float, typer.Option(help="Seconds that requests have to end once it is told to stop.", min=0)] = (
+        30.0
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,6 @@ def serve(
         Path | None, typer.Option(help="A folder of further versions, ROOT/MODEL/VERSION, which admins may load.")
     ] = None,
     state: Annotated[Path, typer.Option(help="The folder with the service's keys and logs.")] = STATE,
-    drain: Annotated[float, typer.Option(help="Seconds that requests have to end once it is told to stop.")] = 30.0,
 ) -> None:
     """Serve trained models over HTTP; Ctrl-C or SIGTERM end it once the last answer is out."""
     if root is not None and not root.is_dir():
@@ -130,7 +132,7 @@ def serve(
         port=address.port,
         batch_tokens=strength.batch_tokens,
         waiting_tokens=strength.waiting_tokens,
-        drain=drain,
+        drain=address.drain,
         root=root,
     )
     channel = listening(settings.host, settings.port)

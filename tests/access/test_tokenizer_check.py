@@ -29,6 +29,16 @@ def split(pattern: str) -> Any:
     return pre_tokenizers.Split(Regex(pattern), "isolated")
 
 
+def seconds(compiled: Any, text: str) -> float:
+    """The least processor time of three tries."""
+    found = []
+    for _ in range(3):
+        begin = time.process_time()
+        compiled.pre_tokenize_str(text)
+        found.append(time.process_time() - begin)
+    return min(found)
+
+
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_known_patterns_pass_and_take_linear_time_on_texts_made_against_them(tmp_path: Path, pattern: str) -> None:
     check_tokenizer(saved(tmp_path, pre_tokenizer=pre_tokenizers.Sequence([split(pattern)])))
@@ -53,10 +63,9 @@ def test_known_patterns_pass_and_take_linear_time_on_texts_made_against_them(tmp
         "¹",
     ):
         for end in ("", "a", "!", "\n", "\ud7ff"):
-            text = piece * 4000 + end
-            begin = time.process_time()
-            compiled.pre_tokenize_str(text)
-            assert time.process_time() - begin < 0.5, (piece, end)
+            short, long = (seconds(compiled, piece * size + end) for size in (1000, 4000))
+            # Four times the text: linear takes 4 times as long, quadratic 16; below a hundredth of a second it is noise.
+            assert long < 0.01 or long < 10 * short, (piece, end)
 
 
 @pytest.mark.parametrize(

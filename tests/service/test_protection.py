@@ -145,7 +145,7 @@ def test_feedback_on_spans_and_on_written_answers(remembering: tuple[Running, Pa
     assert service.post("/v1/feedback", answered).status == 200
 
 
-REFUSED = {
+REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
     "an unknown request": ({"request_id": "nobody", "verdict": "correct"}, 404, "unknown_request"),
     "an unknown verdict": ({"request_id": "nobody", "verdict": "maybe"}, 400, "bad_request"),
     "a label of no model": ({"verdict": "wrong", "right": {"label": "sekret"}}, 422, "wrong_right_answer"),

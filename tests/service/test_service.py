@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tunesmith.data.records import Example
 from tunesmith.evaluation.results import prediction_row
 from tunesmith.inference.predictor import Predictor
 from tunesmith.service.questions import Mark, Message, Question, example_of, plain_question
+from tunesmith.service.serving import listening
 from tunesmith.service.trial import plain_examples
 
 ASKED: dict[str, list[dict[str, Any]]] = {
@@ -218,3 +220,10 @@ def test_the_page_of_the_interface_is_whole(service: Running) -> None:
     refs = {part.split('"')[0] for part in json.dumps(page).split("#/components/schemas/")[1:]}
     assert refs <= names
     assert "/v1/models/{name}/predict" in page["paths"]
+
+
+def test_bodies_do_not_wait_for_acknowledgements() -> None:
+    """asyncio turns Nagle's algorithm off only on sockets that name TCP; with it each answer took 40 ms more."""
+    channel = listening("127.0.0.1", 0)
+    assert channel.proto == socket.IPPROTO_TCP
+    channel.close()

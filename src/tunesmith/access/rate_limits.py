@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tunesmith.access.principal import Principal
 from tunesmith.access.refusals import RefusedError
@@ -168,6 +169,7 @@ class FailureLimiter:
         return len(self._failures)
 
 
+@lru_cache(maxsize=4096)
 def source_of(address: str) -> str:
     """The network that stands for an address: IPv6 by its first 64 bits, which one customer has, IPv4 by all of it."""
     try:

@@ -1,8 +1,8 @@
 """Requests become batches: a bounded queue per model, no waiting for more, texts of like length, a token budget.
 
 Whenever a worker is free it gets the oldest text that waits, and with it those of the same model whose lengths are
-nearest, up to the budget, padding counted. On a CPU bigger batches bring little and cost latency, padding costs what
-text costs; so nothing waits for a batch to fill.
+nearest, up to its share of what waits and up to the budget, padding counted. On a CPU bigger batches bring little and
+cost latency, padding costs what text costs; so nothing waits for a batch to fill.
 """
 
 from __future__ import annotations
@@ -180,11 +180,12 @@ class Batcher:
         slot = min(heads, key=lambda name: heads[name].since)
         head, queue = heads[slot], self._queues[slot]
         batch, longest = [head], head.tokens
+        share = -(-len(queue) // self._engine.width)  # what waits is parted among the workers: none is idle for long
         if not head.tries:  # a text that may have ended a worker goes alone
             others = [one for one in islice(queue, 1, LOOK_AHEAD) if not one.tries]
             for one in sorted(others, key=lambda one: abs(one.tokens - head.tokens)):
                 wide = max(longest, one.tokens)
-                if wide * (len(batch) + 1) > self.budget:
+                if len(batch) == share or wide * (len(batch) + 1) > self.budget:
                     break
                 batch, longest = [*batch, one], wide
         for one in batch:

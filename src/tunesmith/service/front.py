@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from tunesmith.access.body_limits import BodyLimits, check_texts
 from tunesmith.access.principal import Principal
@@ -79,7 +79,8 @@ class Answered:
     allowance: Allowance
 
 
-class Counted(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Counted:
     """A question and its length in tokens."""
 
     question: Mapping[str, Any]
@@ -154,7 +155,7 @@ class Front:
         text, last = "", Part("")
         is_judged = self._protection.judges(version.model)
         try:
-            async with aclosing(self._batcher.write(version.slot.name, *passed[0])) as parts:
+            async with aclosing(self._batcher.write(version.slot.name, passed[0].question, passed[0].tokens)) as parts:
                 async for last in parts:
                     self._limiter.settle(asked.who, last.written)
                     text += last.text
@@ -190,7 +191,8 @@ class Front:
         others = await self._further(guards, "before", [one.question for one in measured], until)
         needs = sorted(guards.needs & {"vector", "energy"})
         passed, unknown = [], {}
-        for place, (question, tokens) in enumerate(measured):
+        for place, one in enumerate(measured):
+            question, tokens = one.question, one.tokens
             evidence = Evidence(tokens=tokens, answers=others[place])
             try:
                 found = self._protection.before(version, question, evidence, place)
@@ -212,10 +214,10 @@ class Front:
         ]
         others = await self._further(guards, "after", judged, until)
         found = []
-        for place, ((question, tokens), row) in enumerate(zip(passed, rows, strict=True)):
-            evidence = evidence_of(row, tokens, others[place])
+        for place, (one, row) in enumerate(zip(passed, rows, strict=True)):
+            evidence = evidence_of(row, one.tokens, others[place])
             plain = {name: value for name, value in row.items() if name != "evidence"}
-            found.append(self._protection.after(version, question, plain, evidence, place))
+            found.append(self._protection.after(version, one.question, plain, evidence, place))
         return found
 
     async def _further(
@@ -264,7 +266,8 @@ class Front:
     async def _waited(self, version: Version, questions: Measured, until: float) -> list[Any]:
         waiting: list[Waiting] = []
         try:
-            waiting = self._batcher.put(version.slot.name, questions, until)
+            pairs = [(one.question, one.tokens) for one in questions]
+            waiting = self._batcher.put(version.slot.name, pairs, until)
             futures = [one.answer for one in waiting]
             try:
                 async with asyncio.timeout_at(asyncio.get_running_loop().time() + until - time.monotonic()):
