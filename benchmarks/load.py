@@ -46,12 +46,19 @@ class Connections:
         self._head = f"POST {target.path} HTTP/1.1\r\nhost: {target.host}\r\n{key}content-type: application/json\r\n"
 
     async def post(self, body: Mapping[str, Any], *, due: float = 0.0, number: int = 0) -> Reply:
-        """Ask once; a connection that breaks before the whole answer is there is a reply with status 0."""
+        """Ask once; without a whole answer the reply has status 0.
+
+        Its error is "Refused" where there was no connection, "Closed" where that ended without a byte of an answer, and
+        "Partial" where it ended within one.
+        """
         content = json.dumps(body).encode()
         began = due or time.perf_counter()
         is_begun = False
         try:
-            reader, writer = self._idle.pop() if self._idle else await self._opened()
+            reader, writer = self._kept() or await self._opened()
+        except OSError:
+            return Reply(0, {"error": "Refused"}, time.perf_counter() - began, number=number)
+        try:
             writer.write(f"{self._head}content-length: {len(content)}\r\n\r\n".encode() + content)
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
@@ -66,6 +73,15 @@ class Connections:
             self._idle.append((reader, writer))
         status = int(head[0].split()[1])
         return Reply(status, json.loads(told) if told else {}, time.perf_counter() - began, headers, number)
+
+    def _kept(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """A connection that is still open; servers close those that were idle for long."""
+        while self._idle:
+            reader, writer = self._idle.pop()
+            if not reader.at_eof():
+                return reader, writer
+            writer.close()
+        return None
 
     def close(self) -> None:
         """Close what is open."""

@@ -64,7 +64,7 @@ def test_known_patterns_pass_and_take_linear_time_on_texts_made_against_them(tmp
     ):
         for end in ("", "a", "!", "\n", "\ud7ff"):
             short, long = (seconds(compiled, piece * size + end) for size in (1000, 4000))
-            # Four times the text: linear takes 4 times as long, quadratic 16; below a hundredth of a second it is noise.
+            # Four times the text: linear takes 4 times as long, quadratic 16; below a hundredth of a second is noise.
             assert long < 0.01 or long < 10 * short, (piece, end)
 
 
