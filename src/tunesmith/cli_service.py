@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,6 +18,7 @@ from tunesmith.access.principal import Limits as KeyLimits
 from tunesmith.arguments import Backend, spread
 from tunesmith.errors import TunesmithError
 from tunesmith.machine import inspect_machine
+from tunesmith.service.hushed import hushed
 from tunesmith.service.local import LocalEngine
 from tunesmith.service.serving import Doors, Settings, assembled, listening, serve_app
 from tunesmith.service.versions import Version, read_version
@@ -85,15 +85,20 @@ def serve(
         root=root,
     )
     channel = listening(settings.host, settings.port)
-    logging.basicConfig(level=logging.INFO, handlers=[json_handler(sys.stderr)], force=True)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     secret = None
     if not store.keys():
         _, secret = store.create(FIRST_KEY, KeyLimits(), name="first key", by=f"uid {os.getuid()}", lifetime=None)
     app = assembled(versions, _engine(strength), Doors(Gate(store), store.audit), settings)
-    serve_app(
-        app, channel, settings, ready=lambda where: service_console.show_ready(where, secret, versions, settings.host)
-    )
+    with hushed() as shown:
+        logging.basicConfig(level=logging.INFO, handlers=[json_handler(shown)], force=True)
+        logging.captureWarnings(True)
+        logging.getLogger("uvicorn").setLevel(logging.WARNING)
+        serve_app(
+            app,
+            channel,
+            settings,
+            ready=lambda where: service_console.show_ready(where, secret, versions, settings.host),
+        )
 
 
 def _version(given: str, backend: str) -> Version:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -43,11 +44,23 @@ def answered(predictor: Predictor, questions: Sequence[Mapping[str, Any]]) -> di
         else:
             found = [prediction_row(one) for one in own.decode(examples, encoded, own.logits(encoded))]
         for place, row in zip(places, found, strict=True):
-            rows[place] = row
+            rows[place] = _sound(row)
         read = sum(one.tokens for one in encoded)
         tokens += read
         padding += max(one.longest for one in encoded) * sum(len(one.pieces) for one in encoded) - read
     return {"rows": rows, "seconds": time.perf_counter() - began, "tokens": tokens, "padding": max(0, padding)}
+
+
+def _sound(row: dict[str, Any]) -> dict[str, Any]:
+    """A row whose numbers are numbers.
+
+    Raises:
+        ArithmeticError: one is not; JSON has no word for it.
+    """
+    numbers = [row.get("label"), row.get("confidence"), *row.get("vector", ())]
+    if not all(math.isfinite(one) for one in numbers if isinstance(one, float)):
+        raise ArithmeticError("the answer is no number")
+    return row
 
 
 def embedded(predictor: Predictor, encoded: Sequence[Encoded]) -> list[list[float]]:

@@ -27,11 +27,17 @@ class Limits:
         body: its bytes, the depth of its JSON, its texts and their characters, looked at before anything is tokenised.
         tokens: of one question.
         deadline: seconds in which there must be an answer, unless the request names fewer.
+        writing: seconds in which a text that is written must be at its end, unless the request names fewer.
+        body_seconds: in which the whole body must have come.
+        held_bytes: of all bodies that are held at once.
     """
 
     body: BodyLimits = field(default_factory=lambda: BodyLimits(2_000_000, items=64, characters=20_000))
     tokens: int = 4_096
     deadline: float = 20.0
+    writing: float = 120.0
+    body_seconds: float = 30.0
+    held_bytes: int = 256_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +106,15 @@ class Front:
             self._ask_beside(served, served.shadow, questions, until)
         return Answered(version, rows, time.monotonic() - began, allowance)
 
-    async def write(self, asked: Asked) -> AsyncGenerator[Part, None]:
+    def write(self, asked: Asked) -> AsyncGenerator[Part, None]:
         """Have the answer to one question written, and hear of each part.
 
+        What can be refused is refused at once; the parts raise a NoAnswerError where there is no answer in time, or
+        none to its end.
+
         Raises:
-            NoAnswerError: it is not answered, or not to its end.
+            NoAnswerError: it is not answered.
+            access.RefusedError: as above, or the key has used up what it may use.
         """
         if self.is_stopping:
             raise NoAnswerError("shutting_down", seconds=1)
@@ -112,10 +122,26 @@ class Front:
         version = served.chosen(asked.id, asked.version)
         ((question, tokens),) = self.measured(version, asked.questions)
         self._limiter.take(asked.who, tokens)
+        return self._parts(asked, served, version, question, tokens)
+
+    async def _parts(
+        self, asked: Asked, served: Served, version: Version, question: Mapping[str, Any], tokens: int
+    ) -> AsyncGenerator[Part, None]:
+        began = asyncio.get_running_loop().time()
+        whole = min(asked.seconds or self.limits.writing, self.limits.writing)
+        seconds = min(whole, self.limits.deadline)  # of the first part
         served.asked[version.id] = served.asked.get(version.id, 0) + 1
         try:
             async with aclosing(self._batcher.write(version.slot.name, question, tokens)) as parts:
-                async for part in parts:
+                while True:
+                    try:
+                        async with asyncio.timeout_at(began + seconds):
+                            part = await anext(parts, None)
+                    except TimeoutError as error:
+                        raise NoAnswerError("deadline", limit=round(1000 * seconds)) from error
+                    if part is None:
+                        return
+                    seconds = whole
                     self._limiter.settle(asked.who, part.written)
                     yield part
         finally:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
@@ -16,6 +17,7 @@ from tunesmith.access.audit import AuditLog
 from tunesmith.access.rate_limits import RateLimiter
 from tunesmith.service.app import create_app
 from tunesmith.service.batching import Batcher
+from tunesmith.service.connections import Patience, guarded
 from tunesmith.service.desk import Desk, Doorkeeper
 from tunesmith.service.engine import Engine, ServiceError
 from tunesmith.service.front import Front, Limits
@@ -36,6 +38,7 @@ class Settings:
         drain: seconds that requests have to end once the service is told to stop.
         root: where further versions lie, as ROOT/MODEL/VERSION; None for none.
         limits: what a request may ask for.
+        patience: what a connection may cost.
     """
 
     host: str = "127.0.0.1"
@@ -45,6 +48,7 @@ class Settings:
     drain: float = 30.0
     root: Path | None = None
     limits: Limits = field(default_factory=Limits)
+    patience: Patience = field(default_factory=Patience)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +104,24 @@ def listening(host: str, port: int) -> socket.socket:
     return channel
 
 
-def serve_app(app: FastAPI, channel: socket.socket, settings: Settings, *, ready: Callable[[str], None]) -> None:
-    """Run the app on a socket until a signal ends it; `ready` is told the address once it answers."""
-    config = uvicorn.Config(
+def configured(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """How uvicorn runs the app: with a guard around each connection, and without logs of requests."""
+    return uvicorn.Config(
         app,
+        http=cast(type[asyncio.Protocol], guarded(settings.patience)),
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
         date_header=False,
         timeout_graceful_shutdown=round(settings.drain),
-        timeout_keep_alive=30,
-        h11_max_incomplete_event_size=16_384,
+        timeout_keep_alive=round(settings.patience.idle_seconds),
     )
-    server = uvicorn.Server(config)
+
+
+def serve_app(app: FastAPI, channel: socket.socket, settings: Settings, *, ready: Callable[[str], None]) -> None:
+    """Run the app on a socket until a signal ends it; `ready` is told the address once it answers."""
+    server = uvicorn.Server(configured(app, settings))
     host, port = channel.getsockname()[:2]
 
     async def run() -> None:
