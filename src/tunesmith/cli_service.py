@@ -91,7 +91,6 @@ def serve(
     app = assembled(versions, _engine(strength), Doors(Gate(store), store.audit), settings)
     with hushed() as shown:
         logging.basicConfig(level=logging.INFO, handlers=[json_handler(shown)], force=True)
-        logging.captureWarnings(True)
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
         serve_app(
             app,

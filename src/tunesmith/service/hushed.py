@@ -9,8 +9,10 @@ import os
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO
 
 log = logging.getLogger(__name__)
@@ -34,13 +36,21 @@ def hushed() -> Iterator[IO[str]]:
     with os.fdopen(os.dup(shown), "w", encoding="utf-8", errors="backslashreplace", buffering=1) as stream:
         faulthandler.enable(stream)
         try:
-            yield stream
+            with warnings.catch_warnings():
+                warnings.showwarning = _warned
+                yield stream
         finally:
             with contextlib.suppress(OSError):
                 sys.stderr.flush()
             faulthandler.disable()
             os.dup2(shown, 2)
             os.close(shown)
+
+
+def _warned(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: object = None, line: object = None
+) -> None:
+    log.warning("%s at %s:%s", category.__name__, Path(filename).name, lineno)
 
 
 def _count(descriptor: int) -> None:
