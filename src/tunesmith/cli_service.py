@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from tunesmith.remembered.labels import LabelSchema, label_check
 from tunesmith.remembered.records import Policy
 from tunesmith.remembered.secret import secret_of
 from tunesmith.remembered.store import Store
+from tunesmith.service.hushed import hushed
 from tunesmith.service.local import LocalEngine
 from tunesmith.service.serving import Behind, Doors, Settings, assembled, listening, serve_app
 from tunesmith.service.versions import Version, read_version
@@ -136,15 +136,19 @@ def serve(
         root=root,
     )
     channel = listening(settings.host, settings.port)
-    logging.basicConfig(level=logging.INFO, handlers=[json_handler(sys.stderr)], force=True)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     secret = None
     if not store.keys():
         _, secret = store.create(FIRST_KEY, KeyLimits(), name="first key", by=f"uid {os.getuid()}", lifetime=None)
     app = assembled(versions, _engine(strength), Doors(Gate(store), store.audit), settings, behind)
-    serve_app(
-        app, channel, settings, ready=lambda where: service_console.show_ready(where, secret, versions, settings.host)
-    )
+    with hushed() as shown:
+        logging.basicConfig(level=logging.INFO, handlers=[json_handler(shown)], force=True)
+        logging.getLogger("uvicorn").setLevel(logging.WARNING)
+        serve_app(
+            app,
+            channel,
+            settings,
+            ready=lambda where: service_console.show_ready(where, secret, versions, settings.host),
+        )
 
 
 def _version(given: str, backend: str) -> Version:

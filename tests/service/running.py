@@ -19,7 +19,7 @@ from tunesmith.access.principal import SCOPES, Limits, Principal
 from tunesmith.data.records import Example
 from tunesmith.inference.artifact import Origin, save_artifact
 from tunesmith.service.engine import Answers, Engine, Part, Slot, UnanswerableError, WorkerLostError
-from tunesmith.service.serving import Behind, Doors, Settings, assembled, listening
+from tunesmith.service.serving import Behind, Doors, Settings, assembled, configured, listening
 from tunesmith.service.versions import Version
 from tunesmith.tasks import Task
 
@@ -74,11 +74,10 @@ def running(
     behind: Behind | None = None,
 ) -> Iterator[Running]:
     """A service over an engine, in a thread, until the block ends."""
-    told = replace(settings or Settings(), port=0)
+    told = replace(settings or Settings(drain=5), port=0)
     channel = listening(told.host, told.port)
     app = assembled(versions, engine, doors or Doors(OpenDoor()), told, behind)
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(configured(app, told))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[channel])), daemon=True)
     thread.start()
     while not server.started:

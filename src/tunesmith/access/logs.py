@@ -26,6 +26,9 @@ MOST_FIELDS = 40
 DEEPEST = 3
 MOST_FRAMES = 30
 
+FIXED = ("uvicorn", "asyncio")
+"""Loggers of others whose messages begin with a line that holds nothing of a request."""
+
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 """The id of the request that is being answered; "" outside of one."""
 
@@ -34,7 +37,8 @@ class JsonLines:
     """A formatter: one JSON object per record, with time, level, logger, event, request id, fields, error.
 
     `own` are the loggers whose words are ours; of all others the words put into a message are replaced by their length,
-    and only its first line is kept. Fields are given as `extra={"fields": {...}}`.
+    and only its first line is kept. A message of others that has no places to put words in may have been put together
+    before: its length and place are told alone, but for `FIXED`. Fields are given as `extra={"fields": {...}}`.
     """
 
     def __init__(self, own: Sequence[str] = ("tunesmith",)) -> None:
@@ -62,6 +66,8 @@ class JsonLines:
         is_own = any(record.name == name or record.name.startswith(f"{name}.") for name in self._own)
         given = record.args or ()
         form = record.msg if isinstance(record.msg, str) else str(_argument(record.msg, is_own))
+        if not is_own and not given and not record.name.startswith(FIXED):
+            return f"{UserText(form)!r} at {record.module}:{record.lineno}"
         if isinstance(given, Mapping):
             args: object = {key: _argument(value, is_own) for key, value in given.items()}
         else:

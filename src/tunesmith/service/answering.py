@@ -52,7 +52,7 @@ def answered(predictor: Predictor, questions: Sequence[Mapping[str, Any]]) -> di
         else:
             found = [prediction_row(one) for one in own.decode(examples, encoded, own.logits(encoded))]
         for place, row in zip(places, found, strict=True):
-            rows[place] = row
+            rows[place] = _sound(row)
         read = sum(one.tokens for one in encoded)
         tokens += read
         padding += max(one.longest for one in encoded) * sum(len(one.pieces) for one in encoded) - read
@@ -63,6 +63,18 @@ def plain_evidence(told: Evidence) -> dict[str, Any]:
     """What guards want to know of a text, as plain values."""
     found: dict[str, Any] = {"vector": list(told.vector)} if told.vector else {}
     return found if math.isnan(told.energy) else {**found, "energy": told.energy}
+
+
+def _sound(row: dict[str, Any]) -> dict[str, Any]:
+    """A row whose numbers are numbers.
+
+    Raises:
+        ArithmeticError: one is not; JSON has no word for it.
+    """
+    numbers = [row.get("label"), row.get("confidence"), *row.get("vector", ())]
+    if not all(math.isfinite(one) for one in numbers if isinstance(one, float)):
+        raise ArithmeticError("the answer is no number")
+    return row
 
 
 def embedded(predictor: Predictor, encoded: Sequence[Encoded]) -> list[list[float]]:

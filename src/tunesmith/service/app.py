@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from tunesmith.access.refusals import RefusedError
 from tunesmith.remembered.refusals import FeedbackError
@@ -32,7 +34,7 @@ from tunesmith.service.protection import GuardedError
 from tunesmith.service.questions import PredictRequest
 from tunesmith.service.refusals import NoAnswerError
 from tunesmith.service.shapes_of_errors import Refusing, shaped, why
-from tunesmith.service.surroundings import BodyCap, Named, language_of
+from tunesmith.service.surroundings import SECURITY, BodyCap, Named, language_of
 
 log = logging.getLogger(__name__)
 CLIENT_LEFT = 499
@@ -77,7 +79,21 @@ def create_app(desk: Desk, *, begin: Callable[[], Awaitable[None]], end: Callabl
 
     async def foreign(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return await refused(request, NoAnswerError("not_found" if error.status_code == 404 else "method_not_allowed"))
+        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code)
+        told = NoAnswerError(code) if code else NoAnswerError("bad_request", detail="it cannot be read")
+        response = await refused(request, told)
+        response.headers.update(error.headers or {})
+        return response
+
+    async def unread(request: Request, _: Exception) -> Response:
+        return await refused(request, NoAnswerError("bad_request", detail="a parameter is not of its form"))
+
+    async def failed(request: Request, error: Exception) -> Response:
+        log.error("A request failed.", exc_info=error, extra={"fields": {"request": request.state.request_id}})
+        response = await refused(request, NoAnswerError("internal"))
+        for name, value in (*SECURITY, (b"x-request-id", request.state.request_id.encode())):
+            response.headers[name.decode()] = value.decode()
+        return response
 
     async def gone(_: Request, __: Exception) -> Response:
         return Response(status_code=CLIENT_LEFT)
@@ -85,7 +101,12 @@ def create_app(desk: Desk, *, begin: Callable[[], Awaitable[None]], end: Callabl
     for kind in (NoAnswerError, RefusedError, GuardedError, FeedbackError):
         app.add_exception_handler(kind, refused)
     app.add_exception_handler(HTTPException, foreign)
+    app.add_exception_handler(RequestValidationError, unread)
+    app.add_exception_handler(Exception, failed)
     app.add_exception_handler(Gone, gone)
-    app.add_middleware(BodyCap, limits=desk.front.limits.body)
-    app.add_middleware(Named, metrics=desk.metrics, registry=desk.front.registry)
+    app.add_exception_handler(ClientDisconnect, gone)
+    limits = desk.front.limits
+    app.add_middleware(BodyCap, limits=limits.body, seconds=limits.body_seconds, held=limits.held_bytes)
+    app.add_middleware(Named, metrics=desk.metrics, front=desk.front)
+    app.state.front = desk.front
     return app

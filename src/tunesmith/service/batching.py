@@ -155,8 +155,13 @@ class Batcher:
 
     def drop(self, waiting: Sequence[Waiting]) -> None:
         """Nobody wants these answers any more; those that no worker has yet are not asked."""
+        now = time.monotonic()
         for one in waiting:
-            one.answer.cancel()
+            if not one.answer.cancel():
+                continue
+            for queue in self._queues.values():
+                if one in queue:
+                    self._spare(queue, one, now)
 
     async def _run(self) -> None:
         while True:
@@ -198,11 +203,15 @@ class Batcher:
         now = time.monotonic()
         for queue in self._queues.values():
             # Old ones stand first; one with a short deadline behind others is found when it comes to the front.
-            gone = [one for one in islice(queue, LOOK_AHEAD) if one.answer.done() or one.until <= now]
-            for one in gone:
-                self._take(queue, one)
-                self._watcher.spared("left" if one.answer.done() else "deadline")
-                _fail(one, NoAnswerError("deadline", limit=round(1000 * (one.until - one.since))))
+            while gone := [one for one in islice(queue, LOOK_AHEAD) if one.answer.done() or one.until <= now]:
+                for one in gone:
+                    self._spare(queue, one, now)
+
+    def _spare(self, queue: dict[Waiting, None], one: Waiting, now: float) -> None:
+        """Do not ask what nobody waits for."""
+        self._take(queue, one)
+        self._watcher.spared("deadline" if one.until <= now else "left")
+        _fail(one, NoAnswerError("deadline", limit=round(1000 * (one.until - one.since))))
 
     def _take(self, queue: dict[Waiting, None], one: Waiting) -> None:
         del queue[one]
@@ -225,8 +234,9 @@ class Batcher:
                 _fail(batch[0], NoAnswerError("unanswerable"))
                 return
             middle = len(batch) // 2
-            await self._asked(place, slot, batch[:middle])
-            await self._asked(place, slot, batch[middle:])
+            for half in (batch[:middle], batch[middle:]):
+                if wanted := [one for one in half if not one.answer.done()]:
+                    await self._asked(place, slot, wanted)
             return
         now = answers.tokens / max(answers.seconds, 1e-6) * self._engine.width
         self._speed = 0.9 * self._speed + 0.1 * now if self._speed else now

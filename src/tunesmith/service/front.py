@@ -20,6 +20,7 @@ from tunesmith.service.batching import Batcher, Waiting
 from tunesmith.service.engine import Part, ServiceError
 from tunesmith.service.protection import (
     Protection,
+    Taken,
     UnknownError,
     answers_to_remember,
     evidence_of,
@@ -39,11 +40,17 @@ class Limits:
         body: its bytes, the depth of its JSON, its texts and their characters, looked at before anything is tokenised.
         tokens: of one question.
         deadline: seconds in which there must be an answer, unless the request names fewer.
+        writing: seconds in which a text that is written must be at its end, unless the request names fewer.
+        body_seconds: in which the whole body must have come.
+        held_bytes: of all bodies that are held at once.
     """
 
     body: BodyLimits = field(default_factory=lambda: BodyLimits(2_000_000, items=64, characters=20_000))
     tokens: int = 4_096
     deadline: float = 20.0
+    writing: float = 120.0
+    body_seconds: float = 30.0
+    held_bytes: int = 256_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +98,11 @@ Measured = Sequence[Counted]
 
 
 class Front:
-    """Takes requests of any protocol, and gets them answered."""
+    """Takes requests of any protocol, and gets them answered.
+
+    Attributes:
+        is_leaving: the service will end soon: it answers, is not ready any more, and each answer ends its connection.
+    """
 
     def __init__(
         self, registry: Registry, batcher: Batcher, limits: Limits, limiter: RateLimiter, protection: Protection
@@ -102,12 +113,12 @@ class Front:
         self._protection = protection
         self._batcher = batcher
         self._beside: set[asyncio.Task[None]] = set()
-        self.is_stopping = False
+        self.is_leaving = False
 
     @property
     def is_ready(self) -> bool:
         """Whether every model is loaded and there is who answers."""
-        return bool(self.registry.names) and self._batcher.has_workers and not self.is_stopping
+        return bool(self.registry.names) and self._batcher.has_workers and not self.is_leaving
 
     async def answer(self, asked: Asked) -> Answered:
         """Answer a request.
@@ -115,8 +126,6 @@ class Front:
         Raises:
             access.RefusedError, NoAnswerError, GuardedError: it is not answered.
         """
-        if self.is_stopping:
-            raise NoAnswerError("shutting_down", seconds=1)
         began = time.monotonic()
         served = self.registry[asked.model]
         version = served.chosen(asked.id, asked.version)
@@ -131,38 +140,39 @@ class Front:
         self._remember(asked, version, shown)
         return Answered(version, shown, time.monotonic() - began, allowance)
 
-    async def write(self, asked: Asked) -> AsyncGenerator[Part, None]:
+    def write(self, asked: Asked) -> AsyncGenerator[Part, None]:
         """Have the answer to one question written, and hear of each part.
 
-        Where guards or a redactor judge what was written, the whole comes as one part.
+        What can be refused is refused at once; the parts raise an error where a guard objects, or where there is no
+        answer in time, or none to its end. Where guards or a redactor judge what was written, the whole is one part.
 
         Raises:
-            access.RefusedError, NoAnswerError, GuardedError: it is not answered, or not to its end.
+            NoAnswerError: it is not answered.
+            access.RefusedError: as above, or the key has used up what it may use.
         """
-        if self.is_stopping:
-            raise NoAnswerError("shutting_down", seconds=1)
         served = self.registry[asked.model]
         version = served.chosen(asked.id, asked.version)
         taken = self._protection.taken(asked.questions[0], 0)
         measured = self.measured(version, [taken.question])
         self._limiter.take(asked.who, measured[0].tokens)
+        return self._said(asked, served, version, taken, measured)
+
+    async def _said(
+        self, asked: Asked, served: Served, version: Version, taken: Taken, measured: Measured
+    ) -> AsyncGenerator[Part, None]:
+        """The parts as they may go out; the whole is remembered."""
         until = time.monotonic() + self.limits.deadline
         passed, unknown = await self._before(version, measured, until)
         if unknown:
             yield Part(unknown[0]["unknown"][asked.language], "stop", measured[0].tokens)
             return
-        served.asked[version.id] = served.asked.get(version.id, 0) + 1
         text, last = "", Part("")
         is_judged = self._protection.judges(version.model)
-        try:
-            async with aclosing(self._batcher.write(version.slot.name, passed[0].question, passed[0].tokens)) as parts:
-                async for last in parts:
-                    self._limiter.settle(asked.who, last.written)
-                    text += last.text
-                    if not is_judged:
-                        yield last
-        finally:
-            served.asked[version.id] -= 1
+        async with aclosing(self._parts(asked, served, version, passed[0])) as parts:
+            async for last in parts:
+                text += last.text
+                if not is_judged:
+                    yield last
         row: Mapping[str, Any] = {"label": text, "confidence": None}
         if is_judged:
             (row,) = await self._after(version, passed, [row], until)
@@ -170,6 +180,30 @@ class Front:
             said = row["unknown"][asked.language] if "unknown" in row else row["label"]
             yield replace(last, text=said)
         self._remember(asked, version, [row])
+
+    async def _parts(
+        self, asked: Asked, served: Served, version: Version, counted: Counted
+    ) -> AsyncGenerator[Part, None]:
+        """The parts as they are written; the first must come within the deadline, the last within that of writing."""
+        began = asyncio.get_running_loop().time()
+        whole = min(asked.seconds or self.limits.writing, self.limits.writing)
+        seconds = min(whole, self.limits.deadline)
+        served.asked[version.id] = served.asked.get(version.id, 0) + 1
+        try:
+            async with aclosing(self._batcher.write(version.slot.name, counted.question, counted.tokens)) as parts:
+                while True:
+                    try:
+                        async with asyncio.timeout_at(began + seconds):
+                            part = await anext(parts, None)
+                    except TimeoutError as error:
+                        raise NoAnswerError("deadline", limit=round(1000 * seconds)) from error
+                    if part is None:
+                        return
+                    seconds = whole
+                    self._limiter.settle(asked.who, part.written)
+                    yield part
+        finally:
+            served.asked[version.id] -= 1
 
     async def _guarded(self, served: Served, version: Version, measured: Measured, until: float) -> list[Any]:
         """The rows of answers, as the guards let them pass."""

@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import contextlib
 import itertools
+import logging
 import multiprocessing
 import socket
 import threading
@@ -27,6 +28,8 @@ from tunesmith.service.engine import (
 )
 from tunesmith.service.frames import awaited, packed
 from tunesmith.service.worker import work
+
+log = logging.getLogger(__name__)
 
 _QUICK, _WAIT, _LONGEST_WAIT = 5.0, 0.05, 5.0
 """A worker that ends within so many seconds is started again after a wait, which doubles up to the longest one."""
@@ -217,6 +220,8 @@ class _Seat:
 
     async def _listen(self, reader: asyncio.StreamReader, began: float) -> None:
         while (message := await awaited(reader)) is not None:
+            if cause := message.get("ends"):
+                log.error("A model worker ends because of %s.", cause)
             if (parts := self._parts.get(message["id"])) is not None:
                 parts.put_nowait(message)
                 continue
@@ -235,6 +240,8 @@ class _Seat:
             self._writer.close()
         if self._process is not None:
             await asyncio.to_thread(self._process.join)
+            if not self._engine.is_closing:
+                log.warning("A model worker ended with exit code %s.", self._process.exitcode)
         # No second restoring begins while one is on its way: it loads anew until it holds all models.
         if not self._ended and (self._restoring is None or self._restoring.done()):
             self._restoring = asyncio.create_task(self._engine.lost(self, time.monotonic() - began))

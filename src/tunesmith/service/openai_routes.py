@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -15,10 +15,12 @@ from pydantic import Field, TypeAdapter
 
 from tunesmith.access.principal import Principal
 from tunesmith.service.desk import Desk
+from tunesmith.service.engine import Part
 from tunesmith.service.front import Asked
 from tunesmith.service.inference_routes import embeddings
 from tunesmith.service.openapi import body_of
 from tunesmith.service.own_routes import json_response
+from tunesmith.service.protection import GuardedError
 from tunesmith.service.questions import Message
 from tunesmith.service.refusals import NoAnswerError
 
@@ -100,14 +102,11 @@ def routes(desk: Desk) -> APIRouter:
         if given.stream:
             parts = desk.front.write(asked)
             return StreamingResponse(_events(asked, given.model, parts), media_type="text/event-stream")
-        text, finished, read, written = "", "stop", 0, 0
-        async with aclosing(desk.front.write(asked)) as whole:
-            async for part in whole:
-                text += part.text
-                finished, read, written = part.finished or finished, part.read or read, part.written or written
-        usage = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
-        message = {"role": "assistant", "content": text}
-        choice = {"index": 0, "message": message, "finish_reason": finished}
+        whole = await desk.unless_gone(request, _whole(desk.front.write(asked)))
+        usage = {"prompt_tokens": whole.read, "completion_tokens": whole.written}
+        usage["total_tokens"] = whole.read + whole.written
+        message = {"role": "assistant", "content": whole.text}
+        choice = {"index": 0, "message": message, "finish_reason": whole.finished}
         return json_response({**_head(asked, given.model, "chat.completion"), "choices": [choice], "usage": usage})
 
     return router
@@ -131,6 +130,16 @@ def _asked(desk: Desk, request: Request, who: Principal, given: ChatRequest) -> 
     return desk.job(request, who, given.model, [question])
 
 
+async def _whole(parts: AsyncGenerator[Part, None]) -> Part:
+    """All parts of an answer as one."""
+    text, finished, read, written = "", "stop", 0, 0
+    async with aclosing(parts) as given:
+        async for part in given:
+            text += part.text
+            finished, read, written = part.finished or finished, part.read or read, part.written or written
+    return Part(text, finished, read, written)
+
+
 def _head(asked: Asked, model: str, kind: str) -> dict[str, Any]:
     return {"id": f"chatcmpl-{asked.id}", "object": kind, "created": int(time.time()), "model": model}
 
@@ -151,7 +160,10 @@ async def _events(asked: Asked, model: str, parts: Any) -> AsyncIterator[bytes]:
                 if part.finished:
                     yield event({}, part.finished)
         except NoAnswerError as error:
-            yield _event({"error": openai_error(error.status, error.code, error.said("en"), error.where)})
+            yield _event({"error": openai_error(error.status, error.code, error.said(asked.language), error.where)})
+        except GuardedError as error:
+            said = error.verdict.message(asked.language)
+            yield _event({"error": openai_error(422, error.verdict.code, said, error.where)})
     yield b"data: [DONE]\n\n"
 
 

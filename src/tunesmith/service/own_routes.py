@@ -67,5 +67,5 @@ _CODES = (400, 401, 403, 404, 413, 422, 424, 429, 503, 504)
 def json_response(body: Any, *, status: int = 200, version: str = "", seconds: float = 0.0) -> Response:
     """JSON with the headers that say who answered, and how long it took."""
     headers = {"X-Model-Version": version, "X-Compute-Time": f"{seconds:.6f}"} if version else {}
-    content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    content = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     return Response(content, status, headers, "application/json")

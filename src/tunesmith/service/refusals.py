@@ -38,6 +38,17 @@ REASONS: Mapping[str, Why] = {
     "not_found": Why(404, "There is nothing at this address.", "此地址不存在。"),
     "method_not_allowed": Why(405, "This address does not take this method.", "此地址不支持该请求方法。"),
     "wrong_task": Why(424, "This model's task cannot answer this route.", "此模型的任务不支持该接口。"),
+    "body_too_slow": Why(
+        408, "The body was not there after {limit} s. Send it faster.", "请求体未在 {limit} 秒内传完，请加快发送。"
+    ),
+    "unsupported_coding": Why(
+        415, "Bodies are not decompressed here. Send plain JSON.", "此服务不解压请求体，请发送未压缩的 JSON。"
+    ),
+    "internal": Why(
+        500,
+        "The service failed on this request; its log says where. Report it with the request's id.",
+        "服务处理该请求时出错，详情见日志；请附上请求编号反馈。",
+    ),
     "overloaded": Why(
         429,
         "The service has more to answer than it can now. Try again in {seconds} s.",

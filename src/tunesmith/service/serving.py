@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
@@ -20,6 +22,7 @@ from tunesmith.remembered.labels import LabelSchema
 from tunesmith.remembered.store import Store
 from tunesmith.service.app import create_app
 from tunesmith.service.batching import Batcher
+from tunesmith.service.connections import Patience, guarded
 from tunesmith.service.desk import Desk, Doorkeeper
 from tunesmith.service.engine import Engine, ServiceError
 from tunesmith.service.front import Front, Limits
@@ -38,18 +41,22 @@ class Settings:
         host, port: where it listens; port 0 takes a free one.
         batch_tokens: tokens of a batch, padding counted.
         waiting_tokens: tokens that may wait before requests are refused.
+        linger: seconds for which it still answers once it is told to stop, while each answer ends its connection.
         drain: seconds that requests have to end once the service is told to stop.
         root: where further versions lie, as ROOT/MODEL/VERSION; None for none.
         limits: what a request may ask for.
+        patience: what a connection may cost.
     """
 
     host: str = "127.0.0.1"
     port: int = 8080
     batch_tokens: int = 512
     waiting_tokens: int = 65_536
+    linger: float = 0.5
     drain: float = 30.0
     root: Path | None = None
     limits: Limits = field(default_factory=Limits)
+    patience: Patience = field(default_factory=Patience)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,20 +136,41 @@ def listening(host: str, port: int) -> socket.socket:
     return channel
 
 
-def serve_app(app: FastAPI, channel: socket.socket, settings: Settings, *, ready: Callable[[str], None]) -> None:
-    """Run the app on a socket until a signal ends it; `ready` is told the address once it answers."""
-    config = uvicorn.Config(
+def configured(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """How uvicorn runs the app: with a guard around each connection, and without logs of requests."""
+    return uvicorn.Config(
         app,
+        http=cast(type[asyncio.Protocol], guarded(settings.patience)),
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
         date_header=False,
         timeout_graceful_shutdown=round(settings.drain),
-        timeout_keep_alive=30,
-        h11_max_incomplete_event_size=16_384,
+        timeout_keep_alive=round(settings.patience.idle_seconds),
     )
+
+
+def serve_app(app: FastAPI, channel: socket.socket, settings: Settings, *, ready: Callable[[str], None]) -> None:
+    """Run the app on a socket until a signal ends it; `ready` is told the address once it answers.
+
+    After a signal it answers on for a moment, is not ready any more, and ends each connection with its answer: so no
+    request is sent over a connection that is being closed. A second signal ends it at once.
+    """
+    config = configured(app, settings)
     server = uvicorn.Server(config)
     host, port = channel.getsockname()[:2]
+    end_at_once = server.handle_exit
+
+    def leave(signal_number: int, frame: FrameType | None) -> None:
+        if app.state.front.is_leaving or not server.started:
+            end_at_once(signal_number, frame)
+            return
+        app.state.front.is_leaving = True
+        # What ends uvicorn is sent by the signal's own thread, which is that of the loop.
+        asyncio.get_event_loop().call_later(settings.linger, end_at_once, signal_number, frame)
+
+    server.handle_exit = leave  # type: ignore[method-assign]
 
     async def run() -> None:
         running = asyncio.create_task(server.serve(sockets=[channel]))

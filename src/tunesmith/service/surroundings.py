@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import time
@@ -13,7 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tunesmith.access.body_limits import BodyCounter, BodyLimits
 from tunesmith.access.logs import request_id
 from tunesmith.guarding.messages import Language
-from tunesmith.service.versions import Registry
+from tunesmith.service.front import Front
+from tunesmith.service.refusals import NoAnswerError
 from tunesmith.watching.metrics import Metrics
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -28,11 +30,18 @@ SECURITY = [
 
 
 class BodyCap:
-    """Counts a body's bytes as they come, whatever its headers say, and refuses what is beyond the limit."""
+    """Counts a body's bytes as they come, whatever its headers say, and refuses what is beyond the limit.
 
-    def __init__(self, app: ASGIApp, limits: BodyLimits) -> None:
+    A body must be there after so many seconds; one that is compressed is refused, since its size says nothing; and all
+    bodies that are held at once have a limit too.
+    """
+
+    def __init__(self, app: ASGIApp, limits: BodyLimits, seconds: float, held: int) -> None:
         self._app = app
         self._limits = limits
+        self._seconds = seconds
+        self._most_held = held
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take a request."""
@@ -40,22 +49,43 @@ class BodyCap:
             await self._app(scope, receive, send)
             return
         counter = BodyCounter(self._limits)
+        coding = dict(scope["headers"]).get(b"content-encoding", b"identity").strip().lower()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._seconds
+        more = True
 
         async def counted() -> Message:
-            message = await receive()
+            nonlocal more
+            if not more:
+                return await receive()
+            if coding not in (b"identity", b""):
+                raise NoAnswerError("unsupported_coding")
+            try:
+                async with asyncio.timeout_at(until):
+                    message = await receive()
+            except TimeoutError as error:
+                raise NoAnswerError("body_too_slow", limit=round(self._seconds)) from error
+            size = len(message.get("body", b""))
+            more = bool(message.get("more_body", False))
+            self._held += size
             counter.add(message.get("body", b""))
+            if self._held > self._most_held:
+                raise NoAnswerError("overloaded", seconds=1)
             return message
 
-        await self._app(scope, counted, send)
+        try:
+            await self._app(scope, counted, send)
+        finally:
+            self._held -= counter.count
 
 
 class Named:
     """Gives each request an id and every answer the id and the security headers."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, registry: Registry) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, front: Front) -> None:
         self._app = app
         self._metrics = metrics
-        self._registry = registry
+        self._front = front
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take a request."""
@@ -69,25 +99,30 @@ class Named:
         token = request_id.set(name)
         began = time.perf_counter()
         self._metrics.entered()
+        status = 500
 
         async def headed(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
                 own = [(b"x-request-id", name.encode()), *SECURITY]
+                if self._front.is_leaving:
+                    own.append((b"connection", b"close"))
                 there = {header for header, _ in message["headers"]}
                 message["headers"] = [*message["headers"], *(pair for pair in own if pair[0] not in there)]
-                if scope["method"] == "POST":
-                    self._count(state, message["status"], time.perf_counter() - began)
+                status = message["status"]
             await send(message)
 
         try:
             await self._app(scope, receive, headed)
         finally:
+            if scope["method"] == "POST":
+                self._count(state, status, time.perf_counter() - began)
             request_id.reset(token)
             self._metrics.left()
 
     def _count(self, state: Mapping[str, Any], status: int, seconds: float) -> None:
         model, version = state.get("model", ""), state.get("version", "")
-        task = self._registry[model].champion.task if model in self._registry.names else ""
+        task = self._front.registry[model].champion.task if model in self._front.registry.names else ""
         self._metrics.request(task=task, model=model, version=version, code=status, seconds=seconds)
 
 

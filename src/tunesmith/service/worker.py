@@ -7,6 +7,7 @@ the socket, and models are loaded beside the answering, on threads of their own;
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import signal
 import socket
@@ -62,6 +63,11 @@ class Worker:
                     self._send({"id": message["id"], **answered(predictor, message["questions"])})
             except FAILURES as error:
                 self._send({"id": message["id"], "failure": told(error)})
+
+    def end(self, error: BaseException | None) -> bool:
+        """End at once, for a reason that no input should be; the front is told what and where, and no message."""
+        self._send({"id": -1, "ends": told(error) if error is not None else "unknown"})
+        os._exit(70)
 
     def _read(self) -> None:
         while (message := receive(self._channel)) is not None:
@@ -121,6 +127,12 @@ def work(channel: socket.socket, threads: int) -> None:
     """Be a model worker with so many threads; the program of its process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the front ends its workers once the last answer is out
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.dup2(2, 1)  # the front counts what is written to standard error, and shows none of it
+    os.environ["HF_HUB_OFFLINE"] = "1"
     torch.set_num_threads(threads)
     channel.setblocking(True)
-    Worker(channel).run()
+    worker = Worker(channel)
+    threading.excepthook = lambda told_of: worker.end(told_of.exc_value)
+    with contextlib.ExitStack() as stack:
+        stack.push(lambda _, error, __: worker.end(error) if error is not None else False)
+        worker.run()
