@@ -41,7 +41,7 @@ class Settings:
         host, port: where it listens; port 0 takes a free one.
         batch_tokens: tokens of a batch, padding counted.
         waiting_tokens: tokens that may wait before requests are refused.
-        linger: seconds for which it still answers once it is told to stop, while each answer ends its connection.
+        linger: seconds for which it still answers over its connections once it is told to stop, and ends each with its answer.
         drain: seconds that requests have to end once the service is told to stop.
         root: where further versions lie, as ROOT/MODEL/VERSION; None for none.
         limits: what a request may ask for.
@@ -154,8 +154,8 @@ def configured(app: FastAPI, settings: Settings) -> uvicorn.Config:
 def serve_app(app: FastAPI, channel: socket.socket, settings: Settings, *, ready: Callable[[str], None]) -> None:
     """Run the app on a socket until a signal ends it; `ready` is told the address once it answers.
 
-    After a signal it answers on for a moment, is not ready any more, and ends each connection with its answer: so no
-    request is sent over a connection that is being closed. A second signal ends it at once.
+    After a signal it takes no further connections, but answers on for a moment over those that there are, and ends each
+    with its answer: so no request is sent over a connection that is being closed. A second signal ends it at once.
     """
     config = configured(app, settings)
     server = uvicorn.Server(config)
@@ -167,6 +167,8 @@ def serve_app(app: FastAPI, channel: socket.socket, settings: Settings, *, ready
             end_at_once(signal_number, frame)
             return
         app.state.front.is_leaving = True
+        for one in server.servers:
+            one.close()
         # What ends uvicorn is sent by the signal's own thread, which is that of the loop.
         asyncio.get_event_loop().call_later(settings.linger, end_at_once, signal_number, frame)
 
