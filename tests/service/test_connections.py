@@ -205,11 +205,10 @@ def test_broken_bytes_drawn_at_random_never_end_the_service(strict: Running) -> 
                 content[place] = draw.randrange(256)
             else:
                 content[place : place + draw.randrange(1, 9)] = draw.randbytes(draw.randrange(4))
-        with closing(opened(strict)) as channel:
-            with suppress(ConnectionError, TimeoutError):
-                channel.sendall(content)
-                channel.settimeout(0.02)  # then it leaves early
-                found += statuses(channel.recv(65_536))
+        with closing(opened(strict)) as channel, suppress(ConnectionError, TimeoutError):
+            channel.sendall(content)
+            channel.settimeout(0.02)  # then it leaves early
+            found += statuses(channel.recv(65_536))
     stop.set()
     thread.join()
     assert not [status for status in found if status >= 500 and status not in {503, 504}]

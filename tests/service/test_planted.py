@@ -74,7 +74,18 @@ def program(artifacts: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 
 
 PLANTED = re.compile("planted[0-9a-f]{16}", re.IGNORECASE)
-TEXTS = ("is fine", "chatter", "fails", "panics", "kills", "aborts", "unhandled", "front panics", "\ud800", "a" * 30_000)
+TEXTS = (
+    "is fine",
+    "chatter",
+    "fails",
+    "panics",
+    "kills",
+    "aborts",
+    "unhandled",
+    "front panics",
+    "\ud800",
+    "a" * 30_000,
+)
 
 
 def bodies(text: str, more: str) -> dict[str, Any]:
@@ -114,7 +125,7 @@ def wrong(secret: str) -> list[tuple[str, str, Any]]:
         ("GET", f"/info?model={secret}", None),
         ("POST", "/predict", {"inputs": [secret, secret, secret]}),
         ("POST", "/predict", {"inputs": secret, "truncate": secret}),
-        ("POST", "/v2/models/classes/infer", {"inputs": [{"name": secret, "datatype": secret, "shape": [1], "data": [secret]}]}),
+        ("POST", "/v2/models/classes/infer", {"inputs": [{"name": secret, "datatype": secret, "shape": [], "data": []}]}),
         ("POST", f"/v2/models/{secret}/versions/{secret}/infer", {"inputs": []}),
         ("POST", "/v1/chat/completions", {"model": secret, "messages": [{"role": "user", "content": secret}]}),
         ("POST", "/v1/chat/completions", {"model": "chat", "messages": [{"role": secret, "content": secret}]}),
@@ -142,7 +153,9 @@ def test_no_secret_is_anywhere(program: Program) -> None:
     for name in ("x_request_timeout_ms", "traceparent", "content_encoding", "content_type", "cookie", "x_api_key"):
         held.add(program.ask("POST", "/predict", {"inputs": "a"}, **{name: program.secret()}).status)
     for value in ("Bearer {}", "Bearer ts_aaaaaaaaaaaa_{}{}{}", "Basic {}", "{}"):
-        held.add(program.ask("POST", "/predict", {"inputs": "a"}, authorization=value.format(*[program.secret()] * 3)).status)
+        held.add(
+            program.ask("POST", "/predict", {"inputs": "a"}, authorization=value.format(*[program.secret()] * 3)).status
+        )
     cut(program)
     assert {200, 400, 401, 404, 405, 413, 415, 422, 500} <= held
     assert program.ask("POST", "/predict", {"inputs": "fine"}).status == 200
@@ -162,7 +175,10 @@ def test_no_secret_is_anywhere(program: Program) -> None:
 def cut(program: Program) -> None:
     """Leave in the midst of a body, of an answer, and with what is no HTTP."""
     for content in (
-        f"POST /predict HTTP/1.1\r\nauthorization: Bearer {program.key}\r\ncontent-length: 99\r\n\r\n{program.secret()}",
+        (
+            f"POST /predict HTTP/1.1\r\nauthorization: Bearer {program.key}\r\n"
+            f"content-length: 99\r\n\r\n{program.secret()}"
+        ),
         f"GET /{program.secret()} HTTP/1.1\r\nhost: {program.secret()}\r\n\r\n",
         f"{program.secret()} {program.secret()}\r\n\r\n",
     ):

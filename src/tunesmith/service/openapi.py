@@ -35,12 +35,13 @@ _CHOICE = _object(index={"type": "integer"}, message=_MESSAGE, finish_reason={"e
 _TENSOR = _object(name=_TEXT, datatype=_TEXT, shape=_list({"type": "integer"}))
 _ITEM = _object(object={"const": "embedding"}, index={"type": "integer"}, embedding=_VECTOR)
 _METADATA = _object(name=_TEXT, versions=_TEXTS, platform=_TEXT, inputs=_list(_TENSOR), outputs=_list(_TENSOR))
-_SERVED = {**_object(version=_TEXT, task=_TEXT, inputs=_TEXTS, labels=_TEXTS, versions=_TEXTS), "description": "A model."}
+_SERVED = {
+    **_object(version=_TEXT, task=_TEXT, inputs=_TEXTS, labels=_TEXTS, versions=_TEXTS),
+    "description": "A model.",
+}
 _OUTPUT = {**_TENSOR, "properties": {**_TENSOR["properties"], "data": {"type": "array"}}}
 _INFERRED = _object(model_name=_TEXT, model_version=_TEXT, id=_TEXT, outputs=_list(_OUTPUT))
-_CHAT = _object(
-    id=_TEXT, object=_TEXT, created={"type": "integer"}, model=_TEXT, choices=_list(_CHOICE), usage=_USAGE
-)
+_CHAT = _object(id=_TEXT, object=_TEXT, created={"type": "integer"}, model=_TEXT, choices=_list(_CHOICE), usage=_USAGE)
 ANSWERS: Mapping[str, Mapping[str, Any]] = {
     "/livez": _object(live=_YES),
     "/readyz": _object(ready=_YES, models=_TEXTS),
