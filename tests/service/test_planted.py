@@ -125,7 +125,7 @@ def wrong(secret: str) -> list[tuple[str, str, Any]]:
         ("GET", f"/info?model={secret}", None),
         ("POST", "/predict", {"inputs": [secret, secret, secret]}),
         ("POST", "/predict", {"inputs": secret, "truncate": secret}),
-        ("POST", "/v2/models/classes/infer", {"inputs": [{"name": secret, "datatype": secret, "shape": [], "data": []}]}),
+        ("POST", "/v2/models/classes/infer", {"inputs": [{"name": secret, "datatype": secret, "shape": []}]}),
         ("POST", f"/v2/models/{secret}/versions/{secret}/infer", {"inputs": []}),
         ("POST", "/v1/chat/completions", {"model": secret, "messages": [{"role": "user", "content": secret}]}),
         ("POST", "/v1/chat/completions", {"model": "chat", "messages": [{"role": secret, "content": secret}]}),
