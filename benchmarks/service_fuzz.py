@@ -1,4 +1,4 @@
-"""The service asked what its own OpenAPI page allows and what it does not, by schemathesis: thousands of drawn requests.
+"""The service asked what its own OpenAPI page allows and what it does not: thousands of requests drawn by schemathesis.
 
     python benchmarks/service_fuzz.py PORT KEY --examples 150 --seeds 13 14 15
 
@@ -34,14 +34,11 @@ CHECKED = (
     "response_schema_conformance",
     "status_code_conformance",
 )
-_OTHERS = (
-    "use_after_free",
-    "ensure_resource_availability",
-    "ignored_auth",
-    "object_level_authorization",
-    "unsupported_method",
-    "allow_header_conformance",
-)
+_OTHERS: Mapping[str, Any] = {
+    name: SimpleCheckConfig(enabled=False)
+    for name in ("use_after_free", "ensure_resource_availability", "ignored_auth", "object_level_authorization")
+}
+"""Checks of what this service does not have, resources that come and go, and of open doors, which a test opens."""
 
 
 @dataclass
@@ -78,7 +75,7 @@ def fuzzed(address: str, headers: Mapping[str, str], seeds: Sequence[int], examp
             generation=GenerationConfig(max_examples=examples, no_shrink=True, database=":memory:"),
             checks=ChecksConfig(
                 not_a_server_error=NotAServerErrorConfig(expected_statuses=["2xx", "4xx", "503", "504"]),
-                **{name: SimpleCheckConfig(enabled=False) for name in _OTHERS},
+                **_OTHERS,
             ),
             phases=PhasesConfig(),
         )

@@ -120,6 +120,7 @@ def serve(
     """Serve trained models over HTTP; Ctrl-C or SIGTERM end it once the last answer is out."""
     if root is not None and not root.is_dir():
         raise TunesmithError("There is no such folder.", where=f"--root {root}", to_do="Make it, or leave it out.")
+    os.environ["HF_HUB_OFFLINE"] = "1"  # the model workers inherit it: nothing that is served is fetched
     versions = [_version(given, backend) for given in artifacts]
     folder = state.expanduser()
     store = KeyStore(folder)

@@ -16,11 +16,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunesmith.cli import main
-from tunesmith.service import local, worker
+from tunesmith.service import answering, local, worker
 from tunesmith.service.front import Front
 from tunesmith.service.questions import texts_of
 
-answered, measured = worker.answered, Front.measured
+answered, measured = answering.answered, Front.measured
 
 
 class Panic(BaseException):
@@ -29,7 +29,7 @@ class Panic(BaseException):
 
 def chatter(text: str) -> None:
     """Say a text in every way in which libraries do."""
-    print(text, file=sys.stderr)
+    sys.stderr.write(f"{text}\n")
     os.write(2, f"thread panicked at 'byte index 1 is no boundary of `{text}`'\n".encode())
     warnings.warn(text, stacklevel=1)
     logging.getLogger("some.library").warning("It met %s", text)
@@ -72,13 +72,13 @@ async def forgotten(text: str) -> None:
 
 
 def faulty_work(channel: socket.socket, threads: int) -> None:
-    worker.answered = faulty_answered
+    vars(worker)["answered"] = faulty_answered
     worker.work(channel, threads)
 
 
 if __name__ == "__main__":
     from tests.service import planted
 
-    local.work = planted.faulty_work
-    Front.measured = faulty_measured  # type: ignore[method-assign]
+    vars(local)["work"] = planted.faulty_work
+    Front.measured = faulty_measured  # type: ignore[method-assign, assignment]
     main()

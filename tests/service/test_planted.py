@@ -125,7 +125,7 @@ def wrong(secret: str) -> list[tuple[str, str, Any]]:
         ("GET", f"/info?model={secret}", None),
         ("POST", "/predict", {"inputs": [secret, secret, secret]}),
         ("POST", "/predict", {"inputs": secret, "truncate": secret}),
-        ("POST", "/v2/models/classes/infer", {"inputs": [{"name": secret, "datatype": secret, "shape": [1], "data": [secret]}]}),
+        ("POST", "/v2/models/classes/infer", {"inputs": [{"name": secret, "datatype": secret, "shape": []}]}),
         ("POST", f"/v2/models/{secret}/versions/{secret}/infer", {"inputs": []}),
         ("POST", "/v1/chat/completions", {"model": secret, "messages": [{"role": "user", "content": secret}]}),
         ("POST", "/v1/chat/completions", {"model": "chat", "messages": [{"role": secret, "content": secret}]}),
@@ -175,7 +175,10 @@ def test_no_secret_is_anywhere(program: Program) -> None:
 def cut(program: Program) -> None:
     """Leave in the midst of a body, of an answer, and with what is no HTTP."""
     for content in (
-        f"POST /predict HTTP/1.1\r\nauthorization: Bearer {program.key}\r\ncontent-length: 99\r\n\r\n{program.secret()}",
+        (
+            f"POST /predict HTTP/1.1\r\nauthorization: Bearer {program.key}\r\n"
+            f"content-length: 99\r\n\r\n{program.secret()}"
+        ),
         f"GET /{program.secret()} HTTP/1.1\r\nhost: {program.secret()}\r\n\r\n",
         f"{program.secret()} {program.secret()}\r\n\r\n",
     ):

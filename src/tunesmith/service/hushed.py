@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, cast
 
 log = logging.getLogger(__name__)
 _EVERY = 0.5
@@ -37,7 +37,7 @@ def hushed() -> Iterator[IO[str]]:
         faulthandler.enable(stream)
         try:
             with warnings.catch_warnings():
-                warnings.showwarning = _warned
+                warnings.showwarning = cast(Any, _warned)
                 yield stream
         finally:
             with contextlib.suppress(OSError):
@@ -47,14 +47,9 @@ def hushed() -> Iterator[IO[str]]:
             os.close(shown)
 
 
-def _warned(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: object = None,
-    line: object = None,
-) -> None:
+def _warned(*told: Any) -> None:
+    """Tell a warning's kind and place: `told` is message, category, file, line, as `warnings.showwarning` has it."""
+    _, category, filename, lineno = told[:4]
     log.warning("%s at %s:%s", category.__name__, Path(filename).name, lineno)
 
 

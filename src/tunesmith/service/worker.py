@@ -128,7 +128,6 @@ def work(channel: socket.socket, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the front ends its workers once the last answer is out
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.dup2(2, 1)  # the front counts what is written to standard error, and shows none of it
-    os.environ["HF_HUB_OFFLINE"] = "1"
     torch.set_num_threads(threads)
     channel.setblocking(True)
     worker = Worker(channel)
