@@ -61,6 +61,7 @@ ANSWERS: Mapping[str, Mapping[str, Any]] = {
     "/v1/models/{name}": _SERVED,
     "/v1/embeddings": _object(object={"const": "list"}, data=_list(_ITEM), model=_TEXT, usage=_USAGE),
     "/v1/chat/completions": _CHAT,
+    "/v1/feedback": _object(id=_TEXT, status=_TEXT, repeated=_YES),
     "/admin/models/{name}:{verb}": _SERVED,
 }
 """What the routes answer that have no record of it; each protocol's own words."""
@@ -106,7 +107,7 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     if path in ANSWERS:
         answered: dict[str, Any] = {"application/json": {"schema": ANSWERS[path]}}
         if path == "/v1/chat/completions":
-            answered["text/event-stream"] = {"schema": _TEXT}
+            answered["text/event-stream"] = {"schema": {"type": "object", "description": "Of each event."}}
         responses["200"] = {"description": "The answer.", "content": answered}
     elif path in _TYPES:
         responses["200"] = {"description": "The answer.", "content": {_TYPES[path]: {"schema": _TEXT}}}

@@ -41,7 +41,8 @@ class Settings:
         host, port: where it listens; port 0 takes a free one.
         batch_tokens: tokens of a batch, padding counted.
         waiting_tokens: tokens that may wait before requests are refused.
-        linger: seconds for which it still answers over its connections once it is told to stop, and ends each with its answer.
+        linger: seconds for which it answers on over its connections once it is told to stop, and ends each with its
+            answer.
         drain: seconds that requests have to end once the service is told to stop.
         root: where further versions lie, as ROOT/MODEL/VERSION; None for none.
         limits: what a request may ask for.
@@ -172,7 +173,7 @@ def serve_app(app: FastAPI, channel: socket.socket, settings: Settings, *, ready
         # What ends uvicorn is sent by the signal's own thread, which is that of the loop.
         asyncio.get_event_loop().call_later(settings.linger, end_at_once, signal_number, frame)
 
-    server.handle_exit = leave  # type: ignore[method-assign]
+    server.handle_exit = leave  # type: ignore[method-assign, assignment]
 
     async def run() -> None:
         running = asyncio.create_task(server.serve(sockets=[channel]))
