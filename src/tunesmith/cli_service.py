@@ -19,7 +19,10 @@ from tunesmith.access.principal import Limits as KeyLimits
 from tunesmith.arguments import Backend, spread
 from tunesmith.errors import TunesmithError
 from tunesmith.machine import inspect_machine
+from tunesmith.service.engine import Engine
 from tunesmith.service.local import LocalEngine
+from tunesmith.service.ray_engine import LOCAL_ENVIRONMENT, RayEngine, RaySettings
+from tunesmith.service.scaling import Scaling
 from tunesmith.service.serving import Doors, Settings, assembled, listening, serve_app
 from tunesmith.service.versions import Version, read_version
 
@@ -56,6 +59,26 @@ class Strength:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Elastic:
+    """Where model workers are, and how many."""
+
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="local: workers of this machine; ray: replicas that come and go with the load."),
+    ] = "local"
+    ray_address: Annotated[
+        str, typer.Option(help="The Ray cluster, such as auto; left out, one that is this machine alone is started.")
+    ] = ""
+    least: Annotated[int, typer.Option(help="The least replicas.", min=1)] = 1
+    most: Annotated[int, typer.Option(help="The most replicas; 0 for one per core of this machine.", min=0)] = 0
+    waiting_each: Annotated[
+        float, typer.Option(help="Texts that wait or are in work, per replica, above which more are wanted.", min=0.1)
+    ] = 8.0
+    up_after: Annotated[float, typer.Option(help="Seconds for which that must hold.", min=0)] = 2.0
+    down_after: Annotated[float, typer.Option(help="Seconds for which fewer replicas must do.", min=0)] = 60.0
+
+
 @verbs.command()
 @spread
 def serve(
@@ -64,6 +87,7 @@ def serve(
     ],
     address: Address,
     strength: Strength,
+    elastic: Elastic,
     backend: Backend = "",
     root: Annotated[
         Path | None, typer.Option(help="A folder of further versions, ROOT/MODEL/VERSION, which admins may load.")
@@ -90,7 +114,7 @@ def serve(
     secret = None
     if not store.keys():
         _, secret = store.create(FIRST_KEY, KeyLimits(), name="first key", by=f"uid {os.getuid()}", lifetime=None)
-    app = assembled(versions, _engine(strength), Doors(Gate(store), store.audit), settings)
+    app = assembled(versions, _engine(strength, elastic), Doors(Gate(store), store.audit), settings)
     serve_app(
         app, channel, settings, ready=lambda where: service_console.show_ready(where, secret, versions, settings.host)
     )
@@ -103,8 +127,33 @@ def _version(given: str, backend: str) -> Version:
     return read_version(Path(folder), name=name, backend=backend)
 
 
-def _engine(strength: Strength) -> LocalEngine:
+def _engine(strength: Strength, elastic: Elastic) -> Engine:
     cores = inspect_machine().cores
+    if elastic.engine == "ray":
+        return _ray(strength, elastic, cores)
     is_quick = strength.profile == "latency"
     workers = strength.workers or (1 if is_quick else cores)
     return LocalEngine(workers, strength.threads or (max(1, cores // workers) if is_quick else 1))
+
+
+def _ray(strength: Strength, elastic: Elastic, cores: int) -> RayEngine:
+    if strength.workers:
+        raise TunesmithError(
+            "With Ray the number of workers follows the load.",
+            where=f"--workers {strength.workers}",
+            to_do="Give --least and --most instead; the same number twice keeps it as it is.",
+        )
+    threads = strength.threads or 1
+    most = elastic.most or max(elastic.least, cores // threads)
+    if most < elastic.least:
+        raise TunesmithError(
+            "There cannot be fewer replicas than the least.",
+            where=f"--least {elastic.least} --most {most}",
+            to_do="Raise --most.",
+        )
+    if not elastic.ray_address:
+        for name, value in LOCAL_ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+    settings = RaySettings(address=elastic.ray_address, processors=max(cores, elastic.least * threads), threads=threads)
+    scaling = Scaling(elastic.least, most, elastic.waiting_each, elastic.up_after, elastic.down_after)
+    return RayEngine(settings, scaling)

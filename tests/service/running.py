@@ -106,6 +106,7 @@ class FakeEngine:
         self.loaded: list[str] = []
         self.seconds = seconds
         self.refused: str = ""
+        self.told = 0
         self._width = width
         self._free = asyncio.Semaphore(width)
 
@@ -132,6 +133,9 @@ class FakeEngine:
 
     def give(self, place: object) -> None:
         self._free.release()
+
+    def waits(self, texts: int) -> None:
+        self.told = texts
 
     async def close(self) -> None: ...
 
