@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 from tunesmith import (
     cli_access,
     cli_advise,
+    cli_capacity,
     cli_combining,
     cli_compression,
     cli_forms,
@@ -64,6 +65,7 @@ app.add_typer(cli_compression.verbs)
 app.add_typer(cli_access.verbs)
 app.add_typer(cli_watching.verbs)
 app.add_typer(cli_service.verbs)
+app.add_typer(cli_capacity.verbs)
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -42,22 +43,20 @@ def artifacts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[Any]:
-    """Ray on this machine, started once; skipped where it is not installed."""
+    """A cluster of one node on this machine, started once, to which tests may add nodes; skipped without Ray."""
     if importlib.util.find_spec("ray") is None:
         pytest.skip("the extra 'ray' is not installed")
-    os.environ.update(LOCAL_ENVIRONMENT)
-    ray = pytest.importorskip("ray")
-    ray.init(
-        address="local",
-        num_cpus=4,  # numbers of its book-keeping, not cores
-        object_store_memory=OBJECT_STORE,
-        include_dashboard=False,
-        _node_ip_address="127.0.0.1",
-        log_to_driver=False,
-        configure_logging=False,
+    os.environ.update(LOCAL_ENVIRONMENT, RAY_AUTH_TOKEN=secrets.token_hex(32))
+    ray = importlib.import_module("ray")
+    node = {"node_ip_address": "127.0.0.1", "object_store_memory": OBJECT_STORE, "include_dashboard": False}
+    cluster = importlib.import_module("ray.cluster_utils").Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 4, **node},  # numbers of its book-keeping, not cores
     )
-    yield ray
+    ray.init(cluster.address, log_to_driver=False, configure_logging=False)
+    yield cluster
     ray.shutdown()
+    cluster.shutdown()
 
 
 ENGINES = ("local", "ray")

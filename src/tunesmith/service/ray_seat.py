@@ -48,7 +48,9 @@ class Seat:
         Raises:
             WorkerLostError: it ended while it began.
         """
-        made = self._ray.remote(num_cpus=self._threads, max_restarts=0, max_task_retries=0)
+        made = self._ray.remote(
+            num_cpus=self._threads, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
+        )
         # Ray registers an actor over the network before it returns.
         self._actor = await asyncio.to_thread(made(Replica).remote, self._threads)
         await self._told(self._actor.start.remote())
