@@ -51,7 +51,8 @@ def _show_plan(target: Target, plan: Plan) -> None:
     table.add_row("workers in one pool", str(plan.workers or "none would do"))
     table.add_row("fronts", str(plan.fronts))
     table.add_row(
-        f"machines of {target.cores} cores, a service each", f"{plan.copies or 'none would do'} with {plan.workers_each}"
+        f"machines of {target.cores} cores, a service each",
+        f"{plan.copies or 'none would do'} with {plan.workers_each}",
     )
     table.add_row("machines in a Ray cluster", str(plan.machines or "none would do"))
     console.plain_console().print(table)

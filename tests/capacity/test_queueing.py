@@ -34,7 +34,9 @@ def test_workers_without_batches_wait_as_erlang_says(workers: int, share: float)
     costs = Costs(0.0, 0.0, 0.01, 0.0, spread=1.0, most=1)
     rate = share * workers / 0.01
     wait = erlang_c(workers, share * workers) * 0.01 / (workers * (1 - share))
-    assert statistics.mean(latencies(costs, Machine(workers), rate, count=150_000)) - 0.01 == pytest.approx(wait, rel=0.12)
+    assert statistics.mean(latencies(costs, Machine(workers), rate, count=150_000)) - 0.01 == pytest.approx(
+        wait, rel=0.12
+    )
 
 
 def test_batches_carry_a_load_under_which_one_by_one_would_drown() -> None:

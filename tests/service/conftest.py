@@ -69,7 +69,7 @@ def made(request: pytest.FixtureRequest) -> Made:
     if request.param == "local":
         return lambda workers: LocalEngine(workers, 1)
     request.getfixturevalue("ray_cluster")
-    return lambda workers: RayEngine(RaySettings(), Scaling(workers, workers))
+    return lambda workers: RayEngine(RaySettings(start=300.0), Scaling(workers, workers))
 
 
 @pytest.fixture(scope="session")
@@ -82,7 +82,7 @@ def local_service(artifacts: dict[str, Path]) -> Iterator[Running]:
 @pytest.fixture(scope="session")
 def ray_service(artifacts: dict[str, Path], ray_cluster: Any) -> Iterator[Running]:
     """The same over two replicas in Ray."""
-    engine = RayEngine(RaySettings(), Scaling(2, 2))
+    engine = RayEngine(RaySettings(start=300.0), Scaling(2, 2))
     with running([read_version(folder) for folder in artifacts.values()], engine) as found:
         yield found
 

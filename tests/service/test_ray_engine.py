@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.service.running import Response, Running, running
 from tests.service.test_workers import asking
+from tunesmith.cli_service import verbs
 from tunesmith.errors import ArtifactError, MissingExtraError
 from tunesmith.service import ray_engine
 from tunesmith.service.engine import Engine, ServiceError, Slot
@@ -41,7 +43,7 @@ def test_replicas_come_and_go_with_the_load_and_nothing_is_lost(artifacts: dict[
     with running([read_version(artifacts["classes"])], engine) as service:
         assert engine.alive == 1
         with asking(service, "classes", replies):
-            assert until(60, lambda: engine.alive == 2)
+            assert until(180, lambda: engine.alive == 2)
             time.sleep(1)
         assert until(30, lambda: engine.alive == 1)
         assert service.predict("classes", "good film").status == 200
@@ -52,28 +54,28 @@ def test_replicas_come_and_go_with_the_load_and_nothing_is_lost(artifacts: dict[
 
 def test_the_loss_of_a_machine_loses_no_request(artifacts: dict[str, Path], ray_cluster: Any) -> None:
     node = ray_cluster.add_node(num_cpus=2, node_ip_address="127.0.0.1", object_store_memory=100_000_000)
-    engine = RayEngine(RaySettings(), Scaling(3, 3))
+    engine = RayEngine(RaySettings(start=300.0), Scaling(2, 2))
     replies: list[Response] = []
     with running([read_version(artifacts["classes"])], engine) as service:
-        assert until(60, lambda: engine.alive == 3)
+        assert until(180, lambda: engine.alive == 2)
         with asking(service, "classes", replies):
             time.sleep(0.5)
             ray_cluster.remove_node(node, allow_graceful=False)
-            assert until(30, lambda: engine.alive < 3)
+            assert until(30, lambda: engine.alive < 2)
             time.sleep(1)
         assert {reply.status for reply in replies} == {200}
-        assert until(60, lambda: engine.alive == 3)
+        assert until(180, lambda: engine.alive == 2)
         assert service.predict("classes", "good film").status == 200
 
 
 def test_a_replica_that_hangs_is_replaced(artifacts: dict[str, Path], ray_cluster: Any) -> None:
-    engine = RayEngine(RaySettings(stuck=1.0), Scaling(1, 1))
+    engine = RayEngine(RaySettings(start=300.0, stuck=1.0), Scaling(1, 1))
     with running([read_version(artifacts["classes"])], engine) as service:
         (hanging,) = engine.pids
         os.kill(hanging, signal.SIGSTOP)
         try:
             assert service.predict("classes", "good film").status in {200, 504}
-            assert until(60, lambda: engine.pids and engine.pids != [hanging])
+            assert until(120, lambda: engine.pids and engine.pids != [hanging])
         finally:
             os.kill(hanging, signal.SIGKILL)
         assert service.predict("classes", "good film").status == 200
@@ -110,6 +112,21 @@ def test_without_ray_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
         RayEngine(RaySettings(), Scaling())
     assert "tunesmith[ray]" in missing.value.to_do
     assert ray_engine.LOCAL_ENVIRONMENT["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--workers", "2"], "follows the load"),
+        (["--least", "4", "--most", "2"], "fewer replicas than the least"),
+    ],
+)
+def test_options_of_ray_that_contradict_are_refused(
+    wrong: list[str], said: str, tmp_path: Path, artifacts: dict[str, Path]
+) -> None:
+    given = ["serve", str(artifacts["classes"]), "--engine", "ray", "--state", str(tmp_path / "s"), "--port", "0", *wrong]
+    found = CliRunner().invoke(verbs, given)
+    assert said in str(found.exception)
 
 
 class _Quiet:

@@ -65,7 +65,9 @@ class Connections:
         self._idle.append((reader, writer))
         return Reply(int(lines[0].split()[1]), time.perf_counter() - began, found)
 
-    async def in_turns(self, path: str, bodies: Sequence[Mapping[str, object]], *, clients: int, seconds: float) -> list[Reply]:
+    async def in_turns(
+        self, path: str, bodies: Sequence[Mapping[str, object]], *, clients: int, seconds: float
+    ) -> list[Reply]:
         """Ask for so many seconds by clients that each wait for their answer."""
         replies: list[Reply] = []
         end = time.perf_counter() + seconds

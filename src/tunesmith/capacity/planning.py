@@ -63,7 +63,9 @@ class Plan:
 
 def highest(measured: Measured, wish: float) -> tuple[float, float, float]:
     """Requests per second at which the 99th percentile is within `wish`, and the interval by what the model is off."""
-    return tuple(highest_rate(measured.costs, measured.machine, wish * by) for by in (1, 1 / measured.off, measured.off))  # type: ignore[return-value]
+    return tuple(
+        highest_rate(measured.costs, measured.machine, wish * by) for by in (1, 1 / measured.off, measured.off)
+    )  # type: ignore[return-value]
 
 
 def plan(measured: Measured, target: Target) -> Plan:
