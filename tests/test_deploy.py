@@ -153,8 +153,9 @@ def test_pods_run_without_rights_and_secrets_are_only_named() -> None:
     for name in MANIFESTS:
         for one in documents(name):
             assert one["kind"] != "Secret"
-    plain = [one for one in documents("kubernetes.yaml") if one["kind"] == "Deployment"][0]["spec"]["template"]["spec"]
-    assert all(one["securityContext"]["readOnlyRootFilesystem"] for one in plain["containers"])
+    (deployment,) = (one for one in documents("kubernetes.yaml") if one["kind"] == "Deployment")
+    closed = deployment["spec"]["template"]["spec"]["containers"]
+    assert all(one["securityContext"]["readOnlyRootFilesystem"] for one in closed)
 
 
 def test_selectors_find_their_pods_and_policies_close_what_is_not_asked() -> None:

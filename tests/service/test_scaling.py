@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 from pydantic import ValidationError
@@ -27,8 +28,8 @@ def test_much_that_waits_for_a_while_brings_replicas_and_little_takes_them_away(
     seen = run(Scaling(1, 4, 8.0, up_after=2.0, down_after=10.0), [(2.5, 30, 1), (120, 0, 0)])
     assert max(seen) == 4
     assert seen[-1] == 1
-    downs = [number for number, (a, b) in enumerate(zip(seen, seen[1:], strict=False)) if b < a]
-    assert all(b - a >= 20 for a, b in zip(downs, downs[1:], strict=False))  # 10 s at two looks a second
+    downs = [number for number, (a, b) in enumerate(pairwise(seen)) if b < a]
+    assert all(b - a >= 20 for a, b in pairwise(downs))  # 10 s at two looks a second
 
 
 def test_bounds_hold() -> None:
@@ -43,7 +44,7 @@ def test_replicas_stay_while_the_others_could_not_do_the_work() -> None:
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.8])
 def test_a_steady_load_does_not_make_the_number_swing(share: float) -> None:
-    """Each look sees a number of working replicas drawn from a queue whose load is a share of one replica's strength."""
+    """Each look sees working replicas drawn from a queue whose load is a share of one replica's strength."""
     draw, scaler, replicas, changes = random.Random(4), Scaler(Scaling(1, 3, 8.0, 2.0, 10.0)), 1, 0
     for look in range(4000):
         busy = sum(draw.random() < share / replicas for _ in range(replicas))

@@ -77,7 +77,8 @@ def plan(measured: Measured, target: Target) -> Plan:
     fronts = max(1, math.ceil(rate * costs.front / FRONT_SHARE))
     copies = _copies(costs, rate, wish, Machine(each, target.cores))
     if not workers or not copies:
-        why = f"Even an idle service takes {1000 * p99(costs, Machine(1), 0.01):.0f} ms (99 %), times {measured.off:.2f} for what the estimate may be off."
+        idle = 1000 * p99(costs, Machine(1), 0.01)
+        why = f"Even an idle service takes {idle:.0f} ms (99 %), times {measured.off:.2f} for what that may be off."
         return Plan(workers, fronts, copies, each, 0, 0, "impossible", why)
     pooled = _workers(_in_ray(costs), rate, wish)
     mean = _workers(_in_ray(costs), rate / target.swing, wish)

@@ -1,7 +1,7 @@
 """Replicas on the machines of a Ray cluster: placed by Ray, watched, replaced and counted by us.
 
-Ray finds machines with free processors, starts processes there and tells when they are gone. Queue, batches, deadlines and
-asking again stay in the front, so that a batch that is lost with a machine is answered by another one.
+Ray finds machines with free processors, starts processes there and tells when they are gone. Queue, batches, deadlines
+and asking again stay in the front, so that a batch that is lost with a machine is answered by another one.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class RaySettings:
     Attributes:
         address: of a cluster that runs already ("auto" for the one that this machine belongs to); empty starts one that
             is this machine alone.
-        processors: of this machine that replicas may take, for a cluster that is started; Ray's own count is wrong in containers.
+        processors: of this machine that replicas may take, for a cluster that is started; Ray counts them wrongly in
+            containers.
         threads: of each replica, and the processors that it takes.
         start: seconds in which the first replica must be there.
         stuck: seconds without an answer to a batch after which a replica is ended and replaced.
@@ -104,7 +105,7 @@ class RayEngine:
                 room = await asyncio.to_thread(self.ray.available_resources)
                 await self.close()
                 raise ServiceError(
-                    f"No replica came up within {self.settings.start:g} s; of processors, {room.get('CPU', 0):g} are free.",
+                    f"No replica came up within {self.settings.start:g} s; {room.get('CPU', 0):g} processors are free.",
                     where=f"the Ray cluster {self.settings.address or 'of this machine'}",
                     to_do=f"A replica takes {self.settings.threads}: free them, add machines, or take fewer --threads.",
                 )

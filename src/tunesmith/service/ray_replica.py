@@ -3,8 +3,8 @@
 What is asked and answered travels as JSON in bytes, which Ray hands on as they are; no text of a user is ever pickled.
 Ray itself pickles the class and its settings between the machines of its cluster.
 
-The worker is a process beside the actor, made as on a single machine (`local.py`): one that crashes is there again in less
-than a second, where a new actor would first have to be placed and to import everything.
+The worker is a process beside the actor, made as on a single machine (`local.py`): one that crashes is there again in
+less than a second, where a new actor would first have to be placed and to import everything.
 """
 
 from __future__ import annotations

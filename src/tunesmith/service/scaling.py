@@ -1,8 +1,8 @@
 """How many replicas there should be, by what waits and by how busy those are that there are.
 
 More of them as soon as too much waits for a while; one less when the others would be busy at most `EASY` of the time.
-Both sides look at different things on purpose: what waits says nothing of whether fewer replicas would do, and a service
-that goes by one number alone swings.
+Both sides look at different things on purpose: what waits says nothing of whether fewer replicas would do, and a
+service that goes by one number alone swings.
 """
 
 from __future__ import annotations
