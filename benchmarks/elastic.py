@@ -5,7 +5,7 @@
     python benchmarks/elastic.py capacity ARTIFACT --seconds 20
 
 `overhead` starts one service after the other in turns, with one worker each, and prints what a request takes with both.
-`overhead` starts one service after the other in turns, with one worker each, and prints what a request takes in both.
+`scale` asks more than one replica can do until there are two, then little until there is one; nothing may be lost.
 `capacity` foretells the 99th percentile at rates that were not looked at before, and then measures them.
 """
 

@@ -110,9 +110,7 @@ def _service(what: str, key_file: Path | None) -> Iterator[tuple[str, str]]:
             ("predict", "metrics"), Limits(10**12, 10**9), name="capacity", by=f"uid {os.getuid()}", lifetime=None
         )
         command = [sys.executable, "-m", "tunesmith", "serve", what, "--port", "0", "--state", str(state)]
-        with subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
-        ) as process:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             try:
                 yield _address(process), key
             finally:
