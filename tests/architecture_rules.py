@@ -17,7 +17,12 @@ PARAMETERS_OF_VERBS = 8
 EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "managers"}
 ROOTS_OF_INHERITANCE = {"Sequence", "nn.Module", "torch.autograd.Function", "Protocol", "Exception"}
 WITHOUT_TORCH = ("access/", "data/", "scoring/")
-MAY_READ_ENVIRONMENT = {"data/catalogue.py", "models/catalogue.py", "cli.py"}
+MAY_READ_ENVIRONMENT = {
+    "data/catalogue.py",
+    "models/catalogue.py",
+    "cli.py",
+    "cli_service.py",
+}  # the last sets what Ray reads
 MAY_ADAPT_FOREIGN_OBJECTS = {"models/anatomy.py", "models/backbone.py", "data/hub.py"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

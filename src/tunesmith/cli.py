@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 from tunesmith import (
     cli_access,
     cli_advise,
+    cli_capacity,
     cli_combining,
     cli_compression,
     cli_forms,
@@ -70,6 +71,7 @@ app.add_typer(cli_service.verbs)
 app.add_typer(cli_privacy.verbs)
 app.add_typer(cli_remembered.verbs, name="feedback")
 app.add_typer(cli_guarding.guard, name="guard")
+app.add_typer(cli_capacity.verbs)
 
 
 @app.command()

@@ -26,8 +26,11 @@ from tunesmith.remembered.labels import LabelSchema, label_check
 from tunesmith.remembered.records import Policy
 from tunesmith.remembered.secret import secret_of
 from tunesmith.remembered.store import Store
+from tunesmith.service.engine import Engine
 from tunesmith.service.hushed import hushed
 from tunesmith.service.local import LocalEngine
+from tunesmith.service.ray_engine import LOCAL_ENVIRONMENT, RayEngine, RaySettings
+from tunesmith.service.scaling import Scaling
 from tunesmith.service.serving import Behind, Doors, Settings, assembled, listening, serve_app
 from tunesmith.service.versions import Version, read_version
 
@@ -101,6 +104,36 @@ class Memory:
     keep_days: Annotated[float, typer.Option(help="How long answers without feedback are kept.", min=0.01)] = 30.0
 
 
+@dataclass(frozen=True, slots=True)
+class Elastic:
+    """Where model workers are, and how many."""
+
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="local: workers of this machine; ray: replicas that come and go with the load."),
+    ] = "local"
+    ray_address: Annotated[
+        str, typer.Option(help="The Ray cluster, such as auto; left out, one that is this machine alone is started.")
+    ] = ""
+    least: Annotated[int, typer.Option(help="The least replicas.", min=1)] = 1
+    most: Annotated[int, typer.Option(help="The most replicas; 0 for one per core of this machine.", min=0)] = 0
+    waiting_each: Annotated[
+        float, typer.Option(help="Texts that wait or are in work, per replica, above which more are wanted.", min=0.1)
+    ] = 8.0
+    up_after: Annotated[float, typer.Option(help="Seconds for which that must hold.", min=0)] = 2.0
+    down_after: Annotated[float, typer.Option(help="Seconds for which fewer replicas must do.", min=0)] = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """In which form models are held, and where further versions are."""
+
+    backend: Backend = ""
+    root: Annotated[
+        Path | None, typer.Option(help="A folder of further versions, ROOT/MODEL/VERSION, which admins may load.")
+    ] = None
+
+
 @verbs.command()
 @spread
 def serve(
@@ -111,17 +144,15 @@ def serve(
     strength: Strength,
     protections: Protections,
     memory: Memory,
-    backend: Backend = "",
-    root: Annotated[
-        Path | None, typer.Option(help="A folder of further versions, ROOT/MODEL/VERSION, which admins may load.")
-    ] = None,
+    elastic: Elastic,
+    held: Held,
     state: Annotated[Path, typer.Option(help="The folder with the service's keys and logs.")] = STATE,
 ) -> None:
     """Serve trained models over HTTP; Ctrl-C or SIGTERM end it once the last answer is out."""
-    if root is not None and not root.is_dir():
-        raise TunesmithError("There is no such folder.", where=f"--root {root}", to_do="Make it, or leave it out.")
+    if held.root is not None and not held.root.is_dir():
+        raise TunesmithError("There is no such folder.", where=f"--root {held.root}", to_do="Make it, or leave it out.")
     os.environ["HF_HUB_OFFLINE"] = "1"  # the model workers inherit it: nothing that is served is fetched
-    versions = [_version(given, backend) for given in artifacts]
+    versions = [_version(given, held.backend) for given in artifacts]
     folder = state.expanduser()
     store = KeyStore(folder)
     redactor = _redactor(protections, folder)
@@ -134,13 +165,13 @@ def serve(
         batch_tokens=strength.batch_tokens,
         waiting_tokens=strength.waiting_tokens,
         drain=address.drain,
-        root=root,
+        root=held.root,
     )
     channel = listening(settings.host, settings.port)
     secret = None
     if not store.keys():
         _, secret = store.create(FIRST_KEY, KeyLimits(), name="first key", by=f"uid {os.getuid()}", lifetime=None)
-    app = assembled(versions, _engine(strength), Doors(Gate(store), store.audit), settings, behind)
+    app = assembled(versions, _engine(strength, elastic), Doors(Gate(store), store.audit), settings, behind)
     with hushed() as shown:
         logging.basicConfig(level=logging.INFO, handlers=[json_handler(shown)], force=True)
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
@@ -159,11 +190,36 @@ def _version(given: str, backend: str) -> Version:
     return read_version(Path(folder), name=name, backend=backend)
 
 
-def _engine(strength: Strength) -> LocalEngine:
+def _engine(strength: Strength, elastic: Elastic) -> Engine:
     cores = inspect_machine().cores
+    if elastic.engine == "ray":
+        return _ray(strength, elastic, cores)
     is_quick = strength.profile == "latency"
     workers = strength.workers or (1 if is_quick else cores)
     return LocalEngine(workers, strength.threads or (max(1, cores // workers) if is_quick else 1))
+
+
+def _ray(strength: Strength, elastic: Elastic, cores: int) -> RayEngine:
+    if strength.workers:
+        raise TunesmithError(
+            "With Ray the number of workers follows the load.",
+            where=f"--workers {strength.workers}",
+            to_do="Give --least and --most instead; the same number twice keeps it as it is.",
+        )
+    threads = strength.threads or 1
+    most = elastic.most or max(elastic.least, cores // threads)
+    if most < elastic.least:
+        raise TunesmithError(
+            "There cannot be fewer replicas than the least.",
+            where=f"--least {elastic.least} --most {most}",
+            to_do="Raise --most.",
+        )
+    if not elastic.ray_address:
+        for name, value in LOCAL_ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+    settings = RaySettings(address=elastic.ray_address, processors=max(cores, elastic.least * threads), threads=threads)
+    scaling = Scaling(elastic.least, most, elastic.waiting_each, elastic.up_after, elastic.down_after)
+    return RayEngine(settings, scaling)
 
 
 def _redactor(given: Protections, state: Path) -> Redactor | None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import importlib.util
+import os
+import secrets
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.builders import TASK_CASES, folder_of
 from tests.service.running import Running, running, saved
 from tunesmith.service.local import LocalEngine
+from tunesmith.service.ray_engine import LOCAL_ENVIRONMENT, OBJECT_STORE, RayEngine, RaySettings
+from tunesmith.service.scaling import Scaling
 from tunesmith.service.versions import read_version
 
 SERVED = {
@@ -36,7 +42,52 @@ def artifacts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture(scope="session")
-def service(artifacts: dict[str, Path]) -> Iterator[Running]:
+def ray_cluster() -> Iterator[Any]:
+    """A cluster of one node on this machine, started once, to which tests may add nodes; skipped without Ray."""
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("the extra 'ray' is not installed")
+    os.environ.update(LOCAL_ENVIRONMENT, RAY_AUTH_TOKEN=secrets.token_hex(32))
+    ray = importlib.import_module("ray")
+    node = {"node_ip_address": "127.0.0.1", "object_store_memory": OBJECT_STORE, "include_dashboard": False}
+    cluster = importlib.import_module("ray.cluster_utils").Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 4, **node},  # numbers of its book-keeping, not cores
+    )
+    ray.init(cluster.address, log_to_driver=False, configure_logging=False)
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+ENGINES = ("local", "ray")
+Made = Callable[[int], LocalEngine | RayEngine]
+
+
+@pytest.fixture(params=ENGINES)
+def made(request: pytest.FixtureRequest) -> Made:
+    """Makes an engine with so many workers, of either kind."""
+    if request.param == "local":
+        return lambda workers: LocalEngine(workers, 1)
+    request.getfixturevalue("ray_cluster")
+    return lambda workers: RayEngine(RaySettings(start=300.0), Scaling(workers, workers))
+
+
+@pytest.fixture(scope="session")
+def local_service(artifacts: dict[str, Path]) -> Iterator[Running]:
     """A service with two workers of its own, which everybody may ask."""
     with running([read_version(folder) for folder in artifacts.values()], LocalEngine(2, 1)) as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def ray_service(artifacts: dict[str, Path], ray_cluster: Any) -> Iterator[Running]:
+    """The same over two replicas in Ray."""
+    engine = RayEngine(RaySettings(start=300.0), Scaling(2, 2))
+    with running([read_version(folder) for folder in artifacts.values()], engine) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def service(local_service: Running) -> Running:
+    """The service for tests to which it does not matter who answers."""
+    return local_service

@@ -109,6 +109,7 @@ class FakeEngine:
         self.loaded: list[str] = []
         self.seconds = seconds
         self.refused: str = ""
+        self.told = 0
         self._width = width
         self._free = asyncio.Semaphore(width)
 
@@ -135,6 +136,9 @@ class FakeEngine:
 
     def give(self, place: object) -> None:
         self._free.release()
+
+    def waits(self, texts: int) -> None:
+        self.told = texts
 
     async def close(self) -> None: ...
 

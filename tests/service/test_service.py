@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.builders import HISTORIES, QUESTIONS, RELATIONS
-from tests.service.conftest import SERVED
+from tests.service.conftest import ENGINES, SERVED
 from tests.service.running import Running
 from tunesmith.data.records import Example
 from tunesmith.evaluation.results import prediction_row
@@ -30,6 +30,12 @@ ASKED: dict[str, list[dict[str, Any]]] = {
     "pairs": [{"text": "good film", "second": "bad film"}, {"text": "张三在北京", "second": "good"}],
 }
 TEXTS = [{"text": text} for text in ("Anna went to Rome", "张三在北京 🎉 上海", "a bad bad day", "x")]
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def service(request: pytest.FixtureRequest) -> Running:
+    found: Running = request.getfixturevalue(f"{request.param}_service")
+    return found
 
 
 def as_example(number: int, given: dict[str, Any]) -> Example:

@@ -120,6 +120,7 @@ class Batcher:
         queue.update(dict.fromkeys(waiting))
         self._tokens += size
         self._watcher.waits(slot, len(queue))
+        self._engine.waits(self.waiting)
         self._something.set()
         return waiting
 
@@ -196,6 +197,7 @@ class Batcher:
         for one in batch:
             self._take(queue, one)
         self._watcher.waits(slot, len(queue))
+        self._engine.waits(self.waiting)
         return slot, batch
 
     def _clear(self) -> None:

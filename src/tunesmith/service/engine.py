@@ -47,11 +47,13 @@ class Slot:
         name: unique among all that is loaded.
         folder: the artifact.
         backend: the form that answers; empty for the artifact's own.
+        sha256: the digest of its manifest, by which other machines see that they hold the same; empty if unknown.
     """
 
     name: str
     folder: Path
     backend: str = ""
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,9 @@ class Engine(Protocol):
 
     def give(self, place: Place) -> None:
         """Hand a place back."""
+
+    def waits(self, texts: int) -> None:
+        """So many texts wait for a place; an engine that grows and shrinks goes by it."""
 
     async def close(self) -> None:
         """End all workers."""

@@ -14,15 +14,20 @@ LARGEST = 1 << 28
 """Bytes of one message: far more than the limits of a request let through."""
 
 
-def packed(message: Mapping[str, object]) -> bytes:
+def content(message: Mapping[str, object]) -> bytes:
     """A message as bytes."""
-    content = json.dumps(message, ensure_ascii=False).encode("utf-8", "surrogatepass")
-    return _LENGTH.pack(len(content)) + content
+    return json.dumps(message, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
-def unpacked(content: bytes) -> dict[str, Any]:
+def packed(message: Mapping[str, object]) -> bytes:
+    """A message as bytes, with its length before it."""
+    held = content(message)
+    return _LENGTH.pack(len(held)) + held
+
+
+def unpacked(held: bytes) -> dict[str, Any]:
     """The message that bytes hold."""
-    told: dict[str, Any] = json.loads(content.decode("utf-8", "surrogatepass"))
+    told: dict[str, Any] = json.loads(held.decode("utf-8", "surrogatepass"))
     return told
 
 
@@ -31,8 +36,8 @@ def receive(channel: socket.socket) -> dict[str, Any] | None:
     head = _exactly(channel, _LENGTH.size)
     if head is None:
         return None
-    content = _exactly(channel, _LENGTH.unpack(head)[0])
-    return None if content is None else unpacked(content)
+    held = _exactly(channel, _LENGTH.unpack(head)[0])
+    return None if held is None else unpacked(held)
 
 
 async def awaited(reader: asyncio.StreamReader) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import importlib
 import itertools
 import logging
 import multiprocessing
@@ -27,10 +28,11 @@ from tunesmith.service.engine import (
     WorkerWatcher,
 )
 from tunesmith.service.frames import awaited, packed
-from tunesmith.service.worker import work
 
 log = logging.getLogger(__name__)
 
+_PROGRAM = "tunesmith.service.worker"
+"""The module with the worker's program; it imports torch, which whoever starts workers need not hold."""
 _QUICK, _WAIT, _LONGEST_WAIT = 5.0, 0.05, 5.0
 """A worker that ends within so many seconds is started again after a wait, which doubles up to the longest one."""
 
@@ -44,7 +46,7 @@ class LocalEngine:
 
     def __init__(self, workers: int, threads: int) -> None:
         self._context: ForkServerContext = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["tunesmith.service.worker"])
+        self._context.set_forkserver_preload([_PROGRAM])
         self._threads = threads
         self._watcher: WorkerWatcher | None = None
         self._slots: dict[str, Slot] = {}
@@ -132,6 +134,9 @@ class LocalEngine:
         if isinstance(place, _Seat) and place.is_alive:
             self._put(place)
 
+    def waits(self, texts: int) -> None:
+        """Nothing comes of it: this machine has the cores that it has."""
+
     def _put(self, seat: _Seat) -> None:
         self._free.add(seat)
         self._freed.set()
@@ -180,10 +185,14 @@ class LocalEngine:
 
     def begun(self, channel: socket.socket) -> ForkServerProcess:
         """A new process that listens on this socket."""
-        process = self._context.Process(target=work, args=(channel, self._threads), daemon=True, name="model worker")
+        process = self._context.Process(target=_work, args=(channel, self._threads), daemon=True, name="model worker")
         with self._beginning:  # asked for by two threads at once, the fork server would be started twice
             process.start()
         return process
+
+
+def _work(channel: socket.socket, threads: int) -> None:
+    importlib.import_module(_PROGRAM).work(channel, threads)
 
 
 class _Seat:
@@ -266,8 +275,8 @@ class _Seat:
             raise WorkerLostError("A model worker ended.") from error
 
     async def load(self, slot: Slot) -> Mapping[str, Any]:
-        told = {"do": "load", "slot": slot.name, "folder": str(slot.folder), "backend": slot.backend}
-        found = await self.asked(told)
+        told = {"slot": slot.name, "folder": str(slot.folder), "backend": slot.backend, "sha256": slot.sha256}
+        found = await self.asked({"do": "load", **told})
         if refused := found.get("refused"):
             what, where, to_do = refused
             raise ArtifactError(what, where=where, to_do=to_do)

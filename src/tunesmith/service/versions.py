@@ -99,7 +99,7 @@ def read_version(folder: Path, *, name: str = "", backend: str = "") -> Version:
         model=model,
         id=sha256[:SHORT],
         sha256=sha256,
-        slot=Slot(f"{model}@{sha256[:SHORT]}" + (f":{backend}" if backend else ""), folder.resolve(), backend),
+        slot=Slot(f"{model}@{sha256[:SHORT]}" + (f":{backend}" if backend else ""), folder.resolve(), backend, sha256),
         task=name_of(TASKS, task),
         label_kind=task.label_kind,
         inputs=tuple(task.inputs),

@@ -19,7 +19,8 @@ from typing import Any
 
 import torch
 
-from tunesmith.errors import TunesmithError
+from tunesmith.errors import ArtifactError, TunesmithError
+from tunesmith.inference.artifact import MANIFEST, file_hash
 from tunesmith.inference.predictor import Predictor
 from tunesmith.service.answering import StoppedError, answered, written
 from tunesmith.service.frames import packed, receive
@@ -99,6 +100,7 @@ class Worker:
 
     def _load(self, message: Mapping[str, Any]) -> None:
         try:
+            _check_same(Path(message["folder"]), message["sha256"])
             predictor = Predictor.load(Path(message["folder"]), backend=message["backend"])
             facts = tried(predictor)
         except TunesmithError as error:
@@ -114,6 +116,21 @@ class Worker:
     def _send(self, message: Mapping[str, object]) -> None:
         with self._sending, contextlib.suppress(ConnectionError):
             self._channel.sendall(packed(message))
+
+
+def _check_same(folder: Path, sha256: str) -> None:
+    """Refuse an artifact that is not the one that the front read: changed since, or another one on this machine.
+
+    Raises:
+        ArtifactError: it is missing, or its manifest is another one.
+    """
+    found = file_hash(folder / MANIFEST) if (folder / MANIFEST).is_file() else "none"
+    if sha256 and found != sha256:
+        raise ArtifactError(
+            f"The worker finds another artifact than the front: {found[:12]} instead of {sha256[:12]}.",
+            where=str(folder),
+            to_do="Put the same artifact at the same path of every machine: a shared volume, or a part of the image.",
+        )
 
 
 def told(error: BaseException) -> str:

@@ -1,0 +1,90 @@
+"""The queue that is played through, beside formulas where there are some."""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+import pytest
+
+from tunesmith.capacity.measuring import Measured, Probe
+from tunesmith.capacity.planning import Target, plan
+from tunesmith.capacity.queueing import Costs, Machine, ceiling, highest_rate, latencies, p99, quantile
+
+ONE_BY_ONE = Costs(front=0.0, fixed=0.01, each=0.0, way=0.0, spread=0.0, most=1)
+
+
+def erlang_c(workers: int, load: float) -> float:
+    """The chance to wait in M/M/c (Erlang 1917)."""
+    terms = [load**k / math.factorial(k) for k in range(workers)]
+    last = load**workers / math.factorial(workers) * workers / (workers - load)
+    return last / (sum(terms) + last)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.85])
+def test_one_worker_without_batches_waits_as_pollaczek_and_khinchine_say(share: float) -> None:
+    rate = share / 0.01
+    found = statistics.mean(latencies(ONE_BY_ONE, Machine(1), rate, count=120_000))
+    assert found == pytest.approx(0.01 + rate * 0.01**2 / (2 * (1 - share)), rel=0.06)
+
+
+@pytest.mark.parametrize(("workers", "share"), [(2, 0.7), (4, 0.8)])
+def test_workers_without_batches_wait_as_erlang_says(workers: int, share: float) -> None:
+    # A log-normal whose standard deviation is its mean has an exponential's first two moments.
+    costs = Costs(0.0, 0.0, 0.01, 0.0, spread=1.0, most=1)
+    rate = share * workers / 0.01
+    wait = erlang_c(workers, share * workers) * 0.01 / (workers * (1 - share))
+    assert statistics.mean(latencies(costs, Machine(workers), rate, count=150_000)) - 0.01 == pytest.approx(
+        wait, rel=0.12
+    )
+
+
+def test_batches_carry_a_load_under_which_one_by_one_would_drown() -> None:
+    batched = Costs(0.0, 0.008, 0.002, 0.0, 0.0, most=8)
+    assert ceiling(batched, Machine(1)) == pytest.approx(8 / 0.024)
+    assert p99(batched, Machine(1), 250) < 0.1
+    assert p99(Costs(0.0, 0.008, 0.002, 0.0, 0.0, most=1), Machine(1), 250) > 1
+
+
+def test_a_lone_request_takes_what_its_parts_take() -> None:
+    costs = Costs(0.001, 0.002, 0.003, 0.004, 0.0)
+    assert quantile(latencies(costs, Machine(1), 0.1, count=200), 0.5) == pytest.approx(0.01)
+
+
+def test_the_highest_rate_is_where_the_wish_ends() -> None:
+    costs = Costs(0.0004, 0.001, 0.004, 0.0005)
+    rate = highest_rate(costs, Machine(2), 0.05)
+    assert p99(costs, Machine(2), rate) <= 0.05 < p99(costs, Machine(2), 1.05 * rate)
+    assert highest_rate(costs, Machine(2), 0.001) == 0
+
+
+def test_cores_that_front_and_workers_share_bound_the_rate() -> None:
+    costs = Costs(0.001, 0.0, 0.002, 0.0, 0.0)
+    assert ceiling(costs, Machine(2)) == pytest.approx(1000)
+    assert ceiling(costs, Machine(2, cores=2)) == pytest.approx(2 / 0.003)
+    assert ceiling(costs, Machine(2, cores=2, beside=0.5)) == pytest.approx(1.5 / 0.003)
+
+
+def found(off: float = 1.2) -> Measured:
+    costs = Costs(0.0004, 0.001, 0.003, 0.0005)
+    return Measured(costs, Machine(2, 2), 0.005, 0.004, 450, 3.0, (Probe(200, 900, 0.02, 0.018, 0.03, 0.02),), off)
+
+
+def test_a_small_rate_needs_one_process_and_a_large_one_machines() -> None:
+    assert plan(found(), Target(100, 0.1)).verdict == "single"
+    steady = plan(found(), Target(3000, 0.1, cores=4))
+    assert steady.verdict == "copies"
+    assert steady.copies * steady.workers_each >= steady.workers
+    assert plan(found(), Target(3000, 0.1, cores=4, swing=4)).verdict == "ray"
+
+
+def test_a_wish_below_what_the_model_takes_is_impossible() -> None:
+    never = plan(found(), Target(100, 0.004))
+    assert never.verdict == "impossible"
+    assert "idle" in never.why
+
+
+def test_more_headroom_and_more_doubt_never_need_fewer_workers() -> None:
+    plain = plan(found(1.0), Target(2000, 0.05, headroom=0.0, cores=8)).workers
+    assert plan(found(1.0), Target(2000, 0.05, headroom=0.5, cores=8)).workers > plain
+    assert plan(found(2.0), Target(2000, 0.05, headroom=0.0, cores=8)).workers >= plain
