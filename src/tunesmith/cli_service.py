@@ -153,6 +153,7 @@ def serve(
         raise TunesmithError("There is no such folder.", where=f"--root {held.root}", to_do="Make it, or leave it out.")
     os.environ["HF_HUB_OFFLINE"] = "1"  # the model workers inherit it: nothing that is served is fetched
     versions = [_version(given, held.backend) for given in artifacts]
+    _see_names_differ(versions)
     folder = state.expanduser()
     store = KeyStore(folder)
     redactor = _redactor(protections, folder)
@@ -188,6 +189,16 @@ def _version(given: str, backend: str) -> Version:
     if not equals or Path(given).is_dir():
         name, folder = "", given
     return read_version(Path(folder), name=name, backend=backend)
+
+
+def _see_names_differ(versions: Sequence[Version]) -> None:
+    for place, version in enumerate(versions):
+        if any(version.model == other.model for other in versions[:place]):
+            raise TunesmithError(
+                f"Two models would be served as '{version.model}'.",
+                where=str(version.slot.folder),
+                to_do="Name them, as in: tunesmith serve first=FOLDER other=FOLDER",
+            )
 
 
 def _engine(strength: Strength, elastic: Elastic) -> Engine:

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from tunesmith.access.refusals import RefusedError
+from tunesmith.errors import TunesmithError
 from tunesmith.remembered.refusals import FeedbackError
 from tunesmith.service import (
     feedback_routes,
@@ -45,8 +46,12 @@ def create_app(desk: Desk, *, begin: Callable[[], Awaitable[None]], end: Callabl
     """The app over a desk; `begin` and `end` are awaited before the first and after the last request."""
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await begin()
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        try:
+            await begin()
+        except TunesmithError as error:
+            app.state.failure = error  # uvicorn tells nobody why
+            raise
         try:
             yield
         finally:
@@ -108,5 +113,5 @@ def create_app(desk: Desk, *, begin: Callable[[], Awaitable[None]], end: Callabl
     limits = desk.front.limits
     app.add_middleware(BodyCap, limits=limits.body, seconds=limits.body_seconds, held=limits.held_bytes)
     app.add_middleware(Named, metrics=desk.metrics, front=desk.front)
-    app.state.front = desk.front
+    app.state.front, app.state.failure = desk.front, None
     return app

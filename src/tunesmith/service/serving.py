@@ -183,5 +183,10 @@ def serve_app(app: FastAPI, channel: socket.socket, settings: Settings, *, ready
             ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
         await running
 
-    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(run())
+    try:
+        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+            runner.run(run())
+    except SystemExit:
+        if app.state.failure is not None:
+            raise app.state.failure from None
+        raise

@@ -1,0 +1,68 @@
+"""What goes wrong before a service answers: each mistake says what, where and what to do, and no port stays taken."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from tunesmith import cli
+from tunesmith.inference.artifact import seal
+
+
+def unsound(folder: Path, artifact: Path) -> Path:
+    """An artifact whose weights are no numbers, with sums that fit."""
+    shutil.copytree(artifact, folder)
+    weights = load_file(folder / "model.safetensors")
+    save_file({name: tensor * float("nan") for name, tensor in weights.items()}, folder / "model.safetensors")
+    seal(folder)
+    return folder
+
+
+MISTAKES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
+    "no artifact": (lambda place, good: [str(place)], "no manifest"),
+    "two of one name": (lambda place, good: [str(good), str(good)], "Two models would be served"),
+    "no name": (lambda place, good: [f"Bad Name={good}"], "cannot be the name"),
+    "no such root": (lambda place, good: [str(good), "--root", str(place / "none")], "no such folder"),
+    "guards for nobody": (lambda place, good: [str(good), "--guards", f"clases={guards(place)}"], "clases"),
+    "recognisers without an action": (
+        lambda place, good: [str(good), "--recognisers", str(place / "own.yaml")],
+        "Recognisers alone",
+    ),
+    "answers that are no numbers": (lambda place, good: [str(unsound(place / "nan", good))], "numbers that are none"),
+}
+
+
+def guards(place: Path) -> Path:
+    (place / "guards.yaml").write_text("guards:\n- name: size\n", encoding="utf-8")
+    return place / "guards.yaml"
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_mistakes_are_explained(
+    case: str, tmp_path: Path, artifacts: dict[str, Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    given, said = MISTAKES[case]
+    command = ["serve", *given(tmp_path, artifacts["classes"]), "--port", "0", "--state", str(tmp_path / "state")]
+    assert cli.guarded(lambda: cli.app(command, standalone_mode=False)) == 2
+    shown = capfd.readouterr().err
+    assert said in shown
+    assert "do:" in shown
+    assert "Traceback" not in "".join(line for line in shown.splitlines() if not line.startswith("{"))
+
+
+def test_a_port_that_is_taken_is_said(
+    tmp_path: Path, artifacts: dict[str, Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        command = ["serve", str(artifacts["classes"]), "--port", port, "--state", str(tmp_path / "state")]
+        assert cli.guarded(lambda: cli.app(command, standalone_mode=False)) == 2
+    assert f"127.0.0.1:{port}" in capfd.readouterr().err
+    assert not (tmp_path / "state" / "keys.json").exists(), "a key was made, and nobody saw it"
