@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -168,12 +169,12 @@ def serve(
         drain=address.drain,
         root=held.root,
     )
-    channel = listening(settings.host, settings.port)
-    secret = None
-    if not store.keys():
-        _, secret = store.create(FIRST_KEY, KeyLimits(), name="first key", by=f"uid {os.getuid()}", lifetime=None)
-    app = assembled(versions, _engine(strength, elastic), Doors(Gate(store), store.audit), settings, behind)
-    with hushed() as shown:
+    engine = _engine(strength, elastic)
+    with closing(listening(settings.host, settings.port)) as channel, hushed() as shown:
+        secret = None
+        if not store.keys():
+            _, secret = store.create(FIRST_KEY, KeyLimits(), name="first key", by=f"uid {os.getuid()}", lifetime=None)
+        app = assembled(versions, engine, Doors(Gate(store), store.audit), settings, behind)
         logging.basicConfig(level=logging.INFO, handlers=[json_handler(shown)], force=True)
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
         serve_app(

@@ -79,6 +79,6 @@ def faulty_work(channel: socket.socket, threads: int) -> None:
 if __name__ == "__main__":
     from tests.service import planted
 
-    vars(local)["work"] = planted.faulty_work
+    vars(local)["_work"] = planted.faulty_work
     Front.measured = faulty_measured  # type: ignore[method-assign, assignment]
     main()

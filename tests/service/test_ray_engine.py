@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from tests.service.running import Response, Running, running
 from tests.service.test_workers import asking
-from tunesmith.cli_service import verbs
+from tunesmith.cli import app
 from tunesmith.errors import ArtifactError, MissingExtraError
 from tunesmith.service import ray_engine
 from tunesmith.service.engine import Engine, ServiceError, Slot
@@ -137,7 +137,7 @@ def test_options_of_ray_that_contradict_are_refused(
         "0",
         *wrong,
     ]
-    found = CliRunner().invoke(verbs, given)
+    found = CliRunner().invoke(app, given)
     assert said in str(found.exception)
 
 

@@ -72,6 +72,17 @@ def create_app(desk: Desk, *, begin: Callable[[], Awaitable[None]], end: Callabl
         desk.admit(request, "predict")
         return json_response(app.openapi())
 
+    _explain(app, desk)
+    limits = desk.front.limits
+    app.add_middleware(BodyCap, limits=limits.body, seconds=limits.body_seconds, held=limits.held_bytes)
+    app.add_middleware(Named, metrics=desk.metrics, front=desk.front)
+    app.state.front, app.state.failure = desk.front, None
+    return app
+
+
+def _explain(app: FastAPI, desk: Desk) -> None:
+    """Answer whatever goes wrong in the words of the protocol that was asked, and count it."""
+
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, Refusing)
         found = why(error, language_of(request.headers))
@@ -110,8 +121,3 @@ def create_app(desk: Desk, *, begin: Callable[[], Awaitable[None]], end: Callabl
     app.add_exception_handler(Exception, failed)
     app.add_exception_handler(Gone, gone)
     app.add_exception_handler(ClientDisconnect, gone)
-    limits = desk.front.limits
-    app.add_middleware(BodyCap, limits=limits.body, seconds=limits.body_seconds, held=limits.held_bytes)
-    app.add_middleware(Named, metrics=desk.metrics, front=desk.front)
-    app.state.front, app.state.failure = desk.front, None
-    return app
