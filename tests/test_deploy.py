@@ -98,6 +98,7 @@ def services() -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_manifests_are_valid(name: str) -> None:
     kubernetes_validate = pytest.importorskip("kubernetes_validate")
+    assert documents(name)
     for one in documents(name):
         if one["kind"] == "RayCluster":
             jsonschema.validate(one, RAY_CLUSTER)
@@ -111,6 +112,16 @@ def test_manifests_are_valid(name: str) -> None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # the package's own
                 kubernetes_validate.validate(each, "1.33", strict=True)
+
+
+def test_a_wrong_manifest_is_not_valid() -> None:
+    kubernetes_validate = pytest.importorskip("kubernetes_validate")
+    deployment = next(one for one in documents("kubernetes.yaml") if one["kind"] == "Deployment")
+    deployment["spec"]["template"]["spec"]["containers"][0]["prots"] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        with pytest.raises(kubernetes_validate.ValidationError):
+            kubernetes_validate.validate(deployment, "1.33", strict=True)
 
 
 def test_the_schema_of_ray_clusters_notices_a_wrong_one() -> None:

@@ -174,7 +174,7 @@ def serve(
         secret = None
         if not store.keys():
             _, secret = store.create(FIRST_KEY, KeyLimits(), name="first key", by=f"uid {os.getuid()}", lifetime=None)
-        app = assembled(versions, engine, Doors(Gate(store), store.audit), settings, behind)
+        app = assembled(versions, engine, Doors(Gate(store), store.audit, (store.save_uses,)), settings, behind)
         logging.basicConfig(level=logging.INFO, handlers=[json_handler(shown)], force=True)
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
         serve_app(

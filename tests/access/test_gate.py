@@ -77,11 +77,11 @@ def test_guessing_is_stopped_before_any_digest_is_made(tmp_path: Path, monkeypat
 
 def test_requests_without_a_key_are_not_held_against_a_source(tmp_path: Path) -> None:
     keys = store(tmp_path)
-    _, secret = key_in(keys)
+    key, secret = key_in(keys)
     gate = Gate(keys, None, FailureLimiter(Watch(), limit=3))
     for _ in range(10):
-        refused(gate, None)
-    gate.admit(f"Bearer {secret}", "203.0.113.5")
+        assert refused(gate, None) == "missing_key"
+    assert gate.admit(f"Bearer {secret}", "203.0.113.5").id == key.id
 
 
 def test_tokens_are_taken_only_where_that_was_chosen_and_keys_never_reach_them(tmp_path: Path) -> None:

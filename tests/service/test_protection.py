@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,30 @@ def test_feedback_that_is_refused_says_why(case: str, remembering: tuple[Running
     answer = service.post("/v1/feedback", {"request_id": name, **body})
     assert (answer.status, answer.body["code"]) == (status, code), answer.text
     assert "sekret" not in answer.text
+
+
+def test_what_is_past_its_date_is_gone_once_the_service_has_looked(artifacts: dict[str, Path], tmp_path: Path) -> None:
+    """Retention does not wait for somebody to call `feedback purge`."""
+    policy = Policy(text="raw", keep_days=1e-9)
+    behind = Behind(opened=lambda schemas: Store.open(str(tmp_path / "a.db"), policy, b"s" * 32, label_check(schemas)))
+    with served(artifacts, behind, "classes") as service:
+        assert service.predict("classes", "kept for no time").status == 200
+        time.sleep(0.5)
+    kept = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    assert b"kept for no time" not in kept
+
+
+def test_written_tokens_are_counted(remembering: tuple[Running, Path]) -> None:
+    service, _ = remembering
+    told = service.post(
+        "/v1/chat/completions",
+        {"model": "chat", "messages": [{"role": "user", "content": "good film?"}], "max_tokens": 5},
+    ).body
+    written = told["usage"]["completion_tokens"]
+    line = [
+        one for one in service.get("/metrics").text.splitlines() if one.startswith("tunesmith_generated_tokens_total")
+    ]
+    assert float(line[0].split()[-1]) >= written
 
 
 def test_without_a_store_there_is_no_feedback(service: Running) -> None:

@@ -20,7 +20,9 @@ from safetensors.torch import load_file, save_file
 from tests.builders import TASK_CASES
 from tests.service.conftest import Made
 from tests.service.running import OpenDoor, Response, Running, running, saved
+from tunesmith.access.gate import Gate
 from tunesmith.access.key_store import KeyStore
+from tunesmith.access.principal import Limits
 from tunesmith.errors import ArtifactError
 from tunesmith.inference.artifact import seal
 from tunesmith.inference.predictor import Predictor
@@ -130,6 +132,18 @@ def test_hot_swaps_fail_nobody_and_every_answer_is_of_one_version(root: Path, tm
         assert admin(service, "rollback").body["roles"]["champion"] == second
     assert store.audit.verify().broken is None
     assert len(list(store.audit.records())) == 12
+
+
+def test_uses_of_keys_are_written_down_when_the_service_stops(
+    artifacts: dict[str, Path], tmp_path: Path, made: Made
+) -> None:
+    store = KeyStore(tmp_path / "state")
+    key, secret = store.create(("predict",), Limits(), name="", by="test", lifetime=None)
+    doors = Doors(Gate(store), store.audit, (store.save_uses,))
+    with running([read_version(artifacts["classes"])], made(1), doors=doors) as service:
+        answer = service.post("/v1/models/classes/predict", {"inputs": ["a"]}, authorization=f"Bearer {secret}")
+        assert answer.status == 200
+    assert set(KeyStore(tmp_path / "state").last_used()) == {key.id}
 
 
 def test_a_canary_answers_its_share_and_a_shadow_nobody(root: Path) -> None:

@@ -138,14 +138,18 @@ class KeyStore:
         Raises:
             ResourceError: it cannot be written.
         """
-        if not self._used:
+        used, self._used = self._used, {}  # at once: keys are admitted meanwhile, on another thread
+        if not used:
             return
-        with self._lock():
-            saved = self.last_used()
-            for id, when in self._used.items():
-                saved[id] = max(when, saved.get(id, when))
-            write_private(self.folder / USES, json.dumps({id: when.isoformat() for id, when in saved.items()}))
-        self._used.clear()
+        try:
+            with self._lock():
+                saved = self.last_used()
+                for id, when in used.items():
+                    saved[id] = max(when, saved.get(id, when))
+                write_private(self.folder / USES, json.dumps({id: when.isoformat() for id, when in saved.items()}))
+        except ResourceError:
+            self._used = {**used, **self._used}
+            raise
 
     def _lock(self) -> AbstractContextManager[None]:
         return locked(self.folder / ".keys.lock")

@@ -201,6 +201,7 @@ class Front:
                         return
                     seconds = whole
                     self._limiter.settle(asked.who, part.written)
+                    self._protection.metrics.generated(version.model, part.written)
                     yield part
         finally:
             served.asked[version.id] -= 1

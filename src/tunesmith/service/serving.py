@@ -18,10 +18,12 @@ from tunesmith.access.audit import AuditLog
 from tunesmith.access.rate_limits import RateLimiter
 from tunesmith.guarding.guards import Guards
 from tunesmith.privacy import Redactor
+from tunesmith.remembered.erasing import purge
 from tunesmith.remembered.labels import LabelSchema
 from tunesmith.remembered.store import Store
 from tunesmith.service.app import create_app
 from tunesmith.service.batching import Batcher
+from tunesmith.service.chores import Chores
 from tunesmith.service.connections import Patience, guarded
 from tunesmith.service.desk import Desk, Doorkeeper
 from tunesmith.service.engine import Engine, ServiceError
@@ -62,10 +64,17 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """Who may ask, and where it is written down who changed what; nowhere without an audit log."""
+    """Who may ask, and what is written down of it.
+
+    Attributes:
+        keeper: says who asks.
+        audit: where it is written down who changed what; None for nowhere.
+        chores: what the keeper wants done every some minutes, such as writing down which keys were used.
+    """
 
     keeper: Doorkeeper
     audit: AuditLog | None = None
+    chores: Sequence[Callable[[], object]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +106,24 @@ def assembled(
     batcher = Batcher(engine, notes, budget=settings.batch_tokens, most=settings.waiting_tokens)
     front = Front(registry, batcher, settings.limits, RateLimiter(), protection)
     switch = Switch(engine, registry, notes, settings.root)
+    retention = [lambda: purge(store.database, thorough=False)] if store is not None else []
+    chores = Chores([*doors.chores, *retention])
 
     async def begin() -> None:
-        await engine.start(notes)
         async with AsyncExitStack() as unless_ready:
+            if store is not None:
+                unless_ready.callback(store.close)
             unless_ready.push_async_callback(engine.close)
+            await engine.start(notes)
             await switch.begin(versions, list(given.further.values()))
             unless_ready.pop_all()
         batcher.start()
+        chores.start()
 
     async def end() -> None:
         await batcher.close()
         await engine.close()
+        await chores.close()
         if store is not None:
             await asyncio.to_thread(store.close)
 
