@@ -18,9 +18,9 @@ import pytest
 from tests.access.makers import Time, key_in, store
 from tunesmith.access.key_store import KeyStore
 from tunesmith.access.keys import new_id, new_secret
-from tunesmith.access.private_files import secret_of
 from tunesmith.access.refusals import OUTSIDE, REFUSALS, RefusedError
 from tunesmith.errors import ResourceError, TunesmithError
+from tunesmith.private_files import secret_of
 
 
 def refused(keys: KeyStore, presented: str) -> str:
@@ -298,7 +298,7 @@ def test_of_two_processes_that_make_a_secret_at_once_the_first_ones_stays(tmp_pa
         return real(length)
 
     first: list[bytes] = []
-    monkeypatch.setattr("tunesmith.access.private_files.secrets.token_hex", overtaken)
+    monkeypatch.setattr("tunesmith.private_files.secrets.token_hex", overtaken)
     assert [secret_of(tmp_path / "secret")] == first
     assert [path.name for path in tmp_path.iterdir()] == ["secret"]
 

@@ -41,13 +41,14 @@ def logged(name: str, act) -> str:
     stream = io.StringIO()
     logger = logging.getLogger(name)
     handler = json_handler(stream)
-    logger.addHandler(handler)
+    # Alone: pytest hears of loggers that do not propagate too (uvicorn makes its own so), and fails on a wrong format.
+    others, logger.handlers = logger.handlers, [handler]
     before, logger.propagate = (logger.level, logger.propagate), False
     logger.setLevel(logging.DEBUG)
     try:
         act(logger)
     finally:
-        logger.removeHandler(handler)
+        logger.handlers = others
         logger.setLevel(before[0])
         logger.propagate = before[1]
     return stream.getvalue()

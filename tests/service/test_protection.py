@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.service.running import Running, running
+from tests.service.running import FakeEngine, Running, running
+from tests.service.test_batching import QUIET
+from tunesmith.access.principal import Limits as KeyLimits
+from tunesmith.access.principal import Principal
+from tunesmith.access.rate_limits import RateLimiter
 from tunesmith.components import build
 from tunesmith.guarding import GUARDS
 from tunesmith.guarding.guards import Guards
@@ -18,9 +23,15 @@ from tunesmith.privacy import Mask, Pseudonymise, RedactionKey, Redactor, Refuse
 from tunesmith.remembered.labels import label_check
 from tunesmith.remembered.records import Policy
 from tunesmith.remembered.store import Store
+from tunesmith.service.batching import Batcher
+from tunesmith.service.engine import Slot
+from tunesmith.service.front import Asked, Front, Limits
 from tunesmith.service.local import LocalEngine
+from tunesmith.service.protection import Protection
+from tunesmith.service.refusals import NoAnswerError
 from tunesmith.service.serving import Behind
-from tunesmith.service.versions import read_version
+from tunesmith.service.versions import Registry, Version, read_version
+from tunesmith.watching.metrics import Metrics
 
 MAIL = "anna.bell@example.com"
 ID_CARD = "11010519491231002X"
@@ -191,3 +202,38 @@ def test_written_tokens_are_counted(remembering: tuple[Running, Path]) -> None:
 def test_without_a_store_there_is_no_feedback(service: Running) -> None:
     answer = service.post("/v1/feedback", {"request_id": "x", "verdict": "correct"})
     assert answer.body["code"] == "no_store"
+
+
+def test_what_is_refused_for_the_load_costs_no_tokens() -> None:
+    """The queue is full: the key has all its tokens afterwards."""
+
+    async def story() -> int:
+        version = replaced_counter()
+        registry = Registry()
+        registry.add(version)
+        batcher = Batcher(FakeEngine(), QUIET, most=10)
+        limiter = RateLimiter()
+        front = Front(registry, batcher, Limits(), limiter, Protection(Metrics()))
+        who = Principal("key", frozenset({"predict"}), KeyLimits(1_000, 100))
+        batcher.put("other", [({"text": "x"}, 10)], time.monotonic() + 5)  # nothing takes it: the batcher never began
+        with pytest.raises(NoAnswerError) as refused:
+            await front.answer(Asked("id", "m", [{"text": "a" * 50}], who))
+        assert refused.value.code == "overloaded"
+        await batcher.close()
+        return limiter.left(who).tokens.remaining
+
+    assert asyncio.run(story()) == 1_000
+
+
+class Letters:
+    """Counts letters for tokens."""
+
+    def count(self, texts: Sequence[str]) -> int:
+        return sum(map(len, texts))
+
+
+def replaced_counter() -> Version:
+    """A version without an artifact, whose tokens are letters."""
+    counter: Any = Letters()
+    plain = {"task": "t", "label_kind": "class", "inputs": ("text",), "labels": (), "schema": "", "form": "torch"}
+    return Version("m", "v", "s", Slot("m@v", Path("none")), width=9, counter=counter, **plain)  # type: ignore[arg-type]

@@ -26,10 +26,10 @@ from tunesmith.access.audit_chain import (
     verified,
 )
 from tunesmith.access.keys import Clock, utc_now
-from tunesmith.access.private_files import locked, private_text, refused_reading, write_private
 from tunesmith.access.secrets_in_text import without_secrets
 from tunesmith.access.user_text import UserText
 from tunesmith.errors import ArtifactError, TunesmithError
+from tunesmith.private_files import locked, private_text, refused_reading, write_private
 from tunesmith.writing import refused
 
 FILE = "audit.jsonl"

@@ -13,9 +13,9 @@ from pydantic import TypeAdapter, ValidationError
 from tunesmith.access.audit import AuditLog
 from tunesmith.access.keys import Clock, Key, compare_with_nobody, digest_of, id_in, new_id, new_secret, utc_now
 from tunesmith.access.principal import Limits, Principal, known_scopes
-from tunesmith.access.private_files import locked, private_text, refused_reading, secret_of, state_folder, write_private
 from tunesmith.access.refusals import RefusedError
 from tunesmith.errors import ResourceError, TunesmithError, nearest
+from tunesmith.private_files import locked, private_text, refused_reading, secret_of, state_folder, write_private
 
 FILE = "keys.json"
 PEPPER = "pepper"

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from tunesmith.access.private_files import private_text, refused_reading
 from tunesmith.errors import ResourceError, TunesmithError
+from tunesmith.private_files import private_text, refused_reading
 
 SYMMETRIC = ("HS256", "HS384", "HS512")
 FAMILIES: Mapping[type, tuple[str, ...]] = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error
@@ -16,7 +15,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from tunesmith.errors import ResourceError
-from tunesmith.writing import refused
+from tunesmith.private_files import make_private
 
 LENGTH = 64
 """Bytes of a key that is made here."""
@@ -47,7 +46,8 @@ class RedactionKey:
             ResourceError: there is none, others can read it, or it is no key.
         """
         if make and not path.exists():
-            _make(path)
+            made = f"{secrets.token_hex(LENGTH)}\n".encode()
+            make_private(path, made, to_do="Give --key or --state with a place that can be written.")
         try:
             mode, text = path.stat().st_mode, path.read_bytes()
         except OSError as error:
@@ -92,11 +92,3 @@ class RedactionKey:
     def _derived(self, purpose: str) -> bytes:
         """64 bytes for one purpose (HKDF-Expand of RFC 5869 with SHA-512, whose first block this is)."""
         return hmac.new(self.secret, f"tunesmith {purpose} 1".encode() + b"\x01", hashlib.sha512).digest()
-
-
-def _make(path: Path) -> None:
-    with refused(path, to_do="Give --key or --state with a place that can be written."):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(secrets.token_hex(LENGTH) + "\n")

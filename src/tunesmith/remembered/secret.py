@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from pathlib import Path
 
+from tunesmith.private_files import make_private
 from tunesmith.remembered.refusals import StoreError
 
 NAME = "pseudonyms.key"
@@ -20,15 +20,15 @@ def secret_of(state: Path, *, make: bool = True) -> bytes:
         make: whether one is made where there is none; else the answer is empty.
 
     Raises:
-        StoreError: the file is short, can be read by others, or cannot be written.
+        StoreError: the file is short, can be read by others, or cannot be read.
+        ResourceError: it cannot be made.
     """
     path = state / NAME
     try:
         if not path.exists():
             if not make:
                 return b""
-            state.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _make(path)
+            make_private(path, secrets.token_bytes(BYTES), to_do="Give another --state.")
         if path.stat().st_mode & 0o077:
             raise StoreError("The secret of pseudonyms can be read by others.", where=str(path), to_do="chmod 600 it.")
         secret = path.read_bytes()
@@ -45,20 +45,3 @@ def secret_of(state: Path, *, make: bool = True) -> bytes:
             to_do="Put the file back that was there; a new one does not find people that the database knows.",
         )
     return secret
-
-
-def _make(path: Path) -> None:
-    """Write it beside its place and link it there, so that of two processes both read the same."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    file = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    try:
-        os.write(file, secrets.token_bytes(BYTES))
-        os.fsync(file)
-    finally:
-        os.close(file)
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()

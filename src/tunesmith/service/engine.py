@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -136,3 +137,32 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """End all workers."""
+
+
+class Loading(Protocol):
+    """A place of an engine that can be asked to load a model."""
+
+    async def load(self, slot: Slot) -> Mapping[str, Any]:
+        """Load it; what is known of it."""
+
+
+async def loaded_by(places: Iterable[Loading], slot: Slot) -> Mapping[str, Any]:
+    """Load a model in one place after the other; none of them stops answering meanwhile.
+
+    A place that ends meanwhile is passed over: whatever takes its place loads what the others have.
+
+    Raises:
+        ArtifactError: one refuses it.
+        ServiceError: none lived through it.
+    """
+    facts: Mapping[str, Any] = {}
+    for place in places:
+        with contextlib.suppress(WorkerLostError):
+            facts = await place.load(slot)
+    if not facts:
+        raise ServiceError(
+            "No model worker lived through loading the model.",
+            where=str(slot.folder),
+            to_do="See whether there is enough memory.",
+        )
+    return facts

@@ -133,7 +133,12 @@ class Front:
         measured = self.measured(version, [one.question for one in taken])
         allowance = self._limiter.take(asked.who, sum(one.tokens for one in measured))
         until = began + (min(asked.seconds, self.limits.deadline) if asked.seconds else self.limits.deadline)
-        rows = await self._guarded(served, version, measured, until)
+        try:
+            rows = await self._guarded(served, version, measured, until)
+        except NoAnswerError as error:
+            if error.code == "overloaded":  # what is refused for the load costs the key none of its tokens
+                self._limiter.settle(asked.who, -sum(one.tokens for one in measured))
+            raise
         if served.shadow is not None and served.shadow is not version:
             self._ask_beside(served, served.shadow, measured, until)
         shown = [self._protection.shown(row, one, version) for row, one in zip(rows, taken, strict=True)]

@@ -21,11 +21,11 @@ from tunesmith.service.engine import (
     Answers,
     Part,
     Place,
-    ServiceError,
     Slot,
     UnanswerableError,
     WorkerLostError,
     WorkerWatcher,
+    loaded_by,
 )
 from tunesmith.service.frames import awaited, packed
 
@@ -93,21 +93,11 @@ class LocalEngine:
             ArtifactError: a worker refuses it; the others let go of it.
         """
         async with self._loading:
-            facts: Mapping[str, Any] = {}
-            for seat in self._places:
-                try:
-                    facts = await seat.load(slot)
-                except WorkerLostError:
-                    continue  # once it is there again it loads what the others have
-                except ArtifactError:
-                    await self._dropped(slot.name)
-                    raise
-            if not facts:
-                raise ServiceError(
-                    "No model worker lived through loading the model.",
-                    where=str(slot.folder),
-                    to_do="See whether there is enough memory.",
-                )
+            try:
+                facts = await loaded_by(self._places, slot)
+            except ArtifactError:
+                await self._dropped(slot.name)
+                raise
             self._slots[slot.name] = slot
             return facts
 

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic.dataclasses import dataclass as checked
 
 from tunesmith.errors import ArtifactError, import_extra
-from tunesmith.service.engine import Place, ServiceError, Slot, WorkerLostError, WorkerWatcher
+from tunesmith.service.engine import Place, ServiceError, Slot, WorkerLostError, WorkerWatcher, loaded_by
 from tunesmith.service.ray_seat import Seat
 from tunesmith.service.scaling import Load, Scaler, Scaling
 
@@ -139,21 +139,11 @@ class RayEngine:
             ArtifactError: a replica refuses it; the others let go of it.
         """
         async with self._loading:
-            facts: Mapping[str, Any] = {}
-            for seat in [one for one in self._seats if one.is_ready]:
-                try:
-                    facts = await seat.load(slot)
-                except WorkerLostError:
-                    continue  # whoever takes its place loads what the others have
-                except ArtifactError:
-                    await self._dropped(slot.name)
-                    raise
-            if not facts:
-                raise ServiceError(
-                    "No replica lived through loading the model.",
-                    where=str(slot.folder),
-                    to_do="See whether there is enough memory.",
-                )
+            try:
+                facts = await loaded_by([one for one in self._seats if one.is_ready], slot)
+            except ArtifactError:
+                await self._dropped(slot.name)
+                raise
             self._slots[slot.name] = slot
             return facts
 

@@ -43,7 +43,7 @@ def secret_of(path: Path) -> bytes:
         ResourceError: others may read it, it is a link, it is damaged, or it cannot be made.
     """
     if not path.is_symlink() and not path.exists():
-        _make_secret(path)
+        make_private(path, f"{secrets.token_hex(_SECRET_BYTES)}\n".encode(), to_do=_WRITABLE)
     text = private_text(path)
     try:
         secret = bytes.fromhex(text.strip())
@@ -100,7 +100,7 @@ def write_private(path: Path, text: str) -> None:
     Raises:
         ResourceError: it cannot be written.
     """
-    with refused(path, to_do=_WRITABLE), _draft(path, text) as draft:
+    with refused(path, to_do=_WRITABLE), _draft(path, text.encode()) as draft:
         draft.replace(path)
         sync_folder(path.parent)
 
@@ -130,24 +130,30 @@ def locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _make_secret(path: Path) -> None:
-    """Make a secret file; where two processes do so at once the first one's stays, whole."""
-    with refused(path, to_do=_WRITABLE), _draft(path, secrets.token_hex(_SECRET_BYTES) + "\n") as draft:
-        try:
-            path.hardlink_to(draft)
-        except FileExistsError:
-            return
-        sync_folder(path.parent)
+def make_private(path: Path, content: bytes, *, to_do: str) -> None:
+    """Make a file of mode 0600, whole and on the disk; where two processes do so at once the first one's stays.
+
+    Raises:
+        ResourceError: it cannot be made; `to_do` says what helps.
+    """
+    with refused(path, to_do=to_do):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _draft(path, content) as draft:
+            try:
+                path.hardlink_to(draft)
+            except FileExistsError:
+                return
+            sync_folder(path.parent)
 
 
 @contextmanager
-def _draft(path: Path, text: str) -> Iterator[Path]:
-    """A file of mode 0600 beside `path` that holds `text`, on the disk; gone after the block unless it was renamed."""
+def _draft(path: Path, content: bytes) -> Iterator[Path]:
+    """A file of mode 0600 beside `path` that holds `content`, on the disk; gone afterwards unless it was renamed."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".draft", dir=path.parent)
     draft = Path(name)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         yield draft
