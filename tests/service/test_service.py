@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tests.service.running import Running
 from tunesmith.data.records import Example
 from tunesmith.evaluation.results import prediction_row
 from tunesmith.inference.predictor import Predictor
+from tunesmith.service import refusals
 from tunesmith.service.questions import Mark, Message, Question, example_of, plain_question
 from tunesmith.service.serving import listening
 from tunesmith.service.trial import plain_examples
@@ -110,6 +112,24 @@ def test_bad_requests_say_why_and_repeat_nothing(case: str, service: Running) ->
     assert "sekret" not in answer.text
     chinese = service.post(path, body, accept_language="zh-CN,zh;q=0.9")
     assert any("\u4e00" <= letter <= "\u9fff" for letter in chinese.body["detail"])
+
+
+def test_a_misspelt_field_names_the_nearest_one_in_both_languages(service: Running) -> None:
+    body = {"input": ["a"]}
+    assert "'inputs'" in service.post("/v1/models/classes/predict", body).body["detail"]
+    chinese = service.post("/v1/models/classes/predict", body, accept_language="zh").body["detail"]
+    assert "“inputs”" in chinese
+    assert "unknown" not in chinese
+    nested = service.post("/v1/models/classes/predict", {"inputs": [{"txt": "a"}]}).body
+    assert "txt" not in nested["detail"] + nested.get("where", "")
+
+
+def test_every_detail_can_be_told_in_chinese() -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in Path(refusals.__file__).parent.glob("*.py"))
+    given = re.findall(r'detail="([^"]+)"', code) + re.findall(r'(?:detail|said) = "([^"]+)"', code)
+    assert len(given) > 10
+    lacking = [one for one in given if one not in refusals.DETAILS]
+    assert not lacking
 
 
 def test_a_lone_surrogate_is_refused(service: Running) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from typing import Any, Protocol, TypeVar
 
 from fastapi import Request
@@ -73,10 +73,7 @@ class Desk:
         try:
             return form.validate_python(value)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            known = json.dumps(form.json_schema())  # a key that the client made up is not repeated
-            where = ".".join(str(part) for part in first["loc"] if isinstance(part, int) or f'"{part}"' in known)
-            raise NoAnswerError("bad_request", where=where, detail=str(first["type"]).replace("_", " ")) from error
+            raise _misread(error, form) from error
 
     async def changed(self, who: Principal, name: str, verb: str, version: str, share: float) -> Version:
         """Change who answers under a name; the audit log says who did.
@@ -128,6 +125,30 @@ class Desk:
         finally:
             watching.cancel()
             working.cancel()
+
+
+def _misread(error: ValidationError, form: TypeAdapter[Any]) -> NoAnswerError:
+    """What is wrong with a body; names that the client made up are not repeated, the nearest known one is told."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    known = _names(form.json_schema())
+    where = ".".join(str(part) for part in first["loc"] if isinstance(part, int) or part in known)
+    kind, last = str(first["type"]), str(first["loc"][-1]) if first["loc"] else ""
+    if last in known and kind.startswith("missing"):
+        return NoAnswerError("bad_request", where=where, field=last, detail="the field '{field}' is missing")
+    if kind in {"unexpected_keyword_argument", "extra_forbidden"}:
+        field = max(sorted(known), key=lambda name: SequenceMatcher(None, name, last).ratio())
+        said = "a field is unknown; the nearest known one is '{field}'"
+        return NoAnswerError("bad_request", where=where, field=field, detail=said)
+    said = "a value is not of its type or range ({given})"
+    return NoAnswerError("bad_request", where=where, given=kind.replace("_", " "), detail=said)
+
+
+def _names(schema: Any) -> set[str]:
+    """The names of all fields of a JSON schema."""
+    if isinstance(schema, Mapping):
+        own = schema.get("properties", {})
+        return set(own if isinstance(own, Mapping) else ()).union(*(_names(one) for one in schema.values()))
+    return set().union(*(_names(one) for one in schema)) if isinstance(schema, list) else set()
 
 
 async def _left(request: Request) -> None:

@@ -118,7 +118,7 @@ def _asked(desk: Desk, request: Request, who: Principal, given: ChatRequest) -> 
         raise NoAnswerError("wrong_task")
     most = given.max_completion_tokens or given.max_tokens
     if most is not None and most > MOST_NEW_TOKENS:
-        raise NoAnswerError("bad_request", where="max_tokens", detail=f"at most {MOST_NEW_TOKENS}")
+        raise NoAnswerError("bad_request", where="max_tokens", limit=MOST_NEW_TOKENS, detail="at most {limit}")
     wishes = {"max_new_tokens": most, "sampling_temperature": given.temperature, "top_p": given.top_p}
     if not given.temperature:
         wishes["top_p"] = 1.0 if given.temperature is not None else None

@@ -87,6 +87,31 @@ REASONS: Mapping[str, Why] = {
 }
 
 
+DETAILS: Mapping[str, str] = {
+    "it cannot be read": "无法读取",
+    "a parameter is not of its form": "参数格式不正确",
+    "a whole number of milliseconds": "应为以毫秒计的整数",
+    "a text has half of a surrogate pair, which is no character": "文本含有不完整的代理对，不是有效字符",
+    "this is not done here; leave it out": "此处不支持该选项，请去掉",
+    "a flat list is one pair; send many texts as [[text], [text]]": (
+        "一维列表表示一对文本；多条文本请写成 [[文本], [文本]]"
+    ),
+    "its answers mean something else (another task or labels).": "其回答的含义不同（任务或标签不同）。",
+    "texts and lists are mixed": "文本与列表混用",
+    "one text, or a pair of two": "应为一段文本或一对文本",
+    "inputs are named text and second": "输入名应为 text 和 second",
+    "the datatype of texts is BYTES": "文本的数据类型应为 BYTES",
+    "the shape does not fit the number of texts": "shape 与文本数量不符",
+    "an input text, and as many of second where there is one": "需要输入 text；若有 second，数量须相同",
+    "float is given": "仅支持 float",
+    "at most {limit}": "上限为 {limit}",
+    "a field is unknown; the nearest known one is '{field}'": "含有未知字段，最接近的已知字段是“{field}”",
+    "the field '{field}' is missing": "缺少字段“{field}”",
+    "a value is not of its type or range ({given})": "值的类型或取值范围不符（{given}）",
+}
+"""What is wrong with a request, in English and Chinese."""
+
+
 class NoAnswerError(ServiceError):
     """A request that is not answered, and why.
 
@@ -115,5 +140,7 @@ class NoAnswerError(ServiceError):
 
     def said(self, language: str) -> str:
         """The sentence, in "en" or "zh"."""
-        why = REASONS[self.code]
-        return (why.zh if language == "zh" else why.en).format(**self.numbers)
+        why, detail = REASONS[self.code], str(self.numbers["detail"])
+        if detail in DETAILS:
+            detail = (DETAILS[detail] if language == "zh" else detail).format(**self.numbers)
+        return (why.zh if language == "zh" else why.en).format(**{**self.numbers, "detail": detail})

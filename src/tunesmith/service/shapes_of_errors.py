@@ -43,7 +43,8 @@ def why(error: Refusing, language: Language) -> Why:
     if isinstance(error, NoAnswerError):
         return Why(error.status, error.code, error.said(language), error.where, error.seconds)
     told = error.told(language)
-    detail = " ".join(part for part in (told["message"], told["to_do"]) if part)
+    between = "" if language == "zh" else " "
+    detail = between.join(part for part in (told["message"], told["to_do"]) if part)
     return Why(error.status, told["code"], detail, seconds=float(error.numbers.get("retry_after", 0)))
 
 
