@@ -74,6 +74,7 @@ def show_proof(proof: Proof, *, as_json: bool) -> None:
         for text in check.changed_texts:
             console.print(f"  changed: {escape(text)}", style="dim", highlight=False)
     exact, loose = "float32: logits within 1e-4, all answers equal", f"8 bits: at most {proof.tolerance:.0%} changed"
+    loose += ", none by answering alone"
     console.print(f"{exact}; {loose}. Reloaded: the same bits in a fresh process.", highlight=False)
     say("All forms are sound." if proof.is_sound else "Some form is off: do not serve it.")
 

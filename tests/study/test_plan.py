@@ -142,7 +142,7 @@ def test_a_wrong_recipe_is_found_with_its_cell(vary: dict[str, Any], message: st
 
 @pytest.mark.parametrize(
     ("name", "size"),
-    [("compare_methods", 21), ("choose_learning_rates", 22), ("learning_curve", 18), ("study_little_data", 195)],
+    [("compare_methods", 21), ("choose_learning_rates", 22), ("learning_curve", 18), ("study_little_data", 165)],
 )
 def test_the_studies_among_the_examples_are_right(name: str, size: int) -> None:
     study = Study.from_yaml(Path(__file__).parents[2] / "examples" / f"{name}.yaml")

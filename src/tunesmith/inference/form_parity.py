@@ -19,6 +19,8 @@ from tunesmith.inference.predictor import Predictor
 
 ALONE = 32
 """How many of the texts are also answered one by one."""
+STEP = 0.01
+"""How far logits in 8 bits may be from those in a batch, of the largest: a number may round to either side."""
 SPREAD = 0.05
 """The share of the answers' standard deviation within which two numbers answer alike in 8 bits."""
 
@@ -66,8 +68,8 @@ def compare_forms(
     """Every form that the artifacts hold, beside the first artifact's own.
 
     A form in float32 must give the same logits within 1e-4 and the same answers; one in 8 bits, or any beside a first
-    one in 8 bits, may change the answers to a share `tolerance` of the texts. In a fresh process each must give the
-    very same logits.
+    one in 8 bits, may change the answers to a share `tolerance` of the texts. Each must answer a text alone as in a
+    batch, and give the very same logits in a fresh process.
 
     Raises:
         ArtifactError: an artifact is damaged or cannot be loaded.
@@ -112,9 +114,12 @@ def weights_behind(artifact: Path, entry: Entry | None, first: str) -> tuple[str
 
 def float_tolerance(logits: Sequence[Tensor]) -> float:
     """How far a float32 form's logits may be from these: 1e-4, and of logits beyond 10 in proportion to the largest."""
+    return FLOAT_TOLERANCE * max(1.0, _largest(logits) / 10)
+
+
+def _largest(logits: Sequence[Tensor]) -> float:
     finite = [row[row.isfinite()] for row in logits]
-    largest = max((float(row.abs().max()) for row in finite if row.numel()), default=0.0)
-    return FLOAT_TOLERANCE * max(1.0, largest / 10)
+    return max((float(row.abs().max()) for row in finite if row.numel()), default=0.0)
 
 
 @dataclass(frozen=True)
@@ -141,17 +146,18 @@ def _checked(
     changed = changed_places(first.predictions, ours.predictions, near)
     changed_alone = changed_places(together.predictions, alone.predictions, near)
     gap, gap_alone = largest_difference(first.logits, ours.logits), largest_difference(together.logits, alone.logits)
-    near_logits = float_tolerance(first.logits)
+    exact = float_tolerance(first.logits)
+    near_first = (exact, 0) if is_exact else (math.inf, math.ceil(tolerance * len(examples)))
+    near_alone = (exact if is_exact else max(exact, STEP * _largest(together.logits)), 0)
     problems = []
-    for what, wide, moved, total in (
-        ("the first form", gap, changed, len(examples)),
-        ("its own answers alone", gap_alone, changed_alone, len(some)),
+    for what, wide, moved, total, (most, allowed) in (
+        ("the first form", gap, changed, len(examples), near_first),
+        ("its own answers alone", gap_alone, changed_alone, len(some), near_alone),
     ):
         if not math.isfinite(wide):
             problems.append(f"its logits cannot be compared with {what}")
-        elif is_exact and wide > near_logits:
-            problems.append(f"its logits differ by up to {wide:.3g} from {what}; {near_logits:.2g} is the most")
-        allowed = 0 if is_exact else math.ceil(tolerance * total)
+        elif wide > most:
+            problems.append(f"its logits differ by up to {wide:.3g} from {what}; {most:.2g} is the most")
         if len(moved) > allowed:
             problems.append(f"{len(moved)} of {total} answers differ from {what}; {allowed} is the most")
     shown = tuple((examples[place].second or examples[place].content)[:80] for place in changed[:3])

@@ -1,9 +1,9 @@
 """An ONNX graph with its large matrices in 8 bits: products of 8-bit integers, embeddings of one scale per row.
 
 Only products with constant matrices below the states are changed, and tables of embeddings; normalisations, softmax,
-GELU, attention's own products and the head stay in float32. Dynamic quantisation finds the scale of each product's
-input while it runs, over the whole batch, so that answers in a batch and alone may differ in the last digits; static
-quantisation takes the ranges seen on calibration texts. (Jacob et al. 2018, sec. 2; Zafrir et al. 2019 for BERT.)
+GELU, attention's own products and the head stay in float32. Dynamic quantisation finds a scale for each token of a
+product's input while it runs; static quantisation takes the ranges seen on calibration texts. Neither depends on what
+else is in the batch. (Jacob et al. 2018, sec. 2; Zafrir et al. 2019 for BERT.)
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.errors import ArtifactError, ModelError, import_extra
+from tunesmith.inference.int8_products import quantise_products
 from tunesmith.inference.onnx_graph import STATES
 from tunesmith.machine import inspect_machine
 
@@ -69,13 +70,11 @@ def quantise(source: Path, out: Path, texts: Sequence[dict[str, NDArray[np.int64
     products = constant_products(proto.graph)
     if not products:
         raise ModelError("The graph has no product with a constant matrix.", where=str(source), to_do="Serve float32.")
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".int8-") as folder, _quiet():
-        draft = Path(folder) / "graph.onnx"
-        if texts:
-            _quantise_static(source, draft, products, texts, reduced=reduced)
-        else:
-            _quantise_dynamic(source, draft, products, reduced=reduced)
-        made = onnx.load(draft)
+    if texts:
+        made = _calibrated(source, out.parent, products, texts, reduced=reduced)
+    else:
+        made = onnx.load(source)
+        quantise_products(made, products, reduced=reduced)
     tables = quantise_tables(made)
     made.producer_name = "tunesmith"
     onnx.save(made, out)
@@ -123,43 +122,33 @@ def _needed_for(graph: Any, output: str) -> set[str]:
     return seen
 
 
-def _quantise_dynamic(source: Path, out: Path, products: list[str], *, reduced: bool) -> None:
-    tools = import_extra("onnxruntime.quantization", _EXTRA)
-    tools.quantize_dynamic(
-        str(source),
-        str(out),
-        op_types_to_quantize=["MatMul"],
-        nodes_to_quantize=products,
-        per_channel=True,
-        reduce_range=reduced,
-        weight_type=tools.QuantType.QInt8,
-    )
-
-
-def _quantise_static(
+def _calibrated(
     source: Path,
-    out: Path,
+    room: Path,
     products: list[str],
     texts: Sequence[dict[str, NDArray[np.int64]]],
     *,
     reduced: bool,
-) -> None:
+) -> Any:
     tools = import_extra("onnxruntime.quantization", _EXTRA)
-    tools.quantize_static(
-        str(source),
-        str(out),
-        _Reader(texts),
-        quant_format=tools.QuantFormat.QDQ,
-        op_types_to_quantize=["MatMul"],
-        nodes_to_quantize=products,
-        per_channel=True,
-        reduce_range=reduced,
-        activation_type=tools.QuantType.QUInt8,
-        weight_type=tools.QuantType.QInt8,
-        calibrate_method=tools.CalibrationMethod.MinMax,
-        # What follows a product (bias, GELU, softmax, normalisation) stays in float32.
-        extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul"]},
-    )
+    with tempfile.TemporaryDirectory(dir=room, prefix=".int8-") as folder, _quiet():
+        draft = Path(folder) / "graph.onnx"
+        tools.quantize_static(
+            str(source),
+            str(draft),
+            _Reader(texts),
+            quant_format=tools.QuantFormat.QDQ,
+            op_types_to_quantize=["MatMul"],
+            nodes_to_quantize=products,
+            per_channel=True,
+            reduce_range=reduced,
+            activation_type=tools.QuantType.QUInt8,
+            weight_type=tools.QuantType.QInt8,
+            calibrate_method=tools.CalibrationMethod.MinMax,
+            # What follows a product (bias, GELU, softmax, normalisation) stays in float32.
+            extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul"]},
+        )
+        return import_extra("onnx", _EXTRA).load(draft)
 
 
 class _Reader:

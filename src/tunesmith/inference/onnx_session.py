@@ -13,6 +13,8 @@ from tunesmith.errors import ArtifactError, import_extra
 from tunesmith.machine import inspect_machine
 
 _EXTRA = "onnx"
+SLOWER = ["SkipLayerNormFusion"]
+"""Fusions that cost time: sum and normalisation in one have no vector code in ONNX Runtime 1.32, its two parts have."""
 
 
 def open_session(path: Path) -> Any:
@@ -35,7 +37,9 @@ def open_session(path: Path) -> Any:
         options.add_session_config_entry("session.x64quantprecision", "1")
     errors = import_extra("onnxruntime.capi.onnxruntime_pybind11_state", _EXTRA)
     try:
-        return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return runtime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=SLOWER
+        )
     except (
         errors.Fail,
         errors.InvalidGraph,
