@@ -105,12 +105,41 @@ def names_of_training_sentences_with_copies(f: Path) -> tuple[list[str], str]:
     ], "copies would show it"
 
 
+def redaction_without_an_action(f: Path) -> tuple[list[str], str]:
+    return data(f, "t.csv", ROWS, redact_kinds=["EMAIL"]), "what becomes of it"
+
+
+def redaction_by_an_unknown_action(f: Path) -> tuple[list[str], str]:
+    return data(f, "t.csv", ROWS, redact="blur"), "data.redact"
+
+
+def redaction_of_an_unknown_kind(f: Path) -> tuple[list[str], str]:
+    return data(f, "t.csv", ROWS, redact="mask", redact_kinds=["EMAILS"]), "Did you mean 'EMAIL'?"
+
+
+def redaction_by_a_file_that_is_not_there(f: Path) -> tuple[list[str], str]:
+    return data(f, "t.csv", ROWS, redact="mask", redact_by=str(f / "none.yaml")), "none.yaml"
+
+
+def redaction_that_refuses(f: Path) -> tuple[list[str], str]:
+    command = data(f, "t.csv", ROWS.replace("good film", "a@b.io", 1), redact="refuse", **WHOLE)
+    return command, "t.csv:2"
+
+
+def redaction_of_words_with_chances(f: Path) -> tuple[list[str], str]:
+    rows = '{"words": ["Anna", "went"], "tags": ["B-PER", "O"], "p": [{"O": 1.0}, {"O": 1.0}]}\n' * 12
+    command = data(f, "t.jsonl", rows, chances="p", redact="mask", **WHOLE)
+    return [*command, "--set", "task=token_classification"], "when words change"
+
+
 SITUATIONS: list[Situation] = [
     group_dro_without_subgroups, group_dro_of_one_subgroup, group_dro_for_questions, subgroup_without_a_value,
     subgroup_by_a_column_that_is_not_there, subgroup_by_labels_that_are_spans, balance_without_subgroups,
     worst_group_without_groups, weight_that_is_negative, weights_for_a_task_that_has_no_use_for_them,
     chances_that_do_not_sum_to_one, chances_that_are_no_mapping, chances_of_a_label_that_the_task_has_not,
     chances_of_fewer_words, chances_of_labels_with_levels, names_of_training_sentences_with_copies,
+    redaction_without_an_action, redaction_by_an_unknown_action, redaction_of_an_unknown_kind,
+    redaction_by_a_file_that_is_not_there, redaction_that_refuses, redaction_of_words_with_chances,
 ]  # fmt: skip
 
 

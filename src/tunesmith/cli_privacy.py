@@ -13,7 +13,7 @@ from tunesmith import privacy_console
 from tunesmith.arguments import AsJson, HowWritten, spread
 from tunesmith.components import build, name_of
 from tunesmith.data.records import Example, Span
-from tunesmith.errors import RecipeError, nearest
+from tunesmith.errors import RecipeError
 from tunesmith.experiment import FILES, reading
 from tunesmith.inference.predictor import Predictor
 from tunesmith.privacy import (
@@ -27,6 +27,7 @@ from tunesmith.privacy import (
     RedactionSettings,
     Redactor,
     read_redaction,
+    see_kinds,
     standard,
 )
 from tunesmith.redacting import redact_file, restore_file
@@ -103,14 +104,7 @@ def redactor_of(settings: RedactionSettings, how: HowRedacted, key: Path) -> Red
     taggers: list[Recogniser] = [Names(tagger_of(artifact)) for artifact in how.names or ()]
     recognisers = (*settings.recognisers, *standard(), *taggers)
     kinds = tuple(kind.strip().upper() for kind in how.kinds.split(",") if kind.strip()) or settings.kinds
-    there = sorted({kind for one in recognisers for kind in one.kinds})
-    for kind in (*kinds, *settings.actions):
-        if kind not in there:
-            raise RecipeError(
-                f"Unknown kind '{kind}'.{nearest(kind, there)}",
-                where="--kinds" if how.kinds else str(how.recognisers),
-                to_do=f"Known kinds: {', '.join(there)}.",
-            )
+    see_kinds((*kinds, *settings.actions), recognisers, "--kinds" if how.kinds else str(how.recognisers))
     return Redactor(recognisers, chosen, settings.actions, kinds, key_for((chosen, *settings.actions.values()), key))
 
 

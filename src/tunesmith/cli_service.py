@@ -33,6 +33,7 @@ from tunesmith.service.local import LocalEngine
 from tunesmith.service.ray_engine import LOCAL_ENVIRONMENT, RayEngine, RaySettings
 from tunesmith.service.scaling import Scaling
 from tunesmith.service.serving import Behind, Doors, Settings, assembled, listening, serve_app
+from tunesmith.service.sharing import Sharing
 from tunesmith.service.versions import Version, read_version
 
 verbs = typer.Typer()
@@ -133,6 +134,12 @@ class Held:
     root: Annotated[
         Path | None, typer.Option(help="A folder of further versions, ROOT/MODEL/VERSION, which admins may load.")
     ] = None
+    share_bases: Annotated[
+        bool,
+        typer.Option(
+            "--share-bases", help="Hold the base model of several adapters once, instead of merged into each."
+        ),
+    ] = False
 
 
 @verbs.command()
@@ -160,7 +167,10 @@ def serve(
     redactor = _redactor(protections, folder)
     guards = _guards(protections.guards or [], versions)
     opened = _store(memory, folder) if memory.store else None
-    behind = Behind(redactor, guards, _further(guards), opened)
+    further = _further(guards)
+    behind = Behind(redactor, guards, further, opened)
+    every = [*versions, *further.values()]
+    sharing = Sharing.among(every, further=held.root is not None) if held.share_bases else Sharing()
     settings = Settings(
         host=address.host,
         port=address.port,
@@ -168,6 +178,7 @@ def serve(
         waiting_tokens=strength.waiting_tokens,
         drain=address.drain,
         root=held.root,
+        sharing=sharing,
     )
     engine = _engine(strength, elastic)
     with closing(listening(settings.host, settings.port)) as channel, hushed() as shown:
@@ -181,7 +192,7 @@ def serve(
             app,
             channel,
             settings,
-            ready=lambda where: service_console.show_ready(where, secret, versions, settings.host),
+            ready=lambda where: service_console.show_ready(where, secret, versions, settings),
         )
 
 

@@ -13,6 +13,7 @@ from tunesmith.errors import RecipeError
 from tunesmith.experiment import Experiment
 from tunesmith.inference.predictor import Predictor
 from tunesmith.out_of_fold import judged_by, out_of_fold
+from tunesmith.redacted_data import load_data
 
 
 def enlarged(experiment: Experiment, splits: Splits) -> tuple[Splits, Audit | None]:
@@ -63,7 +64,7 @@ def examples_made(experiment: Experiment) -> tuple[Splits, Audit]:
     Raises:
         RecipeError: the recipe names no augmenter.
     """
-    loaded = experiment.data.load(experiment.task.label_kind, experiment.seed, experiment.task.inputs)
+    loaded = load_data(experiment.data, experiment.task, experiment.seed)
     splits, audit = enlarged(experiment, loaded.splits)
     if audit is None:
         raise RecipeError(

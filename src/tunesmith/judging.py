@@ -20,6 +20,7 @@ from tunesmith.experiment import LABELLED, Experiment, reading
 from tunesmith.inference.artifact import read_description
 from tunesmith.inference.ensemble_folder import member_folders
 from tunesmith.inference.predictor import Predictor
+from tunesmith.redacted_data import load_data, redactor_of, without_personal_data
 from tunesmith.scoring.subgroups import with_worst_subgroup
 from tunesmith.tasks import Task
 
@@ -67,7 +68,7 @@ class Source:
 
     def splits(self, task: Task) -> Splits:
         """The splits of the recipe, read again for a task like its own."""
-        return self.experiment.data.load(task.label_kind, self.experiment.seed, task.inputs).splits
+        return load_data(self.experiment.data, task, self.experiment.seed).splits
 
     def learnt(self, task: Task) -> frozenset[int] | None:
         """The keys of the texts that were trained on or chosen by; None where these cannot be read any more."""
@@ -223,7 +224,10 @@ def examples_to_judge(candidate: Candidate, data: str, changes: Sequence[str]) -
             kept = {name: value for name, value in asdict(source).items() if name in LABELLED}
             known = replace(settings, name="", **kept)
             source = reading(changes, LABELLED, known).source(path, task.label_kind, task.inputs)
-        return Path(data).name, read(source).examples
+        examples = read(source).examples
+        if experiment.data.redact:  # as the texts that the model learnt from
+            examples, _ = without_personal_data(examples, redactor_of(experiment.data), task.label_kind)
+        return Path(data).name, examples
     splits = load_splits(candidate)
     for name, examples in (("test", splits.test), ("validation", splits.validation)):
         if len(examples):

@@ -28,6 +28,7 @@ from tunesmith.models.anatomy import enable_gradient_checkpointing
 from tunesmith.models.model import Model, count_parameters
 from tunesmith.models.quantization import dequantize, quantize
 from tunesmith.preparation import Prepared, prepare, stop_at_errors
+from tunesmith.redacted_data import redaction_of
 from tunesmith.reporting import describe, history, judge, notes, summary, write_report
 from tunesmith.scoring.subgroups import worst_names
 from tunesmith.training.batching import StepPlan
@@ -177,6 +178,7 @@ def finish(experiment: Experiment, prepared: Prepared, model: Model, folder: Pat
         experiment.model.name,
         adapter,
         experiment.model.quantize or "",
+        redaction_of(experiment.data),
     )
     save_artifact(folder / "artifact", model, predictor.task, prepared.encoder, origin, prepared.backbone.prefix)
     proof = prove_reload(predictor, folder / "artifact", samples(prepared, 32))

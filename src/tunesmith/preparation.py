@@ -21,6 +21,7 @@ from tunesmith.errors import DataError, RecipeError, nearest
 from tunesmith.experiment import Experiment
 from tunesmith.methods.selective import Nothing
 from tunesmith.models.backbone import Backbone
+from tunesmith.redacted_data import load_data
 from tunesmith.tasks import TASKS, Announcing, Separable, Task
 from tunesmith.tasks.encoding import Encoded, TextEncoder
 
@@ -78,7 +79,7 @@ def prepare(experiment: Experiment) -> Prepared:
         DataError: the data cannot be read.
         ModelError: the model cannot be found or read.
     """
-    loaded = experiment.data.load(experiment.task.label_kind, experiment.seed, experiment.task.inputs)
+    loaded = load_data(experiment.data, experiment.task, experiment.seed)
     return prepare_checked(experiment, loaded.splits, loaded.findings)
 
 

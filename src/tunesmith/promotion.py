@@ -24,6 +24,7 @@ from tunesmith.inference.predictor import Predictor
 from tunesmith.models.model import count_parameters
 from tunesmith.pipeline import Result, finish, rehearse
 from tunesmith.preparation import Prepared, prepare_checked, stop_at_errors
+from tunesmith.redacted_data import load_data
 from tunesmith.reporting import summary, write_report
 from tunesmith.scoring import Measure
 from tunesmith.semi_supervision import Alarm, Judged, LabelledOnly, Survey, Teaching
@@ -118,7 +119,7 @@ def resume(folder: str | Path, *, quiet: bool = False) -> Result:
 
 def load(experiment: Experiment) -> Loaded:
     """Read the recipe's data."""
-    return experiment.data.load(experiment.task.label_kind, experiment.seed, experiment.task.inputs)
+    return load_data(experiment.data, experiment.task, experiment.seed)
 
 
 def supervised(experiment: Experiment) -> Experiment:

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tunesmith import console
+from tunesmith.service.serving import Settings
+from tunesmith.service.sharing import could_share
 from tunesmith.service.versions import Version
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
-def show_ready(address: str, secret: str | None, versions: Sequence[Version], host: str) -> None:
+def show_ready(address: str, secret: str | None, versions: Sequence[Version], settings: Settings) -> None:
     """Say that the service answers: where, what, and how to ask it."""
     for version in versions:
-        console.say(f"{version.model}: {version.task}, version {version.id}, {version.form}")
+        held = settings.sharing.told(version)
+        console.say(f"{version.model}: {version.task}, version {version.id}, {version.form}{held and f', {held}'}")
+    if not settings.sharing.is_asked and (several := could_share(versions)):
+        console.say(f"{several} of these learnt beside one base model: with --share-bases it is held once.")
     console.say(f"Listening at {address}")
     console.say(f"Playground {address}/")
     if secret is None:
@@ -24,5 +29,5 @@ def show_ready(address: str, secret: str | None, versions: Sequence[Version], ho
     first = versions[0].model
     body = '{"inputs": ["..."]}'
     console.say(f"Try: curl -H 'Authorization: Bearer KEY' -d '{body}' {address}/v1/models/{first}/predict")
-    if host not in _LOOPBACK:
+    if settings.host not in _LOOPBACK:
         console.say("It is reachable from other machines, without TLS: put a proxy with TLS before it.")

@@ -255,6 +255,7 @@ def save(kitchen: Kitchen, best: Path, out: Path) -> None:
         str(told["model_name"]),
         None,
         told["quantized"],  # type: ignore[arg-type]
+        cast("Mapping[str, object]", told.get("redacted", {})),
     )
     with torch.no_grad():
         task = kitchen.calibrated()

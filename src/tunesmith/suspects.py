@@ -20,6 +20,7 @@ from tunesmith.labelling.confident import Doubt, class_doubts, estimated_noise, 
 from tunesmith.models.model import count_parameters
 from tunesmith.pipeline import finish, rehearse
 from tunesmith.preparation import prepare_enlarged
+from tunesmith.redacted_data import load_data
 from tunesmith.scoring.answers import class_of
 
 
@@ -67,7 +68,7 @@ def suspects_by_folds(experiment: Experiment, folder: Path, folds: int, *, quiet
     if folds < 2:
         raise RecipeError("There must be at least two folds.", where="--folds", to_do="5 is usual.")
     task = experiment.task
-    train = experiment.data.load(task.label_kind, experiment.seed, task.inputs).splits.train
+    train = load_data(experiment.data, task, experiment.seed).splits.train
     shares = {f"fold-{number}": 1 / folds for number in range(1, folds + 1)}
     parts = split(train, shares, seed=experiment.seed)
     if any(len(part) == 0 for part in parts.values()):
@@ -103,7 +104,7 @@ def suspects_by_model(experiment: Experiment, split_name: str, artifact: Path) -
     """
     see_kind(experiment)
     task = experiment.task
-    splits = experiment.data.load(task.label_kind, experiment.seed, task.inputs).splits.named()
+    splits = load_data(experiment.data, task, experiment.seed).splits.named()
     if split_name not in splits:
         raise DataError(
             f"The recipe has no examples in {split_name}.", where="--split", to_do=f"Use {', '.join(splits)}."

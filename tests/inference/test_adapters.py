@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
+import shutil
+import weakref
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from tests.builders import TASK_CASES, build_learner, build_material, build_model, run_steps, torch_model
+from tests.builders import TASK_CASES, build_material, build_model, torch_model
+from tests.trained_adapters import trained
 from tunesmith.errors import ArtifactError
-from tunesmith.inference.adapters import AdapterSet, learnt_weights
-from tunesmith.inference.artifact import Origin, save_artifact
+from tunesmith.inference.adapters import AdapterSet, Bases, learnt_weights, parameters_of
+from tunesmith.inference.artifact import ADAPTER, Origin, read_description, save_artifact, seal
 from tunesmith.inference.predictor import Predictor
 from tunesmith.methods import METHODS
+from tunesmith.models.backbone import load
+from tunesmith.models.catalogue import locate
 
 METHODS_OF = {
     "entities": ("lora", "tokens_casing"),
     "mood": ("bitfit", "single_label"),
     "score": ("houlsby", "regression"),
 }
-
-
-def trained(folder: Path, base: Path, method_name: str, case: str) -> None:
-    task, examples = TASK_CASES[case]
-    method = METHODS[method_name]()
-    model, task, encoder = build_model(base, task, examples, method)
-    learner = build_learner(model)
-    run_steps(learner, build_material(task, encoder, examples), steps=5, rate=1e-2)
-    learner.weights.finish()
-    adapter = learnt_weights(model)
-    method.merge(model)
-    origin = Origin("{}", {}, f"{base}, sha256 1", {}, 1, {"name": method_name}, str(base), adapter)
-    save_artifact(folder, model.eval(), task, encoder, origin, "")
 
 
 @pytest.fixture
@@ -71,7 +64,7 @@ def test_tasks_in_which_nothing_was_learnt_are_served_beside_others(
         task, examples = TASK_CASES[case]
         model, task, encoder = build_model(tiny_model_folder, task, examples, METHODS["none"]())
         build_material(task, encoder, examples).settle(model)
-        base, method = f"{tiny_model_folder}, sha256 1", {"name": "none"}
+        base, method = locate(str(tiny_model_folder)).identity, {"name": "none"}
         origin = Origin("{}", {}, base, {}, 1, method, str(tiny_model_folder), learnt_weights(model))
         save_artifact(tmp_path / name, model.eval(), task, encoder, origin, "")
     adapters = AdapterSet.load({**artifacts, **{name: tmp_path / name for name in cases}}, device="cpu")
@@ -101,3 +94,60 @@ def test_adapters_of_two_base_models_are_refused(artifacts: dict[str, Path], tmp
     save_artifact(tmp_path / "other", model.eval(), task, encoder, origin, "")
     with pytest.raises(ArtifactError, match="another base model"):
         AdapterSet.load({"mood": base, "other": tmp_path / "other"}, device="cpu")
+
+
+def test_three_adapters_take_hardly_more_than_their_base(artifacts: dict[str, Path]) -> None:
+    bases = Bases("cpu")
+    predictors = {name: bases.load(name, folder) for name, folder in artifacts.items()}
+    base = load(locate(base_folder(artifacts)), dropout=None).module
+    own = sum(tensor.numel() for folder in artifacts.values() for tensor in load_file(folder / ADAPTER).values())
+    held = parameters_of(predictors.values())
+    whole = [Predictor.load(folder, device="cpu") for folder in artifacts.values()]
+    assert held <= 1.01 * (sum(one.numel() for one in base.parameters()) + own)
+    assert held < 0.6 * parameters_of(whole)
+    assert bases.held == 1
+
+
+def base_folder(artifacts: dict[str, Path]) -> str:
+    return str(read_description(artifacts["mood"])["model_name"])
+
+
+def test_who_leaves_frees_its_own_weights_and_the_base_stays_while_somebody_is_there(
+    artifacts: dict[str, Path],
+) -> None:
+    bases = Bases("cpu")
+    mood, score = (bases.load(name, artifacts[name]) for name in ("mood", "score"))
+    words = weakref.ref(torch_model(mood).body.get_parameter("embeddings.word_embeddings.weight"))
+    own = weakref.ref(torch_model(score).head)
+    bases.let_go("score")
+    del score
+    assert own() is None, "it waits for the garbage collector"
+    assert words() is not None
+    assert mood.predict_texts(["good film"])
+    bases.let_go("mood")
+    assert bases.held == 0
+    del mood
+    assert words() is None
+
+
+def test_a_base_that_was_changed_since_is_refused_and_not_held(tmp_path: Path, tiny_model_folder: Path) -> None:
+    base = Path(shutil.copytree(tiny_model_folder, tmp_path / "base"))
+    folder = trained(tmp_path / "bitfit", base, "bitfit", "single_label")
+    weights = load_file(base / "model.safetensors")
+    save_file({name: tensor + 1 for name, tensor in weights.items()}, base / "model.safetensors", {"format": "pt"})
+    bases = Bases("cpu")
+    with pytest.raises(ArtifactError, match="learnt beside"):
+        bases.load("mood", folder)
+    shutil.rmtree(base)
+    with pytest.raises(ArtifactError, match="There is no folder"):
+        bases.load("mood", folder)
+    assert bases.held == 0
+
+
+def test_an_adapter_that_does_not_fit_leaves_nothing_behind(artifacts: dict[str, Path]) -> None:
+    save_file({"nowhere.weight": torch.zeros(2)}, artifacts["mood"] / ADAPTER)
+    seal(artifacts["mood"])
+    bases = Bases("cpu")
+    with pytest.raises(ArtifactError, match="no place in the model"):
+        bases.load("mood", artifacts["mood"])
+    assert bases.held == 0

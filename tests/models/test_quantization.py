@@ -386,7 +386,8 @@ def test_adapters_of_one_quantised_base_answer_as_their_artifacts(
         dequantize(model.body)
         adapter = learnt_weights(model)
         small(name).merge(model)
-        base = Origin("", {}, "x, sha256 1", {}, 1, {"name": name}, str(tiny_model_folder), adapter, kind)
+        identity = locate(str(tiny_model_folder)).identity
+        base = Origin("", {}, identity, {}, 1, {"name": name}, str(tiny_model_folder), adapter, kind)
         save_artifact(tmp_path / name, model.eval(), task, encoder, base, "")
     adapters = AdapterSet.load({name: tmp_path / name for name in ("lora", "houlsby")}, device="cpu")
     for name in adapters.names:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
+from tests.trained_adapters import trained
 from tunesmith import cli
 from tunesmith.inference.artifact import seal
 
@@ -66,3 +67,17 @@ def test_a_port_that_is_taken_is_said(
         assert cli.guarded(lambda: cli.app(command, standalone_mode=False)) == 2
     assert f"127.0.0.1:{port}" in capfd.readouterr().err
     assert not (tmp_path / "state" / "keys.json").exists(), "a key was made, and nobody saw it"
+
+
+def test_a_base_that_is_not_here_is_said(
+    tmp_path: Path, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tunesmith.inference.adapters.LARGEST_SHARE", 0.5)
+    base = Path(shutil.copytree(tiny_model_folder, tmp_path / "base"))
+    given = [str(trained(tmp_path / name, base, "bitfit", "single_label")) for name in ("one", "other")]
+    shutil.rmtree(base)
+    command = ["serve", *given, "--share-bases", "--port", "0", "--workers", "1", "--state", str(tmp_path / "state")]
+    assert cli.guarded(lambda: cli.app(command, standalone_mode=False)) == 2
+    shown = " ".join(capfd.readouterr().err.split())
+    assert f"There is no folder '{base}'" in shown
+    assert "without --share-bases" in shown

@@ -10,6 +10,7 @@ from tunesmith.errors import DataError, TunesmithError
 from tunesmith.evaluation.intervals import Comparison, compare
 from tunesmith.experiment import Experiment
 from tunesmith.judging import Candidate, load_splits, see_same_labels
+from tunesmith.redacted_data import load_data
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def follow(experiment: Experiment, followed: Path, against: Path) -> Followed:
     ours, theirs = (Candidate.load(_artifact(path)) for path in (followed, against))
     see_same_labels(ours, theirs)
     task = experiment.task
-    validation = experiment.data.load(task.label_kind, experiment.seed, task.inputs).splits.validation
+    validation = load_data(experiment.data, task, experiment.seed).splits.validation
     learnt, notes = set[int](), ["Both runs chose their checkpoint by validation; the test split was not looked at."]
     for candidate in (ours, theirs):
         try:

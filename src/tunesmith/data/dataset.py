@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from tunesmith.data.catalogue import find
 from tunesmith.data.holding_out import hold_out
@@ -63,6 +63,10 @@ class Data:
         unlabelled: a file of texts to learn from without labels (see `semi_supervision`), or "rest" for the training
             examples that limit, per_class or shots left over. What stands in another split is left out and counted.
         unlabelled_limit: at most so many of these texts, drawn by the seed; 0 for all.
+        redact: what takes the place of personal data in all texts, before anything is learnt or judged (see
+            docs/privacy.md); empty leaves them as they are.
+        redact_kinds: the only kinds that are replaced, such as EMAIL; empty for all.
+        redact_by: a YAML file with recognisers of your own, and an action for each kind.
         split_seed: the seed by which these are held out; none takes the recipe's seed. With one of their own, runs that
             differ in their seed are judged on the same examples.
         accept: codes of findings that are errors, but shall not stop the run.
@@ -100,6 +104,9 @@ class Data:
     test_share: float = 0.1
     unlabelled: str = ""
     unlabelled_limit: int = 0
+    redact: Literal["", "mask", "partial", "hash", "pseudonymise", "refuse"] = ""
+    redact_kinds: tuple[str, ...] = ()
+    redact_by: str = ""
     split_seed: int | None = None
     accept: tuple[str, ...] = ()
 
@@ -124,6 +131,12 @@ class Data:
                     where=f"data.{name}",
                     to_do="Leave one of them out.",
                 )
+        if (self.redact_kinds or self.redact_by) and not self.redact:
+            raise RecipeError(
+                "Which personal data is meant is said, and not what becomes of it.",
+                where="data.redact",
+                to_do="Add redact: mask, or another action.",
+            )
         if self.split_seed is not None and self.split_seed < 0:
             raise RecipeError("split_seed must not be negative.", where="data.split_seed", to_do="Use 0 or more.")
         if self.level_separator and self.chances:

@@ -55,6 +55,7 @@ class Origin:
 
     `adapter` holds what the method learnt before it was merged, for several of one base model; None without one.
     `quantized` says in what form the base model was held while it learnt; empty for float32.
+    `redacted` says how personal data was taken out of the texts that it learnt from; empty if it was not.
     """
 
     recipe: str
@@ -66,6 +67,7 @@ class Origin:
     model_name: str = ""
     adapter: Mapping[str, Tensor] | None = None
     quantized: Quantization | Literal[""] = ""
+    redacted: Mapping[str, object] = field(default_factory=dict)
 
 
 def schema_hash(task: Task) -> str:
@@ -324,6 +326,7 @@ def _describe(model: Model, task: Task, encoder: TextEncoder, origin: Origin, pr
         "adapted_by": {} if origin.adapter is None else dict(origin.method),
         "new_parameters": sorted(model.lacking),
         "data_fingerprints": dict(origin.fingerprints),
+        "redacted": dict(origin.redacted),
         "versions": dict(origin.versions),
         "seed": origin.seed,
         # What the method added must be there before its weights can be read; merged, it left nothing behind.

@@ -61,4 +61,5 @@ def origin_of(loaded: Loaded, recipe: str) -> Origin:
         str(told["model_name"]),
         None,
         told["quantized"],  # type: ignore[arg-type]
+        cast("Mapping[str, object]", told.get("redacted", {})),
     )

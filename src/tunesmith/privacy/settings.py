@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -76,6 +76,20 @@ def read_redaction(path: str | Path, family: Mapping[str, type[Recogniser]]) -> 
         {str(kind): _built(ACTIONS, one, f"{path}, actions.{kind}") for kind, one in chosen.items()},
         tuple(map(str, kinds)),
     )
+
+
+def see_kinds(kinds: Iterable[str], recognisers: Iterable[Recogniser], where: str) -> None:
+    """See that each of these kinds can be found.
+
+    Raises:
+        RecipeError: no recogniser finds one.
+    """
+    there = sorted({kind for one in recognisers for kind in one.kinds})
+    for kind in kinds:
+        if kind not in there:
+            raise RecipeError(
+                f"Unknown kind '{kind}'.{nearest(kind, there)}", where=where, to_do=f"Known kinds: {', '.join(there)}."
+            )
 
 
 def _built(family: Mapping[str, type[T]], given: object, where: str) -> T:

@@ -49,12 +49,25 @@ class Slot:
         folder: the artifact.
         backend: the form that answers; empty for the artifact's own.
         sha256: the digest of its manifest, by which other machines see that they hold the same; empty if unknown.
+        base: the base model beside which its adapter is held, which other slots may share; empty holds it whole.
     """
 
     name: str
     folder: Path
     backend: str = ""
     sha256: str = ""
+    base: str = ""
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Slot:
+        """The slot that `plain` told."""
+        return cls(told["slot"], Path(told["folder"]), told["backend"], told["sha256"], told["base"])
+
+    @property
+    def plain(self) -> dict[str, str]:
+        """What workers are told of it."""
+        told = {"slot": self.name, "folder": str(self.folder), "backend": self.backend}
+        return {**told, "sha256": self.sha256, "base": self.base}
 
 
 @dataclass(frozen=True, slots=True)

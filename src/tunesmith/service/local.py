@@ -265,8 +265,7 @@ class _Seat:
             raise WorkerLostError("A model worker ended.") from error
 
     async def load(self, slot: Slot) -> Mapping[str, Any]:
-        told = {"slot": slot.name, "folder": str(slot.folder), "backend": slot.backend, "sha256": slot.sha256}
-        found = await self.asked({"do": "load", **told})
+        found = await self.asked({"do": "load", **slot.plain})
         if refused := found.get("refused"):
             what, where, to_do = refused
             raise ArtifactError(what, where=where, to_do=to_do)

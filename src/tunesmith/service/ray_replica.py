@@ -13,7 +13,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from tunesmith.errors import TunesmithError
@@ -38,8 +37,7 @@ class Replica:
 
     async def load(self, asked: bytes) -> bytes:
         """Load a model beside those that answer, and try it."""
-        message = unpacked(asked)
-        slot = Slot(message["slot"], Path(message["folder"]), message["backend"], message["sha256"])
+        slot = Slot.of(unpacked(asked))
 
         async def loaded() -> dict[str, Any]:
             return {"facts": dict(await self._engine.load(slot))}

@@ -88,8 +88,7 @@ class Seat:
             ArtifactError: it is refused.
             WorkerLostError: the actor ended.
         """
-        asked = {"slot": slot.name, "folder": str(slot.folder), "backend": slot.backend, "sha256": slot.sha256}
-        found = unpacked(await self._told(self._actor.load.remote(content(asked))))
+        found = unpacked(await self._told(self._actor.load.remote(content(slot.plain))))
         if refused := found.get("refused"):
             what, where, to_do = refused
             raise ArtifactError(what, where=where, to_do=to_do)

@@ -30,6 +30,7 @@ from tunesmith.service.engine import Engine, ServiceError
 from tunesmith.service.front import Front, Limits
 from tunesmith.service.notes import Notes
 from tunesmith.service.protection import Protection
+from tunesmith.service.sharing import Sharing
 from tunesmith.service.switching import Switch
 from tunesmith.service.versions import Registry, Version
 from tunesmith.watching.metrics import Metrics
@@ -47,6 +48,7 @@ class Settings:
             answer.
         drain: seconds that requests have to end once the service is told to stop.
         root: where further versions lie, as ROOT/MODEL/VERSION; None for none.
+        sharing: which base models are held once for several adapters.
         limits: what a request may ask for.
         patience: what a connection may cost.
     """
@@ -58,6 +60,7 @@ class Settings:
     linger: float = 0.5
     drain: float = 30.0
     root: Path | None = None
+    sharing: Sharing = field(default_factory=Sharing)
     limits: Limits = field(default_factory=Limits)
     patience: Patience = field(default_factory=Patience)
 
@@ -105,7 +108,7 @@ def assembled(
     notes = Notes(metrics, registry, protection)
     batcher = Batcher(engine, notes, budget=settings.batch_tokens, most=settings.waiting_tokens)
     front = Front(registry, batcher, settings.limits, RateLimiter(), protection)
-    switch = Switch(engine, registry, notes, settings.root)
+    switch = Switch(engine, registry, notes, settings.root, settings.sharing)
     retention = [lambda: purge(store.database, thorough=False)] if store is not None else []
     chores = Chores([*doors.chores, *retention])
 

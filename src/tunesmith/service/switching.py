@@ -12,6 +12,7 @@ from tunesmith.access.names import path_below
 from tunesmith.errors import TunesmithError
 from tunesmith.service.engine import Engine
 from tunesmith.service.refusals import NoAnswerError
+from tunesmith.service.sharing import Sharing
 from tunesmith.service.versions import Registry, Served, Version, read_version
 
 DRAIN_SECONDS = 60.0
@@ -33,10 +34,19 @@ class Switch:
 
     Attributes:
         root: the folder that holds further versions, as ROOT/MODEL/VERSION; None lets nothing be loaded by request.
+        sharing: which versions are held beside a base model that others share.
     """
 
-    def __init__(self, engine: Engine, registry: Registry, watcher: SwitchWatcher, root: Path | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        registry: Registry,
+        watcher: SwitchWatcher,
+        root: Path | None = None,
+        sharing: Sharing | None = None,
+    ) -> None:
         self.root = root
+        self.sharing = sharing or Sharing()
         self._engine = engine
         self._registry = registry
         self._watcher = watcher
@@ -45,10 +55,10 @@ class Switch:
 
     async def begin(self, versions: Sequence[Version], beside: Sequence[Version] = ()) -> None:
         """Load what is served from the start, and the models that guards ask."""
-        for version in beside:
+        for version in map(self.sharing.placed, beside):
             await self._engine.load(version.slot)
             self._registry.beside.append(version)
-        for version in versions:
+        for version in map(self.sharing.placed, versions):
             began = time.monotonic()
             await self._engine.load(version.slot)
             self._registry.add(version)
@@ -66,7 +76,7 @@ class Switch:
         place = path_below(self.root, name, folder, kind="version")
         async with self._lock:
             try:
-                version = await asyncio.to_thread(read_version, place, name=name)
+                version = self.sharing.placed(await asyncio.to_thread(read_version, place, name=name))
                 if version.id in served.held:
                     return served.held[version.id]
                 if version.schema != served.champion.schema:

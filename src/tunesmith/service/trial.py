@@ -8,6 +8,7 @@ from typing import Any
 
 from tunesmith.data.records import Example, Prediction, Span, Turn
 from tunesmith.errors import ArtifactError
+from tunesmith.inference.form_parity import float_tolerance, largest_difference
 from tunesmith.inference.predictor import Predictor
 
 _TEXTS = (
@@ -38,6 +39,24 @@ def tried(predictor: Predictor) -> Mapping[str, Any]:
                 to_do="Do not serve it: train or export it again.",
             )
     return {"width": predictor.encoder.max_length}
+
+
+def see_alike(predictor: Predictor, whole: Predictor) -> None:
+    """See that what is held beside a base model answers plain texts as the artifact does that was evaluated.
+
+    Raises:
+        ArtifactError: a logit differs by more than float32 forms may.
+    """
+    items = tuple(vars(whole.task).get("item_texts", ()))
+    examples = plain_examples(whole.task.inputs, items)
+    ours, theirs = (one.logits(one.encode(examples)) for one in (predictor, whole))
+    gap, most = largest_difference(theirs, ours), float_tolerance(theirs)
+    if not gap <= most:
+        raise ArtifactError(
+            f"Beside its base model the logits differ by up to {gap:.3g} from the artifact's; {most:.2g} is the most.",
+            where="the trial before serving",
+            to_do="Serve it without --share-bases.",
+        )
 
 
 def plain_examples(inputs: Sequence[str], items: Sequence[str] = ()) -> list[Example]:

@@ -15,7 +15,8 @@ from tunesmith.access.names import check_name
 from tunesmith.access.refusals import RefusedError
 from tunesmith.access.tokenizer_check import check_tokenizer
 from tunesmith.components import name_of
-from tunesmith.inference.artifact import MANIFEST, file_hash, task_of, verify
+from tunesmith.inference.adapters import base_of
+from tunesmith.inference.artifact import MANIFEST, TORCH, file_hash, task_of, verify
 from tunesmith.inference.ensemble_folder import member_folders
 from tunesmith.service.engine import ServiceError, Slot
 from tunesmith.service.refusals import NoAnswerError
@@ -43,6 +44,8 @@ class Version:
         form: how the model is held.
         width: tokens that it reads at once.
         counter: counts tokens.
+        base: what tells the base model of its adapter from others; empty where it has to be held whole.
+        base_name: that model's name.
     """
 
     model: str
@@ -57,6 +60,8 @@ class Version:
     form: str
     width: int
     counter: TokenCounter
+    base: str = ""
+    base_name: str = ""
 
     @property
     def plain(self) -> dict[str, object]:
@@ -70,6 +75,7 @@ class Version:
             "labels": list(self.labels),
             "form": self.form,
             "max_length": self.width,
+            "held": "beside its base" if self.slot.base else "whole",
         }
 
 
@@ -94,7 +100,7 @@ def read_version(folder: Path, *, name: str = "", backend: str = "") -> Version:
             to_do="Give one with a-z, 0-9, '.', '_' and '-', as in: tunesmith serve my-model=path/to/artifact",
         ) from error
     check_tokenizer(first)
-    form = backend or str(description.get("form", "torch"))
+    form = "ensemble" if "ensemble" in description else backend or str(description.get("form", TORCH))
     return Version(
         model=model,
         id=sha256[:SHORT],
@@ -105,9 +111,11 @@ def read_version(folder: Path, *, name: str = "", backend: str = "") -> Version:
         inputs=tuple(task.inputs),
         labels=tuple(task.labels),
         schema=str(description["schema_sha256"]),
-        form="ensemble" if "ensemble" in description else form,
+        form=form,
         width=int(str(description["max_length"])),
         counter=TokenCounter(first / "tokenizer.json"),
+        base=base_of(description, task) if form == TORCH else "",
+        base_name=str(description.get("model_name", "")),
     )
 
 

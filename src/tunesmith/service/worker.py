@@ -20,11 +20,13 @@ from typing import Any
 import torch
 
 from tunesmith.errors import ArtifactError, TunesmithError
+from tunesmith.inference.adapters import Bases
 from tunesmith.inference.artifact import MANIFEST, file_hash
 from tunesmith.inference.predictor import Predictor
 from tunesmith.service.answering import StoppedError, answered, written
+from tunesmith.service.engine import Slot
 from tunesmith.service.frames import packed, receive
-from tunesmith.service.trial import tried
+from tunesmith.service.trial import see_alike, tried
 
 FAILURES = (
     ArithmeticError,
@@ -49,6 +51,8 @@ class Worker:
         self._channel = channel
         self._sending = threading.Lock()
         self._predictors: dict[str, Predictor] = {}
+        self._bases = Bases(fetch=False)
+        self._changing = threading.Lock()
         self._asked: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._unwanted: set[int] = set()
 
@@ -76,8 +80,7 @@ class Worker:
             if kind == "load":
                 threading.Thread(target=self._load, args=(message,), daemon=True).start()
             elif kind == "unload":
-                self._predictors.pop(message["slot"], None)
-                self._send({"id": message["id"]})
+                threading.Thread(target=self._unload, args=(message,), daemon=True).start()
             elif kind == "stop":
                 self._unwanted.add(message["of"])
             else:
@@ -99,10 +102,11 @@ class Worker:
         self._send({"id": number, **done})
 
     def _load(self, message: Mapping[str, Any]) -> None:
+        slot = Slot.of(message)
         try:
-            _check_same(Path(message["folder"]), message["sha256"])
-            predictor = Predictor.load(Path(message["folder"]), backend=message["backend"])
-            facts = tried(predictor)
+            _check_same(slot.folder, slot.sha256)
+            with self._changing:
+                self._predictors[slot.name], facts = self._tried(slot)
         except TunesmithError as error:
             self._send({"id": message["id"], "refused": [error.what, error.where, error.to_do]})
             return
@@ -110,8 +114,27 @@ class Worker:
             what = f"The model could not be loaded, or fails on plain text: {told(error)}."
             self._send({"id": message["id"], "refused": [what, message["folder"], "Train or export it again."]})
             return
-        self._predictors[message["slot"]] = predictor
         self._send({"id": message["id"], "facts": facts})
+
+    def _tried(self, slot: Slot) -> tuple[Predictor, Mapping[str, Any]]:
+        """What answers for a slot, and what is known of it; nothing is held of it where it is refused."""
+        if not slot.base:
+            predictor = Predictor.load(slot.folder, backend=slot.backend)
+            return predictor, tried(predictor)
+        try:
+            predictor = self._bases.load(slot.name, slot.folder)
+            facts = tried(predictor)
+            see_alike(predictor, Predictor.load(slot.folder))
+        except FAILURES:
+            self._bases.let_go(slot.name)
+            raise
+        return predictor, facts
+
+    def _unload(self, message: Mapping[str, Any]) -> None:
+        with self._changing:
+            self._predictors.pop(message["slot"], None)
+            self._bases.let_go(message["slot"])
+        self._send({"id": message["id"]})
 
     def _send(self, message: Mapping[str, object]) -> None:
         with self._sending, contextlib.suppress(ConnectionError):

@@ -17,6 +17,7 @@ from tunesmith.enlarging import without_judges
 from tunesmith.errors import DataError, RecipeError
 from tunesmith.models.model import Model, count_parameters
 from tunesmith.preparation import Prepared, accepted, prepare, stop_at_errors
+from tunesmith.redacted_data import load_data
 from tunesmith.study.plan import Cell, Run, Study
 from tunesmith.study.variants import placed
 
@@ -93,7 +94,7 @@ def see_draws(runs: Sequence[Run]) -> None:
             continue
         seen.add(key)
         with placed(f"cell '{run.cell}', seed {run.seed}"):
-            loaded = data.load(experiment.task.label_kind, experiment.seed, experiment.task.inputs)
+            loaded = load_data(data, experiment.task, experiment.seed)
             found = [*loaded.findings, *check(loaded.splits, label_kind=experiment.task.label_kind)]
             stop_at_errors([accepted(finding, data.accept) for finding in found])
 
