@@ -55,6 +55,8 @@ class LlamaProgram:
         self._said.clear()
         how = library.llama_model_default_params()
         how.n_gpu_layers = 0
+        # Where the processor has AMX, matrices of 8 bits in such buffers end the process (llama.cpp issue 20824).
+        how.use_extra_bufts = False
         model = library.llama_model_load_from_file(str(file).encode(), how)
         if not model:
             raise ArtifactError(
