@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+LLAMA := $(VENV)/.llama
 TORCH := $(shell sed -n 's/^\(torch==.*\)/\1/p' constraints.txt)
 
 DEMO_RECIPE := examples/ner_demo.yaml
@@ -33,6 +34,13 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
+# The Python package alone: llama.cpp's programs and its reading of pictures would be compiled for nothing.
+$(LLAMA): $(READY)
+	@echo "Compiling llama.cpp into $(VENV); this takes a C++ compiler and ten minutes or more, once for each version."
+	@CMAKE_ARGS="-DLLAVA_BUILD=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_TESTS=OFF" \
+	    $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[llama-cpp]'
+	@touch $@
+
 demo: $(READY) ## fine-tune a small model for entities on the data that ships with the project, and try it
 	$(BIN)/tunesmith run $(DEMO_RECIPE) --out $(DEMO_OUT) --overwrite
 	$(BIN)/tunesmith predict $(DEMO_OUT)/artifact --text "$(DEMO_TEXT)"
@@ -56,7 +64,7 @@ test: $(READY) ## the fast tests
 
 check: lint types layers test ## all of the above: what must be green before a commit
 
-test-all: $(READY) ## the slow tests too, and those on real data
+test-all: $(LLAMA) ## the slow tests too, those on real data, and those that need llama.cpp, which it compiles
 	$(TESTS) -q -n $(WORKERS) -m ''
 
 bench: $(READY) ## training speed beside other software

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.builders import write_recipe
+from tests.inference.causal_artifacts import causal_artifact
 from tests.inference.test_forms import damage
 from tests.test_bad_input import files_below
 from tunesmith import cli
+from tunesmith.exporting import export as export_artifact
 from tunesmith.inference.artifact import seal
 from tunesmith.inference.ensemble_folder import save_ensemble
 from tunesmith.inference.predictor import Predictor
@@ -21,6 +23,7 @@ from tunesmith.trade_offs import weight_of
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
+pytest.importorskip("gguf")
 
 
 def asked(*arguments: object) -> int:
@@ -108,7 +111,14 @@ def unknown_form(forms: Path, place: Path) -> tuple[list[object], str]:
 
 
 def calibrated_floats(forms: Path, place: Path) -> tuple[list[object], str]:
-    return ["export", forms / "run", "--calibrate", 5, "--out", place / "out"], "Only a graph in 8 bits is calibrated"
+    return [
+        "export",
+        forms / "run",
+        "--calibrate",
+        5,
+        "--out",
+        place / "out",
+    ], "Only an ONNX graph in 8 bits"
 
 
 def calibrated_on_other_texts(forms: Path, place: Path) -> tuple[list[object], str]:
@@ -128,8 +138,8 @@ def backend_that_is_not_there(forms: Path, place: Path) -> tuple[list[object], s
     return ["evaluate", forms / "small", "--backend", "torch"], "no form 'torch': it holds onnx-int8"
 
 
-def backend_that_is_a_file_of_its_own(forms: Path, place: Path) -> tuple[list[object], str]:
-    return ["predict", forms / "run", "--text", "good", "--backend", "gguf"], "Leave --backend out."
+def backend_that_was_not_written(forms: Path, place: Path) -> tuple[list[object], str]:
+    return ["predict", forms / "run", "--text", "good", "--backend", "gguf"], "or make it: tunesmith export"
 
 
 def both_texts(forms: Path, place: Path) -> tuple[list[object], str]:
@@ -190,11 +200,31 @@ def form_of_the_future(forms: Path, place: Path) -> tuple[list[object], str]:
 
 
 def passes_of_a_graph(forms: Path, place: Path) -> tuple[list[object], str]:
-    return ["evaluate", forms / "small", "--passes", 4], "A graph has no dropout"
+    return ["evaluate", forms / "small", "--passes", 4], "Only torch's form of a model has dropout"
 
 
-def file_without_a_name(forms: Path, place: Path) -> tuple[list[object], str]:
-    return ["export", forms / "run", "--form", "gguf"], "Give --out model.gguf"
+def encoder_with_a_gguf_file(forms: Path, place: Path) -> tuple[list[object], str]:
+    return ["export", forms / "run", "--form", "gguf"], "no causal language model"
+
+
+def file_that_is_there(forms: Path, place: Path) -> tuple[list[object], str]:
+    (place / "x.gguf").write_text("mine", encoding="utf-8")
+    return ["export", forms / "run", "--form", "gguf", "--out", place / "x.gguf"], "Something is there already"
+
+
+def calibrated_file(forms: Path, place: Path) -> tuple[list[object], str]:
+    arguments = ["export", forms / "run", "--form", "gguf", "--calibrate", 5, "--out", place / "x.gguf"]
+    return arguments, "Only an ONNX graph in 8 bits is calibrated"
+
+
+def gguf_elsewhere(forms: Path, place: Path) -> tuple[list[object], str]:
+    made = causal_artifact(place)
+    export_artifact(made, "gguf")
+    told = json.loads((made / "artifact.json").read_text(encoding="utf-8"))
+    told["forms"]["gguf"]["file"] = "../other.gguf"
+    (made / "artifact.json").write_text(json.dumps(told), encoding="utf-8")
+    seal(made)
+    return ["predict", made, "--backend", "gguf", "--text", "good"], "says of its form 'gguf' cannot be read"
 
 
 def encoder_for_llama_cpp(forms: Path, place: Path) -> tuple[list[object], str]:
@@ -210,10 +240,18 @@ def steps_on_a_graph(forms: Path, place: Path) -> tuple[list[object], str]:
 
 
 SITUATIONS = [
-    *(file_without_a_name, encoder_for_llama_cpp, few_bits_of_an_encoder, steps_on_a_graph),
+    *(
+        encoder_with_a_gguf_file,
+        file_that_is_there,
+        calibrated_file,
+        gguf_elsewhere,
+        encoder_for_llama_cpp,
+        few_bits_of_an_encoder,
+        steps_on_a_graph,
+    ),
     *(no_weights, taken, unknown_form, calibrated_floats, no_artifact, backend_that_is_not_there, both_texts, no_texts),
     *(learn_from_a_graph, average_a_graph, spoiled_graph, spoiled_entry, passes_of_a_graph),
-    *(graph_elsewhere, graph_elsewhere_exported, form_of_the_future, backend_that_is_a_file_of_its_own),
+    *(graph_elsewhere, graph_elsewhere_exported, form_of_the_future, backend_that_was_not_written),
     calibrated_on_other_texts,
 ]
 

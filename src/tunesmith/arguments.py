@@ -25,7 +25,10 @@ Passes = Annotated[
     int, typer.Option(help="Answer by the mean of so many passes with dropout; 0 for one pass without.", min=0)
 ]
 Backend = Annotated[
-    str, typer.Option(help="The form that answers where the artifact holds several: torch, onnx, onnx-int8.")
+    str,
+    typer.Option(
+        help="The form that answers where the artifact holds several: torch, onnx, onnx-int8, gguf, gguf-q8_0."
+    ),
 ]
 
 

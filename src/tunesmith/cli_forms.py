@@ -28,7 +28,7 @@ def export(
     ] = "onnx",
     out: Annotated[
         Path | None,
-        typer.Option(help="The artifact, or GGUF file, to write; without it a graph is put beside the weights."),
+        typer.Option(help="The artifact to write, or file if it ends in .gguf; without it: beside the weights."),
     ] = None,
     calibrate: Annotated[
         int, typer.Option(help="For 8 bits: find the scales on so many training texts; 0 finds them as it runs.", min=0)
@@ -36,7 +36,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write a model in another form, smaller or quicker, for Tunesmith and other programs."""
-    if form == "gguf" or form == "gguf-q8_0":
+    if out is not None and out.suffix == ".gguf" and (form == "gguf" or form == "gguf-q8_0"):
         forms_console.show_file(export_file(artifact, form, out, calibrate=calibrate), as_json=as_json)
         return
     forms_console.show_export(export_artifact(artifact, form, out, calibrate=calibrate), as_json=as_json)
@@ -49,7 +49,7 @@ def parity(
     file: Annotated[Path | None, typer.Option(help="A file of texts without labels.")] = None,
     limit: Annotated[int, typer.Option(help="How many texts to compare on.", min=1)] = 200,
     tolerance: Annotated[
-        float, typer.Option(help="The share of answers that a form in 8 bits may change.", min=0, max=1)
+        float, typer.Option(help="The share of answers that a form in 16 or 8 bits may change.", min=0, max=1)
     ] = 0.05,
     reload: Annotated[bool, typer.Option(help="Also load each form in a fresh process.")] = True,
     as_json: AsJson = False,

@@ -13,16 +13,14 @@ from tunesmith.combining import held_out
 from tunesmith.data.splits import spread
 from tunesmith.errors import ArtifactError, DataError, ResourceError
 from tunesmith.inference.artifact import Loaded, need_space, read_artifact, verify
-from tunesmith.inference.forms import Entry, OnnxForm, add_form, keep_only
-from tunesmith.inference.gguf_file import GgufFile, Precision, export_gguf
+from tunesmith.inference.forms import Entry, add_form, add_gguf, keep_only
+from tunesmith.inference.gguf_file import GgufFile, check_exportable, export_gguf
+from tunesmith.inference.gguf_form import PRECISIONS, GgufEntry, GgufForm
 from tunesmith.tasks.encoding import Encoded
 from tunesmith.writing import refused
 
-FileForm = Literal["gguf", "gguf-q8_0"]
-"""The forms of language models that are one file: GGUF in 16 bits, and in 8."""
 ExportForm = Literal["onnx", "onnx-int8", "gguf", "gguf-q8_0"]
 """All forms in which a model can be written."""
-_PRECISIONS: Mapping[FileForm, Precision] = {"gguf": "f16", "gguf-q8_0": "q8_0"}
 
 
 @dataclass(frozen=True)
@@ -30,33 +28,35 @@ class Exported:
     """Where a form was written, and what artifact.json says of it."""
 
     folder: Path
-    form: OnnxForm
-    entry: Entry
+    form: ExportForm
+    entry: Entry | GgufEntry
 
 
-def export(artifact: Path, form: OnnxForm, out: Path | None = None, *, calibrate: int = 0) -> Exported:
-    """Write an artifact's model in a form of ONNX.
+def export(artifact: Path, form: ExportForm, out: Path | None = None, *, calibrate: int = 0) -> Exported:
+    """Write an artifact's model in another form, which `Predictor` answers from.
 
     Args:
         artifact: the artifact, which holds torch's weights.
-        form: "onnx", or "onnx-int8" for 8 bits.
+        form: of encoders "onnx", or "onnx-int8" for 8 bits; of language models "gguf" for 16 bits, "gguf-q8_0" for 8.
         out: the artifact to write, which holds this form alone; without it the form is put beside the weights.
         calibrate: texts of the training split on which the scales of 8 bits are found; 0 finds them while answering.
 
     Raises:
-        ArtifactError: it is an ensemble or no artifact, or holds no weights for torch.
+        ArtifactError: it is an ensemble or no artifact, holds no weights for torch, or GGUF has no place for its model.
         ModelError: the model has no body that can be exported.
         DataError: there are no texts to calibrate on.
         ResourceError: `out` exists, or the disk is full; nothing is left behind.
-        MissingExtraError: the packages of the extra "onnx" are not installed.
+        MissingExtraError: the packages of the extra "onnx" (or "gguf") are not installed.
     """
     if out is not None and out.exists():
         raise ResourceError("Something is there already.", where=str(out), to_do="Choose another --out.")
     if calibrate and form != "onnx-int8":
-        raise DataError("Only a graph in 8 bits is calibrated.", where="--calibrate", to_do="Leave it out.")
+        raise DataError("Only an ONNX graph in 8 bits is calibrated.", where="--calibrate", to_do="Leave it out.")
     description = verify(artifact)
     _see_single(artifact, description)
     loaded = read_artifact(artifact, description)
+    if form == "gguf" or form == "gguf-q8_0":
+        check_exportable(loaded, artifact)  # before anything is written, and with the place that the user knows
     calibration = calibration_texts(artifact, loaded, calibrate) if calibrate else ()
     place = artifact if out is None else out
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def export(artifact: Path, form: OnnxForm, out: Path | None = None, *, calibrate
     ):
         draft = Path(temporary) / "artifact"
         shutil.copytree(artifact, draft)
-        entry = add_form(draft, loaded, form, calibration)
+        entry = _added(draft, loaded, form, calibration)
         if out is not None:
             keep_only(draft, form)
             draft.replace(out)
@@ -77,25 +77,27 @@ def export(artifact: Path, form: OnnxForm, out: Path | None = None, *, calibrate
     return Exported(place, form, entry)
 
 
-def export_file(artifact: Path, form: FileForm, out: Path | None, *, calibrate: int = 0) -> GgufFile:
-    """Write an artifact's language model as one file for llama.cpp.
+def _added(folder: Path, loaded: Loaded, form: ExportForm, calibration: Sequence[Encoded]) -> Entry | GgufEntry:
+    if form == "gguf" or form == "gguf-q8_0":
+        return add_gguf(folder, loaded, form)
+    return add_form(folder, loaded, form, calibration)
+
+
+def export_file(artifact: Path, form: GgufForm, out: Path, *, calibrate: int = 0) -> GgufFile:
+    """Write an artifact's language model as one file, for llama.cpp without Tunesmith.
 
     Raises:
         ArtifactError: it is an ensemble or no artifact, or no language model of a kind that GGUF has a place for.
         DataError: texts to calibrate on are given.
-        ResourceError: no file is named or it exists, or the disk is full; nothing is left behind.
+        ResourceError: the file exists, or the disk is full; nothing is left behind.
         MissingExtraError: the package of the extra "gguf" is not installed.
     """
-    if out is None or out.exists():
-        raise ResourceError(
-            "GGUF is a file of its own, which has no name." if out is None else "Something is there already.",
-            where=str(out or artifact),
-            to_do="Give --out model.gguf." if out is None else "Choose another --out.",
-        )
+    if out.exists():
+        raise ResourceError("Something is there already.", where=str(out), to_do="Choose another --out.")
     if calibrate:
         raise DataError("Only an ONNX graph in 8 bits is calibrated.", where="--calibrate", to_do="Leave it out.")
     _see_single(artifact, verify(artifact))
-    return export_gguf(artifact, out, _PRECISIONS[form])
+    return export_gguf(artifact, out, PRECISIONS[form])
 
 
 def _see_single(artifact: Path, description: Mapping[str, object]) -> None:

@@ -8,17 +8,34 @@ from rich.table import Column, Table
 from tunesmith.console import plain_console, say, say_json
 from tunesmith.exporting import Exported
 from tunesmith.inference.form_parity import FormCheck
+from tunesmith.inference.forms import Entry
 from tunesmith.inference.gguf_file import GgufFile
+from tunesmith.inference.gguf_form import GgufEntry
 from tunesmith.proving import Proof
 
 
 def show_export(made: Exported, *, as_json: bool) -> None:
     """Show where a form is, how large it is, and how near to torch."""
-    entry, graph = made.entry, made.entry.graph
     if as_json:
-        say_json({"artifact": str(made.folder), "form": made.form, **entry.plain()})
+        say_json({"artifact": str(made.folder), "form": made.form, **made.entry.plain()})
         return
-    console = plain_console()
+    if isinstance(made.entry, GgufEntry):
+        _show_gguf(made.entry)
+    else:
+        _show_graph(made.entry)
+    say(f"Artifact: {made.folder}\nNext:     tunesmith parity {made.folder}")
+
+
+def _show_gguf(entry: GgufEntry) -> None:
+    plain_console().print(
+        f"File:     {entry.file}, {entry.share:.2f} of the float32 weights' size; {entry.tensors} tensors, matrices in "
+        f"{entry.precision}.",
+        highlight=False,
+    )
+
+
+def _show_graph(entry: Entry) -> None:
+    graph, console = entry.graph, plain_console()
     console.print(
         f"Graph:    {entry.file}, {entry.share:.2f} of the float32 weights' size; opset {graph.opset}, "
         f"attention {graph.attention}, outputs {', '.join(graph.outputs)}.",
@@ -39,7 +56,6 @@ def show_export(made: Exported, *, as_json: bool) -> None:
             f"scales of inputs {scales}.",
             highlight=False,
         )
-    say(f"Artifact: {made.folder}\nNext:     tunesmith parity {made.folder}")
 
 
 def show_file(made: GgufFile, *, as_json: bool) -> None:
@@ -73,8 +89,10 @@ def show_proof(proof: Proof, *, as_json: bool) -> None:
             console.print(f"[red]{check.form}[/] of {places[check.artifact]}: {escape(problem)}.", highlight=False)
         for text in check.changed_texts:
             console.print(f"  changed: {escape(text)}", style="dim", highlight=False)
-    exact, loose = "float32: logits within 1e-4, all answers equal", f"8 bits: at most {proof.tolerance:.0%} changed"
-    loose += ", none by answering alone"
+    exact, loose = (
+        "float32: logits within 1e-4, all answers equal",
+        f"16 or 8 bits: at most {proof.tolerance:.0%} changed, none by answering alone",
+    )
     console.print(f"{exact}; {loose}. Reloaded: the same bits in a fresh process.", highlight=False)
     say("All forms are sound." if proof.is_sound else "Some form is off: do not serve it.")
 

@@ -18,7 +18,7 @@ from tunesmith.errors import ArtifactError, MissingExtraError, ModelError, Recip
 from tunesmith.inference import form_parity, int8, onnx_graph, onnx_session
 from tunesmith.inference.artifact import Loaded, Origin, load_artifact, read_description, save_artifact, seal, verify
 from tunesmith.inference.form_parity import changed_places, compare_forms, near_numbers
-from tunesmith.inference.forms import add_form, calibration_inputs, entry_of, forms_of, keep_only
+from tunesmith.inference.forms import Entry, add_form, calibration_inputs, entry_of, forms_of, keep_only
 from tunesmith.inference.onnx_graph import FLOAT_TOLERANCE, input_names, write_graph
 from tunesmith.inference.onnx_network import OnnxNetwork
 from tunesmith.inference.onnx_session import open_session, run_session
@@ -120,11 +120,12 @@ def test_what_was_exported_is_read_like_any_artifact(tiny_model_folder: Path, tm
     predictor = Predictor.load(place)
     assert [one.label for one in predictor.predict(TASK_CASES["tokens_casing"][1])] == [one.label for one in expected]
     entry = entry_of(place, verify(place), "onnx")
+    assert isinstance(entry, Entry)
     assert entry.cpu_flags
     assert set(entry.versions) >= {"torch", "onnxruntime"}
     with pytest.raises(ArtifactError, match="needs torch's weights"):
         load_artifact(place)
-    with pytest.raises(RecipeError, match="no dropout"):
+    with pytest.raises(RecipeError, match="Only torch's form"):
         predictor.with_dropout(4)
     with pytest.raises(ArtifactError, match="writes no text"):
         predictor.model.generate(None, None)  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tunesmith.components import name_of
 from tunesmith.data.records import Example, Prediction, Span
 from tunesmith.errors import ArtifactError, RecipeError
+from tunesmith.inference.llama_cpp import LlamaCppNetwork
 from tunesmith.inference.onnx_network import OnnxNetwork
 from tunesmith.models.anatomy import drops_inside
 from tunesmith.models.model import Model
@@ -45,7 +46,7 @@ class Answering(Protocol):
 class Member:
     """A network with its task, whose temperature is its own; alone it answers as it is."""
 
-    network: Model | OnnxNetwork
+    network: Model | OnnxNetwork | LlamaCppNetwork
     task: Task
 
     def infer(self, batch: Batch) -> list[Tensor]:
@@ -283,9 +284,11 @@ def check_passes(member: Member, passes: int) -> None:
     if passes < 2:
         raise RecipeError("One pass with dropout is no mean.", where="--passes", to_do="Use 20, for example.")
     network = member.network
-    if isinstance(network, OnnxNetwork):
+    if not isinstance(network, Model):
         raise RecipeError(
-            "A graph has no dropout to answer with.", where="--passes", to_do="Leave it out, or answer with torch."
+            "Only torch's form of a model has dropout to answer with.",
+            where="--passes",
+            to_do="Leave it out, or answer with torch.",
         )
     layers = (layer for layer in network.modules() if isinstance(layer, nn.Dropout))
     if not drops_inside(network.body) and not any(layer.p > 0 for layer in layers):

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from tunesmith.data.records import Example, Prediction
-from tunesmith.inference.artifact import WEIGHTS, file_hash, verify
+from tunesmith.inference.artifact import TORCH, WEIGHTS, file_hash, verify
 from tunesmith.inference.forms import Entry, entry_of, forms_of
+from tunesmith.inference.gguf_form import GgufEntry
 from tunesmith.inference.onnx_graph import FLOAT_TOLERANCE
 from tunesmith.inference.parity import difference, fresh_logits
 from tunesmith.inference.predictor import Predictor
+from tunesmith.tasks import Task, Writing
 
 ALONE = 32
 """How many of the texts are also answered one by one."""
@@ -31,8 +33,9 @@ class FormCheck:
 
     Attributes:
         artifact, form: what was asked.
-        is_exact: whether it has to give the same numbers; one in 8 bits has to give the same answers to most texts.
-        logits: the largest difference of a logit to the first form's.
+        is_exact: whether it has to give the same numbers; one in 16 or 8 bits may answer a few texts otherwise.
+        logits: the largest difference of a logit to the first form's; where answers are written, of the mean
+            log-likelihood of a text's tokens.
         changed: how many of its answers differ from the first form's, and up to three of these texts.
         alone: the largest difference of a logit between a text answered alone and in a batch.
         changed_alone: how many of those answers differ.
@@ -67,9 +70,9 @@ def compare_forms(
 ) -> list[FormCheck]:
     """Every form that the artifacts hold, beside the first artifact's own.
 
-    A form in float32 must give the same logits within 1e-4 and the same answers; one in 8 bits, or any beside a first
-    one in 8 bits, may change the answers to a share `tolerance` of the texts. Each must answer a text alone as in a
-    batch, and give the very same logits in a fresh process.
+    A form in float32 must give the same logits within 1e-4 and the same answers; one in 16 or 8 bits, or any beside
+    a first one in so few, may change the answers to a share `tolerance` of the texts. Each must answer a text alone as
+    in a batch, and give the very same logits in a fresh process.
 
     Raises:
         ArtifactError: an artifact is damaged or cannot be loaded.
@@ -82,9 +85,9 @@ def compare_forms(
         description = verify(artifact)
         for form in forms_of(artifact, description):
             predictor = Predictor.load(artifact, device="cpu", backend=form)
-            entry = entry_of(artifact, description, form) if form in ("onnx", "onnx-int8") else None
+            entry = entry_of(artifact, description, form) if form != TORCH else None
             made_of, weights = weights_behind(artifact, entry, made_of)
-            is_exact = entry is None or entry.quantised is None
+            is_exact = entry is None or entry.is_exact
             ours = answers(predictor, examples)
             if first is None:
                 first, first_is_exact = ours, is_exact
@@ -103,7 +106,7 @@ def compare_forms(
     return checks
 
 
-def weights_behind(artifact: Path, entry: Entry | None, first: str) -> tuple[str, str]:
+def weights_behind(artifact: Path, entry: Entry | GgufEntry | None, first: str) -> tuple[str, str]:
     """The sha256 of the weights behind the first form, and of those behind this one; the first's where none is told."""
     if entry is not None:
         own = entry.weights_sha256
@@ -145,10 +148,13 @@ def _checked(
     near = near_numbers(first.predictions, is_exact=is_exact)
     changed = changed_places(first.predictions, ours.predictions, near)
     changed_alone = changed_places(together.predictions, alone.predictions, near)
-    gap, gap_alone = largest_difference(first.logits, ours.logits), largest_difference(together.logits, alone.logits)
-    exact = float_tolerance(first.logits)
+    gap, gap_alone = (
+        gap_of(predictor.task, one.logits, other.logits) for one, other in ((first, ours), (together, alone))
+    )
+    exact = FLOAT_TOLERANCE if isinstance(predictor.task, Writing) else float_tolerance(first.logits)
     near_first = (exact, 0) if is_exact else (math.inf, math.ceil(tolerance * len(examples)))
-    near_alone = (exact if is_exact else max(exact, STEP * _largest(together.logits)), 0)
+    rounded = STEP * (1 if isinstance(predictor.task, Writing) else _largest(together.logits))
+    near_alone = (exact if is_exact else max(exact, rounded), 0)
     problems = []
     for what, wide, moved, total, (most, allowed) in (
         ("the first form", gap, changed, len(examples), near_first),
@@ -169,6 +175,13 @@ def answers(predictor: Predictor, examples: Sequence[Example]) -> Answers:
     encoded = predictor.encode(examples)
     logits = predictor.logits(encoded)
     return Answers(logits, predictor.decode(examples, encoded, logits))
+
+
+def gap_of(task: Task, ones: Sequence[Tensor], others: Sequence[Tensor]) -> float:
+    """How far the outputs of two forms are apart: see `FormCheck.logits`."""
+    if isinstance(task, Writing):
+        return max((task.apart(one, other) for one, other in zip(ones, others, strict=True)), default=0.0)
+    return largest_difference(ones, others)
 
 
 def largest_difference(ones: Sequence[Tensor], others: Sequence[Tensor]) -> float:

@@ -1,4 +1,4 @@
-"""The forms in which an artifact may hold its model: torch's weights, an ONNX graph, the same in 8 bits.
+"""The forms in which an artifact may hold its model: torch's weights, an ONNX graph or GGUF file, the same in 8 bits.
 
 One folder may hold several; its manifest covers all of them, and each names the weights that it was made of.
 """
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -33,7 +33,10 @@ from tunesmith.inference.artifact import (
     task_for,
     without_shared,
 )
+from tunesmith.inference.gguf_form import GGUFS, GgufEntry, GgufForm, write_beside
 from tunesmith.inference.int8 import Quantised, quantise, see_small
+from tunesmith.inference.llama_cpp import LlamaCppNetwork
+from tunesmith.inference.llama_program import LlamaProgram
 from tunesmith.inference.onnx_graph import Graph, write_graph
 from tunesmith.inference.onnx_network import OnnxNetwork, graph_inputs
 from tunesmith.inference.onnx_session import open_session
@@ -49,13 +52,14 @@ OnnxForm = Literal["onnx", "onnx-int8"]
 """The forms that hold a graph: in float32, and with its large matrices in 8 bits."""
 HEAD = "head.safetensors"
 _GRAPHS: Mapping[str, str] = {"onnx": "model.onnx", "onnx-int8": "model-int8.onnx"}
+_FILES: Mapping[str, str] = {**_GRAPHS, **GGUFS}
 _VERSIONS = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What artifact.json says of a form.
+    """What artifact.json says of a form that is a graph.
 
     Attributes:
         file: the graph's file.
@@ -81,6 +85,11 @@ class Entry:
     versions: Mapping[str, str]
     quantised: Quantised | None = None
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether it has to give the same numbers as torch."""
+        return self.quantised is None
+
     def plain(self) -> dict[str, Any]:
         """The entry as plain values."""
         return asdict(self)
@@ -90,7 +99,7 @@ class Entry:
 class Served:
     """An artifact's model in one of its forms, ready to answer."""
 
-    network: Model | OnnxNetwork
+    network: Model | OnnxNetwork | LlamaCppNetwork
     task: Task
     encoder: TextEncoder
     form: str
@@ -108,7 +117,7 @@ def forms_of(folder: Path, description: Mapping[str, object]) -> tuple[str, ...]
     return tuple(dict.fromkeys(every))
 
 
-def entry_of(folder: Path, description: Mapping[str, object], form: str) -> Entry:
+def entry_of(folder: Path, description: Mapping[str, object], form: str) -> Entry | GgufEntry:
     """What an artifact says of a form.
 
     Raises:
@@ -120,11 +129,12 @@ def entry_of(folder: Path, description: Mapping[str, object], form: str) -> Entr
         where=str(folder / DESCRIPTION),
         to_do="Export it again with this version: tunesmith export.",
     )
+    kind: TypeAdapter[Entry | GgufEntry] = TypeAdapter(GgufEntry if form in GGUFS else Entry)
     try:
-        entry = TypeAdapter(Entry).validate_python(told[form] if isinstance(told, Mapping) else None)
+        entry = kind.validate_python(told[form] if isinstance(told, Mapping) else None)
     except (ValidationError, KeyError) as error:
         raise unfit from error
-    if entry.file != _GRAPHS.get(form):  # a path could leave the folder, whose files alone were verified
+    if entry.file != _FILES.get(form):  # a path could leave the folder, whose files alone were verified
         raise unfit
     return entry
 
@@ -141,13 +151,13 @@ def read_form(
     held = forms_of(folder, description)
     form = backend or held[0]
     if form not in held:
-        made = f", or make it: tunesmith export ARTIFACT --form {form}" if form in get_args(OnnxForm) else ""
+        made = f", or make it: tunesmith export ARTIFACT --form {form}" if form in _FILES else ""
         raise ArtifactError(
             f"The artifact has no form '{form}': it holds {', '.join(held)}.{nearest(form, held)}",
             where=str(folder),
             to_do=f"Leave --backend out{made}.",
         )
-    if form not in (TORCH, *get_args(OnnxForm)):
+    if form not in (TORCH, *_FILES):
         raise ArtifactError(
             f"This version does not know the form '{form}'.",
             where=str(folder),
@@ -166,9 +176,12 @@ def read_form(
         raise ArtifactError(
             "The head's weights do not fit the task.", where=str(folder / HEAD), to_do="Export the artifact again."
         ) from error
+    pooling = str(description["pooling"])
+    if isinstance(entry, GgufEntry):
+        program = LlamaProgram(folder / entry.file)
+        return Served(LlamaCppNetwork(program, head, ends=entry.ends, pooling=pooling).eval(), task, encoder, form)
     warn_of_saturation(entry, folder)
     session = open_session(folder / entry.file)
-    pooling = str(description["pooling"])
     network = OnnxNetwork(session, head, entry.graph, pooling=pooling, first_kind=entry.first_kind)
     return Served(network.eval(), task, encoder, form)
 
@@ -198,7 +211,7 @@ def add_form(folder: Path, loaded: Loaded, form: OnnxForm, calibration: Sequence
         ArtifactError: the graph in 8 bits is not small, or what was written cannot be read back.
         MissingExtraError: the packages of the extra "onnx" are not installed.
     """
-    model, description = loaded.model, read_description(folder)
+    model = loaded.model
     graph_at, is_small = folder / _GRAPHS[form], form == "onnx-int8"
     draft = folder / "float32.onnx" if is_small else graph_at
     quantised = None
@@ -211,8 +224,6 @@ def add_form(folder: Path, loaded: Loaded, form: OnnxForm, calibration: Sequence
             draft.unlink(missing_ok=True)
     float_bytes = (folder / WEIGHTS).stat().st_size
     share = see_small(graph_at, float_bytes) if is_small else graph_at.stat().st_size / float_bytes
-    weights = without_shared(model)
-    save_file({name.removeprefix("head."): w for name, w in weights.items() if name.startswith("head.")}, folder / HEAD)
     entry = Entry(
         graph_at.name,
         graph,
@@ -225,11 +236,32 @@ def add_form(folder: Path, loaded: Loaded, form: OnnxForm, calibration: Sequence
         {name: version(name) for name in _VERSIONS},
         quantised,
     )
+    _add(folder, model, form, entry)
+    read_form(folder, read_description(folder), backend=form)
+    return entry
+
+
+def add_gguf(folder: Path, loaded: Loaded, form: GgufForm) -> GgufEntry:
+    """Write a language model as a GGUF file into the artifact `folder`, which holds its weights, and seal it again.
+
+    Raises:
+        ArtifactError: GGUF has no place for the model or its tokenizer.
+        MissingExtraError: the package gguf is not installed.
+        ResourceError: the disk is full.
+    """
+    entry = write_beside(folder, loaded, form)
+    _add(folder, loaded.model, form, entry)
+    return entry
+
+
+def _add(folder: Path, model: Model, form: str, entry: Entry | GgufEntry) -> None:
+    """Write the head's weights and what is said of a form, and seal the artifact."""
+    weights = without_shared(model)
+    save_file({name.removeprefix("head."): w for name, w in weights.items() if name.startswith("head.")}, folder / HEAD)
+    description = read_description(folder)
     further = description.get(FORMS)
     forms = {**(further if isinstance(further, Mapping) else {}), form: entry.plain()}
     describe(folder, {**description, FORMS: forms})
-    read_form(folder, read_description(folder), backend=form)
-    return entry
 
 
 def keep_only(folder: Path, form: str) -> None:

@@ -60,16 +60,26 @@ def export_gguf(artifact: Path, out: Path, precision: Precision = "f16") -> Gguf
         MissingExtraError: the package gguf is not installed.
         ResourceError: the disk is full.
     """
-    library = import_extra("gguf", "gguf")
     loaded = load_artifact(artifact)
     check_exportable(loaded, artifact)
+    return write_gguf(loaded, out, precision, source=file_hash(artifact / MANIFEST))
+
+
+def write_gguf(loaded: Loaded, out: Path, precision: Precision, *, source: str) -> GgufFile:
+    """Write a model that `check_exportable` let pass, made of the artifact whose manifest has the sha256 `source`.
+
+    Raises:
+        MissingExtraError: the package gguf is not installed.
+        ResourceError: the disk is full; nothing is left behind.
+    """
+    library = import_extra("gguf", "gguf")
     body = loaded.model.body
     need_space(out.resolve().parent, sum(tensor.numel() * 2 for tensor in body.state_dict().values()) + (16 << 20))
     draft = out.with_name(f".{out.name}.draft")
     try:
         with refused(out, to_do="Free disk space, or choose another --out."):
             writer = library.GGUFWriter(draft, "llama")
-            writer.add_string(SOURCE, file_hash(artifact / MANIFEST))
+            writer.add_string(SOURCE, source)
             _describe(writer, library, loaded, precision)
             _describe_tokenizer(writer, loaded.encoder.tokenizer, body.config)
             count = 0

@@ -1,65 +1,82 @@
-"""A GGUF file that llama.cpp runs, as a network that tasks ask; an extra, compiled where it is installed."""
+"""A model whose body llama.cpp computes, as a network that tasks ask; an extra, compiled where it is installed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.generation.logits_process import (
+    LogitsProcessorList,
+    NoRepeatNGramLogitsProcessor,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopPLogitsWarper,
+)
 
-from tunesmith.errors import ArtifactError, RecipeError, import_extra
+from tunesmith.errors import RecipeError
+from tunesmith.inference.llama_program import Program
 from tunesmith.tasks.encoding import Batch, Generation, Heard
 
 
-@dataclass(frozen=True, eq=False)
-class LlamaCppNetwork:
-    """A causal language model in llama.cpp. It reads token ids, so texts are split by the artifact's own tokenizer.
+class LlamaCppNetwork(nn.Module):
+    """What a task asks of a causal language model, answered by llama.cpp and a head. It learns nothing.
+
+    It reads token ids, so texts are split by the artifact's own tokenizer. Each text is read alone, so an answer does
+    not depend on the texts beside it.
 
     Attributes:
-        program: the loaded file.
-        layer: the task's head.
-        ends: tokens that end an answer, beside one that a task names.
+        head: the task's layer.
+        pooling: how the body was trained to turn token states into one.
     """
 
-    program: Any
-    layer: nn.Module
-    ends: tuple[int, ...] = ()
+    def __init__(self, program: Program, head: nn.Module, *, ends: Sequence[int] = (), pooling: str = "last") -> None:
+        super().__init__()
+        self.head = head
+        self.pooling = pooling
+        self._program = program
+        self._ends = frozenset(ends)
 
-    @classmethod
-    def load(
-        cls, file: Path, head: nn.Module, *, window: int, threads: int, ends: Sequence[int] = ()
-    ) -> LlamaCppNetwork:
-        """Load a GGUF file.
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits of the batch, in the form that the task's head gives them (fp32).
 
-        Args:
-            file: what `export_gguf` wrote.
-            head: the task's head; one over a vocabulary has nothing to compute.
-            window: the most tokens of a text with its answer.
-            threads: how many compute.
-            ends: tokens that end an answer.
+        The head reads the logits over the vocabulary at the batch's `unit_positions` [P, U, V].
+        """
+        assert batch.blocks is None, "texts that are packed into one row are asked for apart"
+        rows = [
+            self._program.read(ids, places)
+            for ids, places in zip(texts_of(batch), batch.unit_positions.tolist(), strict=True)
+        ]
+        logits: Tensor = self.head(torch.stack(rows), batch)
+        return logits
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """Refused: llama.cpp gives logits here, and not the states before them.
 
         Raises:
-            MissingExtraError: llama-cpp-python is not installed.
-            ArtifactError: llama.cpp does not take the file.
+            RecipeError: always.
         """
-        library = import_extra("llama_cpp", "llama-cpp")
-        try:
-            program = library.Llama(
-                str(file), n_ctx=window, n_threads=threads, n_threads_batch=threads, logits_all=True, verbose=False
-            )
-        except (ValueError, OSError) as error:
-            raise ArtifactError(
-                f"llama.cpp does not load the file: {error}.", where=str(file), to_do="Export the artifact again."
-            ) from error
-        return cls(program, head, tuple(ends))
+        raise RecipeError(
+            "A model in llama.cpp gives no hidden states, which are read here.",
+            where="--backend",
+            to_do="Choose the form torch.",
+        )
 
-    @property
-    def head(self) -> nn.Module:
-        """The task's layer."""
-        return self.layer
+    def generate(self, batch: Batch, how: Generation, heard: Heard | None = None) -> list[Tensor]:
+        """The tokens that are written after each piece, without the end token; of one text each is told at once.
+
+        What is drawn is drawn by a seed of its own, the same for each text.
+
+        Raises:
+            RecipeError: several beams are asked.
+        """
+        if how.beams > 1:
+            raise RecipeError(
+                "llama.cpp writes one answer at a time here, without beams.",
+                where="task.beams",
+                to_do="Choose the form torch, or set beams: 1.",
+            )
+        return [torch.tensor(self._written(ids, how, heard), dtype=torch.long) for ids in texts_of(batch)]
 
     @property
     def device(self) -> torch.device:
@@ -71,55 +88,38 @@ class LlamaCppNetwork:
         """Nothing learns in llama.cpp."""
         return False
 
-    def __call__(self, batch: Batch) -> Tensor:
-        """The logits over the vocabulary at the batch's `unit_positions` [P, U, V]."""
-        rows = []
-        for ids, mask, places in zip(batch.input_ids, batch.attention_mask, batch.unit_positions, strict=True):
-            self.program.reset()
-            self.program.eval(ids[mask.bool()].tolist())
-            rows.append(torch.from_numpy(self.program.scores[: int(mask.sum())].copy())[places])
-        found: Tensor = self.layer(torch.stack(rows).float(), batch)
-        return found
-
-    def hidden(self, batch: Batch) -> Tensor:
-        """Refused: llama.cpp gives logits and not the states before them.
-
-        Raises:
-            RecipeError: always.
-        """
-        raise RecipeError(
-            "llama.cpp gives no hidden states, which this task reads.",
-            to_do="Choose another backend, such as torch.",
-        )
-
-    def generate(self, batch: Batch, how: Generation, heard: Heard | None = None) -> list[Tensor]:
-        """The likeliest token each time, after each piece, until one that ends an answer.
-
-        Raises:
-            RecipeError: beams, draws or limits on repeated words are asked, which differ between the two programs.
-        """
-        if how.beams > 1 or how.temperature > 0 or how.no_repeat_ngram or how.repetition_penalty != 1:
-            raise RecipeError(
-                "llama.cpp writes greedily here: no beams, no draws, no penalties.",
-                where="task",
-                to_do="Choose the backend torch, or set beams: 1 and sampling_temperature: 0.",
-            )
-        return [
-            torch.tensor(self._written(ids[mask.bool()].tolist(), how), dtype=torch.long)
-            for ids, mask in zip(batch.input_ids, batch.attention_mask, strict=True)
-        ]
-
-    def _written(self, ids: list[int], how: Generation) -> list[int]:
-        ends = {*self.ends, *([how.end] if how.end >= 0 else [])}
-        room = min(how.max_new_tokens, self.program.n_ctx() - len(ids))
+    def _written(self, ids: list[int], how: Generation, heard: Heard | None) -> list[int]:
+        ends = self._ends | ({how.end} if how.end >= 0 else set())
+        changes = changes_of(how)
+        draw = torch.Generator().manual_seed(0)
         written: list[int] = []
-        self.program.reset()
-        self.program.eval(ids)
-        while len(written) < room:
-            token = int(self.program.scores[self.program.n_tokens - 1].argmax())
+        logits = self._program.read(ids, [len(ids) - 1], room=how.max_new_tokens)[0]
+        while True:
+            scores = changes(torch.tensor([ids + written]), logits[None])[0] if changes else logits  # type: ignore[arg-type]
+            token = int(
+                torch.multinomial(scores.softmax(-1), 1, generator=draw) if how.temperature > 0 else scores.argmax()
+            )
             if token in ends:
-                break
+                return written
             written.append(token)
-            if len(written) < room:
-                self.program.eval([token])
-        return written
+            if heard is not None:
+                heard(token)
+            if len(written) == how.max_new_tokens:
+                return written
+            logits = self._program.go_on(token)
+
+
+def texts_of(batch: Batch) -> list[list[int]]:
+    """The tokens of each piece, without padding."""
+    return [ids[mask.bool()].tolist() for ids, mask in zip(batch.input_ids, batch.attention_mask, strict=True)]
+
+
+def changes_of(how: Generation) -> LogitsProcessorList:
+    """What changes the scores of the next token before one is taken, in the order in which transformers does it."""
+    wanted = (
+        (how.repetition_penalty != 1, lambda: RepetitionPenaltyLogitsProcessor(how.repetition_penalty)),
+        (how.no_repeat_ngram > 0, lambda: NoRepeatNGramLogitsProcessor(how.no_repeat_ngram)),
+        (how.temperature > 0, lambda: TemperatureLogitsWarper(how.temperature)),
+        (how.temperature > 0 and how.top_p < 1, lambda: TopPLogitsWarper(how.top_p)),
+    )
+    return LogitsProcessorList([make() for is_wanted, make in wanted if is_wanted])

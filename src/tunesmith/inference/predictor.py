@@ -14,6 +14,7 @@ from tunesmith.data.records import Example, Prediction
 from tunesmith.errors import RecipeError
 from tunesmith.inference.ensemble import Answering, DropoutPasses, Ensemble, Member, check_passes
 from tunesmith.inference.ensemble_folder import load_members
+from tunesmith.inference.llama_cpp import LlamaCppNetwork
 from tunesmith.inference.onnx_network import OnnxNetwork
 from tunesmith.machine import enough_memory
 from tunesmith.models.model import Model
@@ -39,7 +40,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: Model | OnnxNetwork,
+        model: Model | OnnxNetwork | LlamaCppNetwork,
         task: Task,
         encoder: TextEncoder,
         *,
@@ -60,11 +61,11 @@ class Predictor:
 
         Args:
             folder: the artifact.
-            device: "auto" takes a GPU where there is one. ONNX Runtime answers on the CPU, and so do all members of an
-                ensemble of which one is a graph.
+            device: "auto" takes a GPU where there is one. ONNX Runtime and llama.cpp answer on the CPU, and so do all
+                members of an ensemble of which one does.
             labels: the classes that the caller expects; others than the artifact's are an error.
-            backend: the form that answers, where the artifact holds several ("torch", "onnx", "onnx-int8"); its own if
-                empty. ONNX Runtime has as many threads as torch.
+            backend: the form that answers, where the artifact holds several ("torch", "onnx", "onnx-int8", "gguf",
+                "gguf-q8_0"); its own if empty. All have as many threads as torch.
 
         Raises:
             ArtifactError: the folder is no artifact, was changed, holds code or pickles, or has other labels or forms.

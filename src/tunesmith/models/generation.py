@@ -43,12 +43,12 @@ def written_tokens(body: PreTrainedModel, batch: Batch, how: Generation, heard: 
         ids, mask = left_padded(ids, mask)
     with torch.random.fork_rng(devices=[ids.device] if ids.device.type == "cuda" else []):
         torch.manual_seed(0)
-        listener = _Listener(heard, _ends(body, how)) if heard is not None and how.beams == 1 else None
+        listener = _Listener(heard, ends_of(body, how)) if heard is not None and how.beams == 1 else None
         made: Any = body.generate(  # type: ignore[operator]
             input_ids=ids, attention_mask=mask, generation_config=settings(body, how), streamer=listener
         )
     written = made[:, ids.shape[1] :] if is_decoder else made[:, 1:]
-    ends = _ends(body, how)
+    ends = ends_of(body, how)
     return [_until_end(row, ends) for row in written.cpu()]
 
 
@@ -74,7 +74,7 @@ def settings(body: PreTrainedModel, how: Generation) -> GenerationConfig:
         options["max_new_tokens"] = min(how.max_new_tokens, int(places) - 1)
     if how.start >= 0:
         options["decoder_start_token_id"] = how.start
-    options["eos_token_id"] = _ends(body, how) or None
+    options["eos_token_id"] = ends_of(body, how) or None
     if options["pad_token_id"] is None and options["eos_token_id"]:
         options["pad_token_id"] = options["eos_token_id"][0]
     return GenerationConfig(**options)  # type: ignore[no-untyped-call]
@@ -94,7 +94,7 @@ def left_padded(ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     return ids.gather(1, index), mask.gather(1, index)
 
 
-def _ends(body: PreTrainedModel, how: Generation) -> list[int]:
+def ends_of(body: PreTrainedModel, how: Generation) -> list[int]:
     """The tokens that end an answer."""
     end = known_tokens(body).get("eos_token_id")
     known = end if isinstance(end, list) else [end]

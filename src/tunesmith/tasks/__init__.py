@@ -172,6 +172,17 @@ class Mixing(Protocol):
 
 
 @runtime_checkable
+class Writing(Protocol):
+    """A task whose outputs of `infer` hold tokens that were written, so that they differ in length."""
+
+    def apart(self, one: Tensor, other: Tensor) -> float:
+        """How far two outputs for the same text are apart: the largest difference of a mean log-likelihood per token.
+
+        What was written counts only where both wrote the same.
+        """
+
+
+@runtime_checkable
 class Distributing(Protocol):
     """A task whose network gives each text a distribution over its classes, where its labels are one class."""
 
@@ -240,5 +251,6 @@ __all__ = [
     "Task",
     "TextGeneration",
     "TokenClassification",
+    "Writing",
     "ZeroShotClassification",
 ]

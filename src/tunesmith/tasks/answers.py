@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -39,6 +40,23 @@ class Answer:
         judged = tuple((int(values[place]), values[place + 1]) for place in range(0, 2 * int(count), 2))
         sure, *written = values[2 * int(count) :]
         return cls(judged, [int(token) for token in written], sure)
+
+    def apart(self, other: Answer) -> float:
+        """The largest difference of a log-likelihood per token, of the written answers only where they are the same.
+
+        It is infinite where other answers were judged, or a number is none.
+        """
+        if [tokens for tokens, _ in self.judged] != [tokens for tokens, _ in other.judged]:
+            return math.inf
+        pairs = [
+            (one / max(1, tokens), two / max(1, tokens))
+            for (tokens, one), (_, two) in zip(self.judged, other.judged, strict=True)
+        ]
+        if self.written == other.written:
+            count = max(1, len(self.written))
+            pairs.append((self.sure / count, other.sure / count))
+        widest = max((abs(one - two) for one, two in pairs), default=0.0)
+        return math.inf if any(math.isnan(one - two) for one, two in pairs) else widest
 
 
 def question_of(piece: Piece) -> Piece:

@@ -252,6 +252,10 @@ class TextGeneration:
             for numbers, text, total in zip(judged, written, sure, strict=True)
         ]
 
+    def apart(self, one: Tensor, other: Tensor) -> float:
+        """How far the log-likelihoods per token of two outputs are apart; see `Writing`."""
+        return Answer.of(one).apart(Answer.of(other))
+
     def write(self, network: Network, encoded: Sequence[Encoded], heard: Heard) -> list[list[int]]:
         """The tokens of the answers, one text after another; each is told as soon as it is there (of one beam)."""
         pieces = [question_of(item.pieces[0]) for item in encoded]
