@@ -13,10 +13,12 @@ from typing import Annotated, Literal
 import typer
 
 from tunesmith import service_console
+from tunesmith.access.bearer_tokens import TokenRules, TokenVerifier
 from tunesmith.access.gate import Gate
 from tunesmith.access.key_store import KeyStore
 from tunesmith.access.logs import json_handler
 from tunesmith.access.principal import Limits as KeyLimits
+from tunesmith.access.signing_keys import ASYMMETRIC
 from tunesmith.arguments import Backend, spread
 from tunesmith.errors import RecipeError, TunesmithError, nearest
 from tunesmith.guarding.guards import Guards
@@ -135,6 +137,23 @@ class Held:
     ] = None
 
 
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """Who may ask: holders of keys, and of tokens that somebody else signs."""
+
+    state: Annotated[Path, typer.Option(help="The folder with the service's keys and logs.")] = STATE
+    issuer: Annotated[
+        str, typer.Option(help="Take signed tokens (JWT) of this OpenID provider too: its https address.")
+    ] = ""
+    audience: Annotated[str, typer.Option(help="This service's name there, for which tokens must be made.")] = ""
+    tokens: Annotated[
+        Path | None,
+        typer.Option(
+            help="A YAML file of rules for tokens, in the place of --issuer: scopes, algorithms, keys, limits."
+        ),
+    ] = None
+
+
 @verbs.command()
 @spread
 def serve(
@@ -147,7 +166,7 @@ def serve(
     memory: Memory,
     elastic: Elastic,
     held: Held,
-    state: Annotated[Path, typer.Option(help="The folder with the service's keys and logs.")] = STATE,
+    entrance: Entrance,
 ) -> None:
     """Serve trained models over HTTP; Ctrl-C or SIGTERM end it once the last answer is out."""
     if held.root is not None and not held.root.is_dir():
@@ -155,8 +174,11 @@ def serve(
     os.environ["HF_HUB_OFFLINE"] = "1"  # the model workers inherit it: nothing that is served is fetched
     versions = [_version(given, held.backend) for given in artifacts]
     _see_names_differ(versions)
-    folder = state.expanduser()
+    folder = entrance.state.expanduser()
+    rules = _rules(entrance)
+    verifier = TokenVerifier(rules) if rules is not None else None
     store = KeyStore(folder)
+    gate = Gate(store, verifier)
     redactor = _redactor(protections, folder)
     guards = _guards(protections.guards or [], versions)
     opened = _store(memory, folder) if memory.store else None
@@ -174,15 +196,18 @@ def serve(
         secret = None
         if not store.keys():
             _, secret = store.create(FIRST_KEY, KeyLimits(), name="first key", by=f"uid {os.getuid()}", lifetime=None)
-        app = assembled(versions, engine, Doors(Gate(store), store.audit, (store.save_uses,)), settings, behind)
+        doors = Doors(gate, store.audit, (store.save_uses, gate.fetch_keys))
+        app = assembled(versions, engine, doors, settings, behind)
         logging.basicConfig(level=logging.INFO, handlers=[json_handler(shown)], force=True)
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
-        serve_app(
-            app,
-            channel,
-            settings,
-            ready=lambda where: service_console.show_ready(where, secret, versions, settings.host),
-        )
+        knows_signers = gate.fetch_keys()
+
+        def ready(where: str) -> None:
+            service_console.show_ready(where, secret, versions, settings.host)
+            if rules is not None:
+                service_console.show_tokens(rules, knows_signers=knows_signers)
+
+        serve_app(app, channel, settings, ready=ready)
 
 
 def _version(given: str, backend: str) -> Version:
@@ -190,6 +215,25 @@ def _version(given: str, backend: str) -> Version:
     if not equals or Path(given).is_dir():
         name, folder = "", given
     return read_version(Path(folder), name=name, backend=backend)
+
+
+def _rules(entrance: Entrance) -> TokenRules | None:
+    """Whose tokens are taken beside keys; None where nobody's are."""
+    if entrance.tokens is not None:
+        if entrance.issuer or entrance.audience:
+            raise RecipeError(
+                "The issuer of tokens is named twice.", where="--tokens and --issuer", to_do="Write it into the file."
+            )
+        return TokenRules.from_file(entrance.tokens)
+    if not entrance.issuer and not entrance.audience:
+        return None
+    if not entrance.issuer or not entrance.audience:
+        raise RecipeError(
+            "Tokens are taken by their issuer and the service that they are made for.",
+            where="--issuer and --audience",
+            to_do="Give both, or --tokens FILE.",
+        )
+    return TokenRules(entrance.issuer, entrance.audience, ASYMMETRIC)
 
 
 def _see_names_differ(versions: Sequence[Version]) -> None:

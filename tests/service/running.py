@@ -30,6 +30,12 @@ class OpenDoor:
     def admit(self, authorization: str | None, source: str) -> Principal:
         return Principal("anyone", frozenset(SCOPES), Limits(10**9, 10**9))
 
+    def lacks_key(self, authorization: str | None) -> bool:
+        return False
+
+    def fetch_keys(self) -> bool:
+        return True
+
 
 @dataclass(frozen=True)
 class Response:

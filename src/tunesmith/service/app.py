@@ -69,7 +69,7 @@ def create_app(desk: Desk, *, begin: Callable[[], Awaitable[None]], end: Callabl
 
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi(request: Request) -> Response:
-        desk.admit(request, "predict")
+        await desk.admit(request, "predict")
         return json_response(app.openapi())
 
     _explain(app, desk)
