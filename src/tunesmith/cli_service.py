@@ -36,6 +36,7 @@ from tunesmith.service.ray_engine import LOCAL_ENVIRONMENT, RayEngine, RaySettin
 from tunesmith.service.scaling import Scaling
 from tunesmith.service.serving import Behind, Doors, Settings, assembled, listening, serve_app
 from tunesmith.service.versions import Version, read_version
+from tunesmith.watching.open_telemetry import open_tracer
 
 verbs = typer.Typer()
 
@@ -75,7 +76,7 @@ class Strength:
 
 @dataclass(frozen=True, slots=True)
 class Protections:
-    """What stands before and behind the models."""
+    """What stands before and behind the models, and what is kept of answers so that feedback can be given."""
 
     guards: Annotated[
         list[str] | None,
@@ -88,12 +89,6 @@ class Protections:
     recognisers: Annotated[
         Path | None, typer.Option(help="A YAML file of further recognisers, and of an action for each kind.")
     ] = None
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What is kept of answers, so that feedback can be given."""
-
     store: Annotated[
         str,
         typer.Option(
@@ -138,6 +133,18 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Traces:
+    """Where spans of requests go."""
+
+    traces: Annotated[
+        str, typer.Option(help="Send a span of each request there by OTLP, such as http://127.0.0.1:4318/v1/traces.")
+    ] = ""
+    trace_share: Annotated[
+        float, typer.Option(help="The share of requests that is traced where the caller did not decide.", min=0, max=1)
+    ] = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Entrance:
     """Who may ask: holders of keys, and of tokens that somebody else signs."""
 
@@ -163,10 +170,10 @@ def serve(
     address: Address,
     strength: Strength,
     protections: Protections,
-    memory: Memory,
     elastic: Elastic,
     held: Held,
     entrance: Entrance,
+    traces: Traces,
 ) -> None:
     """Serve trained models over HTTP; Ctrl-C or SIGTERM end it once the last answer is out."""
     if held.root is not None and not held.root.is_dir():
@@ -181,7 +188,7 @@ def serve(
     gate = Gate(store, verifier)
     redactor = _redactor(protections, folder)
     guards = _guards(protections.guards or [], versions)
-    opened = _store(memory, folder) if memory.store else None
+    opened = _store(protections, folder) if protections.store else None
     behind = Behind(redactor, guards, _further(guards), opened)
     settings = Settings(
         host=address.host,
@@ -191,13 +198,14 @@ def serve(
         drain=address.drain,
         root=held.root,
     )
+    tracer = open_tracer(traces.traces, share=traces.trace_share) if traces.traces else None
     engine = _engine(strength, elastic)
     with closing(listening(settings.host, settings.port)) as channel, hushed() as shown:
         secret = None
         if not store.keys():
             _, secret = store.create(FIRST_KEY, KeyLimits(), name="first key", by=f"uid {os.getuid()}", lifetime=None)
         doors = Doors(gate, store.audit, (store.save_uses, gate.fetch_keys))
-        app = assembled(versions, engine, doors, settings, behind)
+        app = assembled(versions, engine, doors, settings, behind, tracer)
         logging.basicConfig(level=logging.INFO, handlers=[json_handler(shown)], force=True)
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
         knows_signers = gate.fetch_keys()
@@ -322,13 +330,13 @@ def _further(guards: Mapping[str, Guards]) -> dict[str, Version]:
     return {folder: read_version(Path(folder), name=f"guard-{place}") for place, folder in enumerate(sorted(folders))}
 
 
-def _store(memory: Memory, state: Path) -> Callable[[Mapping[str, LabelSchema]], Store]:
+def _store(given: Protections, state: Path) -> Callable[[Mapping[str, LabelSchema]], Store]:
     """What opens the store of answers."""
     masking = Redactor(standard())
 
     def mask(text: str) -> list[tuple[int, int, str]]:
         return [(found.start, found.end, f"<{found.kind}>") for found in masking.find(text)]
 
-    policy = Policy(text=memory.keep, mask=mask, keep_days=memory.keep_days)
+    policy = Policy(text=given.keep, mask=mask, keep_days=given.keep_days)
     secret = secret_of(state, make=True)
-    return lambda schemas: Store.open(memory.store, policy, secret, label_check(schemas))
+    return lambda schemas: Store.open(given.store, policy, secret, label_check(schemas))

@@ -45,6 +45,7 @@ MISTAKES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
     ),
     "no rules for tokens": (lambda place, good: [str(good), "--tokens", str(place / "none.yaml")], "none.yaml"),
     "rules with an unknown key": (lambda place, good: [str(good), "--tokens", str(tokens(place))], "audience"),
+    "spans to no address": (lambda place, good: [str(good), "--traces", "collector:4318"], "http or https"),
     "answers that are no numbers": (lambda place, good: [str(unsound(place / "nan", good))], "numbers that are none"),
 }
 
