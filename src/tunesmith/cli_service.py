@@ -13,10 +13,12 @@ from typing import Annotated, Literal
 import typer
 
 from tunesmith import service_console
+from tunesmith.access.bearer_tokens import TokenRules, TokenVerifier
 from tunesmith.access.gate import Gate
 from tunesmith.access.key_store import KeyStore
 from tunesmith.access.logs import json_handler
 from tunesmith.access.principal import Limits as KeyLimits
+from tunesmith.access.signing_keys import ASYMMETRIC
 from tunesmith.arguments import Backend, spread
 from tunesmith.errors import RecipeError, TunesmithError, nearest
 from tunesmith.guarding.guards import Guards
@@ -35,6 +37,7 @@ from tunesmith.service.scaling import Scaling
 from tunesmith.service.serving import Behind, Doors, Settings, assembled, listening, serve_app
 from tunesmith.service.sharing import Sharing
 from tunesmith.service.versions import Version, read_version
+from tunesmith.watching.open_telemetry import open_tracer
 
 verbs = typer.Typer()
 
@@ -74,7 +77,7 @@ class Strength:
 
 @dataclass(frozen=True, slots=True)
 class Protections:
-    """What stands before and behind the models."""
+    """What stands before and behind the models, and what is kept of answers so that feedback can be given."""
 
     guards: Annotated[
         list[str] | None,
@@ -87,12 +90,6 @@ class Protections:
     recognisers: Annotated[
         Path | None, typer.Option(help="A YAML file of further recognisers, and of an action for each kind.")
     ] = None
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What is kept of answers, so that feedback can be given."""
-
     store: Annotated[
         str,
         typer.Option(
@@ -135,11 +132,37 @@ class Held:
         Path | None, typer.Option(help="A folder of further versions, ROOT/MODEL/VERSION, which admins may load.")
     ] = None
     share_bases: Annotated[
-        bool,
-        typer.Option(
-            "--share-bases", help="Hold the base model of several adapters once, instead of merged into each."
-        ),
+        bool, typer.Option("--share-bases", help="Hold the base model of several adapters once, not in each of them.")
     ] = False
+
+
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """Where spans of requests go."""
+
+    traces: Annotated[
+        str, typer.Option(help="Send a span of each request there by OTLP, such as http://127.0.0.1:4318/v1/traces.")
+    ] = ""
+    trace_share: Annotated[
+        float, typer.Option(help="The share of requests that is traced where the caller did not decide.", min=0, max=1)
+    ] = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """Who may ask: holders of keys, and of tokens that somebody else signs."""
+
+    state: Annotated[Path, typer.Option(help="The folder with the service's keys and logs.")] = STATE
+    issuer: Annotated[
+        str, typer.Option(help="Take signed tokens (JWT) of this OpenID provider too: its https address.")
+    ] = ""
+    audience: Annotated[str, typer.Option(help="This service's name there, for which tokens must be made.")] = ""
+    tokens: Annotated[
+        Path | None,
+        typer.Option(
+            help="A YAML file of rules for tokens, in the place of --issuer: scopes, algorithms, keys, limits."
+        ),
+    ] = None
 
 
 @verbs.command()
@@ -151,10 +174,10 @@ def serve(
     address: Address,
     strength: Strength,
     protections: Protections,
-    memory: Memory,
     elastic: Elastic,
     held: Held,
-    state: Annotated[Path, typer.Option(help="The folder with the service's keys and logs.")] = STATE,
+    entrance: Entrance,
+    traces: Traces,
 ) -> None:
     """Serve trained models over HTTP; Ctrl-C or SIGTERM end it once the last answer is out."""
     if held.root is not None and not held.root.is_dir():
@@ -162,11 +185,14 @@ def serve(
     os.environ["HF_HUB_OFFLINE"] = "1"  # the model workers inherit it: nothing that is served is fetched
     versions = [_version(given, held.backend) for given in artifacts]
     _see_names_differ(versions)
-    folder = state.expanduser()
+    folder = entrance.state.expanduser()
+    rules = _rules(entrance)
+    verifier = TokenVerifier(rules) if rules is not None else None
     store = KeyStore(folder)
+    gate = Gate(store, verifier)
     redactor = _redactor(protections, folder)
     guards = _guards(protections.guards or [], versions)
-    opened = _store(memory, folder) if memory.store else None
+    opened = _store(protections, folder) if protections.store else None
     further = _further(guards)
     behind = Behind(redactor, guards, further, opened)
     every = [*versions, *further.values()]
@@ -180,20 +206,24 @@ def serve(
         root=held.root,
         sharing=sharing,
     )
+    tracer = open_tracer(traces.traces, share=traces.trace_share) if traces.traces else None
     engine = _engine(strength, elastic)
     with closing(listening(settings.host, settings.port)) as channel, hushed() as shown:
         secret = None
         if not store.keys():
             _, secret = store.create(FIRST_KEY, KeyLimits(), name="first key", by=f"uid {os.getuid()}", lifetime=None)
-        app = assembled(versions, engine, Doors(Gate(store), store.audit, (store.save_uses,)), settings, behind)
+        doors = Doors(gate, store.audit, (store.save_uses, gate.fetch_keys))
+        app = assembled(versions, engine, doors, settings, behind, tracer)
         logging.basicConfig(level=logging.INFO, handlers=[json_handler(shown)], force=True)
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
-        serve_app(
-            app,
-            channel,
-            settings,
-            ready=lambda where: service_console.show_ready(where, secret, versions, settings),
-        )
+        knows_signers = gate.fetch_keys()
+
+        def ready(where: str) -> None:
+            service_console.show_ready(where, secret, versions, settings)
+            if rules is not None:
+                service_console.show_tokens(rules, knows_signers=knows_signers)
+
+        serve_app(app, channel, settings, ready=ready)
 
 
 def _version(given: str, backend: str) -> Version:
@@ -201,6 +231,25 @@ def _version(given: str, backend: str) -> Version:
     if not equals or Path(given).is_dir():
         name, folder = "", given
     return read_version(Path(folder), name=name, backend=backend)
+
+
+def _rules(entrance: Entrance) -> TokenRules | None:
+    """Whose tokens are taken beside keys; None where nobody's are."""
+    if entrance.tokens is not None:
+        if entrance.issuer or entrance.audience:
+            raise RecipeError(
+                "The issuer of tokens is named twice.", where="--tokens and --issuer", to_do="Write it into the file."
+            )
+        return TokenRules.from_file(entrance.tokens)
+    if not entrance.issuer and not entrance.audience:
+        return None
+    if not entrance.issuer or not entrance.audience:
+        raise RecipeError(
+            "Tokens are taken by their issuer and the service that they are made for.",
+            where="--issuer and --audience",
+            to_do="Give both, or --tokens FILE.",
+        )
+    return TokenRules(entrance.issuer, entrance.audience, ASYMMETRIC)
 
 
 def _see_names_differ(versions: Sequence[Version]) -> None:
@@ -289,13 +338,13 @@ def _further(guards: Mapping[str, Guards]) -> dict[str, Version]:
     return {folder: read_version(Path(folder), name=f"guard-{place}") for place, folder in enumerate(sorted(folders))}
 
 
-def _store(memory: Memory, state: Path) -> Callable[[Mapping[str, LabelSchema]], Store]:
+def _store(given: Protections, state: Path) -> Callable[[Mapping[str, LabelSchema]], Store]:
     """What opens the store of answers."""
     masking = Redactor(standard())
 
     def mask(text: str) -> list[tuple[int, int, str]]:
         return [(found.start, found.end, f"<{found.kind}>") for found in masking.find(text)]
 
-    policy = Policy(text=memory.keep, mask=mask, keep_days=memory.keep_days)
+    policy = Policy(text=given.keep, mask=mask, keep_days=given.keep_days)
     secret = secret_of(state, make=True)
-    return lambda schemas: Store.open(memory.store, policy, secret, label_check(schemas))
+    return lambda schemas: Store.open(given.store, policy, secret, label_check(schemas))

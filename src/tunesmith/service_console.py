@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tunesmith import console
+from tunesmith.access.bearer_tokens import TokenRules
 from tunesmith.service.serving import Settings
 from tunesmith.service.sharing import could_share
 from tunesmith.service.versions import Version
@@ -31,3 +32,10 @@ def show_ready(address: str, secret: str | None, versions: Sequence[Version], se
     console.say(f"Try: curl -H 'Authorization: Bearer KEY' -d '{body}' {address}/v1/models/{first}/predict")
     if settings.host not in _LOOPBACK:
         console.say("It is reachable from other machines, without TLS: put a proxy with TLS before it.")
+
+
+def show_tokens(rules: TokenRules, *, knows_signers: bool) -> None:
+    """Say whose tokens are taken beside keys."""
+    console.say(f"Tokens of {rules.issuer} for '{rules.audience}' are taken, with the claim '{rules.scopes_claim}'.")
+    if not knows_signers:
+        console.say("The issuer's keys could not be fetched, as the log says; until they are, tokens get 503.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from tests.access.makers import Watch, unsigned
 from tunesmith.access.bearer_tokens import TokenRules, TokenVerifier
+from tunesmith.access.principal import Principal
 from tunesmith.access.refusals import RefusedError
 from tunesmith.access.signing_keys import KeySetAddress, key_set
 from tunesmith.errors import RecipeError, ResourceError, TunesmithError
@@ -302,45 +304,105 @@ class Issuer:
 
 
 def fetching(issuer: Issuer, watch: Watch) -> KeySetAddress:
-    return KeySetAddress("https://issuer.example/keys", issuer, watch, lifetime=600, pause=30, grace=3600)
+    return KeySetAddress("https://issuer.example/keys", issuer, watch, pause=30, grace=3600)
 
 
-def test_a_key_set_is_fetched_once_in_its_lifetime(tmp_path: Path) -> None:
+def admitted(verifier: TokenVerifier, token: str) -> Principal:
+    """As the service does it: keys are fetched where one lacks, and never by `admit` itself."""
+    if verifier.lacks_key(token):
+        verifier.fetch_keys()
+    return verifier.admit(token)
+
+
+def declined(verifier: TokenVerifier, token: str) -> str:
+    with pytest.raises(RefusedError) as caught:
+        admitted(verifier, token)
+    return caught.value.code
+
+
+def test_a_key_set_is_fetched_once_and_then_when_it_is_told(tmp_path: Path) -> None:
     issuer, watch = Issuer(), Watch()
     verifier = TokenVerifier(rules(tmp_path), fetching(issuer, watch))
     for _ in range(20):
-        verifier.admit(signed(kid="a"))
+        admitted(verifier, signed(kid="a"))
     assert issuer.asked == 1
-    watch.at += 601
-    verifier.admit(signed(kid="a"))
-    assert issuer.asked == 2
+    verifier.fetch_keys()
+    assert issuer.asked == 1, "not again within the pause"
+    watch.at += 31
+    issuer.keys = [("b", OTHER)]
+    assert verifier.fetch_keys()
+    assert declined(verifier, signed(kid="a")) == "unknown_signer", "a key that the issuer withdrew holds no longer"
 
 
 def test_a_new_key_is_found_and_invented_ids_cause_no_flood(tmp_path: Path) -> None:
     issuer, watch = Issuer(), Watch()
     verifier = TokenVerifier(rules(tmp_path), fetching(issuer, watch))
-    verifier.admit(signed(kid="a"))
+    admitted(verifier, signed(kid="a"))
     for number in range(100):
-        assert refused(verifier, signed(OTHER, kid=f"x{number}")) == "unknown_signer"
+        assert declined(verifier, signed(OTHER, kid=f"x{number}")) == "unknown_signer"
     assert issuer.asked == 1
     issuer.keys.append(("b", OTHER))
     watch.at += 30
-    verifier.admit(signed(OTHER, kid="b"))
+    admitted(verifier, signed(OTHER, kid="b"))
     assert issuer.asked == 2
+
+
+def test_what_the_rules_refuse_anyway_causes_no_fetch(tmp_path: Path) -> None:
+    verifier = TokenVerifier(rules(tmp_path), fetching(Issuer(), Watch()))
+    for token in ("nonsense", unsigned({"alg": "none", "kid": "z"}, claims()), signed(CURVE, "ES256", "z")):
+        assert not verifier.lacks_key(token)
+    assert verifier.lacks_key(signed(kid="a"))
 
 
 def test_keys_outlive_an_issuer_that_is_down_but_not_for_ever(tmp_path: Path) -> None:
     issuer, watch = Issuer(), Watch()
     verifier = TokenVerifier(rules(tmp_path), fetching(issuer, watch))
-    verifier.admit(signed(kid="a"))
+    admitted(verifier, signed(kid="a"))
     issuer.is_down = True
     watch.at += 2000
-    verifier.admit(signed(kid="a"))
-    watch.at += 2201
-    assert refused(verifier, signed(kid="a")) == "unknown_signer"
+    assert not verifier.fetch_keys()
+    admitted(verifier, signed(kid="a"))
+    watch.at += 1601
+    assert declined(verifier, signed(kid="a")) == "signers_unavailable"
     issuer.is_down = False
     watch.at += 30
-    verifier.admit(signed(kid="a"))
+    admitted(verifier, signed(kid="a"))
+
+
+def test_while_the_issuer_is_silent_nobody_is_told_that_his_token_is_wrong(tmp_path: Path) -> None:
+    issuer, watch = Issuer(), Watch()
+    issuer.is_down = True
+    verifier = TokenVerifier(rules(tmp_path), fetching(issuer, watch))
+    with pytest.raises(RefusedError) as caught:
+        admitted(verifier, signed(kid="a"))
+    assert (caught.value.code, caught.value.status) == ("signers_unavailable", 503)
+    assert caught.value.numbers == {"retry_after": 30}
+    watch.at += 10
+    with pytest.raises(RefusedError) as later:
+        admitted(verifier, signed(kid="a"))
+    assert later.value.numbers == {"retry_after": 20}
+    assert issuer.asked == 1
+
+
+def test_whoever_comes_during_a_fetch_waits_for_it_and_finds_the_new_key() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slowly(_: str) -> bytes:
+        begun.set()
+        assert go_on.wait(10)
+        return jwks(("a", SIGNER))
+
+    keys = KeySetAddress("https://issuer.example/keys", slowly)
+    first, second = threading.Thread(target=keys.fetch), threading.Thread(target=keys.fetch)
+    first.start()
+    assert begun.wait(10)
+    assert keys.lacks("a"), "it is not held to be unknown while it may be on its way"
+    second.start()
+    go_on.set()
+    first.join(10)
+    second.join(10)
+    assert not keys.lacks("a")
+    assert keys.find("a") is not None
 
 
 def test_keys_are_fetched_by_https_alone() -> None:
@@ -356,7 +418,7 @@ def test_the_rules_of_the_documents_are_read(tmp_path: Path) -> None:
     assert made.limits.requests_per_minute == 300
     issuer = Issuer()
     verifier = TokenVerifier(made, made.signing_keys(issuer))
-    assert verifier.admit(signed(kid="a", roles=["nlp.reader"])).scopes == {"predict"}
+    assert admitted(verifier, signed(kid="a", roles=["nlp.reader"])).scopes == {"predict"}
     assert issuer.asked == 1
 
 
@@ -371,7 +433,7 @@ def test_rules_are_read_from_a_file_and_mistakes_are_named(tmp_path: Path) -> No
         (good.replace("audience: tunesmith\n", ""), "audience"),
         (good.replace("audience: tunesmith\n", "audience: ''\n"), "must be given"),
         (good + "jwks_url: https://issuer.example/keys\n", "2 places"),
-        (good.replace("public_key_file: key.pem\n", ""), "0 places"),
+        (good.replace("public_key_file: key.pem\n", "").replace("https:", "urn:"), "no https address"),
         (good.replace("RS256", "ES256"), "The key is for RS256"),
         (good.replace("key.pem", "none.pem"), "cannot be read"),
         (good + "limits: {tokens_per_minute: 0}\n", "tokens_per_minute"),

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import ipaddress
+import contextlib
+import json
 import ssl
-import threading
+import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
+from http.server import BaseHTTPRequestHandler
 from typing import ClassVar
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
-from tunesmith.access.fetching import MOST_BYTES, fetch_https
+from tests.access.makers import over_tls
+from tunesmith.access.fetching import MOST_BYTES, WELL_KNOWN, by_discovery, fetch_https
 from tunesmith.errors import ResourceError
 
 
@@ -32,6 +28,11 @@ class Answers(BaseHTTPRequestHandler):
         if self.path == "/moved":
             self.send_header("Location", "/keys")
         self.end_headers()
+        if self.path == "/slow":
+            with contextlib.suppress(OSError):
+                while True:
+                    self.wfile.write(b" ")
+                    time.sleep(0.05)
         self.wfile.write(b"x" * (MOST_BYTES + 1) if self.path == "/large" else b'{"keys":[]}')
 
     def log_message(self, format: str, *args: object) -> None: ...
@@ -40,34 +41,8 @@ class Answers(BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, ssl.SSLContext]]:
     """The address of an https server on this machine, and what trusts it."""
-    place: Path = tmp_path_factory.mktemp("issuer")
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "issuer")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        .sign(key, hashes.SHA256())
-    )
-    (place / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (place / "key.pem").write_bytes(key.private_bytes(*plain))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(place / "cert.pem", place / "key.pem")
-    with HTTPServer(("127.0.0.1", 0), Answers) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"https://127.0.0.1:{server.server_port}", ssl.create_default_context(cafile=str(place / "cert.pem"))
-        server.shutdown()
-        thread.join()
+    with over_tls(Answers, tmp_path_factory.mktemp("issuer")) as (address, certificate):
+        yield address, ssl.create_default_context(cafile=str(certificate))
 
 
 def test_a_key_set_comes_over_tls_that_is_verified(issuer: tuple[str, ssl.SSLContext]) -> None:
@@ -80,18 +55,58 @@ def test_a_key_set_comes_over_tls_that_is_verified(issuer: tuple[str, ssl.SSLCon
 def test_redirects_errors_and_large_answers_are_refused(issuer: tuple[str, ssl.SSLContext]) -> None:
     address, trust = issuer
     Answers.asked.clear()
-    with pytest.raises(OSError, match="302") as moved:
+    with pytest.raises(ResourceError, match="302"):
         fetch_https(f"{address}/moved", trust)
-    moved.value.close()  # type: ignore[attr-defined]
     assert Answers.asked == ["/moved"]
-    with pytest.raises(OSError, match="404") as gone:
+    with pytest.raises(ResourceError, match="404"):
         fetch_https(f"{address}/gone", trust)
-    gone.value.close()  # type: ignore[attr-defined]
     with pytest.raises(ResourceError, match="more than"):
         fetch_https(f"{address}/large", trust)
 
 
-@pytest.mark.parametrize("address", ["http://127.0.0.1/keys", "file:///etc/passwd", "ftp://127.0.0.1/x", "data:,x", ""])
+def test_an_answer_that_drips_is_cut_off(issuer: tuple[str, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A timeout of the socket alone would never come: each read brings something."""
+    monkeypatch.setattr("tunesmith.access.fetching.SECONDS", 0.5)
+    address, trust = issuer
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        fetch_https(f"{address}/slow", trust)
+    assert time.monotonic() - began < 3
+
+
+ISSUER = "https://issuer.example"
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"issuer": ISSUER + "/", "jwks_uri": "https://keys.example/keys"}, "another issuer"),
+        ({"issuer": ISSUER, "jwks_uri": "http://keys.example/keys"}, "not at an https"),
+        ({"issuer": ISSUER, "jwks_uri": 7}, "not at an https"),
+        ({"issuer": ISSUER}, "no OpenID provider"),
+        ([ISSUER], "another issuer"),
+        (None, "another issuer"),
+    ],
+)
+def test_a_description_of_another_issuer_or_without_https_is_refused(told: object, said: str) -> None:
+    with pytest.raises(ResourceError, match=said):
+        by_discovery(ISSUER, lambda _: json.dumps(told).encode())(ISSUER + WELL_KNOWN)
+
+
+def test_the_keys_are_where_the_issuer_says() -> None:
+    pages = {
+        ISSUER + WELL_KNOWN: b'{"issuer": "https://issuer.example", "jwks_uri": "https://k/x"}',
+        "https://k/x": b"k",
+    }
+    assert by_discovery(ISSUER, pages.__getitem__)(ISSUER + WELL_KNOWN) == b"k"
+    with pytest.raises(ResourceError, match="no OpenID provider"):
+        by_discovery(ISSUER, lambda _: b"<html>")(ISSUER + WELL_KNOWN)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://127.0.0.1/keys", "file:///etc/passwd", "ftp://127.0.0.1/x", "data:,x", "", "https://", "https://a:b@c/"],
+)
 def test_other_schemes_are_refused(address: str) -> None:
     with pytest.raises(ResourceError, match="not https"):
         fetch_https(address)

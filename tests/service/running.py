@@ -22,6 +22,7 @@ from tunesmith.service.engine import Answers, Engine, Part, Slot, UnanswerableEr
 from tunesmith.service.serving import Behind, Doors, Settings, assembled, configured, listening
 from tunesmith.service.versions import Version
 from tunesmith.tasks import Task
+from tunesmith.watching.traces import Tracer
 
 
 class OpenDoor:
@@ -29,6 +30,12 @@ class OpenDoor:
 
     def admit(self, authorization: str | None, source: str) -> Principal:
         return Principal("anyone", frozenset(SCOPES), Limits(10**9, 10**9))
+
+    def lacks_key(self, authorization: str | None) -> bool:
+        return False
+
+    def fetch_keys(self) -> bool:
+        return True
 
 
 @dataclass(frozen=True)
@@ -72,11 +79,12 @@ def running(
     settings: Settings | None = None,
     doors: Doors | None = None,
     behind: Behind | None = None,
+    tracer: Tracer | None = None,
 ) -> Iterator[Running]:
     """A service over an engine, in a thread, until the block ends."""
     told = replace(settings or Settings(drain=5), port=0)
     channel = listening(told.host, told.port)
-    app = assembled(versions, engine, doors or Doors(OpenDoor()), told, behind)
+    app = assembled(versions, engine, doors or Doors(OpenDoor()), told, behind, tracer)
     server = uvicorn.Server(configured(app, told))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[channel])), daemon=True)
     thread.start()

@@ -34,6 +34,19 @@ MISTAKES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
         lambda place, good: [str(good), "--recognisers", str(place / "own.yaml")],
         "Recognisers alone",
     ),
+    "an issuer without an audience": (lambda place, good: [str(good), "--issuer", "https://a.example"], "--audience"),
+    "an audience without an issuer": (lambda place, good: [str(good), "--audience", "tunesmith"], "--audience"),
+    "an issuer without TLS": (
+        lambda place, good: [str(good), "--issuer", "http://a.example", "--audience", "tunesmith"],
+        "no https address",
+    ),
+    "two issuers": (
+        lambda place, good: [str(good), "--issuer", "https://a.example", "--tokens", str(tokens(place))],
+        "named twice",
+    ),
+    "no rules for tokens": (lambda place, good: [str(good), "--tokens", str(place / "none.yaml")], "none.yaml"),
+    "rules with an unknown key": (lambda place, good: [str(good), "--tokens", str(tokens(place))], "audience"),
+    "spans to no address": (lambda place, good: [str(good), "--traces", "collector:4318"], "http or https"),
     "answers that are no numbers": (lambda place, good: [str(unsound(place / "nan", good))], "numbers that are none"),
 }
 
@@ -41,6 +54,11 @@ MISTAKES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
 def guards(place: Path) -> Path:
     (place / "guards.yaml").write_text("guards:\n- name: size\n", encoding="utf-8")
     return place / "guards.yaml"
+
+
+def tokens(place: Path) -> Path:
+    (place / "tokens.yaml").write_text("issuer: https://a.example\naudiense: tunesmith\n", encoding="utf-8")
+    return place / "tokens.yaml"
 
 
 @pytest.mark.parametrize("case", MISTAKES)

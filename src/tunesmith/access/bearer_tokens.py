@@ -14,13 +14,12 @@ from pathlib import Path
 
 import jwt
 
-from tunesmith.access.fetching import fetch_https
+from tunesmith.access.fetching import WELL_KNOWN, Fetch, by_discovery, fetch_https
 from tunesmith.access.principal import SCOPES, Limits, Principal, known_scopes
 from tunesmith.access.refusals import RefusedError
 from tunesmith.access.signing_keys import (
     ASYMMETRIC,
     SYMMETRIC,
-    Fetch,
     KeySetAddress,
     KeySetFile,
     OneKey,
@@ -50,7 +49,9 @@ _REASONS: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
 
 @dataclass(frozen=True)
 class TokenRules:
-    """Whose tokens are taken, and what they allow. Exactly one of the four places of keys is given.
+    """Whose tokens are taken, and what they allow. Of the four places of keys one is given at most.
+
+    Where none is, the issuer is an OpenID provider at an https address, whose own description says where its keys are.
 
     Attributes:
         issuer: what `iss` must be.
@@ -82,11 +83,17 @@ class TokenRules:
         if not self.issuer or not self.audience:
             raise RecipeError("issuer and audience must be given.", where="issuer, audience", to_do="Name both.")
         places = [self.public_key_file, self.jwks_file, self.jwks_url, self.secret_file]
-        if sum(map(bool, places)) != 1:
+        if sum(map(bool, places)) > 1:
             raise RecipeError(
                 f"{sum(map(bool, places))} places of keys are given, not one.",
                 where="public_key_file, jwks_file, jwks_url, secret_file",
                 to_do="Give one of them.",
+            )
+        if not any(places) and not self.issuer.startswith("https://"):
+            raise RecipeError(
+                "The issuer is no https address, so it cannot be asked where its keys are.",
+                where=f"issuer: {self.issuer}",
+                to_do="Give its https address, or one of public_key_file, jwks_file, jwks_url and secret_file.",
             )
         usable = SYMMETRIC if self.secret_file else ASYMMETRIC
         for name in self.algorithms or ("",):
@@ -126,6 +133,8 @@ class TokenRules:
             return KeySetAddress(self.jwks_url, fetch)
         if self.jwks_file:
             return KeySetFile(Path(self.jwks_file))
+        if not self.secret_file and not self.public_key_file:
+            return KeySetAddress(self.issuer.rstrip("/") + WELL_KNOWN, by_discovery(self.issuer, fetch))
         made = secret_key(Path(self.secret_file)) if self.secret_file else public_key(Path(self.public_key_file))
         if not set(made.algorithms) & set(self.algorithms):
             raise RecipeError(
@@ -144,12 +153,12 @@ class TokenVerifier:
         self._keys = rules.signing_keys() if keys is None else keys
 
     def admit(self, token: str) -> Principal:
-        """Who presents a token; with `jwks_url` this may fetch keys, and so block.
+        """Who presents a token, by the keys at hand; see `lacks_key`.
 
         The principal's id is made of issuer and subject by SHA-256, so that logs hold no name or address of a person.
 
         Raises:
-            RefusedError: `expired_token`, or a code that is `invalid_token` outside.
+            RefusedError: `expired_token`, a code that is `invalid_token` outside, or `signers_unavailable`.
         """
         key, algorithm = self._key_for(token)
         try:
@@ -169,8 +178,29 @@ class TokenVerifier:
         sum = hashlib.sha256(f"{self._rules.issuer}\n{subject}".encode("utf-8", "surrogatepass")).hexdigest()
         return Principal(f"jwt-{sum[:16]}", self._scopes(claims), self._rules.limits)
 
+    def lacks_key(self, token: str) -> bool:
+        """Whether this token can only be judged after `fetch_keys`; never so for what the rules refuse anyway."""
+        try:
+            return self._keys.lacks(self._header(token)[1])
+        except RefusedError:
+            return False
+
+    def fetch_keys(self) -> bool:
+        """Fetch the issuer's keys anew, where they are at an address; whether that went well. This may block."""
+        return self._keys.fetch()
+
     def _key_for(self, token: str) -> tuple[SigningKey, str]:
         """The key of a token and the algorithm, which the rules and the key must both allow."""
+        algorithm, id = self._header(token)
+        key = self._keys.find(id)
+        if key is None:
+            raise RefusedError("unknown_signer")
+        if algorithm not in key.algorithms:
+            raise RefusedError("algorithm_refused")
+        return key, algorithm
+
+    def _header(self, token: str) -> tuple[str, str | None]:
+        """A token's algorithm and key id, where the rules allow them; nothing is proven yet."""
         if len(token) > LONGEST_TOKEN or _FORM.fullmatch(token) is None:
             raise RefusedError("malformed_token")
         try:
@@ -183,12 +213,7 @@ class TokenVerifier:
         # Extensions that must be understood are not (RFC 7515, section 4.1.11).
         if "crit" in header or "b64" in header or not isinstance(id, str | None):
             raise RefusedError("malformed_token")
-        key = self._keys.find(id)
-        if key is None:
-            raise RefusedError("unknown_signer")
-        if algorithm not in key.algorithms:
-            raise RefusedError("algorithm_refused")
-        return key, algorithm
+        return algorithm, id
 
     def _scopes(self, claims: Mapping[str, object]) -> frozenset[str]:
         """Our scopes among the issuer's; other words are for other services."""

@@ -16,8 +16,8 @@ class Gate:
     """Lets in who presents a key of the store, or a token where there is a verifier of tokens.
 
     What begins like a key is looked for among keys and nowhere else. `refused` counts refusals by their exact code.
-    With tokens whose keys come from an address `admit` may fetch these, and so block for some seconds: call it
-    outside of an event loop then.
+    `admit` never waits for another machine. Tokens whose keys come from an address are let in by the keys at hand;
+    where `lacks_key` says so, `fetch_keys` brings them first, outside of an event loop.
     """
 
     def __init__(
@@ -48,13 +48,28 @@ class Gate:
                 self._failures.note(source)
             raise
 
+    def lacks_key(self, authorization: str | None) -> bool:
+        """Whether this can only be judged after `fetch_keys`."""
+        try:
+            tokens, credential = self._tokens_for(authorization)
+        except RefusedError:
+            return False
+        return tokens is not None and tokens.lacks_key(credential)
+
+    def fetch_keys(self) -> bool:
+        """Fetch the keys of those who sign tokens; whether that went well. This may block for some seconds."""
+        return self._tokens is None or self._tokens.fetch_keys()
+
     def _known(self, authorization: str | None) -> Principal:
+        tokens, credential = self._tokens_for(authorization)
+        return self._keys.admit(credential) if tokens is None else tokens.admit(credential)
+
+    def _tokens_for(self, authorization: str | None) -> tuple[TokenVerifier | None, str]:
+        """What is presented, and what judges it: a verifier of tokens, or None for the store of keys."""
         scheme, _, credential = (authorization or "").strip().partition(" ")
         credential = credential.strip()
         if not credential or scheme.lower() != "bearer":
             raise RefusedError("missing_key")
         if len(credential) > LONGEST_CREDENTIAL:
             raise RefusedError("malformed_key")
-        if self._tokens is not None and not credential.startswith("ts_"):
-            return self._tokens.admit(credential)
-        return self._keys.admit(credential)
+        return (None if credential.startswith("ts_") else self._tokens), credential

@@ -55,6 +55,11 @@ REFUSALS: Mapping[str, Refusal] = {
         ("The token has expired.", "令牌已过期。"),
         ("Sign in again.", "请重新登录。"),
     ),
+    "signers_unavailable": _refusal(
+        503,
+        ("The keys of whoever signed the token cannot be fetched now.", "目前无法获取令牌签发方的公钥。"),
+        ("Try again in {retry_after} seconds.", "请在 {retry_after} 秒后重试。"),
+    ),
     "missing_scope": _refusal(
         403,
         ("The key does not have the scope '{scope}'.", "密钥没有权限“{scope}”。"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from tunesmith.access.fetching import Fetch
+from tunesmith.access.refusals import RefusedError
 from tunesmith.errors import ResourceError, TunesmithError
 from tunesmith.private_files import private_text, refused_reading
 
@@ -36,7 +39,6 @@ _SHORTEST_SECRET = 32
 _log = logging.getLogger(__name__)
 
 PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
-Fetch = Callable[[str], bytes]
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,20 @@ class SigningKey:
 
 
 class SigningKeys(Protocol):
-    """Where keys come from."""
+    """Where keys come from. Only `fetch` asks another machine, and so may block for seconds."""
 
     def find(self, id: str | None) -> SigningKey | None:
-        """The key with an id (a token's `kid`), or the only one where no id is given; None where there is none."""
+        """The key with an id (a token's `kid`), or the only one where no id is given; None where there is none.
+
+        Raises:
+            RefusedError: whether there is one cannot be told now (`signers_unavailable`).
+        """
+
+    def lacks(self, id: str | None) -> bool:
+        """Whether the key is not among those at hand, and `fetch` may bring it."""
+
+    def fetch(self) -> bool:
+        """Fetch the keys anew where they are far away; whether all is well."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,14 @@ class OneKey:
     def find(self, id: str | None) -> SigningKey | None:
         """The key."""
         return self.key
+
+    def lacks(self, id: str | None) -> bool:
+        """Never."""
+        return False
+
+    def fetch(self) -> bool:
+        """There is nothing to fetch."""
+        return True
 
 
 class KeySetFile:
@@ -83,13 +103,21 @@ class KeySetFile:
                 self._seen = seen
         return _among(self._keys, id)
 
+    def lacks(self, id: str | None) -> bool:
+        """Never: a changed file is read by `find`."""
+        return False
+
+    def fetch(self) -> bool:
+        """There is nothing to fetch."""
+        return True
+
 
 class KeySetAddress:
-    """A key set from an https address, kept for `lifetime` seconds and fetched at most once in `pause` seconds.
+    """A key set from an https address, tried at most once in `pause` seconds.
 
-    A fetch blocks, so a service calls `find` outside of its event loop. Where it fails the set so far is used for
-    another `grace` seconds and then no more. An id that is unknown causes a fetch, since signers change their keys;
-    `pause` keeps senders of invented ids from causing more.
+    A service fetches it every some minutes, and on a thread when a token names an id that is not at hand, since signers
+    change their keys; `pause` keeps senders of invented ids from causing more. Where it cannot be fetched the set so
+    far holds for `grace` seconds and then no more.
     """
 
     def __init__(
@@ -98,7 +126,6 @@ class KeySetAddress:
         fetch: Fetch,
         now: Callable[[], float] = time.monotonic,
         *,
-        lifetime: float = 600.0,
         pause: float = 30.0,
         grace: float = 86_400.0,
     ) -> None:
@@ -109,30 +136,51 @@ class KeySetAddress:
                 to_do="Give an https address, or jwks_file.",
             )
         self._address, self._fetch, self._now = address, fetch, now
-        self._lifetime, self._pause, self._grace = lifetime, pause, grace
-        self._keys: Mapping[str, SigningKey] = {}
-        self._fetched = self._tried = float("-inf")
+        self._pause, self._grace = pause, grace
+        # Both parts are put at once: `find` runs in the event loop while `fetch` runs on a thread.
+        self._held: tuple[Mapping[str, SigningKey], float] = ({}, float("-inf"))
+        self._tried, self._failed = float("-inf"), False
         self._lock = threading.Lock()
 
     def find(self, id: str | None) -> SigningKey | None:
-        """See `SigningKeys.find`."""
+        """See `SigningKeys.find`. A key that is unknown while the issuer is silent may be a new one of its."""
+        found = self._usable(id)
+        if found is None and (self._failed or not self._is_usable):
+            wait = self._tried + self._pause - self._now()
+            raise RefusedError("signers_unavailable", {"retry_after": max(1, math.ceil(wait)) if wait > 0 else 1})
+        return found
+
+    def lacks(self, id: str | None) -> bool:
+        """See `SigningKeys.lacks`."""
+        return self._is_due and self._usable(id) is None
+
+    def fetch(self) -> bool:
+        """See `SigningKeys.fetch`; whoever comes while another one fetches waits for it."""
         with self._lock:
-            age = self._now() - self._fetched
-            if age > self._lifetime or _among(self._keys, id) is None:
+            if self._is_due:
                 self._refresh()
-            if self._now() - self._fetched > self._lifetime + self._grace:
-                return None
-            return _among(self._keys, id)
+            return not self._failed
+
+    @property
+    def _is_due(self) -> bool:
+        return self._now() - self._tried >= self._pause
+
+    @property
+    def _is_usable(self) -> bool:
+        return self._now() - self._held[1] <= self._grace
+
+    def _usable(self, id: str | None) -> SigningKey | None:
+        return _among(self._held[0], id) if self._is_usable else None
 
     def _refresh(self) -> None:
-        if self._now() - self._tried < self._pause:
-            return
-        self._tried = self._now()
         try:
-            self._keys = key_set(self._fetch(self._address), self._address)
-            self._fetched = self._now()
+            found = key_set(self._fetch(self._address), self._address)
+            self._held, self._failed = (found, self._now()), False
         except (OSError, TunesmithError) as error:
-            _log.warning("the key set of the token issuer could not be fetched: %s", type(error).__name__)
+            self._failed = True
+            why = error.what if isinstance(error, TunesmithError) else type(error).__name__
+            _log.warning("the key set of the token issuer could not be fetched: %s", why)
+        self._tried = self._now()  # only now: until then others wait, instead of going on without the new keys
 
 
 def secret_key(path: Path) -> SigningKey:

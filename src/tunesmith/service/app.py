@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Route
 
 from tunesmith.access.refusals import RefusedError
 from tunesmith.errors import TunesmithError
@@ -36,13 +37,21 @@ from tunesmith.service.questions import PredictRequest
 from tunesmith.service.refusals import NoAnswerError
 from tunesmith.service.shapes_of_errors import Refusing, shaped, why
 from tunesmith.service.surroundings import SECURITY, BodyCap, Named, language_of
+from tunesmith.service.tracing import Traced
+from tunesmith.watching.traces import Tracer
 
 log = logging.getLogger(__name__)
 CLIENT_LEFT = 499
 """The status noted of a request whose client left; nobody receives it."""
 
 
-def create_app(desk: Desk, *, begin: Callable[[], Awaitable[None]], end: Callable[[], Awaitable[None]]) -> FastAPI:
+def create_app(
+    desk: Desk,
+    *,
+    begin: Callable[[], Awaitable[None]],
+    end: Callable[[], Awaitable[None]],
+    tracer: Tracer | None = None,
+) -> FastAPI:
     """The app over a desk; `begin` and `end` are awaited before the first and after the last request."""
 
     @asynccontextmanager
@@ -59,9 +68,10 @@ def create_app(desk: Desk, *, begin: Callable[[], Awaitable[None]], end: Callabl
 
     span: Callable[[FastAPI], AbstractAsyncContextManager[None]] = lifespan
     app = FastAPI(title="Tunesmith", version="1", lifespan=span, docs_url=None, redoc_url=None, openapi_url=None)
-    for module in (own_routes, feedback_routes, openai_routes, open_inference, inference_routes, operation_routes):
-        app.include_router(module.routes(desk))
-    app.include_router(playground.routes())
+    modules = (own_routes, feedback_routes, openai_routes, open_inference, inference_routes, operation_routes)
+    routers = [*(module.routes(desk) for module in modules), playground.routes()]
+    for router in routers:
+        app.include_router(router)
     describe(
         app,
         (PredictRequest, FeedbackRequest, Change, ChatRequest, EmbeddingRequest, InferRequest, TeiPredict, TeiEmbed),
@@ -69,12 +79,15 @@ def create_app(desk: Desk, *, begin: Callable[[], Awaitable[None]], end: Callabl
 
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi(request: Request) -> Response:
-        desk.admit(request, "predict")
+        await desk.admit(request, "predict")
         return json_response(app.openapi())
 
     _explain(app, desk)
     limits = desk.front.limits
     app.add_middleware(BodyCap, limits=limits.body, seconds=limits.body_seconds, held=limits.held_bytes)
+    if tracer is not None:
+        routes = [route for router in (*routers, app) for route in router.routes if isinstance(route, Route)]
+        app.add_middleware(Traced, tracer=tracer, registry=desk.front.registry, routes=routes)
     app.add_middleware(Named, metrics=desk.metrics, front=desk.front)
     app.state.front, app.state.failure = desk.front, None
     return app

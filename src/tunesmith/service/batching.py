@@ -30,6 +30,9 @@ class Watcher(Protocol):
     def answered(self, slot: str, batch: Sequence[Waiting], answers: Answers) -> None:
         """A batch was answered."""
 
+    def wrote(self, slot: str, times: tuple[float, float], last: Part) -> None:
+        """A text was written, or is not written on: since when it waited, when a worker took it up, its last part."""
+
     def waits(self, slot: str, length: int) -> None:
         """So many texts wait for a model."""
 
@@ -48,6 +51,8 @@ class Waiting:
         answer: the row of the answer, once it is there.
         since: when it came.
         tries: how many workers ended while they had it.
+        begun, ended: when a worker got it, and when its answer was there; 0 until then.
+        beside: how many texts were in its batch.
     """
 
     question: Mapping[str, Any]
@@ -56,6 +61,9 @@ class Waiting:
     answer: asyncio.Future[Mapping[str, Any]]
     since: float = field(default_factory=time.monotonic)
     tries: int = 0
+    begun: float = 0.0
+    ended: float = 0.0
+    beside: int = 0
 
 
 class Batcher:
@@ -133,10 +141,11 @@ class Batcher:
         if self._tokens and self._tokens + tokens > self.most:
             raise NoAnswerError("overloaded", seconds=self.retry_after())
         self._tokens += tokens
-        began = False
+        since, began, part = time.monotonic(), False, Part("")
         try:
             for _ in range(TRIES):
                 place = await self._engine.take()
+                begun = time.monotonic()
                 try:
                     async with aclosing(place.write(slot, question)) as parts:
                         async for part in parts:
@@ -150,6 +159,7 @@ class Batcher:
                     raise NoAnswerError("unanswerable") from error
                 finally:
                     self._engine.give(place)
+                    self._watcher.wrote(slot, (since, begun), part)
             raise NoAnswerError("unanswerable")
         finally:
             self._tokens -= tokens
@@ -229,6 +239,7 @@ class Batcher:
 
     async def _asked(self, place: Place, slot: str, batch: list[Waiting]) -> None:
         """Ask a batch; if the model fails on it, its halves, until what is to blame is alone."""
+        begun = time.monotonic()
         try:
             answers = await place.answer(slot, [one.question for one in batch])
         except UnanswerableError:
@@ -242,7 +253,9 @@ class Batcher:
             return
         now = answers.tokens / max(answers.seconds, 1e-6) * self._engine.width
         self._speed = 0.9 * self._speed + 0.1 * now if self._speed else now
+        ended = time.monotonic()
         for one, row in zip(batch, answers.rows, strict=True):
+            one.begun, one.ended, one.beside = begun, ended, len(batch)
             if not one.answer.done():
                 one.answer.set_result(row)
         self._watcher.answered(slot, batch, answers)

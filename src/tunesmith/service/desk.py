@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from typing import Any, Protocol, TypeVar
 
@@ -30,7 +30,13 @@ class Doorkeeper(Protocol):
     """Says who asks."""
 
     def admit(self, authorization: str | None, source: str) -> Principal:
-        """Who presents this; an access.RefusedError where nobody known does."""
+        """Who presents this; an access.RefusedError where nobody known does. It waits for no other machine."""
+
+    def lacks_key(self, authorization: str | None) -> bool:
+        """Whether that can only be told after `fetch_keys`."""
+
+    def fetch_keys(self) -> bool:
+        """Fetch the keys of those who sign tokens; called on a thread, since it may take seconds."""
 
 
 class Gone(Exception):  # noqa: N818
@@ -47,11 +53,16 @@ class Desk:
     metrics: Metrics
     protection: Protection
     audit: AuditLog | None = None
+    fetching: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    def admit(self, request: Request, scope: str) -> Principal:
-        """Who asks, who must have this scope."""
-        source = source_of(request.client.host) if request.client else ""
-        who = self.doorkeeper.admit(request.headers.get("authorization"), source)
+    async def admit(self, request: Request, scope: str) -> Principal:
+        """Who asks, who must have this scope. One request at a time has keys fetched; the others find them then."""
+        given = request.headers.get("authorization")
+        if self.doorkeeper.lacks_key(given):
+            async with self.fetching:
+                if self.doorkeeper.lacks_key(given):
+                    await asyncio.to_thread(self.doorkeeper.fetch_keys)
+        who = self.doorkeeper.admit(given, source_of(request.client.host) if request.client else "")
         who.need(scope)
         return who
 

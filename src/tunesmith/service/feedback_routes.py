@@ -70,7 +70,7 @@ def routes(desk: Desk) -> APIRouter:
     )
     async def feedback(request: Request) -> Response:
         """Say whether an answer was right; answered once this is on disk."""
-        who = desk.admit(request, "feedback")
+        who = await desk.admit(request, "feedback")
         given = await desk.read(request, _FEEDBACK)
         store = desk.protection.store
         if store is None:

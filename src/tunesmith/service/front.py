@@ -29,6 +29,7 @@ from tunesmith.service.protection import (
 from tunesmith.service.questions import texts_of
 from tunesmith.service.refusals import NoAnswerError
 from tunesmith.service.rows import prediction_of
+from tunesmith.service.tracing import note_batches
 from tunesmith.service.versions import Registry, Served, Version
 
 
@@ -319,6 +320,7 @@ class Front:
                     assert isinstance(failure, NoAnswerError)
                     failure.where = f"inputs[{place}]" if len(futures) > 1 else ""
                     raise failure
+            note_batches(version, waiting)
             return [future.result() for future in futures]
         finally:
             self._batcher.drop(waiting)

@@ -53,7 +53,7 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.post("/predict", openapi_extra=body_of(TeiPredict, {"a text": {"inputs": "A good film."}}))
     async def predict(request: Request, model: str = "") -> Response:
-        who = desk.admit(request, "predict")
+        who = await desk.admit(request, "predict")
         given = await desk.read(request, _PREDICT)
         _as_is(truncate=given.truncate, raw_scores=given.raw_scores)
         version = _model(desk, model, _CLASSES)
@@ -66,7 +66,7 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.post("/embed", openapi_extra=body_of(TeiEmbed, {"texts": {"inputs": ["A good film.", "今天天气很好。"]}}))
     async def embed(request: Request, model: str = "") -> Response:
-        who = desk.admit(request, "embed")
+        who = await desk.admit(request, "embed")
         given = await desk.read(request, _EMBED)
         _as_is(truncate=given.truncate, normalize=not given.normalize)
         texts = [given.inputs] if isinstance(given.inputs, str) else list(given.inputs)
@@ -75,7 +75,7 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.get("/info")
     async def info(request: Request, model: str = "") -> Response:
-        desk.admit(request, "predict")
+        await desk.admit(request, "predict")
         version, limits = _model(desk, model, ()), desk.front.limits
         kind = {"classifier": {"id2label": dict(enumerate(version.labels))}} if version.labels else {"embedding": {}}
         body = {

@@ -1,4 +1,4 @@
-"""What the service notes of batches, answers and versions: all of it as metrics, none of it text."""
+"""What the service notes of batches, answers and versions: as metrics and parts of traces, none of it text."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunesmith.service.batching import Waiting
-from tunesmith.service.engine import Answers
+from tunesmith.service.engine import Answers, Part
 from tunesmith.service.protection import Protection
+from tunesmith.service.tracing import note_writing
 from tunesmith.service.versions import Registry, Version
 from tunesmith.watching.metrics import Metrics
 
@@ -41,6 +42,10 @@ class Notes:
                     labels=labels_of(row, version.label_kind),
                     confidence=row.get("confidence"),
                 )
+
+    def wrote(self, slot: str, times: tuple[float, float], last: Part) -> None:
+        """A text was written; it is counted part by part, elsewhere."""
+        note_writing(self._registry.by_slot(slot), times, last)
 
     def waits(self, slot: str, length: int) -> None:
         """So many texts wait for a model."""

@@ -72,21 +72,21 @@ def routes(desk: Desk) -> APIRouter:
     @router.get("/models/{name}")
     @router.get("/models/{name}/versions/{version}")
     async def describe(request: Request, name: str, version: str = "") -> Response:
-        desk.admit(request, "predict")
+        await desk.admit(request, "predict")
         served = desk.front.registry[name]
         return json_response(metadata(served.chosen("", version), sorted(served.held)))
 
     @router.get("/models/{name}/ready")
     @router.get("/models/{name}/versions/{version}/ready")
     async def model_ready(request: Request, name: str, version: str = "") -> Response:
-        desk.admit(request, "predict")
+        await desk.admit(request, "predict")
         desk.front.registry[name].chosen("", version)
         return json_response({"name": name, "ready": desk.front.is_ready})
 
     @router.post("/models/{name}/infer", openapi_extra=body_of(InferRequest, {"texts": _EXAMPLE}))
     @router.post("/models/{name}/versions/{version}/infer", openapi_extra=body_of(InferRequest, {"texts": _EXAMPLE}))
     async def infer(request: Request, name: str, version: str = "") -> Response:
-        who = desk.admit(request, "predict")
+        who = await desk.admit(request, "predict")
         given = await desk.read(request, _INFER)
         inputs = desk.front.registry[name].champion.inputs
         questions = [plain_question(one, inputs, place) for place, one in enumerate(questions_of(given))]

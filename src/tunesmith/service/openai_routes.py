@@ -73,7 +73,7 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.get("/models")
     async def models(request: Request) -> Response:
-        desk.admit(request, "predict")
+        await desk.admit(request, "predict")
         listed = [
             {"id": name, "object": "model", "created": since, "owned_by": "tunesmith"}
             for name in desk.front.registry.names
@@ -82,7 +82,7 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.post("/embeddings", openapi_extra=body_of(EmbeddingRequest, {"a text": {"model": "m", "input": "A film."}}))
     async def embed(request: Request) -> Response:
-        who = desk.admit(request, "embed")
+        who = await desk.admit(request, "embed")
         given = await desk.read(request, _EMBEDDING)
         if given.encoding_format != "float":
             raise NoAnswerError("bad_request", where="encoding_format", detail="float is given")
@@ -96,7 +96,7 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.post("/chat/completions", openapi_extra=body_of(ChatRequest, {"a greeting": _HELLO}))
     async def chat(request: Request) -> Response:
-        who = desk.admit(request, "predict")
+        who = await desk.admit(request, "predict")
         given = await desk.read(request, _CHAT)
         asked = _asked(desk, request, who, given)
         if given.stream:

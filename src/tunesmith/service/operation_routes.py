@@ -50,7 +50,7 @@ def routes(desk: Desk) -> APIRouter:
     @router.get("/metrics")
     async def metrics(request: Request) -> Response:
         """What is counted, for Prometheus."""
-        desk.admit(request, "metrics")
+        await desk.admit(request, "metrics")
         text, kind = desk.metrics.text()
         return Response(text, media_type=None, headers={"content-type": kind})
 
@@ -61,7 +61,7 @@ def routes(desk: Desk) -> APIRouter:
     )
     async def change(request: Request, name: str, verb: str) -> Response:
         """Change who answers: load, promote, rollback, canary, shadow, unload."""
-        who = desk.admit(request, "admin")
+        who = await desk.admit(request, "admin")
         given = await desk.read(request, _CHANGE)
         version = await desk.changed(who, name, verb, given.version, given.share)
         return json_response({**desk.front.registry[name].plain, "model": name, "version": version.id})

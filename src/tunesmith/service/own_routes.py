@@ -24,7 +24,7 @@ def routes(desk: Desk) -> APIRouter:
     @router.get("/v1/models/{name}", responses={404: {"model": Problem}})
     async def describe(request: Request, name: str) -> Response:
         """What a model is: task, labels, what a question must have, and which versions are loaded."""
-        desk.admit(request, "predict")
+        await desk.admit(request, "predict")
         return json_response({"name": name, **desk.front.registry[name].plain})
 
     @router.post(
@@ -39,7 +39,7 @@ def routes(desk: Desk) -> APIRouter:
 
     async def predict(request: Request) -> Response:
         name = request.path_params["name"]
-        who = desk.admit(request, "predict")
+        who = await desk.admit(request, "predict")
         given = await desk.read(request, _PREDICT)
         inputs = desk.front.registry[name].champion.inputs
         questions = [plain_question(one, inputs, place) for place, one in enumerate(given.inputs)]

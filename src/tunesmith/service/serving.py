@@ -34,6 +34,7 @@ from tunesmith.service.sharing import Sharing
 from tunesmith.service.switching import Switch
 from tunesmith.service.versions import Registry, Version
 from tunesmith.watching.metrics import Metrics
+from tunesmith.watching.traces import Tracer
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +99,14 @@ class Behind:
 
 
 def assembled(
-    versions: Sequence[Version], engine: Engine, doors: Doors, settings: Settings, behind: Behind | None = None
+    versions: Sequence[Version],
+    engine: Engine,
+    doors: Doors,
+    settings: Settings,
+    behind: Behind | None = None,
+    tracer: Tracer | None = None,
 ) -> FastAPI:
-    """The app that serves these versions through an engine."""
+    """The app that serves these versions through an engine; where there is a tracer, each request has a span."""
     metrics, registry, given = Metrics(), Registry(), behind or Behind()
     schemas: dict[str, LabelSchema] = {}
     store = given.opened(schemas) if given.opened is not None else None
@@ -129,8 +135,11 @@ def assembled(
         await chores.close()
         if store is not None:
             await asyncio.to_thread(store.close)
+        if tracer is not None:
+            await asyncio.to_thread(tracer.close)
 
-    return create_app(Desk(front, switch, doors.keeper, metrics, protection, doors.audit), begin=begin, end=end)
+    desk = Desk(front, switch, doors.keeper, metrics, protection, doors.audit)
+    return create_app(desk, begin=begin, end=end, tracer=tracer)
 
 
 def listening(host: str, port: int) -> socket.socket:

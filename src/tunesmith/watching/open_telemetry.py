@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tunesmith.errors import import_extra
+from tunesmith.errors import TunesmithError, import_extra
 from tunesmith.watching.traces import Attribute, TraceParent, cleaned, parse_traceparent
 
 
@@ -16,6 +16,7 @@ class OpenTelemetrySpan:
     """A span that OpenTelemetry records."""
 
     span: Any
+    tracer: OpenTelemetryTracer
 
     @property
     def traceparent(self) -> str:
@@ -26,6 +27,14 @@ class OpenTelemetrySpan:
     def note(self, name: str, value: Attribute) -> None:
         """Add an attribute that became known."""
         self.span.set_attributes(cleaned({name: value}))
+
+    def fail(self) -> None:
+        """Mark it as failed; why is told by attributes alone."""
+        self.tracer.fail(self.span)
+
+    def child(self, name: str, attributes: Mapping[str, Attribute], began: float, ended: float) -> None:
+        """A piece of this work that is done already, with its times by `time.time`."""
+        self.tracer.past(self.span, name, attributes, (began, ended))
 
 
 class OpenTelemetryTracer:
@@ -45,15 +54,26 @@ class OpenTelemetryTracer:
         self, name: str, attributes: Mapping[str, Attribute], parent: str | None = None
     ) -> Iterator[OpenTelemetrySpan]:
         """A span for the time of a block. Of an error that leaves it only the kind is kept: messages may hold text."""
-        span = self._tracer.start_span(name, context=self._parent(parent), attributes=cleaned(attributes))
+        kind = self._trace.SpanKind.SERVER
+        span = self._tracer.start_span(name, self._parent(parent), kind=kind, attributes=cleaned(attributes))
         is_done = False
         try:
-            yield OpenTelemetrySpan(span)
+            yield OpenTelemetrySpan(span, self)
             is_done = True
         finally:
             if not is_done:
-                span.set_status(self._trace.StatusCode.ERROR)
+                self.fail(span)
             span.end()
+
+    def fail(self, span: Any) -> None:
+        """Mark a span as failed."""
+        span.set_status(self._trace.StatusCode.ERROR)
+
+    def past(self, span: Any, name: str, attributes: Mapping[str, Attribute], times: tuple[float, float]) -> None:
+        """Record a part of a span's work that is done already: when it began and ended, in seconds of Unix time."""
+        began, ended = (int(1e9 * one) for one in times)
+        context = self._trace.set_span_in_context(span, self._context.Context())
+        self._tracer.start_span(name, context, attributes=cleaned(attributes), start_time=began).end(ended)
 
     def close(self) -> None:
         """Send what was not sent yet."""
@@ -75,7 +95,14 @@ def open_tracer(endpoint: str, *, share: float = 1.0) -> OpenTelemetryTracer:
 
     Raises:
         MissingExtraError: the extra `otel` is not installed.
+        TunesmithError: the endpoint is no address.
     """
+    if not endpoint.startswith(("http://", "https://")):
+        raise TunesmithError(
+            "Spans go to an http or https address.",
+            where=f"--traces {endpoint}",
+            to_do="Write it whole, as in: --traces http://127.0.0.1:4318/v1/traces",
+        )
     sdk = import_extra("opentelemetry.sdk.trace", "otel")
     export = import_extra("opentelemetry.sdk.trace.export", "otel")
     sampling = import_extra("opentelemetry.sdk.trace.sampling", "otel")

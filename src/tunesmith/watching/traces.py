@@ -13,13 +13,15 @@ ATTRIBUTES = frozenset(
     {
         "task", "model", "version", "form", "code", "texts", "tokens", "padding", "batch", "worker", "guard", "action",
         "reason", "request_id", "queue_seconds", "inference_seconds", "generated_tokens", "attempt",
+        "http.request.method", "http.route", "http.response.status_code", "url.scheme", "error.type",
+        "gen_ai.operation.name", "gen_ai.request.model", "gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens",
     }
 )  # fmt: skip
-"""The attributes that a span may have. There is none for text."""
+"""The attributes that a span may have; those with dots are OpenTelemetry's own names. There is none for text."""
 
 Attribute = str | int | float | bool
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
-_NAME = re.compile(r"[A-Za-z0-9_.:/@-]{0,100}")
+_NAME = re.compile(r"[A-Za-z0-9_.:/@{}-]{0,100}")
 HIDDEN = "hidden"
 
 
@@ -82,6 +84,14 @@ class Span(Protocol):
         """Add an attribute that became known."""
         ...
 
+    def fail(self) -> None:
+        """Mark it as failed."""
+        ...
+
+    def child(self, name: str, attributes: Mapping[str, Attribute], began: float, ended: float) -> None:
+        """A piece of this work that is done already, with its times by `time.time`."""
+        ...
+
 
 class Tracer(Protocol):
     """Opens spans. An error that leaves the block marks the span as failed, by the kind of the error only."""
@@ -89,7 +99,11 @@ class Tracer(Protocol):
     def span(
         self, name: str, attributes: Mapping[str, Attribute], parent: str | None = None
     ) -> AbstractContextManager[Span]:
-        """A span for the time of a block; `parent` is a traceparent, or a new trace begins."""
+        """A span of a request, for the time of a block; `parent` is a traceparent, or a new trace begins."""
+        ...
+
+    def close(self) -> None:
+        """Send what was not sent yet; this may block."""
         ...
 
 
@@ -108,10 +122,17 @@ class PlainSpan:
         """Check the attribute as every tracer does, and keep nothing."""
         cleaned({name: value})
 
+    def fail(self) -> None:
+        """Keep nothing."""
+
+    def child(self, name: str, attributes: Mapping[str, Attribute], began: float, ended: float) -> None:
+        """Check the attributes, and keep nothing."""
+        cleaned(attributes)
+
 
 @dataclass(frozen=True)
 class PlainTracer:
-    """Hands ids on and records nothing: what is used unless traces are asked for."""
+    """Hands ids on and records nothing."""
 
     @contextmanager
     def span(self, name: str, attributes: Mapping[str, Attribute], parent: str | None = None) -> Iterator[PlainSpan]:
@@ -119,6 +140,9 @@ class PlainTracer:
         cleaned(attributes)
         before = parse_traceparent(parent)
         yield PlainSpan(before.child() if before else new_trace())
+
+    def close(self) -> None:
+        """There is nothing to send."""
 
 
 def _random_id(size: int) -> str:
