@@ -75,6 +75,14 @@ def test_parity_is_green_for_all_forms_and_red_for_a_damaged_one(
     assert found["sound"] is True
     assert [form["form"] for form in found["forms"]] == ["torch", "onnx", "onnx-int8"]
     assert all(form["reloaded"] == 0 for form in found["forms"])
+    assert asked("parity", forms / "run", forms / "small", "--no-reload", "--http", "--json") == 0
+    served = json.loads(capsys.readouterr().out)["served"]
+    assert [(one["form"], one["is_exact"]) for one in served] == [
+        ("torch", True),
+        ("onnx", True),
+        ("onnx-int8", False),
+    ]
+    assert all(one["probabilities"] < 1e-4 for one in served[:2])
     assert asked("parity", forms / "small", forms / "run", "--tolerance", 0.5, "--no-reload", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert [form["form"] for form in found["forms"]] == ["onnx-int8", "torch", "onnx"], "no form is exact beside 8 bits"
@@ -239,16 +247,39 @@ def steps_on_a_graph(forms: Path, place: Path) -> tuple[list[object], str]:
     return ["compress", forms / "small", "--steps", "vocabulary", "--out", place / "out"], "in the form 'onnx-int8'"
 
 
+def asked_of(forms: Path, place: Path, *more: object) -> list[object]:
+    (place / "texts.txt").write_text("good film\n", encoding="utf-8")
+    (place / "key").write_text("ts_any", encoding="utf-8")
+    (place / "key").chmod(0o600)
+    return ["parity", forms / "small", "--file", place / "texts.txt", "--no-reload", *more]
+
+
+def key_for_nobody(forms: Path, place: Path) -> tuple[list[object], str]:
+    return asked_of(forms, place, "--key-file", place / "key"), "No running service is named"
+
+
+def service_without_a_key(forms: Path, place: Path) -> tuple[list[object], str]:
+    return asked_of(forms, place, "--url", "http://127.0.0.1:9"), "Give --key-file"
+
+
+def key_that_others_may_read(forms: Path, place: Path) -> tuple[list[object], str]:
+    told = asked_of(forms, place, "--url", "http://127.0.0.1:9", "--key-file", place / "key")
+    (place / "key").chmod(0o644)
+    return told, "Others may read the file with the key"
+
+
+def key_in_the_clear(forms: Path, place: Path) -> tuple[list[object], str]:
+    return asked_of(forms, place, "--url", "http://a.example", "--key-file", place / "key"), "travel in the clear"
+
+
+def service_that_is_not_there(forms: Path, place: Path) -> tuple[list[object], str]:
+    return asked_of(forms, place, "--url", "http://127.0.0.1:9", "--key-file", place / "key"), "cannot be reached"
+
+
 SITUATIONS = [
-    *(
-        encoder_with_a_gguf_file,
-        file_that_is_there,
-        calibrated_file,
-        gguf_elsewhere,
-        encoder_for_llama_cpp,
-        few_bits_of_an_encoder,
-        steps_on_a_graph,
-    ),
+    *(encoder_with_a_gguf_file, file_that_is_there, calibrated_file, gguf_elsewhere),
+    *(key_for_nobody, service_without_a_key, key_that_others_may_read, key_in_the_clear, service_that_is_not_there),
+    *(encoder_for_llama_cpp, few_bits_of_an_encoder, steps_on_a_graph),
     *(no_weights, taken, unknown_form, calibrated_floats, no_artifact, backend_that_is_not_there, both_texts, no_texts),
     *(learn_from_a_graph, average_a_graph, spoiled_graph, spoiled_entry, passes_of_a_graph),
     *(graph_elsewhere, graph_elsewhere_exported, form_of_the_future, backend_that_was_not_written),

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import re
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -18,14 +13,13 @@ from typing import Annotated
 import typer
 
 from tunesmith import capacity_console
-from tunesmith.access.key_store import KeyStore
-from tunesmith.access.principal import Limits
 from tunesmith.arguments import AsJson, spread
 from tunesmith.capacity.load import Connections
 from tunesmith.capacity.measuring import Measured, Wish, first_model, measured
 from tunesmith.capacity.planning import Target, highest, plan
 from tunesmith.errors import DataError, TunesmithError
 from tunesmith.machine import inspect_machine
+from tunesmith.service_beside import running_service, started_service
 
 verbs = typer.Typer()
 
@@ -96,30 +90,8 @@ def _questions(texts: Path | None, told: Mapping[str, object]) -> list[object]:
     return found
 
 
-@contextmanager
-def _service(what: str, key_file: Path | None) -> Iterator[tuple[str, str]]:
-    """The address of a service and a key of it; of an artifact one is started, with a state folder of its own."""
+def _service(what: str, key_file: Path | None) -> AbstractContextManager[tuple[str, str]]:
+    """The address of a service and a key of it; of an artifact one is started."""
     if "://" in what:
-        if key_file is None or not key_file.is_file():
-            raise TunesmithError("A running service asks for a key.", to_do="Give --key-file FILE.")
-        yield what.rstrip("/"), key_file.read_text(encoding="utf-8").strip()
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        state = Path(folder) / "state"
-        _, key = KeyStore(state).create(
-            ("predict", "metrics"), Limits(10**12, 10**9), name="capacity", by=f"uid {os.getuid()}", lifetime=None
-        )
-        command = [sys.executable, "-m", "tunesmith", "serve", what, "--port", "0", "--state", str(state)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            try:
-                yield _address(process), key
-            finally:
-                process.terminate()
-
-
-def _address(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    for line in process.stdout:
-        if found := re.search(r"Listening at (\S+)", line):
-            return found[1]
-    raise TunesmithError("The service did not start.", to_do="Its messages above say why.")
+        return nullcontext(running_service(what, key_file))
+    return started_service(what, ("predict", "metrics"))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tunesmith import forms_console
-from tunesmith.arguments import AsJson
+from tunesmith.arguments import AsJson, spread
+from tunesmith.errors import RecipeError
 from tunesmith.exporting import ExportForm, export_file
 from tunesmith.exporting import export as export_artifact
-from tunesmith.proving import prove_forms
+from tunesmith.proving import Compared, prove_forms
+from tunesmith.service_beside import running_service
 
 verbs = typer.Typer()
 
@@ -42,7 +45,22 @@ def export(
     forms_console.show_export(export_artifact(artifact, form, out, calibrate=calibrate), as_json=as_json)
 
 
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Which services are compared too."""
+
+    http: Annotated[bool, typer.Option("--http", help="Also serve each form here, and ask it over HTTP.")] = False
+    url: Annotated[str, typer.Option(help="Also ask a running service, such as http://127.0.0.1:8080.")] = ""
+    key_file: Annotated[
+        Path | None, typer.Option(help="A file, yours alone, with a key of that service that may predict.")
+    ] = None
+    model: Annotated[str, typer.Option(help="Which model of that service; the one that is one of these artifacts.")] = (
+        ""
+    )
+
+
 @verbs.command()
+@spread
 def parity(
     artifacts: Annotated[list[Path], typer.Argument(help="An artifact, and others that are to answer as it does.")],
     data: Annotated[str, typer.Option(help="A labelled file or known data set; validation if left out.")] = "",
@@ -52,10 +70,15 @@ def parity(
         float, typer.Option(help="The share of answers that a form in 16 or 8 bits may change.", min=0, max=1)
     ] = 0.05,
     reload: Annotated[bool, typer.Option(help="Also load each form in a fresh process.")] = True,
+    services: Services = Services(),
     as_json: AsJson = False,
 ) -> None:
-    """Compare every form of a model on real text; exit code 1 when one is off."""
-    proof = prove_forms(artifacts, data=data, file=file, limit=limit, tolerance=tolerance, reload=reload)
+    """Compare every form of a model on real text, and services of it; exit code 1 when one is off."""
+    if not services.url and (services.key_file is not None or services.model):
+        raise RecipeError("No running service is named.", where="--key-file or --model", to_do="Give --url too.")
+    running = running_service(services.url, services.key_file) if services.url else None
+    how = Compared(tolerance, reload, services.http, running, services.model)
+    proof = prove_forms(artifacts, data=data, file=file, limit=limit, how=how)
     forms_console.show_proof(proof, as_json=as_json)
     if not proof.is_sound:
         raise typer.Exit(1)

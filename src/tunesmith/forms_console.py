@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rich.markup import escape
 from rich.table import Column, Table
 
@@ -89,12 +91,33 @@ def show_proof(proof: Proof, *, as_json: bool) -> None:
             console.print(f"[red]{check.form}[/] of {places[check.artifact]}: {escape(problem)}.", highlight=False)
         for text in check.changed_texts:
             console.print(f"  changed: {escape(text)}", style="dim", highlight=False)
+    _show_served(proof, places)
     exact, loose = (
         "float32: logits within 1e-4, all answers equal",
         f"16 or 8 bits: at most {proof.tolerance:.0%} changed, none by answering alone",
     )
     console.print(f"{exact}; {loose}. Reloaded: the same bits in a fresh process.", highlight=False)
-    say("All forms are sound." if proof.is_sound else "Some form is off: do not serve it.")
+    if proof.is_sound:
+        say("All forms are sound.")
+    else:
+        is_served = not any(check.problems for check in proof.checks)
+        say("A service is off: its answers are others." if is_served else "Some form is off: do not serve it.")
+
+
+def _show_served(proof: Proof, places: dict[Path, str]) -> None:
+    console = plain_console()
+    for check in proof.served:
+        state = "off" if check.problems else "sound"
+        equal = f"{check.texts - check.changed - sum(check.unanswered.values())} of {check.texts}"
+        console.print(
+            f"Over HTTP, {check.form} of {places[check.artifact]} (version {check.version}): {equal} answers equal, "
+            f"probabilities differ by {check.probabilities:.2g}: {state}",
+            highlight=False,
+        )
+        for problem in check.problems:
+            console.print(f"[red]{check.form}[/] over HTTP: {escape(problem)}.", highlight=False)
+        for text in check.changed_texts:
+            console.print(f"  changed: {escape(text)}", style="dim", highlight=False)
 
 
 def _row(check: FormCheck, number: str) -> tuple[str, ...]:

@@ -14,25 +14,50 @@ from tunesmith.errors import ArtifactError, DataError, RecipeError, TunesmithErr
 from tunesmith.inference.artifact import task_of, verify
 from tunesmith.inference.form_parity import FormCheck, compare_forms
 from tunesmith.judging import Candidate, Source, examples_to_judge
+from tunesmith.served_parity import ServedCheck, check_running, check_started
 
 
 @dataclass(frozen=True)
 class Proof:
-    """All forms, each beside the first, over texts of a file or split."""
+    """All forms, each beside the first, over texts of a file or split; and services, each beside the form it serves."""
 
     texts_of: str
     tolerance: float
     checks: tuple[FormCheck, ...]
+    served: tuple[ServedCheck, ...] = ()
 
     @property
     def is_sound(self) -> bool:
         """Whether nothing is off."""
-        return not any(check.problems for check in self.checks)
+        return not any(check.problems for check in self.checks) and not any(check.problems for check in self.served)
 
     def plain(self) -> dict[str, object]:
         """The proof as plain values."""
-        checks = [{**asdict(check), "artifact": str(check.artifact)} for check in self.checks]
-        return {"texts_of": self.texts_of, "tolerance": self.tolerance, "sound": self.is_sound, "forms": checks}
+        forms, served = (
+            [{**asdict(check), "artifact": str(check.artifact)} for check in checks]
+            for checks in (self.checks, self.served)
+        )
+        told = {"texts_of": self.texts_of, "tolerance": self.tolerance, "sound": self.is_sound, "forms": forms}
+        return told | ({"served": served} if served else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What is compared, and how strictly.
+
+    Attributes:
+        tolerance: the share of answers that a form in 8 bits may change.
+        reload: whether each form is loaded in a fresh process too.
+        served: whether a service is started for each form, and asked.
+        running: the address and a key of a service that runs; None for none.
+        model: which of its models; empty for the one that is one of the artifacts.
+    """
+
+    tolerance: float = 0.05
+    reload: bool = True
+    served: bool = False
+    running: tuple[str, str] | None = None
+    model: str = ""
 
 
 def prove_forms(
@@ -41,10 +66,9 @@ def prove_forms(
     data: str = "",
     file: Path | None = None,
     limit: int = 200,
-    tolerance: float = 0.05,
-    reload: bool = True,
+    how: Compared = Compared(),
 ) -> Proof:
-    """Compare every form that these artifacts hold with the first one's own.
+    """Compare every form that these artifacts hold with the first one's own, and services with the form they serve.
 
     The texts are those of `file` (which needs no labels), of `data` (a labelled file or a known data set), or of the
     recipe's validation split; the first `limit` of them.
@@ -53,6 +77,7 @@ def prove_forms(
         ArtifactError: an artifact is damaged, is an ensemble, or has other labels than the first.
         DataError: there are no texts.
         RecipeError: both `data` and `file` are given.
+        TunesmithError: a service does not start, or does not answer.
     """
     told = [verify(artifact) for artifact in artifacts]
     for artifact, description in zip(artifacts, told, strict=True):
@@ -68,8 +93,11 @@ def prove_forms(
     texts_of, examples = _texts(artifacts[0], told[0], data, file, limit)
     if not examples:
         raise DataError("There are no texts to compare on.", where=texts_of, to_do="Give --file with some texts.")
-    checks = compare_forms(artifacts, examples, tolerance=tolerance, reload=reload)
-    return Proof(texts_of, tolerance, tuple(checks))
+    checks = compare_forms(artifacts, examples, tolerance=how.tolerance, reload=how.reload)
+    served = check_started(artifacts, examples, tolerance=how.tolerance) if how.served else []
+    if how.running is not None:
+        served.append(check_running(*how.running, how.model, artifacts, examples, tolerance=how.tolerance))
+    return Proof(texts_of, how.tolerance, tuple(checks), tuple(served))
 
 
 def _texts(

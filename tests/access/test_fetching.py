@@ -30,7 +30,7 @@ class Answers(BaseHTTPRequestHandler):
         self.end_headers()
         if self.path == "/slow":
             with contextlib.suppress(OSError):
-                while True:
+                for _ in range(100):  # five seconds
                     self.wfile.write(b" ")
                     time.sleep(0.05)
         self.wfile.write(b"x" * (MOST_BYTES + 1) if self.path == "/large" else b'{"keys":[]}')

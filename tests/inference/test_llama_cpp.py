@@ -30,7 +30,7 @@ from tunesmith.models.backbone import load
 from tunesmith.models.catalogue import locate
 from tunesmith.models.generation import written_tokens
 from tunesmith.models.model import Model
-from tunesmith.proving import prove_forms
+from tunesmith.proving import Compared, prove_forms
 from tunesmith.tasks import PromptClassification, TextGeneration
 from tunesmith.tasks.encoding import Generation, TextEncoder
 
@@ -231,7 +231,7 @@ def test_parity_compares_the_file_and_sees_damage(artifact: Path, tmp_path: Path
     broken = export(artifact, "gguf", tmp_path / "broken").folder
     export_gguf(other, tmp_path / "other.gguf").path.replace(broken / "model.gguf")
     seal(broken)
-    proof = prove_forms([artifact, broken], file=texts, reload=False)
+    proof = prove_forms([artifact, broken], file=texts, how=Compared(reload=False))
     assert "answers differ from the first form" in " ".join(proof.checks[-1].problems)
 
 
