@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -16,7 +15,6 @@ from tunesmith import service_console
 from tunesmith.access.bearer_tokens import TokenRules, TokenVerifier
 from tunesmith.access.gate import Gate
 from tunesmith.access.key_store import KeyStore
-from tunesmith.access.logs import json_handler
 from tunesmith.access.principal import Limits as KeyLimits
 from tunesmith.access.signing_keys import ASYMMETRIC
 from tunesmith.arguments import Backend, spread
@@ -30,7 +28,7 @@ from tunesmith.remembered.records import Policy
 from tunesmith.remembered.secret import secret_of
 from tunesmith.remembered.store import Store
 from tunesmith.service.engine import Engine
-from tunesmith.service.hushed import hushed
+from tunesmith.service.hushed import hushed, logged_to
 from tunesmith.service.local import LocalEngine
 from tunesmith.service.ray_engine import LOCAL_ENVIRONMENT, RayEngine, RaySettings
 from tunesmith.service.scaling import Scaling
@@ -208,14 +206,12 @@ def serve(
     )
     tracer = open_tracer(traces.traces, share=traces.trace_share) if traces.traces else None
     engine = _engine(strength, elastic)
-    with closing(listening(settings.host, settings.port)) as channel, hushed() as shown:
+    with closing(listening(settings.host, settings.port)) as channel, hushed() as shown, logged_to(shown):
         secret = None
         if not store.keys():
             _, secret = store.create(FIRST_KEY, KeyLimits(), name="first key", by=f"uid {os.getuid()}", lifetime=None)
         doors = Doors(gate, store.audit, (store.save_uses, gate.fetch_keys))
         app = assembled(versions, engine, doors, settings, behind, tracer)
-        logging.basicConfig(level=logging.INFO, handlers=[json_handler(shown)], force=True)
-        logging.getLogger("uvicorn").setLevel(logging.WARNING)
         knows_signers = gate.fetch_keys()
 
         def ready(where: str) -> None:

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
+from tunesmith.access.logs import json_handler
+
 log = logging.getLogger(__name__)
 _EVERY = 0.5
 """Seconds between two looks, so that a library that writes much makes few lines."""
@@ -45,6 +47,22 @@ def hushed() -> Iterator[IO[str]]:
             faulthandler.disable()
             os.dup2(shown, 2)
             os.close(shown)
+
+
+@contextmanager
+def logged_to(stream: IO[str]) -> Iterator[None]:
+    """Write log lines as JSON to a stream that is shown, and nowhere else, while the block runs."""
+    root, server = logging.getLogger(), logging.getLogger("uvicorn")
+    handlers, level, server_level = root.handlers[:], root.level, server.level
+    root.handlers[:] = [json_handler(stream)]
+    root.setLevel(logging.INFO)
+    server.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        server.setLevel(server_level)
 
 
 def _warned(*told: Any) -> None:
