@@ -229,19 +229,42 @@ def test_words_inside_spans_and_marks_are_not_free() -> None:
 WORDNET = {
     "data.adj": (
         "00000000 00 a 03 quick 0 fast 0 very_fast 0 000 | moving at speed  \n"
-        "00000066 00 a 02 quick 0 prompt 0 000 | on time  \n"
+        "00000068 00 a 02 quick 0 prompt 0 000 | on time  \n"
     ),
-    "index.adj": "  1 a licence\nquick a 2 0 2 7 00000000 00000066  \nfast a 1 0 1 3 00000000  \n",
+    "index.adj": "  1 a licence\nquick a 2 1 & 2 2 00000000 00000068  \nfast a 1 0 1 1 00000000  \n",
+    "data.noun": "00000000 03 n 02 quick 0 flesh 0 000 | of the nails  \n",
+    "index.noun": "quick n 1 4 @ ~ + ; 1 1 00000000  \n",
+    # More of its meanings stand in the corpus as an adjective, and one of those is by far the commonest.
+    "cntlist.rev": "fast%3:00:01:: 1 3\nquick%1:08:00:: 1 2\nquick%3:00:02:: 1 7\nquick%5:00:00:prompt:00 2 9\n",
 }
 
 
-def test_wordnet_gives_single_words_of_the_most_frequent_meaning(tmp_path: Path) -> None:
-    folder = tmp_path / "wordnet"
+def wordnet_folder(folder: Path) -> Path:
     folder.mkdir()
-    for part in ("noun", "verb", "adv", "adj"):
-        for kind in ("data", "index"):
-            (folder / f"{kind}.{part}").write_text(WORDNET.get(f"{kind}.{part}", ""), encoding="utf-8")
-    assert wordnet(folder) == {"quick": ("fast",), "fast": ("quick",)}
+    parts = [f"{kind}.{part}" for kind in ("data", "index") for part in ("noun", "verb", "adv", "adj")]
+    for name in ("cntlist.rev", *parts):
+        (folder / name).write_text(WORDNET.get(name, ""), encoding="utf-8")
+    return folder
+
+
+def test_wordnet_gives_single_words_of_the_most_frequent_meaning(tmp_path: Path) -> None:
+    assert wordnet(wordnet_folder(tmp_path / "wordnet")) == {"quick": ("prompt",), "fast": ("quick",)}
+
+
+def test_a_wordnet_without_its_counts_is_refused(tmp_path: Path) -> None:
+    folder = wordnet_folder(tmp_path / "wordnet")
+    (folder / "cntlist.rev").unlink()
+    with pytest.raises(DataError, match=r"lacks cntlist\.rev"):
+        wordnet(folder)
+
+
+@pytest.mark.skipif(not Path("/usr/share/wordnet/cntlist.rev").is_file(), reason="WordNet is not installed")
+def test_common_words_keep_their_part_of_speech() -> None:
+    known = wordnet(Path("/usr/share/wordnet"))
+    assert "static" not in known.get("still", ())  # an adverb in most texts, though its senses as an adjective are more
+    assert "breakage" not in known.get("even", ())
+    assert "motion_picture" not in known["movie"]
+    assert "film" in known["movie"]
 
 
 def test_cilin_gives_words_of_one_meaning(tmp_path: Path) -> None:

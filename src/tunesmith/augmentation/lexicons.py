@@ -12,6 +12,8 @@ from tunesmith.data.files import Place, read_lines
 from tunesmith.errors import DataError
 
 _PARTS = ("noun", "verb", "adj", "adv")
+_SATELLITE = "5"
+"""How a meaning's key names an adjective near another one; the others have their place among the parts, from 1."""
 
 
 @dataclass(frozen=True)
@@ -87,24 +89,46 @@ def cilin(path: Path) -> dict[str, tuple[str, ...]]:
 
 
 def wordnet(folder: Path) -> dict[str, tuple[str, ...]]:
-    """The single words of the most frequent meaning of each word (wndb(5WN): index and data files)."""
+    """The single words of the most frequent meaning of each word.
+
+    How often a meaning stands in WordNet's own corpus is in cntlist.rev (cntlist(5WN)); one that never does is seldom
+    meant. Where its synonyms are is in the index and data files (wndb(5WN)).
+
+    Raises:
+        DataError: a file is missing.
+    """
+    missing = [name for name in ("cntlist.rev", *(f"index.{part}" for part in _PARTS)) if not (folder / name).is_file()]
+    if missing:
+        raise DataError(
+            f"WordNet lacks {missing[0]}.", where=str(folder), to_do="Install all of WordNet's database files."
+        )
+    places = _places(folder)
     best: dict[str, tuple[int, str, int]] = {}
-    for part in _PARTS:
-        for line in (folder / f"index.{part}").read_text(encoding="utf-8").splitlines():
-            if line.startswith(" ") or "_" in line.split(" ", 1)[0]:
-                continue
-            fields = line.split()
-            senses, pointers = int(fields[2]), int(fields[3])
-            tagged, offset = int(fields[5 + pointers]), int(fields[6 + pointers])
-            # A meaning that no text of WordNet's own corpus has is seldom the one that is meant.
-            if senses and tagged and (fields[0] not in best or tagged > best[fields[0]][0]):
-                best[fields[0]] = (tagged, part, offset)
+    for line in (folder / "cntlist.rev").read_text(encoding="utf-8").splitlines():
+        key, number, count = line.split()
+        word, _, rest = key.partition("%")
+        part = "adj" if rest[0] == _SATELLITE else _PARTS[int(rest[0]) - 1]
+        known = places.get((word, part), ())
+        # A few counts are of meanings that are no longer there.
+        if int(number) <= len(known) and (word not in best or int(count) > best[word][0]):
+            best[word] = (int(count), part, known[int(number) - 1])
     data = {part: (folder / f"data.{part}").read_bytes() for part in _PARTS}
     found = {}
-    for word, (_, part, offset) in best.items():
-        fields = data[part][offset : data[part].index(b"\n", offset)].decode().split()
-        names = [name.split("(")[0] for name in fields[4 : 4 + 2 * int(fields[3], 16) : 2]]
-        others = tuple(name for name in names if "_" not in name and name.casefold() != word)
-        if others:
+    for word, (_, part, place) in best.items():
+        told = data[part][place : data[part].index(b"\n", place)].decode().split()
+        names = [name.split("(")[0] for name in told[4 : 4 + 2 * int(told[3], 16) : 2]]
+        if others := tuple(name for name in names if "_" not in name and name.casefold() != word):
             found[word] = others
+    return found
+
+
+def _places(folder: Path) -> dict[tuple[str, str], tuple[int, ...]]:
+    """Where the meanings of each single word stand, by part of speech and in the order of their numbers."""
+    found = {}
+    for part in _PARTS:
+        for line in (folder / f"index.{part}").read_text(encoding="utf-8").splitlines():
+            word, *fields = line.split()
+            if not line.startswith(" ") and "_" not in word:
+                # Part, meanings, pointers, so many symbols, meanings, counted meanings, and the places.
+                found[word, part] = tuple(int(place) for place in fields[5 + int(fields[2]) :])
     return found
