@@ -1,4 +1,9 @@
-"""Objectives that train against perturbed inputs."""
+"""Objectives that train against perturbed inputs.
+
+Their radius is an L2 norm over all tokens of a piece, at the embeddings' output as it is: a sentence of MiniLM's has a
+norm of about 5 there, and a worst step of 1.0 hides its label, so that nothing is learnt (500 film reviews, accuracy
+0.51 beside 0.75). The radius 5 of Miyato et al. is of embeddings with unit variance.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +45,7 @@ class FGM:
         weight: weight of the loss under the step, beside the clean one.
     """
 
-    epsilon: float = 1.0
+    epsilon: float = 0.1
     weight: float = 1.0
 
     def __post_init__(self) -> None:
@@ -86,8 +91,8 @@ class PGD:
         weight: weight of the loss at the place found, beside the clean one.
     """
 
-    epsilon: float = 1.0
-    step_size: float = 0.5
+    epsilon: float = 0.1
+    step_size: float = 0.05
     steps: int = 3
     weight: float = 1.0
 
@@ -140,14 +145,14 @@ class FreeLB:
         steps: at how many places the gradients are taken.
     """
 
-    epsilon: float = 1.0
-    step_size: float = 0.5
+    epsilon: float = 0.1
+    step_size: float = 0.05
     steps: int = 3
 
     def __post_init__(self) -> None:
         check_positive("freelb", {"step_size": self.step_size, "steps": self.steps})
         if self.epsilon < 0:
-            raise RecipeError("epsilon must not be negative.", where="objective.epsilon", to_do="1.0 is a good start.")
+            raise RecipeError("epsilon must not be negative.", where="objective.epsilon", to_do="0.1 is a good start.")
 
     def __call__(self, model: Model, batch: Batch, criterion: Criterion) -> Tensor:
         """The mean of the losses at all places."""
