@@ -195,11 +195,12 @@ def finish(experiment: Experiment, prepared: Prepared, model: Model, folder: Pat
         findings=prepared.findings,
         cost=Cost(
             fitted.progress.seconds,
-            time.monotonic() - began,
+            prepared.seconds + time.monotonic() - began,
             energy.watt_hours(),
             *parameters,
             peak_memory_bytes(),
             fitted.examples_per_second,
+            prepared.seconds,
         ),
         settings=experiment.to_yaml(),
         versions=versions(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +34,7 @@ class Prepared:
     `learning` holds the training examples as the loop learns from them; for some tasks these are pairs of those read,
     and where nothing learns there are none.
     `memory` is what the task settles by: the items, if there are any, and the training examples.
+    `seconds` is how long it took: making and judging copies, loading the model, encoding.
     """
 
     splits: Splits
@@ -44,6 +46,7 @@ class Prepared:
     learning: Sequence[Example]
     encoded_learning: list[Encoded]
     memory: Sequence[Encoded] = ()
+    seconds: float = 0.0
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -94,8 +97,10 @@ def prepare_checked(experiment: Experiment, splits: Splits, findings: Sequence[F
 
 def prepare_enlarged(experiment: Experiment, splits: Splits, findings: Sequence[Finding] = ()) -> Prepared:
     """Prepare these splits, with changed copies of training examples where the recipe asks for them."""
+    began = time.monotonic()
     more, audit = enlarged(experiment, splits)
-    return prepare_splits(experiment, more, [*findings, *(findings_of(audit) if audit else [])])
+    prepared = prepare_splits(experiment, more, [*findings, *(findings_of(audit) if audit else [])])
+    return replace(prepared, seconds=time.monotonic() - began)
 
 
 def accepted(finding: Finding, codes: Sequence[str]) -> Finding:

@@ -284,6 +284,7 @@ def told(experiment: Experiment, seen: Sequence[Seen], report: RunReport, verdic
         report.cost,
         seconds_training=sum(cost.seconds_training for cost in costs),
         seconds_total=sum(cost.seconds_total for cost in costs),
+        seconds_preparing=sum(cost.seconds_preparing for cost in costs),
         energy_wh=sum(energies) if energies else None,
         peak_memory_bytes=max(cost.peak_memory_bytes for cost in costs),
     )

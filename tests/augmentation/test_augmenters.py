@@ -274,3 +274,36 @@ def test_cilin_gives_words_of_one_meaning(tmp_path: Path) -> None:
     known = cilin(tmp_path / "lexicon-cilin" / "new_cilin.txt")
     assert known["人"] == ("人", "士", "人物")
     assert "东西" not in known
+
+
+@pytest.mark.parametrize("word", ["don’t", "Mustn't", "needn’t", "shan't", "n't", "Never", "dont", "不再"])
+def test_a_negation_is_one_with_any_apostrophe(word: str) -> None:
+    text = f"we {word} like good films here at home"
+    assert word not in {text[start:end] for start, end in free_words(Example("1", text, "x"))}
+
+
+@pytest.mark.parametrize("name", ["replace_synonyms", "insert_words", "swap_words", "delete_words", "mistype"])
+def test_the_words_of_labels_names_stay(name: str, settings: dict) -> None:
+    examples = [
+        Example("1", "Good and happy people like a quick good film", "very_good"),
+        Example("2", "happy people like a Quick look", "quick"),
+    ]
+    learning = made(name, settings)
+    assert isinstance(learning, Learning)
+    augmenter = learning.fitted(examples)
+    for seed in range(30):
+        copy = augmenter.augment(examples[0], random.Random(seed))
+        assert copy is not None
+        words = copy.text.split()
+        assert [word for word in words if word.casefold() in ("good", "quick")] == ["Good", "quick", "good"]
+
+
+def test_a_chinese_term_is_a_word_of_its_own() -> None:
+    swapped = TermSwap().augment(Example("1", "他喜欢其他电影", "x"), random.Random(0))
+    assert swapped is not None
+    assert swapped.text == "她喜欢其他电影"
+    assert TermSwap().augment(Example("1", "其他男装", "x"), random.Random(0)) is None
+
+
+def test_a_letter_that_folds_into_two_is_no_term() -> None:
+    assert TermSwap().augment(Example("1", "hİs film", "x"), random.Random(0)) is None

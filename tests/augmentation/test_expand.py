@@ -110,6 +110,9 @@ def test_a_run_learns_from_copies_and_knows_them_from_what_was_read(place: Path)
     result = pipeline.run(Experiment.from_yaml(recipe, changes), place / "more", quiet=True)
     (found,) = [finding for finding in result.report.findings if finding.code == "augmented"]
     assert found.count > 0
+    cost = result.report.cost
+    assert cost.seconds_preparing > 0
+    assert cost.seconds_total >= cost.seconds_preparing + cost.seconds_training
     assert result.report.sizes["train"] == len(plain.splits.train) + found.count
     assert result.report.sizes["test"] == len(plain.splits.test)
     assert result.report.fingerprints == plain.fingerprints, "the data is what was read"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 
 from tunesmith.augmentation.edits import Edit, edited
 from tunesmith.augmentation.word_edits import check_share, chosen_words, is_han, wanted
+from tunesmith.augmentation.words import with_label_words
 from tunesmith.data.records import Example
 from tunesmith.errors import import_extra
 
@@ -46,7 +47,7 @@ class CharacterNoise:
         share: of the words that may be changed; at least one is.
         sound: whether a Chinese character may become one of the same sound.
         look: whether it may become one that looks alike.
-        protected: words that stay as they are, beside negations.
+        protected: words that stay as they are, beside negations and the words of the labels' names.
     """
 
     share: float = 0.1
@@ -56,6 +57,10 @@ class CharacterNoise:
 
     def __post_init__(self) -> None:
         check_share(self.share)
+
+    def fitted(self, examples: Sequence[Example]) -> CharacterNoise:
+        """The same with the words of these examples' labels protected."""
+        return replace(self, protected=with_label_words(self.protected, examples))
 
     def augment(self, example: Example, rng: random.Random) -> Example | None:
         """A copy with some words typed wrongly; None if the text is too short, or nothing can be mistyped."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tunesmith.augmentation.edits import Edit, edited
-from tunesmith.augmentation.word_edits import like
-from tunesmith.augmentation.words import labels_of_places
+from tunesmith.augmentation.word_edits import is_han, like
+from tunesmith.augmentation.words import labels_of_places, words_of
 from tunesmith.data.files import Place, read_lines
 from tunesmith.data.records import Example
 from tunesmith.errors import DataError
@@ -31,7 +31,8 @@ class TermSwap:
     """Swap every term of a table for its counterpart (Lu et al. 2020, sec. 3: counterfactual data augmentation).
 
     A term with several counterparts ("her" for "him" and "his") gets "his" before a word and "him" elsewhere, or else
-    one by chance. Longer terms go first. Terms that reach over the border of a span stay.
+    one by chance. Longer terms go first. A Chinese term must begin and end where a word does (jieba, extra "chinese"):
+    the 他 of 其他 is no pronoun. Terms that reach over the border of a span stay.
 
     Attributes:
         table: "gender", or a file with two terms on each line, parted by a tab: names, places, products.
@@ -43,11 +44,14 @@ class TermSwap:
         """A copy with every term swapped; None if it has none."""
         spans = [*labels_of_places(example), *example.marks]
         edits = []
+        borders = _Borders(example.text)
         for found in self._pattern.finditer(example.text):
             start, end = found.span()
+            others = self._pairs.get(found.group().casefold())
+            if others is None or (is_han(found.group()[0]) and not borders.part(start, end)):
+                continue
             if any(start < border < end for span in spans for border in (span.start, span.end)):
                 continue
-            others = self._pairs[found.group().casefold()]
             before_word = bool(re.match(r" [^\W\d_]", example.text[end:]))
             fitting = [other for other in others if other == ("his" if before_word else "him")]
             edits.append(Edit(start, end, like(found.group(), rng.choice(fitting or list(others)))))
@@ -63,10 +67,26 @@ class TermSwap:
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
-        """Any term: one of letters stands alone, one of Chinese characters may stand anywhere."""
+        """Any term; one of letters stands alone."""
         terms = sorted(self._pairs, key=len, reverse=True)
-        forms = (re.escape(term) if "㐀" <= term[0] <= "鿿" else rf"\b{re.escape(term)}\b" for term in terms)
+        forms = (re.escape(term) if is_han(term[0]) else rf"\b{re.escape(term)}\b" for term in terms)
         return re.compile("|".join(forms), re.IGNORECASE)
+
+
+class _Borders:
+    """Where the words of a text begin and end; it is parted when that is first asked for."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def part(self, start: int, end: int) -> bool:
+        """Whether a word begins at the start, and one ends at the end."""
+        return start in self._ends[0] and end in self._ends[1]
+
+    @cached_property
+    def _ends(self) -> tuple[frozenset[int], frozenset[int]]:
+        words = list(words_of(self._text))
+        return frozenset(start for start, _ in words), frozenset(end for _, end in words)
 
 
 def _table(name: str) -> list[tuple[str, str]]:

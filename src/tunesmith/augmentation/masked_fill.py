@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from tunesmith.augmentation.edits import Edit, Range, edited
 from tunesmith.augmentation.filler import Filler, Gap, Masked, first_covered
 from tunesmith.augmentation.word_edits import check_share, chosen_words, is_han, like, wanted
-from tunesmith.augmentation.words import NEGATIONS
-from tunesmith.data.checks import label_names
+from tunesmith.augmentation.words import is_negation, with_label_words
 from tunesmith.data.records import Example
 from tunesmith.errors import RecipeError
 
@@ -51,8 +50,7 @@ class MaskedFill:
         Raises:
             ModelError: the model cannot be found or read, or fills in no words.
         """
-        names = {word for example in examples for name in label_names(example) for word in name.split()}
-        kept = replace(self, protected=tuple(sorted({*self.protected, *names})))
+        kept = replace(self, protected=with_label_words(self.protected, examples))
         return KnownFill(kept, Filler.load(self.model))
 
     def augment(self, example: Example, rng: random.Random) -> Example | None:
@@ -106,7 +104,7 @@ class KnownFill:
     def _filled(
         self, example: Example, gaps: Sequence[Gap], options: Sequence[Sequence[tuple[str, float]]], rng: random.Random
     ) -> Example | None:
-        kept = {*NEGATIONS, *(word.casefold() for word in self.settings.protected)}
+        kept = {word.casefold() for word in self.settings.protected}
         edits = []
         for gap, likely in zip(gaps, options, strict=True):
             word = example.text[gap.start : gap.end]
@@ -115,6 +113,7 @@ class KnownFill:
                 for new, weight in likely
                 if new.casefold() != word.casefold()
                 and new.casefold() not in kept
+                and not is_negation(new)
                 and is_han(new[0]) == is_han(word[0])
             ][: self.settings.candidates]
             if other:

@@ -17,7 +17,7 @@ from rich.progress import Progress
 from tunesmith.augmentation.rewriters import PARAPHRASERS, TRANSLATORS, Opened, Rewriter
 from tunesmith.augmentation.rewriters.kept import Kept
 from tunesmith.augmentation.word_edits import is_han
-from tunesmith.augmentation.words import NEGATIONS
+from tunesmith.augmentation.words import NEGATIONS, is_negation
 from tunesmith.components import build
 from tunesmith.data.duplicates import normalised
 from tunesmith.data.records import Example, Finding, Span
@@ -217,13 +217,12 @@ def _words(text: str) -> set[str]:
     return {word.casefold().replace("’", "'") for word in _WORDS.findall(text)}
 
 
-_DENIALS = tuple(sorted(word for word in NEGATIONS - {"but", "但", "但是"} if is_han(word[0])))
+_DENIALS = tuple(sorted(word for word in NEGATIONS - {"但", "但是"} if is_han(word[0])))
 
 
 def _denials(text: str, words: set[str]) -> bool:
     """Whether something is denied; how often and by which word may change."""
-    has_word = bool(words & (NEGATIONS - {"but"})) or any(word.endswith("n't") for word in words)
-    return has_word or any(word in text for word in _DENIALS)
+    return any(map(is_negation, words)) or any(word in text for word in _DENIALS)
 
 
 def _bare(source: str, answer: str) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tunesmith.augmentation.edits import Edit, Range, edited
 from tunesmith.augmentation.lexicons import Lexicon
-from tunesmith.augmentation.words import free_words
+from tunesmith.augmentation.words import free_words, with_label_words
 from tunesmith.data.records import Example
 from tunesmith.errors import RecipeError
 
@@ -26,7 +26,7 @@ class SynonymReplacement:
         share: of the words that may be changed; at least one is.
         lexicon: "auto" for WordNet and Cilin by the word's script, "wordnet", "cilin", or a file with a word and its
             synonyms on each line, parted by tabs or blanks.
-        protected: words that stay as they are, beside negations; names of labels, say.
+        protected: words that stay as they are, beside negations and the words of the labels' names.
     """
 
     share: float = 0.15
@@ -35,6 +35,10 @@ class SynonymReplacement:
 
     def __post_init__(self) -> None:
         check_share(self.share)
+
+    def fitted(self, examples: Sequence[Example]) -> SynonymReplacement:
+        """The same with the words of these examples' labels protected."""
+        return replace(self, protected=with_label_words(self.protected, examples))
 
     def augment(self, example: Example, rng: random.Random) -> Example | None:
         """A copy with some words replaced; None if the text is too short or no word has a synonym."""
@@ -57,7 +61,7 @@ class RandomInsertion:
     Attributes:
         share: of the words that may be changed, how many are put in; at least one is.
         lexicon: as for `replace_synonyms`.
-        protected: words of which no synonym is put in, beside negations.
+        protected: words of which no synonym is put in, beside negations and the words of the labels' names.
     """
 
     share: float = 0.1
@@ -66,6 +70,10 @@ class RandomInsertion:
 
     def __post_init__(self) -> None:
         check_share(self.share)
+
+    def fitted(self, examples: Sequence[Example]) -> RandomInsertion:
+        """The same with the words of these examples' labels protected."""
+        return replace(self, protected=with_label_words(self.protected, examples))
 
     def augment(self, example: Example, rng: random.Random) -> Example | None:
         """A copy with some words more; None if the text is too short or no word has a synonym."""
@@ -93,7 +101,7 @@ class RandomSwap:
 
     Attributes:
         share: of the words that may be changed, how many pairs; at least one.
-        protected: words that stay where they are, beside negations.
+        protected: words that stay where they are, beside negations and the words of the labels' names.
     """
 
     share: float = 0.1
@@ -101,6 +109,10 @@ class RandomSwap:
 
     def __post_init__(self) -> None:
         check_share(self.share)
+
+    def fitted(self, examples: Sequence[Example]) -> RandomSwap:
+        """The same with the words of these examples' labels protected."""
+        return replace(self, protected=with_label_words(self.protected, examples))
 
     def augment(self, example: Example, rng: random.Random) -> Example | None:
         """A copy with some words swapped; None if the text is too short, or all of them are one word."""
@@ -120,7 +132,7 @@ class RandomDeletion:
 
     Attributes:
         share: of the words that may be changed; at least one is left out.
-        protected: words that stay, beside negations.
+        protected: words that stay, beside negations and the words of the labels' names.
     """
 
     share: float = 0.1
@@ -128,6 +140,10 @@ class RandomDeletion:
 
     def __post_init__(self) -> None:
         check_share(self.share)
+
+    def fitted(self, examples: Sequence[Example]) -> RandomDeletion:
+        """The same with the words of these examples' labels protected."""
+        return replace(self, protected=with_label_words(self.protected, examples))
 
     def augment(self, example: Example, rng: random.Random) -> Example | None:
         """A copy without some words; None if the text is too short."""

@@ -9,6 +9,7 @@ from functools import cache
 from types import ModuleType
 
 from tunesmith.augmentation.edits import Range
+from tunesmith.data.checks import label_names
 from tunesmith.data.records import Example, Span
 from tunesmith.errors import import_extra
 
@@ -17,13 +18,19 @@ _WORD = re.compile(rf"[{_HAN}]+|[^\W\d_{_HAN}]+(?:['’-][^\W\d_{_HAN}]+)*")
 """A run of Chinese characters, or letters with apostrophes and hyphens between; numbers are no words."""
 
 _NEGATIONS = (
-    "no not n't never none nobody nothing neither nor nowhere cannot can't won't don't doesn't didn't isn't "
-    "aren't wasn't weren't couldn't wouldn't shouldn't hasn't haven't hadn't ain't without hardly barely scarcely "
-    "rarely seldom 但 但是 不 不是 不会 不能 不要 不可 没 没有 没能 无 非 未 未能 别 莫 勿 否 毫不 毫无 从不 从未 "
-    "并非 并不 绝不 决不"
+    "no not never none nobody nothing neither nor nowhere cannot without hardly barely scarcely rarely seldom "
+    "cant wont dont doesnt didnt isnt arent wasnt werent couldnt wouldnt shouldnt hasnt havent hadnt aint "
+    "但 但是 不 不是 不会 不能 不要 不可 不该 不再 不太 不曾 没 没有 没能 无 非 未 未能 未曾 别 莫 勿 否 毫不 毫无 "
+    "从不 从没 从未 并非 并不 并未 并无 绝不 绝非 决不"
 )
 NEGATIONS = frozenset(_NEGATIONS.split())
-"""Words that turn a meaning round; no edit of words touches them."""
+"""Words that turn a meaning round, beside those that end in "n't"; no edit of words touches them."""
+
+
+def is_negation(word: str) -> bool:
+    """Whether a word turns a meaning round; its apostrophe may be straight or curled."""
+    word = word.casefold().replace("’", "'")
+    return word in NEGATIONS or word.endswith("n't")
 
 
 def words_of(text: str) -> Iterator[Range]:
@@ -66,15 +73,25 @@ def free_words(example: Example, protected: Iterable[str] = ()) -> list[Range]:
 
     Data that comes in words keeps to these, as far as they are letters.
     """
-    kept = NEGATIONS | {word.casefold() for word in protected}
+    kept = {word.casefold() for word in protected}
     held = [*example.marks, *(item for item in labels_of_places(example))]
     given = words_of(example.text) if example.words is None else _given_words(example)
     return [
         (start, end)
         for start, end in given
         if example.text[start:end].casefold() not in kept
+        and not is_negation(example.text[start:end])
         and not any(span.start < end and start < span.end for span in held)
     ]
+
+
+def with_label_words(protected: Sequence[str], examples: Iterable[Example]) -> tuple[str, ...]:
+    """Protected words, and with them those of the labels' names: a text may say what its label is.
+
+    Names of labels that are not parted by blanks, such as "news_sports", are taken for words parted by signs.
+    """
+    names = {name for example in examples for name in label_names(example)}
+    return tuple(sorted({*protected, *(name[start:end] for name in names for start, end in words_of(name))}))
 
 
 def labels_of_places(example: Example) -> Sequence[Span]:

@@ -70,7 +70,10 @@ class HistoryPoint:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What the run took; `energy_wh` is None where the machine does not tell."""
+    """What the run took; `energy_wh` is None where the machine does not tell.
+
+    `seconds_preparing` is the time before the first step: copies made and judged, the model loaded, texts encoded.
+    """
 
     seconds_training: float
     seconds_total: float
@@ -79,6 +82,7 @@ class Cost:
     parameters_trained: int
     peak_memory_bytes: int
     examples_per_second: float
+    seconds_preparing: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,9 @@ def cost_against_gain(cells: Sequence[CellFindings], metric: str) -> str:
             hovertemplate="%{text}: %{y:+.4f} for %{x:.1f} times the time<extra></extra>",
         )
     figure.add_hline(y=0, line={"color": GREY, "width": 1, "dash": "dot"})
-    figure.update_xaxes(title="training time, as a multiple of the baseline's", type="log", dtick=math.log10(2))
+    figure.update_xaxes(
+        title="time to prepare and train, as a multiple of the baseline's", type="log", dtick=math.log10(2)
+    )
     figure.update_yaxes(title=f"{metric}, difference", zeroline=False)
     return fragment(figure, height=420)
 

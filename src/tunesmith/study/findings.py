@@ -23,8 +23,9 @@ class CellFindings:
     """What was found of a cell.
 
     `difference` is from the baseline of the same data set and size (None for the baseline itself, and where no run of
-    either ended well); `seconds` is the mean training time of a run, `inference` that of an answer, `peak_memory` the
-    most bytes that a run held. `relative` has the three as multiples of the baseline's.
+    either ended well); `seconds` is the mean time that a run took to prepare (copies made and judged) and to train,
+    `inference` that of an answer, `peak_memory` the most bytes that a run held. `relative` has the three as multiples
+    of the baseline's.
     """
 
     name: str
@@ -156,7 +157,7 @@ def _costed(cell: Cell, ours: Repeated, done: Sequence[Outcome]) -> CellFindings
         None,
         int(costs[0]["parameters_trained"] or 0),
         int(costs[0]["parameters_total"] or 0),
-        sum(cost["seconds_training"] or 0.0 for cost in costs) / len(costs),
+        sum((cost["seconds_training"] or 0.0) + (cost.get("seconds_preparing") or 0.0) for cost in costs) / len(costs),
         max(int(cost["peak_memory_bytes"] or 0) for cost in costs),
         sum(answers) / len(answers),
         None,

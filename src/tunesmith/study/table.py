@@ -22,7 +22,8 @@ READING = (
     "Differences are paired by seed and by example, with intervals by Student's t over both, each for itself.",
     f"A verdict needs a p-value below {LEVEL} after Holm's correction (1979) for all comparisons with the baseline.",
     "The seeds asked for would show the observed difference with 80 % power, if it is as large as it seems.",
-    "Training time is a run's mean, peak memory the most of any run; in brackets multiples of the baseline's.",
+    "Training is a run's mean with what it took to prepare (copies made and judged), peak memory the most of any run.",
+    "In brackets are multiples of the baseline's.",
 )
 
 
