@@ -85,6 +85,32 @@ def test_the_folder_one_is_in_is_not_replaced(tmp_path: Path, monkeypatch: pytes
             run_folder.vet(place, overwrite=True)
 
 
+def test_a_run_is_another_when_a_file_that_its_recipe_names_changed(tmp_path: Path) -> None:
+    (tmp_path / "words.tsv").write_text("good\tfine\n", encoding="utf-8")
+    (tmp_path / "train.csv").write_text("text,label\na,b\n", encoding="utf-8")
+    experiment = Experiment.from_mapping(
+        {
+            "name": "x",
+            "task": {"name": "sequence_classification"},
+            "data": {"train": str(tmp_path / "train.csv")},
+            "model": {"name": "minilm-l6"},
+            "augmenters": [{"name": "replace_synonyms", "lexicon": str(tmp_path / "words.tsv")}],
+        }
+    )
+
+    def found() -> tuple[str, dict[str, str]]:
+        known = SimpleNamespace(fingerprints={}, backbone=SimpleNamespace(identity="m"), task=experiment.task)
+        return run_folder.run_id(experiment, cast(Prepared, known)), run_folder.files_of(experiment)
+
+    name, files = found()
+    assert set(files) == {str(tmp_path / "words.tsv"), str(tmp_path / "train.csv")}
+    (tmp_path / "train.csv").write_text("text,label\na,c\n", encoding="utf-8")
+    assert found()[0] == name, "of the data the fingerprint counts"
+    assert found()[1] != files
+    (tmp_path / "words.tsv").write_text("good\tnice\n", encoding="utf-8")
+    assert found()[0] != name
+
+
 def test_a_run_is_another_when_a_teacher_that_its_recipe_names_or_the_names_of_its_task_changed(tmp_path: Path) -> None:
     teacher = tmp_path / "teacher"
     teacher.mkdir()

@@ -6,7 +6,8 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from tunesmith.components import settings_of
@@ -113,13 +114,36 @@ def begin(place: Path, recipe: str, size: int, *, overwrite: bool, keep: str = "
 def run_id(experiment: Experiment, prepared: Prepared) -> str:
     """The fingerprint of all that decides the weights; a checkpoint of another is refused.
 
-    That is the recipe, what the data, the model and the prepared task hold, and what the artifacts hold that the recipe
-    names: teachers, judges.
+    That is the recipe, what the data, the model and the prepared task hold, and what the files and artifacts hold that
+    the recipe names beside the data: lexicons, tables, teachers, judges.
     """
     recipe = experiment.to_mapping()
-    named = {text: file_hash(Path(text) / MANIFEST) for text in _texts(recipe) if (Path(text) / MANIFEST).is_file()}
+    named = _hashes(_texts({key: value for key, value in recipe.items() if key != "data"}))
     parts = [recipe, prepared.fingerprints, prepared.backbone.identity, settings_of(prepared.task), named]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def files_of(experiment: Experiment) -> dict[str, str]:
+    """The sha256 of every file that the recipe names, its splits among them, and of the manifests of its artifacts."""
+    places = [*experiment.data.located().values(), experiment.data.located_items(), *_texts(experiment.to_mapping())]
+    return _hashes(place for place in places if place)
+
+
+def _hashes(texts: Iterable[str]) -> dict[str, str]:
+    found = {}
+    for text in texts:
+        for path in (Path(text), Path(text.partition("!")[0]), Path(text) / MANIFEST):
+            if path.is_file():
+                state = path.stat()
+                found[text] = _hash_of(path, state.st_mtime_ns, state.st_size)
+                break
+    return found
+
+
+@lru_cache(maxsize=256)
+def _hash_of(path: Path, _written: int, _size: int) -> str:
+    """A study asks for each of its runs; a file is read anew when it was written since."""
+    return file_hash(path)
 
 
 def _texts(value: object) -> Iterator[str]:

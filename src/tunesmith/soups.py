@@ -32,6 +32,7 @@ from tunesmith.inference.artifact import (
 from tunesmith.inference.predictor import Predictor, best_device
 from tunesmith.judging import Source
 from tunesmith.preparation import encode
+from tunesmith.scoring.subgroups import with_worst_subgroup
 from tunesmith.tasks import Batch, Task
 from tunesmith.tasks.batches import cut
 from tunesmith.training.fitting import Validation
@@ -184,7 +185,7 @@ class Kitchen:
         encoded = [encode(task, example, self.loaded.encoder, is_train=False) for example in self.validation]
         predictor = Predictor(self.loaded.model, task, self.loaded.encoder)
         answers = predictor.decode(self.validation, encoded, predictor.logits(encoded))
-        measures = task.measures(self.validation, answers)
+        measures = with_worst_subgroup(task.measures(self.validation, answers), task.metric, self.validation)
         return Validation(self.validation, encoded, self.metric, 0, 0).chosen(measures, task)
 
     def settle(self) -> None:

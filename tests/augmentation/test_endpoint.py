@@ -55,6 +55,16 @@ def test_a_request_is_a_chat_completion_with_the_key_of_the_environment(
     assert KEY not in opened.identity
 
 
+def test_an_answer_that_was_cut_is_none(chat: Chat) -> None:
+    def cut(text: str) -> tuple[int, dict[str, str], bytes]:
+        reason = "length" if text == "long" else "stop"
+        choice = {"message": {"content": "so to"}, "finish_reason": reason}
+        return 200, {}, json.dumps({"choices": [choice]}).encode()
+
+    chat.answer = cut
+    assert endpoint(chat).opened().rewritten(["long", "short"]) == ["", "so to"]
+
+
 def test_answers_stand_in_the_order_of_what_was_asked_and_few_requests_are_under_way(chat: Chat) -> None:
     def slow(text: str) -> tuple[int, dict[str, str], bytes]:
         time.sleep(0.002 * (7 - int(text) % 7))

@@ -9,6 +9,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from tests.conftest import build_tokenizer
+from tunesmith.augmentation.rewriters import answers
 from tunesmith.augmentation.rewriters.answers import open_task
 from tunesmith.augmentation.rewriters.chat_model import ChatModel
 from tunesmith.augmentation.rewriters.ctranslate2 import CTranslate2
@@ -17,13 +18,20 @@ from tunesmith.errors import MissingExtraError, ModelError, RecipeError
 from tunesmith.tasks import SequenceToSequence, TextGeneration
 
 
+@pytest.fixture
+def never_ending(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers count that are cut: the tiny models learnt no end."""
+    monkeypatch.setattr(answers, "is_unfinished", lambda task, output: False)
+
+
+@pytest.mark.usefixtures("never_ending")
 def test_encoder_decoders_translate_each_direction_by_its_model(tiny_bart_folder: Path, tiny_t5_folder: Path) -> None:
     opened = TranslationModels(forth=str(tiny_bart_folder), back=str(tiny_t5_folder), max_new_tokens=8).opened()
     found = opened.rewritten(["good film", "", "the day was bad"])
     assert found[1] == ""
     middle = open_task(str(tiny_bart_folder), SequenceToSequence(beams=2, max_new_tokens=8)).answers(["good film"])
     (last,) = open_task(str(tiny_t5_folder), SequenceToSequence(beams=2, max_new_tokens=8)).answers(middle)
-    assert found[0] == last
+    assert found[0] == last != ""
     assert opened.rewritten(["good film", "", "the day was bad"]) == found
     both = TranslationModels(forth=str(tiny_bart_folder), max_new_tokens=8).opened()
     assert both.identity != opened.identity
@@ -35,6 +43,19 @@ def test_a_text_beyond_the_window_has_no_translation(tiny_bart_folder: Path) -> 
     assert opened.models[0].answers(["good " * 200]) == [""]
 
 
+def test_what_had_not_ended_after_the_most_tokens_is_no_answer(
+    tiny_bart_folder: Path, tiny_llama_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = TranslationModels(forth=str(tiny_bart_folder), max_new_tokens=4).opened().models[0]
+    chat = ChatModel(model=str(tiny_llama_folder), max_new_tokens=6).opened()
+    assert cut.answers(["good film"]) == [""]
+    assert chat.rewritten(["good film"]) == [""]
+    monkeypatch.setattr(answers, "is_unfinished", lambda task, output: False)
+    assert cut.answers(["good film"]) != [""], "something was written"
+    assert chat.rewritten(["good film"]) != [""]
+
+
+@pytest.mark.usefixtures("never_ending")
 def test_a_causal_model_answers_by_its_chat_template(tiny_llama_folder: Path) -> None:
     opened = ChatModel(model=str(tiny_llama_folder), max_new_tokens=6).opened()
     requests = ["Say this in other words: good film", "", "x" * 2000]
@@ -97,6 +118,8 @@ def test_converted_models_are_asked_in_tokens(library: list[dict[str, object]], 
     assert library[0] == {"path": str(tmp_path), "device": "cpu", "compute_type": "int8"}
     rows = [["[CLS]", "good", "film", "[SEP]"], ["[CLS]", "a", "good", "day", "[SEP]"]]
     assert library[2] == {"rows": rows, "prefix": None, "beams": 3, "most": 9}
+    short = CTranslate2(forth=str(tmp_path), max_new_tokens=4).opened()
+    assert short.models[0].answers(["good film", "a film"]) == ["", ""], "they had not ended"
 
 
 def test_converted_models_that_are_not_there_are_explained(

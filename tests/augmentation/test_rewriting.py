@@ -87,7 +87,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(chat: Chat) -> None:
     ("source", "new", "fault"),
     [
         ("a good film", "a fine film", ""),
-        ("a good film", "  ", "no text"),
+        ("a good film", "  ", "no whole text"),
         ("a good film", "A  GOOD film", "the same text"),
         ("a good film", "a", "much shorter or longer"),
         ("a good film", "Sure! Here is another way to put it: a film that is good", "much shorter or longer"),

@@ -11,6 +11,10 @@ import pytest
 
 from tests.study.test_plan import read
 from tunesmith.errors import DataError
+from tunesmith.evaluation.intervals import Estimate
+from tunesmith.study import findings as found_by
+from tunesmith.study import table
+from tunesmith.study.effects import Effect
 from tunesmith.study.findings import StudyFindings, judge_study, plain_findings
 from tunesmith.study.judged import Judged
 from tunesmith.study.page import render
@@ -18,6 +22,7 @@ from tunesmith.study.plan import Study
 from tunesmith.study.running import Outcome
 from tunesmith.study.search import Trial
 from tunesmith.study.table import as_markdown
+from tunesmith.study.testing import corrected
 
 EFFECTS = {"baseline": 0.0, "good": 0.05, "bad": -0.05, "idle": 0.001}
 COST = {
@@ -146,3 +151,22 @@ def test_answers_survive_their_file() -> None:
     assert again.resampled[0] == 0.1
     assert np.isnan(again.resampled[1])
     assert again.resampled[2] == 1 / 3
+
+
+def test_p_values_of_looks_at_test_are_corrected_for_all_data_sets() -> None:
+    def look(data: str, p_value: float | None, verdict: str) -> found_by.TestFindings:
+        effect, same = None, Estimate(0.9, 0.8, 1.0)
+        if p_value is not None:
+            effect = Effect(Estimate(0.02, 0.0, 0.04), 0.02, p_value, p_value, 5, 0.01, None, verdict)
+        return found_by.TestFindings(data, "good", "baseline", "accuracy", 100, same, same, effect, 1)
+
+    found = corrected(
+        [look("a", 0.04, "earns its place"), look("b", 0.001, "harms"), look("c", None, ""), look("d", 0.5, "no")]
+    )
+    adjusted = [one.effect.adjusted for one in found if one.effect is not None]
+    assert adjusted == pytest.approx([0.08, 0.003, 0.5])
+    said = [" ".join(table.test_sentences(one)) for one in found]
+    assert "p = 0.040 (0.080 with all data sets counted), no difference shown, with all data sets counted" in said[0]
+    assert "p = 0.001 (0.003 with all data sets counted), harms" in said[1]
+    assert "chose the baseline itself" in said[2]
+    assert corrected([look("a", 0.04, "earns its place")])[0].effect == look("a", 0.04, "earns its place").effect

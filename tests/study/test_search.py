@@ -28,7 +28,8 @@ from tunesmith.study.search import (
     keep_trial,
     read_trials,
 )
-from tunesmith.study.trials import Searching, plan_of
+from tunesmith.study.table import as_markdown
+from tunesmith.study.trials import CHOSEN_HERE, Searching, plan_of
 
 OVER: dict[str, Any] = {
     "training.learning_rate": {"low": 1e-5, "high": 1e-3, "log": True},
@@ -135,6 +136,8 @@ def test_a_search_runs_the_baseline_the_trials_and_the_best_again(tmp_path: Path
     assert {cell.name for cell in findings.cells} == {"baseline", best.cell}
     assert [trial.number for trial in findings.trials] == list(range(1, 7))
     assert "best of 6 trials" in findings.notes[0]
+    assert [cell.verdict for cell in findings.cells if cell.name == best.cell] == [CHOSEN_HERE]
+    assert "–" in as_markdown(findings), "it has no p-value either"
 
 
 def test_a_stopped_search_goes_on_with_the_same_values(tmp_path: Path) -> None:
@@ -153,6 +156,24 @@ def test_a_stopped_search_goes_on_with_the_same_values(tmp_path: Path) -> None:
     following = again.source(done)([], [])
     assert following is not None
     assert following.cell == "trial-04"
+
+
+def test_a_search_with_more_trials_keeps_what_was_done_of_the_earlier_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = carried_out(Searching(searching(tmp_path, trials=3), tmp_path))
+    done = {(run.cell, run.seed): outcome_of(run, quality(run)) for run in ended}
+    monkeypatch.setattr("tunesmith.study.trials.known", lambda run: done.get((run.cell, run.seed)))
+    plan = Searching(searching(tmp_path, trials=5), tmp_path)
+    before = [done[run.cell, run.seed] for run in plan.runs]
+    assert len(before) == len(ended), "the last runs of the best trial of three among them"
+    source = plan.source(before)
+    new: list[Outcome] = []
+    while (run := source(new, [])) is not None:
+        assert (run.cell, run.seed) not in done
+        new.append(outcome_of(run, quality(run)))
+    assert [one.run.cell for one in new[:2]] == ["trial-04", "trial-05"]
+    assert len(before) + len(new) <= plan.total + 2
 
 
 def test_several_trials_may_go_on_at_a_time_and_the_best_waits_for_all(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from tunesmith.inference.predictor import Predictor
 from tunesmith.study.conduct import conduct, forecast
 from tunesmith.study.judged import judge
 from tunesmith.study.plan import Study
-from tunesmith.study.running import JOURNAL, alone, finished
+from tunesmith.study.running import JOURNAL, alone, finished, known
 from tunesmith.study.table import as_markdown
 from tunesmith.study.testing import LOOKS
 from tunesmith.study_console import show_forecast
@@ -142,6 +142,22 @@ def test_another_recipe_in_the_same_folder_is_refused(finished_study: Path) -> N
         conduct(Study.from_yaml(finished_study / "changed.yaml"), finished_study / "out", quiet=True)
     assert "seed-1" in error.value.where
     assert "--overwrite" in error.value.to_do
+
+
+def test_runs_of_files_that_were_changed_since_are_no_longer_known(finished_study: Path, place: Path) -> None:
+    out = place / "out"
+    shutil.copytree(finished_study / "out", out)
+    study = Study.from_yaml(finished_study / "study.yaml")
+    assert all(known(run) for run in study.runs(out))
+    train = Path(study.runs(out)[0].experiment.data.train)
+    before = train.read_bytes()
+    train.write_bytes(before + before.splitlines(keepends=True)[-1])
+    try:
+        assert not any(known(run) for run in study.runs(out))
+        with pytest.raises(RecipeError, match="a file was changed since"):
+            conduct(study, out, quiet=True)
+    finally:
+        train.write_bytes(before)
 
 
 def journal(out: Path) -> list[dict[str, Any]]:

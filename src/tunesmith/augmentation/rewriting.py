@@ -196,7 +196,7 @@ class KnownRewriting:
 def fault_of(source: str, new: str, protected: frozenset[str] = frozenset()) -> str:
     """Why a new text cannot stand for its source, in a few words; empty if it can."""
     if not new.strip():
-        return "no text"
+        return "no whole text"
     if normalised(new) == normalised(source):
         return "the same text"
     if not SHORTEST <= len(new) / len(source) <= LONGEST:

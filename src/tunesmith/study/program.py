@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from tunesmith import promotion
+from tunesmith import promotion, run_folder
 from tunesmith.errors import TunesmithError
 from tunesmith.experiment import Experiment
 from tunesmith.study.judged import judge
@@ -35,15 +35,18 @@ def main(order: Order) -> dict[str, object]:
     if order.threads:
         torch.set_num_threads(order.threads)
     folder = Path(order.folder)
+    experiment = Experiment.from_yaml(order.recipe or folder / run_folder.RECIPE)
+    files = run_folder.files_of(experiment)
     if order.recipe:
-        result = promotion.run(Experiment.from_yaml(order.recipe), folder, overwrite=order.overwrite, quiet=True)
+        result = promotion.run(experiment, folder, overwrite=order.overwrite, quiet=True)
     else:
         result = promotion.resume(folder, quiet=True)
     judged = judge(result.artifact, order.split)
     for checkpoints in sorted(folder.rglob("checkpoints")):
         shutil.rmtree(checkpoints, ignore_errors=True)
-    cost = asdict(result.report.cost)
-    return {"folder": str(folder), "cost": cost, "sizes": dict(result.report.sizes), "judged": judged.plain()}
+    report = result.report
+    said = {"cost": asdict(report.cost), "sizes": dict(report.sizes), "judged": judged.plain()}
+    return {"folder": str(folder), **said, "files": files}
 
 
 if __name__ == "__main__":

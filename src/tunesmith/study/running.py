@@ -54,24 +54,35 @@ def log_of(run: Run) -> Path:
 
 def finished(run: Run) -> Outcome | None:
     """The outcome of a run that ended well, or None."""
+    said = _said(run)
     try:
-        said = json.loads(said_of(run).read_text(encoding="utf-8"))
         judged = Judged.of_plain(said["judged"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         return None
     is_whole = isinstance(said.get("cost"), dict) and (run.folder / "artifact").is_dir()
     return Outcome(run, said["cost"], "", judged, said["sizes"]) if is_whole else None
 
 
+def _said(run: Run) -> dict[str, Any]:
+    """What a run printed; empty where it has not ended well."""
+    try:
+        said = json.loads(said_of(run).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
 def is_as_planned(run: Run) -> bool | None:
-    """Whether the run's folder holds a run of this very recipe; None where it holds none."""
+    """Whether the run's folder holds a run of this very recipe and these very files; None where it holds none."""
     if not (run.folder / run_folder.RECIPE).is_file():
         return None
     try:
         written = Experiment.from_yaml(run.folder / run_folder.RECIPE)
     except RecipeError:  # cut short, or of another version
         return False
-    return written.to_mapping() == run.experiment.to_mapping()
+    said = _said(run)
+    is_of_these_files = not said or said.get("files") == run_folder.files_of(run.experiment)
+    return is_of_these_files and written.to_mapping() == run.experiment.to_mapping()
 
 
 def known(run: Run) -> Outcome | None:
@@ -89,7 +100,7 @@ def see_folders(runs: Sequence[Run], *, overwrite: bool) -> None:
         planned = is_as_planned(run)
         if planned is False and not overwrite:
             raise RecipeError(
-                "The folder holds a run of another recipe: the study's file was changed since.",
+                "The folder holds a run of another recipe or of other data: a file was changed since.",
                 where=str(run.folder),
                 to_do="Choose another --out, or give --overwrite to replace the runs that differ.",
             )

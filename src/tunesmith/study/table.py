@@ -61,13 +61,19 @@ def test_sentences(one: TestFindings) -> list[str]:
     else:
         gap = f"{one.effect.difference.value:+.4f} [{_interval(one.effect.difference, '+.4f')}]"
         chosen = f"{one.chosen} {_with_interval(one.chosen_mean)}"
-        said.append(f"{chosen}, {base}: {gap}, p = {one.effect.p_value:.3f}, {one.effect.verdict}.")
+        said.append(f"{chosen}, {base}: {gap}, {_p_values(one.effect)}, {one.effect.verdict}.")
     if one.looks > 1:
         said.append(
             f"This was look number {one.looks} at these examples: with each choice that is judged on them they flatter "
             "more."
         )
     return [" ".join(said)]
+
+
+def _p_values(effect: Effect) -> str:
+    """The p-value, and the corrected one where several data sets were looked at."""
+    corrected = f" ({effect.adjusted:.3f} with all data sets counted)" if effect.adjusted > effect.p_value else ""
+    return f"p = {effect.p_value:.3f}{corrected}"
 
 
 def table_of(rows: Sequence[Sequence[str]]) -> list[str]:

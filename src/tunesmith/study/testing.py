@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tunesmith.errors import ResourceError
 from tunesmith.evaluation.intervals import Estimate
 from tunesmith.evaluation.seeds import Repeated, mean_over_seeds
-from tunesmith.study.effects import Effect, effects_of, spread_of
+from tunesmith.study.effects import LEVEL, Effect, effects_of, holm, spread_of
 from tunesmith.study.findings import CellFindings, StudyFindings, TestFindings
 from tunesmith.study.judged import SEED, Judged, judge, repeated_of
 from tunesmith.study.plan import Run, Study
@@ -67,7 +67,20 @@ def look_at_test(
             with written(folder / LOOKS) as file:
                 json.dump(taken, file, ensure_ascii=False)
         found.append(_of_plain(told))
-    return tuple(found)
+    return corrected(found)
+
+
+def corrected(found: Sequence[TestFindings]) -> tuple[TestFindings, ...]:
+    """The findings with their p-values corrected for all data sets (Holm 1979), and verdicts that agree with these."""
+    effects = [one.effect for one in found if one.effect is not None]
+    adjusted = iter(holm([effect.p_value for effect in effects]))
+    return tuple(one if one.effect is None else replace(one, effect=_held(one.effect, next(adjusted))) for one in found)
+
+
+def _held(effect: Effect, adjusted: float) -> Effect:
+    is_lost = effect.p_value < LEVEL <= adjusted
+    verdict = "no difference shown, with all data sets counted" if is_lost else effect.verdict
+    return replace(effect, adjusted=adjusted, verdict=verdict)
 
 
 def _looks(study: Study, findings: StudyFindings, runs: Sequence[Run]) -> list[_Look]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from tunesmith.study.findings import StudyFindings, judge_study
+from tunesmith.study.findings import CellFindings, StudyFindings, judge_study
 from tunesmith.study.plan import Cell, Run, Study
 from tunesmith.study.running import Outcome, known
 from tunesmith.study.scheduling import Source
@@ -17,6 +18,7 @@ from tunesmith.study.search import Trial, changes_of, keep_trial, read_trials
 from tunesmith.study.variants import placed
 
 TRIALS = "trials.jsonl"
+CHOSEN_HERE = "no verdict: it was chosen by this figure, and test is the judge"
 
 
 class Plan(Protocol):
@@ -83,7 +85,7 @@ class Searching:
         self._sampler.check()
         self._trials = read_trials(folder / TRIALS, self._space)[: self._search.trials]
         self._seeds = study.seeds[: self._search.seeds]
-        self._ended_last = tuple(run for run in self._last(self._known()) if known(run))
+        self._ended_last = tuple(run for run in self._others() if known(run))
         for at in range(2):  # the ends of every range and every choice must make a recipe
             for key, one in self._space.items():
                 for end in one.ends():
@@ -99,15 +101,16 @@ class Searching:
         tried = [self._run(trial, seed) for trial in self._trials for seed in self._seeds]
         return [*own, *tried, *self._ended_last]
 
-    def _known(self) -> list[Outcome]:
-        """The outcomes of the trials that ended well before."""
-        tried = [self._run(trial, seed) for trial in self._trials for seed in self._seeds]
-        return [one for run in tried if (one := known(run)) is not None]
+    def _others(self) -> list[Run]:
+        """The trials with the seeds that only the best one gets; before a search goes on, another may have been it."""
+        return [self._run(trial, seed) for trial in self._trials for seed in self.study.seeds[len(self._seeds) :]]
 
     @property
     def total(self) -> int:
-        """How many runs there will be: of the best trial the other seeds, too."""
-        return len(self.study.seeds) * 2 - len(self._seeds) + self._search.trials * len(self._seeds)
+        """How many runs there will be: of the best trial the other seeds, too, and those of earlier best ones."""
+        last = len(self.study.seeds) - len(self._seeds)
+        earlier = len({run.cell for run in self._ended_last}) * last
+        return len(self.study.seeds) + self._search.trials * len(self._seeds) + max(last, earlier)
 
     def source(self, done: Sequence[Outcome]) -> Source:
         """The baseline first, then trials, then the best of them with the seeds that it has not had."""
@@ -140,6 +143,7 @@ class Searching:
         best = self._best(scored, outcomes)
         cells = [*self.study.cells(), *([self._cell(best)] if best else [])]
         findings = judge_study(self.study, cells, [one for one in outcomes if one.run.cell in {c.name for c in cells}])
+        findings = replace(findings, cells=tuple(_without_verdict(cell) for cell in findings.cells))
         other = [one for one in outcomes if one.failure and one.run.cell not in {cell.name for cell in cells}]
         note = (
             f"The best of {len(scored)} trials was chosen by its first {len(self._seeds)} of {len(self.study.seeds)} "
@@ -189,6 +193,14 @@ class Searching:
             return []
         best = self._best(self._scored(outcomes, ()), outcomes)
         return [self._run(best, seed) for seed in self.study.seeds[len(self._seeds) :]] if best else []
+
+
+def _without_verdict(cell: CellFindings) -> CellFindings:
+    """A cell that was chosen by the examples on which it is compared: neither its p-value nor a verdict holds there."""
+    if cell.difference is None:
+        return cell
+    effect = replace(cell.difference, p_value=math.nan, adjusted=math.nan, more_seeds=None, verdict=CHOSEN_HERE)
+    return replace(cell, difference=effect)
 
 
 def plan_of(study: Study, folder: Path) -> Plan:

@@ -6,14 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from torch import Tensor
+
 from tunesmith.data.records import Example, Turn
 from tunesmith.errors import ModelError
 from tunesmith.inference.predictor import Predictor, best_device
 from tunesmith.models.backbone import load
 from tunesmith.models.catalogue import locate
 from tunesmith.models.model import Model
-from tunesmith.tasks import Task
+from tunesmith.tasks import SequenceToSequence, Task, TextGeneration
+from tunesmith.tasks.answers import Answer
 from tunesmith.tasks.encoding import Encoded, TextEncoder
+from tunesmith.tasks.writing import Written
 
 ARTIFACT = "artifact.json"
 
@@ -26,7 +30,7 @@ class LocalModel:
     identity: str
 
     def answers(self, texts: Sequence[str]) -> list[str]:
-        """What it writes from each text; empty where the text is empty, or too long to be read as a whole."""
+        """What it writes from each text; empty where that is empty or too long, or the answer had not ended."""
         asked = [
             (place, Example(str(place), text, turns=(Turn("user", text),))) for place, text in enumerate(texts) if text
         ]
@@ -34,9 +38,11 @@ class LocalModel:
         whole = [(place, one, code) for (place, one), code in zip(asked, encoded, strict=True) if not is_cut(code)]
         found = [""] * len(texts)
         codes = [code for *_, code in whole]
-        predictions = self.predictor.decode([one for _, one, _ in whole], codes, self.predictor.logits(codes))
-        for (place, *_), prediction in zip(whole, predictions, strict=True):
-            found[place] = str(prediction.label).strip()
+        outputs = self.predictor.logits(codes)
+        predictions = self.predictor.decode([one for _, one, _ in whole], codes, outputs)
+        for (place, *_), prediction, output in zip(whole, predictions, outputs, strict=True):
+            if not is_unfinished(self.predictor.task, output):
+                found[place] = str(prediction.label).strip()
         return found
 
 
@@ -85,6 +91,13 @@ class Chain:
 def is_cut(encoded: Encoded) -> bool:
     """Whether a part of the text is not read."""
     return bool(encoded.changed or encoded.dropped or encoded.unread)
+
+
+def is_unfinished(task: Task, output: Tensor) -> bool:
+    """Whether writing was stopped by the most tokens: what ends by itself has an end token among these."""
+    if isinstance(task, SequenceToSequence):
+        return len(Written.of(output).tokens) >= task.max_new_tokens
+    return isinstance(task, TextGeneration) and len(Answer.of(output).written) >= task.max_new_tokens
 
 
 def open_task(name: str, task: Task) -> LocalModel:

@@ -39,7 +39,7 @@ class Requests:
     tries: int
 
     def answer(self, text: str) -> str:
-        """What the model answers to a text.
+        """What the model answers to a text; empty where it had not ended after the most tokens.
 
         Raises:
             ModelError: it refuses, or no try succeeds, or what comes is no answer.
@@ -124,17 +124,18 @@ def _pause(number: int, asked: str) -> float:
 
 
 def _said(content: bytes, url: str) -> str:
-    """The text of an answer.
+    """The text of an answer; empty where it was cut.
 
     Raises:
         ModelError: it has not the form of a chat completion.
     """
     try:
-        said = json.loads(content)["choices"][0]["message"]["content"]
-    except (ValueError, KeyError, IndexError, TypeError):
-        said = None
+        choice = json.loads(content)["choices"][0]
+        said, is_cut = choice["message"]["content"], choice.get("finish_reason") == "length"
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        said, is_cut = None, False
     if not isinstance(said, str):
         raise ModelError(
             "The endpoint's answer is no chat completion.", where=url, to_do="See that the url ends before /chat."
         )
-    return said
+    return "" if is_cut else said

@@ -102,7 +102,7 @@ class Direction:
     identity: str
 
     def answers(self, texts: Sequence[str]) -> list[str]:
-        """Each text in the other language; empty where it is empty or has more tokens than the model reads."""
+        """Each text in the other language; empty where it is empty or too long, or had not ended."""
         most = min(LONGEST, self.tokenizer.model_max_length)
         ids_of = {place: self.tokenizer(text)["input_ids"] for place, text in enumerate(texts) if text}
         asked = [place for place, ids in ids_of.items() if len(ids) <= most]
@@ -114,6 +114,8 @@ class Direction:
         found = [""] * len(texts)
         for place, answer in zip(asked, answers, strict=True):
             tokens = answer.hypotheses[0]
+            if len(tokens) >= self.max_new_tokens:
+                continue
             ids = self.tokenizer.convert_tokens_to_ids(tokens[1:] if tokens[:1] == [self.target] else tokens)
             found[place] = text_of(self.tokenizer, ids)  # type: ignore[arg-type]
         return found
