@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.builders import write_examples, write_recipe
+from tunesmith import enlarging, pipeline
 from tunesmith import out_of_fold as judges
-from tunesmith import pipeline
 from tunesmith.augmentation.expand import MADE_BY, SOURCE, Verdict
 from tunesmith.data.records import Example
 from tunesmith.enlarging import examples_made
@@ -123,3 +123,15 @@ def test_too_few_examples_and_too_few_folds_are_explained(place: Path) -> None:
         out_of_fold(experiment(place, "method=lora", "model.quantize=int8"), few, 2)
     with pytest.raises(RecipeError, match="at least two folds"):
         experiment(place, "augmentation.folds=1")
+
+
+def test_a_given_judge_that_learnt_the_sources_is_told(
+    place: Path, finished_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = experiment(place, "augmenters=[swap_words]", f"augmentation.judge={finished_run / 'artifact'}")
+    splits, audit = examples_made(made)
+    sources = sum(MADE_BY not in example.attributes for example in splits.train)
+    assert [(note.code, note.count) for note in audit.notes] == [("judge_learnt", sources)]
+    for keys, codes in ((None, ["judge_unknown"]), (frozenset(), [])):
+        monkeypatch.setattr(enlarging, "learnt_by", lambda *_, keys=keys: keys)
+        assert [note.code for note in examples_made(made)[1].notes] == codes

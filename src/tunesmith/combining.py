@@ -16,7 +16,7 @@ from tunesmith.evaluation.intervals import Comparison, compare
 from tunesmith.evaluation.page import render
 from tunesmith.evaluation.report import Cost, RunReport, SplitReport, metrics_json
 from tunesmith.inference.artifact import add_file, read_description
-from tunesmith.judging import Source
+from tunesmith.learnt_from import Source
 from tunesmith.machine import peak_memory_bytes
 from tunesmith.tasks import Task
 

@@ -28,7 +28,7 @@ from tunesmith.experiment import Experiment
 from tunesmith.inference.artifact import WEIGHTS, file_hash, load_artifact, save_artifact, seal, verify
 from tunesmith.inference.predictor import Predictor, best_device
 from tunesmith.inference.weight_only import origin_of
-from tunesmith.judging import Source
+from tunesmith.learnt_from import Source
 from tunesmith.models.model import Model
 from tunesmith.pipeline import Result
 from tunesmith.preparation import encode, prepare, stop_at_errors

@@ -10,7 +10,7 @@ from tunesmith.compression import COMPRESSORS
 from tunesmith.errors import RecipeError, nearest
 from tunesmith.experiment import Experiment
 from tunesmith.inference.artifact import verify
-from tunesmith.judging import Source
+from tunesmith.learnt_from import Source
 from tunesmith.recipes import with_changes
 
 CHANGEABLE = ("compression", "training", "evaluation", "optimizer")

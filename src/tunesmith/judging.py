@@ -13,19 +13,14 @@ from tunesmith.data.duplicates import text_key
 from tunesmith.data.records import Example, Prediction, Splits
 from tunesmith.data.sources import read, usable
 from tunesmith.data.splits import fingerprint
-from tunesmith.errors import ArtifactError, DataError, RecipeError, TunesmithError
+from tunesmith.errors import ArtifactError, DataError, RecipeError
 from tunesmith.evaluation.intervals import Comparison, compare
 from tunesmith.evaluation.report import SplitReport, evaluate_split
 from tunesmith.experiment import LABELLED, Experiment, reading
-from tunesmith.inference.artifact import read_description
-from tunesmith.inference.ensemble_folder import member_folders
 from tunesmith.inference.predictor import Predictor
-from tunesmith.redacted_data import load_data, redactor_of, without_personal_data
+from tunesmith.learnt_from import Source, learnt_by, sources_of
+from tunesmith.redacted_data import redactor_of, without_personal_data
 from tunesmith.scoring.subgroups import with_worst_subgroup
-from tunesmith.tasks import Task
-
-_USED = ("train", "validation", "unlabelled")
-"""What a model may have learnt from or been chosen by."""
 
 
 @dataclass(frozen=True)
@@ -53,37 +48,6 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class Source:
-    """The recipe of a run and the fingerprints of its data."""
-
-    experiment: Experiment
-    fingerprints: Mapping[str, str]
-
-    @classmethod
-    def of(cls, artifact: Path) -> Source:
-        """What the artifact of a run says of its data."""
-        fingerprints = read_description(artifact)["data_fingerprints"]
-        assert isinstance(fingerprints, Mapping)
-        return cls(Experiment.from_yaml(artifact / "recipe.yaml"), fingerprints)
-
-    def splits(self, task: Task) -> Splits:
-        """The splits of the recipe, read again for a task like its own."""
-        return load_data(self.experiment.data, task, self.experiment.seed).splits
-
-    def learnt(self, task: Task) -> frozenset[int] | None:
-        """The keys of the texts that were trained on or chosen by; None where these cannot be read any more."""
-        try:
-            read = self.splits(task)
-        except TunesmithError:
-            return None
-        splits = {**read.named(), "unlabelled": read.unlabelled}
-        used = {name: splits.get(name, ()) for name in _USED if name in self.fingerprints}
-        if any(fingerprint(examples) != self.fingerprints[name] for name, examples in used.items()):
-            return None
-        return frozenset(text_key(example.content) for examples in used.values() for example in examples)
-
-
-@dataclass(frozen=True)
 class Candidate:
     """An artifact with the recipe and the fingerprints of the data that it was made from.
 
@@ -104,13 +68,12 @@ class Candidate:
             ArtifactError: it cannot be loaded.
         """
         predictor = Predictor.load(folder, backend=backend)
-        sources = tuple(Source.of(place) for place in member_folders(folder, read_description(folder)))
+        sources = sources_of(folder)
         return cls(folder, predictor, sources[0].experiment, sources[0].fingerprints, sources)
 
     def learnt(self) -> frozenset[int] | None:
         """The keys of the texts that it was trained on or chosen by; None where these cannot be read any more."""
-        known = [source.learnt(self.predictor.task) for source in self.sources]
-        return None if None in known else frozenset().union(*(keys for keys in known if keys is not None))
+        return learnt_by(self.sources, self.predictor.task)
 
 
 def judge_artifact(

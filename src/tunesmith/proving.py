@@ -13,7 +13,8 @@ from tunesmith.data.tally import Tally
 from tunesmith.errors import ArtifactError, DataError, RecipeError, TunesmithError
 from tunesmith.inference.artifact import task_of, verify
 from tunesmith.inference.form_parity import FormCheck, compare_forms
-from tunesmith.judging import Candidate, Source, examples_to_judge
+from tunesmith.judging import Candidate, examples_to_judge
+from tunesmith.learnt_from import Source
 from tunesmith.served_parity import ServedCheck, check_running, check_started
 
 

@@ -30,7 +30,7 @@ from tunesmith.inference.artifact import (
     with_shared,
 )
 from tunesmith.inference.predictor import Predictor, best_device
-from tunesmith.judging import Source
+from tunesmith.learnt_from import Source
 from tunesmith.preparation import encode
 from tunesmith.scoring.subgroups import with_worst_subgroup
 from tunesmith.tasks import Batch, Task

@@ -275,6 +275,14 @@ def test_a_later_seed_whose_draw_lacks_a_label_fails_before_any_training(place: 
     assert not list((place / "out").glob("*/*"))
 
 
+def test_more_training_examples_than_there_are_are_refused(place: Path) -> None:
+    study = Study.from_yaml(write_study(place, sizes=[8, 5000], vary=None))
+    with pytest.raises(RecipeError, match=r"There are \d+ training examples, fewer than 5,000") as error:
+        conduct(study, place / "out", quiet=True)
+    assert error.value.where.startswith("cell 'limit=5000'")
+    assert not list((place / "out").glob("*/*"))
+
+
 def test_seeds_must_be_judged_on_the_same_examples(place: Path) -> None:
     data = {"train": write_examples(place)["train"]}
     for split in ("test", "validation"):

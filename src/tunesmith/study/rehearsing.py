@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 import torch
 
 from tunesmith import pipeline
+from tunesmith.augmentation.expand import originals
 from tunesmith.bodies import load_backbone
 from tunesmith.data.checks import check
 from tunesmith.data.dataset import NONE
+from tunesmith.data.unlabelled import labelled_by_people
 from tunesmith.enlarging import without_judges
 from tunesmith.errors import DataError, RecipeError
 from tunesmith.models.model import Model, count_parameters
@@ -59,6 +61,7 @@ def rehearse_cells(study: Study, runs: Sequence[Run], cells: Sequence[Cell]) -> 
             if ours is None or key != _prepared_by(run):
                 key, ours = _prepared_by(run), prepare(without_judges(run.experiment))
                 stop_at_errors(ours.findings)
+                see_size(blocks[run.cell], ours)
                 warnings += [f"warning: {one.message}" for one in ours.findings if one.severity == "warning"]
             # A rehearsal changes the body, so each has one of its own.
             body = load_backbone(run.experiment, ours.splits.train)
@@ -78,6 +81,21 @@ def rehearse_cells(study: Study, runs: Sequence[Run], cells: Sequence[Cell]) -> 
             )
     see_draws(runs)
     return Rehearsal(tuple(dict.fromkeys(warnings)), memory, work)
+
+
+def see_size(cell: Cell, prepared: Prepared) -> None:
+    """See that there are as many training examples as the cell asks for: its point of the curve would lie wrong.
+
+    Raises:
+        RecipeError: there are fewer.
+    """
+    count = sum(1 for _ in labelled_by_people(originals(prepared.splits.train)))
+    if cell.size > count:
+        raise RecipeError(
+            f"There are {count:,} training examples, fewer than {cell.size:,}.",
+            where="sizes",
+            to_do=f"Let the sizes end at {count} or below.",
+        )
 
 
 def see_draws(runs: Sequence[Run]) -> None:

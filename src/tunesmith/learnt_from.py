@@ -1,0 +1,62 @@
+"""What an artifact learnt from: the recipe of its run, and which texts this one trained on or chose by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunesmith.data.duplicates import text_key
+from tunesmith.data.records import Splits
+from tunesmith.data.splits import fingerprint
+from tunesmith.errors import TunesmithError
+from tunesmith.experiment import Experiment
+from tunesmith.inference.artifact import read_description
+from tunesmith.inference.ensemble_folder import member_folders
+from tunesmith.redacted_data import load_data
+from tunesmith.tasks import Task
+
+_USED = ("train", "validation", "unlabelled")
+"""What a model may have learnt from or been chosen by."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The recipe of a run and the fingerprints of its data."""
+
+    experiment: Experiment
+    fingerprints: Mapping[str, str]
+
+    @classmethod
+    def of(cls, artifact: Path) -> Source:
+        """What the artifact of a run says of its data."""
+        fingerprints = read_description(artifact)["data_fingerprints"]
+        assert isinstance(fingerprints, Mapping)
+        return cls(Experiment.from_yaml(artifact / "recipe.yaml"), fingerprints)
+
+    def splits(self, task: Task) -> Splits:
+        """The splits of the recipe, read again for a task like its own."""
+        return load_data(self.experiment.data, task, self.experiment.seed).splits
+
+    def learnt(self, task: Task) -> frozenset[int] | None:
+        """The keys of the texts that were trained on or chosen by; None where these cannot be read any more."""
+        try:
+            read = self.splits(task)
+        except TunesmithError:
+            return None
+        splits = {**read.named(), "unlabelled": read.unlabelled}
+        used = {name: splits.get(name, ()) for name in _USED if name in self.fingerprints}
+        if any(fingerprint(examples) != self.fingerprints[name] for name, examples in used.items()):
+            return None
+        return frozenset(text_key(example.content) for examples in used.values() for example in examples)
+
+
+def sources_of(folder: Path) -> tuple[Source, ...]:
+    """What an artifact was made from: of an ensemble what each member was."""
+    return tuple(Source.of(place) for place in member_folders(folder, read_description(folder)))
+
+
+def learnt_by(sources: Sequence[Source], task: Task) -> frozenset[int] | None:
+    """The keys of the texts that any of these was trained on or chosen by; None where some cannot be read any more."""
+    known = [source.learnt(task) for source in sources]
+    return None if None in known else frozenset().union(*(keys for keys in known if keys is not None))
