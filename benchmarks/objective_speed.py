@@ -48,7 +48,9 @@ def main() -> None:
     names = [PLAIN, *given.objectives]
     count = given.steps + WARM_UP
     ways = {name: steps_of(name, given.model, given.data, given.batch_size, count) for name in names}
-    seconds = np.array([in_turn(ways, names[turn % len(names) :] + names[: turn % len(names)]) for turn in range(count)])
+    seconds = np.array(
+        [in_turn(ways, names[turn % len(names) :] + names[: turn % len(names)]) for turn in range(count)]
+    )
     show(names, seconds[WARM_UP:])
 
 

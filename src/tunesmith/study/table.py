@@ -16,6 +16,8 @@ COLUMNS = (
 )
 _POOLED = ("way", "data sets", "difference", "95 % interval", "p (Holm)", "verdict")
 _TRIED = ("trial", "metric", "values")
+_LEAST = 0.001
+"""No p-value is written with more digits."""
 _WORDS = ("cell", "way", "verdict", "values")
 
 READING = (
@@ -72,8 +74,13 @@ def test_sentences(one: TestFindings) -> list[str]:
 
 def _p_values(effect: Effect) -> str:
     """The p-value, and the corrected one where several data sets were looked at."""
-    corrected = f" ({effect.adjusted:.3f} with all data sets counted)" if effect.adjusted > effect.p_value else ""
-    return f"p = {effect.p_value:.3f}{corrected}"
+    corrected = f" ({_p_value(effect.adjusted)} with all data sets counted)" if effect.adjusted > effect.p_value else ""
+    sign = "" if effect.p_value < _LEAST else "= "
+    return f"p {sign}{_p_value(effect.p_value)}{corrected}"
+
+
+def _p_value(value: float) -> str:
+    return f"< {_LEAST}" if value < _LEAST else f"{value:.3f}"
 
 
 def table_of(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -116,7 +123,7 @@ def row_of(cell: CellFindings, baseline: str) -> list[str]:
 def _effect_fields(effect: Effect | None) -> list[str]:
     if effect is None:
         return ["–", "–", "–"]
-    p_value = "–" if math.isnan(effect.adjusted) or effect.seeds == 1 else f"{effect.adjusted:.3f}"
+    p_value = "–" if math.isnan(effect.adjusted) or effect.seeds == 1 else _p_value(effect.adjusted)
     return [f"{effect.difference.value:+.4f}", _interval(effect.difference, "+.4f"), p_value]
 
 
