@@ -12,7 +12,7 @@ from tunesmith.experiment import Experiment
 from tunesmith.machine import Machine, memory_limit
 from tunesmith.study.plan import Run
 from tunesmith.study.running import Outcome
-from tunesmith.study.scheduling import Room, memory_of, schedule
+from tunesmith.study.scheduling import Occupancy, Room, memory_of, schedule
 
 GB = 1 << 30
 RECIPE = Experiment.from_mapping({"task": "sequence_classification", "data": {"train": "a.csv"}})
@@ -162,3 +162,21 @@ def test_a_groups_limit_is_what_is_left_of_it(tmp_path: Path) -> None:
     assert memory_limit(tmp_path) == 0
     (tmp_path / "memory.max").write_text("1000\n")
     assert memory_limit(tmp_path) == 995
+
+
+def test_the_room_that_was_used_is_counted_until_the_last_run_begins() -> None:
+    now = 0.0
+    occupancy = Occupancy(2, lambda: now)
+    assert occupancy.share() == 1.0
+    # of two places one is taken from 1 to 3 and both from 3 to 4; the last run begins at 8, after a pause of 4
+    for moment, running, begins in (
+        (1, 1, True),
+        (3, 2, True),
+        (4, 1, False),
+        (4, 0, False),
+        (8, 1, True),
+        (20, 0, False),
+    ):
+        now = float(moment)
+        occupancy.now(running, begins=begins)
+    assert occupancy.share() == pytest.approx((2 * 1 + 1 * 2) / (8 * 2))

@@ -16,7 +16,7 @@ from tunesmith.study.page import render
 from tunesmith.study.plan import Cell, Run, Study
 from tunesmith.study.rehearsing import Rehearsal, rehearse_cells, seconds_of, speed_of
 from tunesmith.study.running import Outcome, Place, Started, alone, end_all, known, see_folders, start
-from tunesmith.study.scheduling import Room, schedule
+from tunesmith.study.scheduling import Occupancy, Room, schedule
 from tunesmith.study.table import as_markdown
 from tunesmith.study.testing import look_at_test
 from tunesmith.study.trials import Plan, plan_of
@@ -138,8 +138,10 @@ def carry_out(plan: Plan, place: Place, done: Sequence[Outcome], rehearsal: Rehe
     columns = (BarColumn(bar_width=16), MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     outcomes = list(done)
     running: list[Started] = []
+    occupancy = Occupancy(room.workers)
 
     def begin(run: Run) -> Started:
+        occupancy.now(len(running) + 1, begins=True)
         progress.update(bar, description=f"{run.cell}, seed {run.seed}")
         return start(run, room.threads, place)
 
@@ -147,6 +149,7 @@ def carry_out(plan: Plan, place: Place, done: Sequence[Outcome], rehearsal: Rehe
         bar = progress.add_task("", total=plan.total, completed=len(outcomes))
         try:
             for outcome in schedule(plan.source(done), begin, room, rehearsal.memory, running):
+                occupancy.now(len(running))
                 outcomes.append(outcome)
                 progress.advance(bar)
                 if not quiet:
@@ -155,6 +158,8 @@ def carry_out(plan: Plan, place: Place, done: Sequence[Outcome], rehearsal: Rehe
                     progress.console.print(f"{len(outcomes)} of {plan.total}: {line}", markup=False, highlight=False)
         finally:
             end_all(running)
+    if not quiet and len(outcomes) - len(done) > room.workers > 1:
+        announce([f"While runs waited, {occupancy.share():.1%} of the time of {room.workers} places was used."])
     return in_order(outcomes, plan)
 
 

@@ -66,6 +66,29 @@ class Room:
         return len(others) < self.workers and (not self.memory or one + sum(others) <= self.memory)
 
 
+class Occupancy:
+    """How much of the room was used while runs waited: what goes on after the last run has begun does not count."""
+
+    def __init__(self, places: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._places, self._clock = places, clock
+        self._began = self._since = self._last = clock()
+        self._running = 0
+        self._taken = self._counted = 0.0
+
+    def now(self, running: int, *, begins: bool = False) -> None:
+        """So many runs go on from now, of which one `begins`."""
+        moment = self._clock()
+        self._taken += self._running * (moment - self._since)
+        self._since, self._running = moment, running
+        if begins:
+            self._last, self._counted = moment, self._taken
+
+    def share(self) -> float:
+        """The share of the places that was taken from the first moment until the last run began; 1 without any time."""
+        passed = self._last - self._began
+        return self._counted / (passed * self._places) if passed > 0 else 1.0
+
+
 def memory_of(run: Run, done: Sequence[Outcome], first: Mapping[str, int]) -> int:
     """The bytes that a run is expected to take.
 
