@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +21,7 @@ from tunesmith.data.records import Example, Prediction, Span
 from tunesmith.errors import DataError
 from tunesmith.inference.predictor import Predictor
 from tunesmith.inference.vectors import vectors_of
-from tunesmith.selection import QUERY_STRATEGIES
+from tunesmith.selection import QUERY_STRATEGIES, Pool
 
 TEXTS = [f"a {word} film on day {number}" for number, word in enumerate(["good", "bad", "red", "happy"] * 4)]
 
@@ -56,6 +60,58 @@ def test_chances_vectors_and_draws_are_what_they_are_called(predictor: Predictor
     assert draws == pytest.approx(drawn_chances(predictor, texts, seed=0), abs=1e-6)
     assert np.ptp(draws, axis=0).max() > 1e-4, "dropout makes them differ"
     assert chances_of(predictor, texts) == pytest.approx(chances, abs=1e-6), "and leaves the model as it was"
+
+
+@dataclass(frozen=True)
+class Answering:
+    """A predictor whose answers are given."""
+
+    kind: str
+    answers: tuple[Prediction, ...]
+
+    @property
+    def task(self) -> SimpleNamespace:
+        return SimpleNamespace(label_kind=self.kind, labels=("a", "b"))
+
+    def predict(self, examples: Sequence[Example]) -> list[Prediction]:
+        return [self.answers[int(example.id)] for example in examples]
+
+
+UNSURE_FIRST = {
+    # a span that is sure hides a word of 0.2; a lone span of 0.5 is a text of sure words but one
+    "spans": (
+        Prediction("0", (), 0.99, word_confidence={"least": 0.99, "mean": 0.99}),
+        Prediction("1", (Span(0, 1, "a"),), 0.5, span_scores=(0.5,), word_confidence={"least": 0.5, "mean": 0.9}),
+        Prediction("2", (Span(0, 1, "a"),), 0.9, span_scores=(0.9,), word_confidence={"least": 0.2, "mean": 0.7}),
+    ),
+    # the product over many labels is low although each is sure
+    "classes": (
+        Prediction("0", (), 0.5, {str(number): 0.07 for number in range(10)}),
+        Prediction("1", ("0",), 0.7, {"0": 0.7, "1": 0.001}),
+        Prediction("2", (), 0.3, {"0": 0.49, "1": 0.4}),
+    ),
+    "answers": (
+        Prediction("0", (), 0.9, {"x": 0.9, "y": 0.1}),
+        Prediction("1", (), 0.5, {"x": 0.5, "y": 0.5}),
+        Prediction("2", (), 0.2, {str(number): 0.2 for number in range(5)}),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", UNSURE_FIRST)
+@pytest.mark.parametrize("name", ["least_confidence", "margin", "entropy"])
+def test_the_least_sure_text_is_asked_first_whatever_the_labels(kind: str, name: str) -> None:
+    texts = examples(["x", "y", "z"])
+    chances = chances_of(Answering(kind, UNSURE_FIRST[kind]), texts)  # type: ignore[arg-type]
+    assert chances.sum(axis=1) == pytest.approx(np.ones(3))
+    chosen = QUERY_STRATEGIES[name]().choose(Pool(3, chances), 3, np.random.default_rng(0))
+    assert chosen == [2, 1, 0]
+
+
+def test_a_text_without_words_is_asked_last() -> None:
+    answers = (Prediction("0", (), math.nan), Prediction("1", (), 0.99, word_confidence={"least": 0.99, "mean": 0.99}))
+    chances = chances_of(Answering("spans", answers), examples(["", "y"]))  # type: ignore[arg-type]
+    assert QUERY_STRATEGIES["entropy"]().choose(Pool(2, chances), 2, np.random.default_rng(0)) == [1, 0]
 
 
 def test_a_pool_without_new_texts_is_an_error(predictor: Predictor) -> None:
