@@ -99,7 +99,7 @@ def judge_round(
     counted = [example for examples in labelled for example in examples]
     now = Round(
         len(counted),
-        sum(len(words_of(example)) for example in counted),
+        sum(map(words_in, counted)),
         float(entropy(chances).mean() / np.log(max(2, chances.shape[1]))),
         answers,
     )
@@ -136,10 +136,15 @@ _WORD = re.compile(r"[㐀-鿿]|[^\s㐀-鿿]+")
 
 
 def words_of(example: Example) -> list[tuple[int, int]]:
-    """The characters of each word: as given, or else parted by blanks, Chinese characters each for itself."""
+    """The characters of each word of the text: as given, or else parted by blanks, each Chinese character by itself."""
     return (
         list(example.words) if example.words is not None else [found.span() for found in _WORD.finditer(example.text)]
     )
+
+
+def words_in(example: Example) -> int:
+    """The words that whoever labels an example reads, those of the other text of a pair too."""
+    return len(words_of(example)) + len(_WORD.findall(example.second))
 
 
 def units_of(example: Example, prediction: Prediction) -> tuple[str, ...]:
