@@ -23,10 +23,12 @@ def batch_rows(
 ) -> Iterator[dict[str, object]]:
     """A row per text with the model's answer, which a person confirms or corrects in `label` or `spans`."""
     for example, prediction in zip(examples, predictions, strict=True):
-        row: dict[str, object] = {"id": example.id, "text": example.text}
-        if example.second:
-            row["second"] = example.second
-        yield {**row, **_answer(prediction.label, label_kind), "suggested": True, "confidence": prediction.confidence}
+        yield {
+            **_asked(example),
+            **_answer(prediction.label, label_kind),
+            "suggested": True,
+            "confidence": prediction.confidence,
+        }
 
 
 def label_studio_tasks(
@@ -38,12 +40,21 @@ def label_studio_tasks(
     """
     return [
         {
-            "data": {"id": example.id, "text": example.text, "label_kind": label_kind}
-            | ({"second": example.second} if example.second else {}),
+            "data": {**_asked(example), "label_kind": label_kind},
             "predictions": [{"score": prediction.confidence, "result": _results(prediction.label, example.text)}],
         }
         for example, prediction in zip(examples, predictions, strict=True)
     ]
+
+
+def _asked(example: Example) -> dict[str, object]:
+    """What is shown of an example, and where its words are if these are given."""
+    row: dict[str, object] = {"id": example.id, "text": example.text}
+    if example.second:
+        row["second"] = example.second
+    if example.words is not None:
+        row["word_ranges"] = [list(word) for word in example.words]
+    return row
 
 
 def _answer(label: Label, label_kind: str) -> dict[str, object]:
@@ -105,7 +116,7 @@ def _of_task(task: Any, path: Path) -> dict[str, object] | None:
             "A task has no data.text.", where=str(path), to_do="Export as JSON (not JSON-MIN) from Label Studio."
         )
     data = task["data"]
-    kept = {key: data[key] for key in ("id", "text", "second") if key in data}
+    kept = {key: data[key] for key in ("id", "text", "second", "word_ranges") if key in data}
     given = [one for one in task.get("annotations", []) if not one.get("was_cancelled")]
     if not given:
         return None
