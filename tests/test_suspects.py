@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders import write_examples, write_recipe
+from tests.builders import without_its_last_line, write_examples, write_recipe
 from tests.test_cli import call
 from tunesmith.errors import DataError, RecipeError
 from tunesmith.experiment import Experiment
@@ -72,6 +72,12 @@ def test_a_given_model_judges_what_it_did_not_learn_from(
     assert (counted["judged"], counted["left_out"]) == (16, 0)
     with pytest.raises(DataError, match="no examples in valdation"):
         suspects_by_model(Experiment.from_yaml(recipe), "valdation", finished_run / "artifact")
+
+
+def test_a_model_whose_data_changed_may_know_the_labels_and_is_refused(place: Path, finished_run: Path) -> None:
+    experiment = Experiment.from_yaml(write_recipe(place))
+    with without_its_last_line(finished_run.parent / "train.csv"), pytest.raises(DataError, match="is not known"):
+        suspects_by_model(experiment, "test", finished_run / "artifact")
 
 
 def test_labels_that_cannot_be_judged_and_single_folds_are_refused(place: Path) -> None:

@@ -70,14 +70,17 @@ class Source:
         """The splits of the recipe, read again for a task like its own."""
         return load_data(self.experiment.data, task, self.experiment.seed).splits
 
-    def learnt(self, task: Task) -> frozenset[int] | None:
-        """The keys of the texts that were trained on or chosen by; None where these cannot be read any more."""
+    def learnt(self, task: Task, parts: Sequence[str] = _USED) -> frozenset[int] | None:
+        """The keys of the texts that were trained on or chosen by, or of some parts of these.
+
+        None where they cannot be read any more, or are others now.
+        """
         try:
             read = self.splits(task)
         except TunesmithError:
             return None
         splits = {**read.named(), "unlabelled": read.unlabelled}
-        used = {name: splits.get(name, ()) for name in _USED if name in self.fingerprints}
+        used = {name: splits.get(name, ()) for name in parts if name in self.fingerprints}
         if any(fingerprint(examples) != self.fingerprints[name] for name, examples in used.items()):
             return None
         return frozenset(text_key(example.content) for examples in used.values() for example in examples)
@@ -107,9 +110,9 @@ class Candidate:
         sources = tuple(Source.of(place) for place in member_folders(folder, read_description(folder)))
         return cls(folder, predictor, sources[0].experiment, sources[0].fingerprints, sources)
 
-    def learnt(self) -> frozenset[int] | None:
-        """The keys of the texts that it was trained on or chosen by; None where these cannot be read any more."""
-        known = [source.learnt(self.predictor.task) for source in self.sources]
+    def learnt(self, parts: Sequence[str] = _USED) -> frozenset[int] | None:
+        """The keys of the texts that it was trained on or chosen by, or of some parts of these; None if not known."""
+        known = [source.learnt(self.predictor.task, parts) for source in self.sources]
         return None if None in known else frozenset().union(*(keys for keys in known if keys is not None))
 
 

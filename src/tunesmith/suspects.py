@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from tunesmith import run_folder
+from tunesmith.data.duplicates import text_key
 from tunesmith.data.records import Example, Prediction, Splits
 from tunesmith.data.splits import split
 from tunesmith.errors import DataError, RecipeError
 from tunesmith.evaluation.results import example_row
 from tunesmith.experiment import Experiment
 from tunesmith.inference.predictor import Predictor
-from tunesmith.judging import Candidate, overlaps
+from tunesmith.judging import Candidate
 from tunesmith.labelling.confident import Doubt, class_doubts, estimated_noise, span_doubts
 from tunesmith.models.model import count_parameters
 from tunesmith.pipeline import finish, rehearse
@@ -99,7 +100,7 @@ def suspects_by_model(experiment: Experiment, split_name: str, artifact: Path) -
 
     Raises:
         RecipeError: this task's labels cannot be judged.
-        DataError: the split has no examples, or the model learnt from all of them.
+        DataError: the split has no examples, or the model learnt from all of them, or maybe did.
         ArtifactError: the model cannot be loaded.
     """
     see_kind(experiment)
@@ -110,12 +111,18 @@ def suspects_by_model(experiment: Experiment, split_name: str, artifact: Path) -
             f"The recipe has no examples in {split_name}.", where="--split", to_do=f"Use {', '.join(splits)}."
         )
     candidate = Candidate.load(artifact)
-    places, _ = overlaps([candidate], splits[split_name])
-    if not places:
+    learnt = candidate.learnt()
+    if learnt is None:  # a model that knows a label by heart finds no fault with it
+        raise DataError(
+            "Whether the model learnt from these examples is not known: its data cannot be read, or has changed.",
+            where=str(artifact),
+            to_do="Use --folds, or put the data that it learnt from back in its place.",
+        )
+    examples = [example for example in splits[split_name] if text_key(example.content) not in learnt]
+    if not examples:
         raise DataError("The model learnt from every one of these examples.", where=str(artifact), to_do="Use --folds.")
-    examples = [splits[split_name][place] for place in places]
     found = judged_suspects(examples, candidate.predictor.predict(examples), task.label_kind)
-    return replace(found, left_out=len(splits[split_name]) - len(places))
+    return replace(found, left_out=len(splits[split_name]) - len(examples))
 
 
 def see_kind(experiment: Experiment) -> None:

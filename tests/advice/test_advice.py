@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.builders import write_recipe
+from tests.builders import without_its_last_line, write_recipe
 from tests.test_cli import call
 from tunesmith import cli
 from tunesmith.advice import AILMENTS, Imbalanced, Leakage, Project, Scarce
@@ -207,6 +207,14 @@ def test_a_prescription_is_judged_by_two_runs(finished_run: Path, capsys: pytest
     assert found.examples + found.left_out == 16
     said = call(capsys, "advise", str(recipe), "--followed", str(finished_run), "--against", str(finished_run))
     assert "No difference shown" in said
+
+
+def test_data_that_changed_say_nothing_of_what_was_learnt(finished_run: Path) -> None:
+    experiment = Experiment.from_yaml(finished_run / "recipe.yaml")
+    assert len(follow(experiment, finished_run, finished_run).notes) == 1
+    with without_its_last_line(finished_run.parent / "train.csv"):
+        notes = follow(experiment, finished_run, finished_run).notes
+    assert "is not known" in notes[1]
 
 
 def test_the_verb_names_the_worst_and_says_json(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunesmith.data.duplicates import text_key
-from tunesmith.errors import DataError, TunesmithError
+from tunesmith.errors import DataError
 from tunesmith.evaluation.intervals import Comparison, compare
 from tunesmith.experiment import Experiment
-from tunesmith.judging import Candidate, load_splits, see_same_labels
+from tunesmith.judging import Candidate, see_same_labels
 from tunesmith.redacted_data import load_data
 
 
@@ -39,10 +39,11 @@ def follow(experiment: Experiment, followed: Path, against: Path) -> Followed:
     validation = load_data(experiment.data, task, experiment.seed).splits.validation
     learnt, notes = set[int](), ["Both runs chose their checkpoint by validation; the test split was not looked at."]
     for candidate in (ours, theirs):
-        try:
-            learnt |= {text_key(example.content) for example in load_splits(candidate).train}
-        except TunesmithError:
-            notes.append(f"Whether {candidate.folder} learnt from validation is not known: its data cannot be read.")
+        known = candidate.learnt(("train", "unlabelled"))
+        if known is None:
+            said = "its data cannot be read, or has changed"
+            notes.append(f"Whether {candidate.folder} learnt from validation is not known: {said}.")
+        learnt |= known or set()
     fresh = [example for example in validation if text_key(example.content) not in learnt]
     if len(fresh) < 2:
         raise DataError("No validation example is left that neither model learnt from.", where="data.validation")
