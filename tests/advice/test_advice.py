@@ -209,6 +209,14 @@ def test_a_prescription_is_judged_by_two_runs(finished_run: Path, capsys: pytest
     assert "No difference shown" in said
 
 
+def test_runs_are_compared_by_what_the_recipe_chooses_by(finished_run: Path) -> None:
+    experiment = Experiment.from_yaml(finished_run / "recipe.yaml", ["training.metric=macro_f1"])
+    assert follow(experiment, finished_run, finished_run).comparison.name == "macro_f1"
+    unknown = Experiment.from_yaml(finished_run / "recipe.yaml", ["training.metric=macro_f2"])
+    with pytest.raises(RecipeError, match="Did you mean 'macro_f1'"):
+        follow(unknown, finished_run, finished_run)
+
+
 def test_data_that_changed_say_nothing_of_what_was_learnt(finished_run: Path) -> None:
     experiment = Experiment.from_yaml(finished_run / "recipe.yaml")
     assert len(follow(experiment, finished_run, finished_run).notes) == 1
