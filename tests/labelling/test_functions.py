@@ -53,6 +53,34 @@ def test_words_stand_alone_but_for_chinese_and_capitals_do_not_matter(tmp_path: 
     ]
 
 
+@pytest.mark.parametrize(
+    ("word", "there", "not_there"),
+    [
+        ("iPhone", ["我买了iPhone手机", "an iphone.", "iPhone"], ["iPhones", "myiPhone"]),
+        ("5G", ["开通5G套餐", "5g!"], ["15G", "5Ghz"]),
+        ("C++", ["I write C++ and C", "用C++写", "c++"], ["ABC++", "C+"]),
+        (":)", ["good:)", ":) fine", "a :)", "很好：）"], [":-)"]),
+        ("schön", ["sehr schön!", "scho\u0308n", "SCHÖN", "很schön的"], ["verschönern", "schöne", "schon"]),
+        ("scho\u0308n", ["schön"], ["schon"]),
+        ("schon", ["ist schon da"], ["schön", "scho\u0308n", "schon\u0332"]),
+        ("很好", ["服务很好吃", "iPhone很好OK"], ["很 好"]),
+        ("OK吗", ["这样OK吗?", "都OK吗好"], ["BOOK吗"]),
+        ("ดี", ["ของดีมาก"], []),
+        ("great", ["_great_", "#great"], ["great1"]),
+        ("नमस्ते", ["नमस्ते दुनिया"], []),
+        ("नम", ["नम है"], ["नमी"]),
+    ],
+)
+def test_words_are_found_where_a_reader_finds_them(word: str, there: list[str], not_there: list[str]) -> None:
+    rule = Rule("x", (word,))
+    assert [text for text in there if rule(Example("1", text)) is None] == []
+    assert [text for text in not_there if rule(Example("1", text)) is not None] == []
+
+
+def test_a_pattern_sees_the_text_as_it_is_written() -> None:
+    assert Rule("x", pattern="：")(Example("1", "很好：）")) == "x"
+
+
 def test_the_table_counts_coverage_overlaps_and_conflicts(tmp_path: Path) -> None:
     votes = Votes.of(texts(), read_functions(rules(tmp_path)))
     gold = ["good", "bad", "good", "bad", "good", "bad", "bad"]
