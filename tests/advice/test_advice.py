@@ -93,7 +93,18 @@ def test_known_texts_are_found_exactly_and_nearly() -> None:
     long = "a rather long sentence about the weather in the north of the country, which is cold"
     train = [Example("a", "Good film"), Example("b", long)]
     asked = [Example("c", "good  FILM"), Example("d", f"{long}!"), Example("e", "something else")]
-    assert known_in(asked, train) == [0, 1]
+    assert known_in(asked, train, "class") == [0, 1]
+    assert known_in(asked, train, "answers") == [0], "questions about one passage are alike by nature"
+
+
+def test_near_copies_are_found_beside_copies_of_their_own() -> None:
+    long = "a rather long sentence about the weather in the north of the country, which is cold and wet in winter"
+    forms = [f"{long}{sign}" for sign in ("!", "?", ".", " ;", " ...", "!!", "??", " -")]
+    asked = [Example(str(number), text) for number, text in enumerate(forms)]
+    assert known_in(asked, [Example("t", long)], "class") == list(range(8))
+    boilerplate = [Example(str(number), f"{long} {number:02}") for number in range(80)]
+    assert known_in(boilerplate, [Example("t", f"{long} no")], "class") == list(range(80))
+    assert known_in([Example("t", f"{long} no")], boilerplate, "class") == [0]
 
 
 def test_measured_gains_come_first_and_what_harmed_last() -> None:
