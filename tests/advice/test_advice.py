@@ -170,6 +170,28 @@ def test_every_remedy_gives_a_recipe_that_loads(project: Project, tmp_path: Path
             assert Experiment.from_mapping(experiment.to_mapping()) == experiment, (kind, remedy.name)
 
 
+@pytest.mark.parametrize(
+    ("task", "columns", "refused"),
+    [
+        ({"name": "sentence_pairs"}, "text,second,label", "text and second"),
+        ({"name": "sequence_classification", "problem": "multi_label"}, "text,id,label", "'classes'"),
+        ({"name": "token_classification", "crf": True}, "", "a CRF"),
+    ],
+)
+def test_remedies_that_the_task_does_not_know_are_refused_with_the_reason(
+    task: dict[str, object], columns: str, refused: str, place: Path
+) -> None:
+    train = place / ("few.csv" if columns else "few.conll")
+    rows = [f"the film {n},part {n},{('good', 'bad')[n % 2]}" for n in range(24)]
+    tagged = ["\n".join(f"{word} {tag}" for word, tag in (("Anna", "B-PER"), (f"left{n}", "O"))) for n in range(24)]
+    train.write_text("\n".join([columns, *rows]) if columns else "\n\n".join(tagged), encoding="utf-8")
+    recipe = write_recipe(place, task=task, data={"train": str(train), "validation_share": 0.25})
+    (scarce,) = (one for one in advise(Experiment.from_yaml(recipe)).named if one.ailment == "scarce")
+    assert any(refused in reason for reason in scarce.unfit), scarce.unfit
+    assert "few-shot-classification" not in [one.name for one in scarce.remedies]
+    assert "label-next" in [one.name for one in scarce.remedies]
+
+
 def test_advice_is_written_as_recipes_that_load(place: Path) -> None:
     train = place / "many.csv"
     words = ("good", "bad")
