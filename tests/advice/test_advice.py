@@ -17,6 +17,7 @@ from tunesmith.advice import AILMENTS, Imbalanced, Leakage, Project, Scarce
 from tunesmith.advice.consult import advise, changed, chosen_ailments, write_recipes
 from tunesmith.advice.follow import follow
 from tunesmith.advice.of_data import known_in
+from tunesmith.advice.of_language import OffDomain
 from tunesmith.advice.of_learning import surest
 from tunesmith.advice.of_words import balanced, explained, follows, without_word, words_of
 from tunesmith.advice.probe import _law, sample
@@ -26,6 +27,7 @@ from tunesmith.errors import DataError, RecipeError
 from tunesmith.evaluation.intervals import Estimate, share_of
 from tunesmith.experiment import Experiment
 from tunesmith.preparation import prepare
+from tunesmith.tasks.encoding import Encoded, Piece
 
 
 def estimate(value: float, low: float, high: float) -> Estimate:
@@ -105,6 +107,16 @@ def test_near_copies_are_found_beside_copies_of_their_own() -> None:
     boilerplate = [Example(str(number), f"{long} {number:02}") for number in range(80)]
     assert known_in(boilerplate, [Example("t", f"{long} no")], "class") == list(range(80))
     assert known_in([Example("t", f"{long} no")], boilerplate, "class") == [0]
+
+
+def test_texts_that_are_not_read_are_counted_wherever_they_stand() -> None:
+    encoded = [Encoded((), None, unknown=0)] * 8000 + [Encoded((), None, unknown=10)] * 8000
+    read = [
+        replace(one, pieces=(Piece(np.arange(10), np.zeros(10, np.int32), np.zeros(0, np.int32)),)) for one in encoded
+    ]
+    figure = OffDomain().unread(read, ["a text of some thirty letters ."] * 16_000)
+    assert figure.value == pytest.approx(0.5, abs=0.03)
+    assert figure == OffDomain().unread(read, ["a text of some thirty letters ."] * 16_000)
 
 
 def test_measured_gains_come_first_and_what_harmed_last() -> None:
