@@ -96,7 +96,37 @@ def test_majorities_share_the_probability_of_a_tie_and_silence_has_the_shares() 
     assert judged.probabilities == pytest.approx(np.array([[0.5, 0.5], [2 / 3, 1 / 3], [0.6, 0.4]]))
 
 
-@pytest.mark.parametrize("name", LABEL_MODELS)
+def one_label_each(size: int = 4000) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Votes of functions that each give one label or are silent, and the truth."""
+    random = np.random.default_rng(5)
+    truth = random.integers(2, size=size)
+    columns = [
+        np.where(random.random(size) < np.where(truth == says, 0.4, noise), says, ABSTAINED)
+        for says, noise in ((0, 0.05), (0, 0.3), (1, 0.05), (1, 0.3))
+    ]
+    return np.stack(columns, axis=1), truth
+
+
+def test_moments_refuse_functions_of_one_label_and_say_what_to_use() -> None:
+    votes, truth = one_label_each()
+    with pytest.raises(RecipeError, match="only 0 of these 4 do") as error:
+        Moments().judge(votes, 2)
+    assert "dawid_skene" in error.value.to_do
+    spoken = (votes != ABSTAINED).any(axis=1)
+    found = DawidSkene().judge(votes, 2).probabilities.argmax(axis=1)
+    assert (found == truth)[spoken].mean() > 0.75
+
+
+def test_moments_learn_nothing_from_the_agreement_of_functions_of_one_label() -> None:
+    several, truth = planted()
+    random = np.random.default_rng(7)
+    single = np.where(random.random(len(truth)) < np.where(truth == 1, 0.6, 0.3), 1, ABSTAINED)
+    alone = Moments().judge(several, 2)
+    beside = Moments().judge(np.column_stack([several, single]), 2)
+    assert beside.accuracies[:5] == pytest.approx(alone.accuracies, abs=0.03)
+
+
+@pytest.mark.parametrize("name", ["majority", "dawid_skene"])
 def test_votes_of_few_functions_none_or_one_class_give_finite_numbers(name: str) -> None:
     for votes in ([[0], [1]], [[ABSTAINED, ABSTAINED]] * 3, [[0, 0, 0]] * 4, np.zeros((0, 3), dtype=np.int64)):
         judged = LABEL_MODELS[name]().judge(np.array(votes, dtype=np.int64), 2)
@@ -106,7 +136,7 @@ def test_votes_of_few_functions_none_or_one_class_give_finite_numbers(name: str)
 
 def test_a_function_that_never_speaks_has_no_accuracy() -> None:
     votes = np.array([[0, ABSTAINED], [1, ABSTAINED]])
-    for model in LABEL_MODELS.values():
+    for model in (MajorityVote, DawidSkene):
         assert np.isnan(model().judge(votes, 2).accuracies[1])
 
 

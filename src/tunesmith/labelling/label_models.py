@@ -116,11 +116,26 @@ class Moments:
     For a class against all others, with votes and truth as +1 and -1 and functions that err independently,
     E[u v] = a_u a_v, so that a_u^2 = E[u v] E[u w] / E[v w]; the median over all pairs v, w is taken, and functions are
     held to be better than chance. Each class is asked about in turn, and the answers are brought to a sum of 1.
-    Fewer than three functions that speak on the same texts say nothing: these keep an even accuracy of 0.7.
+    Fewer than three functions that speak on the same texts say nothing: these keep an even accuracy of 0.7, and so do
+    those that only ever vote for a class, or only against it: their agreement is none about the truth.
+
+    Needs: three functions that give several labels each; words and patterns give one.
     """
 
     def judge(self, votes: NDArray[np.int64], classes: int) -> Judged:
-        """Class probabilities by the functions' accuracies for and against each class."""
+        """Class probabilities by the functions' accuracies for and against each class.
+
+        Raises:
+            RecipeError: fewer than three functions give more than one label.
+        """
+        given = [len(np.unique(column[column != ABSTAINED])) for column in votes.T]
+        if (able := sum(count > 1 for count in given)) < 3:
+            raise RecipeError(
+                f"Moments learn from functions that may say one label or another, and only {able} of these "
+                f"{len(given)} do: of the others every agreement is certain, right or wrong.",
+                where="--model moments",
+                to_do="Use --model dawid_skene, which learns from when such functions are silent, or majority.",
+            )
         shares = _shares(np.append(votes, np.full((1, votes.shape[1]), ABSTAINED), axis=0), classes)[-1]
         spoke = votes != ABSTAINED
         scores = np.zeros((len(votes), classes))
@@ -143,8 +158,9 @@ def _by_threes(signs: NDArray[np.float64]) -> NDArray[np.float64]:
     both = (signs != 0).astype(np.float64).T @ (signs != 0).astype(np.float64)
     agreement = np.divide(signs.T @ signs, both, out=np.zeros_like(both), where=both > 0)
     found = np.full(signs.shape[1], 0.4)
-    for function in range(signs.shape[1]):
-        others = [other for other in range(signs.shape[1]) if other != function]
+    both_ways = [place for place, column in enumerate(signs.T) if {-1.0, 1.0} <= set(column)]
+    for function in both_ways:
+        others = [other for other in both_ways if other != function]
         guesses = [
             abs(agreement[function, one] * agreement[function, two] / agreement[one, two])
             for one, two in combinations(others, 2)
