@@ -21,6 +21,7 @@ from tunesmith.experiment import Experiment, reading
 from tunesmith.inference.predictor import Predictor
 from tunesmith.labelling import LABEL_MODELS
 from tunesmith.labelling.functions import read_functions
+from tunesmith.recipes import named_settings
 from tunesmith.selection import QUERY_STRATEGIES
 from tunesmith.simulation.conduct import budget_of, seeds_of
 from tunesmith.simulation.conduct import simulate as simulate_rounds
@@ -40,14 +41,17 @@ active = typer.Typer(help="Label the texts that teach a model most.", no_args_is
 def label(
     file: Annotated[Path, typer.Argument(help="A file of texts.")],
     functions: Annotated[Path, typer.Option(help="Labelling functions, a YAML file of words and patterns.")],
-    model: Annotated[str, typer.Option(help="How votes become one label.")] = "dawid_skene",
+    model: Annotated[
+        str, typer.Option(help="How votes become one label, such as majority, or NAME:KEY=VALUE.")
+    ] = "dawid_skene",
     judge: Annotated[bool, typer.Option("--judge", help="The file has labels: judge the functions by them.")] = False,
     out: Annotated[Path | None, typer.Option(help="Where to write the labelled texts, as JSON lines.")] = None,
     changes: HowWritten = None,
     as_json: AsJson = False,
 ) -> None:
     """Label texts by words and patterns that vote, and say how these agree."""
-    asked, chosen = read_functions(functions), build(LABEL_MODELS, model, "--model")
+    chosen = build(LABEL_MODELS, named_settings(model, "--model", "dawid_skene:smoothing=0.1"), "--model")
+    asked = read_functions(functions)
     found = label_examples(examples_of(file, changes or (), labelled=judge), asked, chosen)
     label_console.show_weak_labels(found, as_json=as_json)
     if out is not None:

@@ -88,6 +88,8 @@ def show_weak_labels(found: WeaklyLabelled, *, as_json: bool) -> None:
     tied = f" On {found.tied:,} of these two labels are equally likely." if found.tied else ""
     said = f"{len(found.examples):,} texts have a label; on {found.silent:,} no function speaks.{tied}{right}"
     console.print(said, highlight=False)
+    for warning in found.warnings:
+        console.print(f"warning: {escape(warning)}", highlight=False, style="yellow")
 
 
 def write_batch(asked: Asked, out: Path, form: AnnotationForm) -> None:

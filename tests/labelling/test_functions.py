@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,20 @@ def test_functions_that_never_speak_are_an_error() -> None:
 def test_mistaken_rules_are_explained(given: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=said):
         read_functions(rules(tmp_path, given))
+
+
+def test_shares_are_given_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "texts.jsonl"
+    file.write_text("\n".join(json.dumps({"text": text}) for text in TEXTS), encoding="utf-8")
+    given = ["label", str(file), "--functions", str(rules(tmp_path)), "--json", "--model"]
+    told = json.loads(call(capsys, *given, "dawid_skene:shares={good: 0.9, bad: 0.1},smoothing=0.1"))
+    assert told["labelled"] == 7
+    assert isinstance(told["warnings"], list)
+    for wrong, said in (("dawid_skene:shares={good: 1}", "There are shares of good"), ("majority:x", "is no setting")):
+        assert cli.guarded(partial(cli.app, [*given, wrong], standalone_mode=False)) == 2
+        assert said in capsys.readouterr().err
+    assert cli.guarded(lambda: cli.app([*given, "dawid_skene:shares={good"], standalone_mode=False)) == 2
+    assert "is no value" in capsys.readouterr().err
 
 
 def test_label_writes_rows_and_judges_by_the_files_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tunesmith.errors import RecipeError
 from tunesmith.labelling import LABEL_MODELS, DawidSkene, MajorityVote, Moments
-from tunesmith.labelling.label_models import ABSTAINED
+from tunesmith.labelling.label_models import ABSTAINED, ran_away
 
 ACCURACIES = (0.9, 0.8, 0.7, 0.65, 0.85)
 
@@ -94,6 +94,44 @@ def test_majorities_share_the_probability_of_a_tie_and_silence_has_the_shares() 
     votes = np.array([[0, 1, ABSTAINED], [0, 0, 1], [ABSTAINED] * 3])
     judged = MajorityVote().judge(votes, 2)
     assert judged.probabilities == pytest.approx(np.array([[0.5, 0.5], [2 / 3, 1 / 3], [0.6, 0.4]]))
+
+
+def rare(share: float, size: int = 5000) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Votes of functions that know both classes, of which one is rare, and the truth."""
+    random = np.random.default_rng(0)
+    truth = (random.random(size) < share).astype(np.int64)
+    columns = [
+        np.where(random.random(size) < 0.7, np.where(random.random(size) < right, truth, 1 - truth), ABSTAINED)
+        for right in (0.9, 0.85, 0.8, 0.75)
+    ]
+    return np.stack(columns, axis=1), truth
+
+
+def test_known_shares_hold_a_rare_class_and_a_model_that_runs_away_is_warned_of() -> None:
+    votes, truth = rare(0.02)
+    spoken = (votes != ABSTAINED).any(axis=1)
+    even = DawidSkene().judge(votes, 2)
+    told = DawidSkene(shares={"ham": 0.98, "spam": 0.02}).judge(votes, 2, ["ham", "spam"])
+    right = [(one.probabilities.argmax(axis=1) == truth)[spoken].mean() for one in (even, told)]
+    assert right[0] < 0.7
+    assert right[1] > 0.97
+    assert told.probabilities[~spoken] == pytest.approx(np.full((int((~spoken).sum()), 2), [0.98, 0.02]), abs=0.05)
+    (warning,) = ran_away(votes, even, ["ham", "spam"])
+    assert "'spam' became the label of 4" in warning
+    assert "shares" in warning
+    assert ran_away(votes, told, ["ham", "spam"]) == []
+    balanced, _ = planted()
+    assert ran_away(balanced, DawidSkene().judge(balanced, 2), ["a", "b"]) == []
+
+
+def test_shares_are_those_of_the_classes_that_functions_give() -> None:
+    votes, _ = rare(0.5, size=50)
+    with pytest.raises(RecipeError, match="There are shares of ham, spam, and the functions give a, b"):
+        DawidSkene(shares={"ham": 0.5, "spam": 0.5}).judge(votes, 2, ["a", "b"])
+    with pytest.raises(RecipeError, match="sum to 1"):
+        DawidSkene(shares={"ham": 0.5, "spam": 0.6})
+    with pytest.raises(RecipeError, match="known or estimated"):
+        DawidSkene(shares={"ham": 0.5, "spam": 0.5}, estimate_shares=True)
 
 
 def one_label_each(size: int = 4000) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
@@ -17,6 +18,9 @@ ABSTAINED = -1
 _LEAST, _MOST = 0.01, 0.99
 """Between these an accuracy by moments is kept: one vote must not decide against all others."""
 
+_FAR = 3
+"""A class with so many times more or fewer texts than expected is warned of; half of that is common for a rare one."""
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -26,18 +30,20 @@ class Judged:
         probabilities: of each class [N, C]; where no function spoke, the class shares.
         accuracies: how often each function that spoke is right, by the model [M]; nan where it never spoke.
         trace: the model's log-likelihood after each pass, where it has one.
+        shares: of the classes among all texts, where these were given [C].
     """
 
     probabilities: NDArray[np.float64]
     accuracies: NDArray[np.float64]
     trace: tuple[float, ...] = ()
+    shares: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
 class MajorityVote:
     """Each function that speaks has one vote; the classes with votes share the probability."""
 
-    def judge(self, votes: NDArray[np.int64], classes: int) -> Judged:
+    def judge(self, votes: NDArray[np.int64], classes: int, labels: Sequence[str] = ()) -> Judged:
         """The shares of the votes, and how often each function agrees with the class that has most."""
         shares = _shares(votes, classes)
         spoke = votes != ABSTAINED
@@ -60,24 +66,39 @@ class DawidSkene:
         smoothing: counts that are added to each cell.
         estimate_shares: find the class shares too, as Dawid and Skene do; else the classes are taken to be even. Where
             few functions speak on a text, all of them can be explained by one class, and the shares run away to it.
+        shares: the share of each class among all texts, where these are known, such as {spam: 0.02, ham: 0.98}. Where a
+            class is rare and nothing is said of it, half of the texts may be taken for it.
     """
 
     passes: int = 200
     smoothing: float = 0.01
     estimate_shares: bool = False
+    shares: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.passes < 1 or self.smoothing <= 0:
             raise RecipeError("passes and smoothing must be positive.", where="dawid_skene")
+        if self.shares and self.estimate_shares:
+            raise RecipeError("Shares are known or estimated.", where="dawid_skene", to_do="Leave one of both out.")
+        if self.shares and (min(self.shares.values()) <= 0 or abs(sum(self.shares.values()) - 1) > 1e-3):
+            raise RecipeError("The shares must be positive and sum to 1.", where="dawid_skene.shares")
 
-    def judge(self, votes: NDArray[np.int64], classes: int) -> Judged:
-        """Class probabilities by the functions' confusion matrices."""
+    def judge(self, votes: NDArray[np.int64], classes: int, labels: Sequence[str] = ()) -> Judged:
+        """Class probabilities by the functions' confusion matrices.
+
+        Raises:
+            RecipeError: the classes with shares are others than those that the functions give.
+        """
+        known = self._known(labels)
         answers = [*range(classes), ABSTAINED]
         said = np.stack([votes == answer for answer in answers], axis=2).astype(np.float64)  # [N, M, C + 1]
         belief = _shares(votes, classes)
+        if known is not None:
+            belief = np.where((votes != ABSTAINED).any(axis=1, keepdims=True), belief, known)
         trace: list[float] = []
         for _ in range(self.passes):
             prior, confusion = self._matrices(said, belief)
+            prior = prior if known is None else known
             scores = np.log(prior) + np.einsum("nmc,mkc->nk", said, np.log(confusion))
             trace.append(self._posterior(scores, prior, confusion))
             belief = softmax(scores, axis=1)
@@ -85,7 +106,20 @@ class DawidSkene:
                 break
         # Of a function that is right the class is what it said.
         right = np.einsum("nk,nmk->m", belief, said[:, :, :classes])
-        return Judged(belief, _over(right, said[:, :, :classes].sum(axis=(0, 2))), tuple(trace))
+        return Judged(belief, _over(right, said[:, :, :classes].sum(axis=(0, 2))), tuple(trace), known)
+
+    def _known(self, labels: Sequence[str]) -> NDArray[np.float64] | None:
+        """The shares that are given, in the order of the classes."""
+        if not self.shares:
+            return None
+        if set(self.shares) != set(labels):
+            raise RecipeError(
+                f"There are shares of {', '.join(sorted(self.shares))}, and the functions give "
+                f"{', '.join(labels) or 'classes without a name'}.",
+                where="dawid_skene.shares",
+                to_do="Give a share of each class that a function gives, and a function for each class.",
+            )
+        return np.array([self.shares[label] for label in labels])
 
     def _matrices(
         self, said: NDArray[np.float64], belief: NDArray[np.float64]
@@ -122,7 +156,7 @@ class Moments:
     Needs: three functions that give several labels each; words and patterns give one.
     """
 
-    def judge(self, votes: NDArray[np.int64], classes: int) -> Judged:
+    def judge(self, votes: NDArray[np.int64], classes: int, labels: Sequence[str] = ()) -> Judged:
         """Class probabilities by the functions' accuracies for and against each class.
 
         Raises:
@@ -151,6 +185,28 @@ class Moments:
         probabilities[~spoke.any(axis=1)] = shares
         agrees = np.take_along_axis(probabilities, np.clip(votes, 0, None), axis=1) * spoke
         return Judged(probabilities, _over(agrees.sum(axis=0), spoke.sum(axis=0)))
+
+
+def ran_away(votes: NDArray[np.int64], judged: Judged, labels: Sequence[str]) -> list[str]:
+    """A sentence for each class that far more or far fewer texts were given than votes, or given shares, let expect.
+
+    Of the texts on which a function spoke; by a factor of `_FAR` and more.
+    """
+    spoke = (votes != ABSTAINED).any(axis=1)
+    if not spoke.any():
+        return []
+    given, most = (
+        np.bincount(rows[spoke].argmax(axis=1), minlength=len(labels)) / spoke.sum()
+        for rows in (judged.probabilities, _shares(votes, len(labels)))
+    )
+    expected, by = (most, "by most votes") if judged.shares is None else (judged.shares, "as its given share")
+    return [
+        f"'{label}' became the label of {100 * is_now:.1f} % of the texts, and has {100 * was:.1f} % {by}: "
+        "the label model may have run away. Give the shares of the classes that you know of (--model "
+        "'dawid_skene:shares={...}'), or label some texts and use --judge."
+        for label, is_now, was in zip(labels, given, expected, strict=True)
+        if is_now * _FAR < was or is_now > _FAR * was
+    ]
 
 
 def _by_threes(signs: NDArray[np.float64]) -> NDArray[np.float64]:
