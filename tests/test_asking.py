@@ -14,7 +14,7 @@ import pytest
 
 from tests.test_cli import call
 from tunesmith import cli
-from tunesmith.asking import chances_of, drawn_chances, next_batch
+from tunesmith.asking import add_answers, chances_of, drawn_chances, next_batch
 from tunesmith.data.annotations import answered_rows, batch_rows, label_studio_tasks
 from tunesmith.data.dataset import Data
 from tunesmith.data.records import Example, Prediction, Span
@@ -138,6 +138,10 @@ def test_from_a_batch_to_training_rows(tmp_path: Path, finished_run: Path, capsy
     assert [(example.text, example.label) for example in read] == [(rows[0]["text"], "good"), (rows[2]["text"], "bad")]
     again = call(capsys, "active", "next", *given, "--labelled", str(train), "--strategy", "random")
     assert "2 texts are labelled already" in again
+    judges = tmp_path / "validation.jsonl"
+    judges.write_text(json.dumps({"text": rows[1]["text"]}), encoding="utf-8")
+    both = ["--labelled", str(train), "--labelled", str(judges), "--strategy", "random"]
+    assert "3 texts are labelled already" in call(capsys, "active", "next", *given, *both)
 
 
 def test_label_studio_gets_predictions_and_gives_annotations_back(tmp_path: Path) -> None:
@@ -169,6 +173,27 @@ def test_label_studio_gets_predictions_and_gives_annotations_back(tmp_path: Path
     ]
     (row,) = batch_rows([Example("7", text)], [Prediction("7", spans, 0.5)], "spans")
     assert row["spans"] == [{"start": 0, "end": 2, "label": "person"}, {"start": 9, "end": 13, "label": "place"}]
+
+
+def test_questions_come_back_with_their_answers(tmp_path: Path) -> None:
+    text = "Rome is in 意大利"
+    asked = Example("7", text, second="where?")
+    answer = Prediction("7", (Span(11, 14, "answer"),), 0.5, {"意大利": 0.5}, (0.5,))
+    wanted = {"id": "7", "text": text, "question": "where?", "answers": [{"text": "意大利", "answer_start": 11}]}
+    (row,) = batch_rows([asked], [answer], "answers")
+    batch, train = tmp_path / "batch.jsonl", tmp_path / "train.jsonl"
+    batch.write_text(json.dumps({**row, "suggested": False}), encoding="utf-8")
+    assert list(answered_rows(batch)) == [wanted]
+    (task,) = label_studio_tasks([asked], [answer], "answers")
+    exported = [{**task, "annotations": [{"result": task["predictions"][0]["result"]}]}]  # type: ignore[index]
+    (tmp_path / "export.json").write_text(json.dumps(exported), encoding="utf-8")
+    assert list(answered_rows(tmp_path / "export.json")) == [wanted]
+    assert add_answers(batch, train).rows == 1
+    data = Data(train=str(train), validation="none", test="none")
+    (example,) = data.load("answers", 0, ("text", "second")).splits.train
+    assert (example.second, example.label) == ("where?", answer.label)
+    batch.write_text(json.dumps({**row, "question": "what?", "answers": [], "suggested": False}), encoding="utf-8")
+    assert add_answers(batch, train).rows == 1, "another question of the same passage"
 
 
 @pytest.mark.parametrize(

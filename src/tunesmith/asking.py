@@ -202,4 +202,8 @@ def add_answers(answered: Path, labelled: Path) -> Added:
 
 
 def _content(row: object) -> str:
-    return "\n".join(str(row[name]) for name in ("text", "second") if row.get(name)) if isinstance(row, dict) else ""
+    return (
+        "\n".join(str(row[name]) for name in ("text", "second", "question") if row.get(name))
+        if isinstance(row, dict)
+        else ""
+    )

@@ -107,7 +107,10 @@ def next_texts(
     out: Annotated[Path, typer.Option(help="Where to write the batch, with the model's answers.")],
     strategy: Annotated[str, typer.Option(help="How texts are chosen, such as margin, badge or random.")] = "margin",
     size: Annotated[int, typer.Option(help="How many texts.", min=1)] = 50,
-    labelled: Annotated[Path | None, typer.Option(help="Texts that are labelled already: these are left out.")] = None,
+    labelled: Annotated[
+        list[Path] | None,
+        typer.Option(help="Labelled texts, to learn from or to judge by: these are left out. Give it for each file."),
+    ] = None,
     form: Annotated[AnnotationForm, typer.Option("--format", help="How the batch is written.")] = "jsonl",
     changes: HowWritten = None,
 ) -> None:
@@ -115,9 +118,9 @@ def next_texts(
     chosen = build(QUERY_STRATEGIES, strategy, "--strategy")
     predictor = Predictor.load(artifact)
     data, inputs = reading(changes or ()), predictor.task.inputs
-    files = [read(data.source(str(file), "", inputs)).examples for file in (texts, labelled) if file is not None]
-    known = files[1] if labelled else ()
-    asked = next_batch(predictor, files[0], known, chosen, size=size, seed=SEED)
+    pool, *files = [read(data.source(str(file), "", inputs)).examples for file in (texts, *(labelled or ()))]
+    known = [example for examples in files for example in examples]
+    asked = next_batch(predictor, pool, known, chosen, size=size, seed=SEED)
     label_console.write_batch(asked, out, form)
 
 
