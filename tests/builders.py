@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -367,3 +368,14 @@ def write_recipe(folder: Path, **changes: object) -> Path:
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(settings), encoding="utf-8")
     return path
+
+
+@contextmanager
+def without_its_last_line(path: Path) -> Iterator[None]:
+    """A file that lacks its last line for a while."""
+    whole = path.read_bytes()
+    path.write_bytes(whole[: whole.rstrip().rindex(b"\n") + 1])
+    try:
+        yield
+    finally:
+        path.write_bytes(whole)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from tests.test_cli import call
 from tunesmith import cli
-from tunesmith.asking import chances_of, drawn_chances, next_batch
+from tunesmith.asking import add_answers, chances_of, drawn_chances, next_batch
 from tunesmith.data.annotations import answered_rows, batch_rows, label_studio_tasks
 from tunesmith.data.dataset import Data
 from tunesmith.data.records import Example, Prediction, Span
 from tunesmith.errors import DataError
 from tunesmith.inference.predictor import Predictor
 from tunesmith.inference.vectors import vectors_of
-from tunesmith.selection import QUERY_STRATEGIES
+from tunesmith.selection import QUERY_STRATEGIES, Pool
 
 TEXTS = [f"a {word} film on day {number}" for number, word in enumerate(["good", "bad", "red", "happy"] * 4)]
 
@@ -58,6 +62,58 @@ def test_chances_vectors_and_draws_are_what_they_are_called(predictor: Predictor
     assert chances_of(predictor, texts) == pytest.approx(chances, abs=1e-6), "and leaves the model as it was"
 
 
+@dataclass(frozen=True)
+class Answering:
+    """A predictor whose answers are given."""
+
+    kind: str
+    answers: tuple[Prediction, ...]
+
+    @property
+    def task(self) -> SimpleNamespace:
+        return SimpleNamespace(label_kind=self.kind, labels=("a", "b"))
+
+    def predict(self, examples: Sequence[Example]) -> list[Prediction]:
+        return [self.answers[int(example.id)] for example in examples]
+
+
+UNSURE_FIRST = {
+    # a span that is sure hides a word of 0.2; a lone span of 0.5 is a text of sure words but one
+    "spans": (
+        Prediction("0", (), 0.99, word_confidence={"least": 0.99, "mean": 0.99}),
+        Prediction("1", (Span(0, 1, "a"),), 0.5, span_scores=(0.5,), word_confidence={"least": 0.5, "mean": 0.9}),
+        Prediction("2", (Span(0, 1, "a"),), 0.9, span_scores=(0.9,), word_confidence={"least": 0.2, "mean": 0.7}),
+    ),
+    # the product over many labels is low although each is sure
+    "classes": (
+        Prediction("0", (), 0.5, {str(number): 0.07 for number in range(10)}),
+        Prediction("1", ("0",), 0.7, {"0": 0.7, "1": 0.001}),
+        Prediction("2", (), 0.3, {"0": 0.49, "1": 0.4}),
+    ),
+    "answers": (
+        Prediction("0", (), 0.9, {"x": 0.9, "y": 0.1}),
+        Prediction("1", (), 0.5, {"x": 0.5, "y": 0.5}),
+        Prediction("2", (), 0.2, {str(number): 0.2 for number in range(5)}),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", UNSURE_FIRST)
+@pytest.mark.parametrize("name", ["least_confidence", "margin", "entropy"])
+def test_the_least_sure_text_is_asked_first_whatever_the_labels(kind: str, name: str) -> None:
+    texts = examples(["x", "y", "z"])
+    chances = chances_of(Answering(kind, UNSURE_FIRST[kind]), texts)  # type: ignore[arg-type]
+    assert chances.sum(axis=1) == pytest.approx(np.ones(3))
+    chosen = QUERY_STRATEGIES[name]().choose(Pool(3, chances), 3, np.random.default_rng(0))
+    assert chosen == [2, 1, 0]
+
+
+def test_a_text_without_words_is_asked_last() -> None:
+    answers = (Prediction("0", (), math.nan), Prediction("1", (), 0.99, word_confidence={"least": 0.99, "mean": 0.99}))
+    chances = chances_of(Answering("spans", answers), examples(["", "y"]))  # type: ignore[arg-type]
+    assert QUERY_STRATEGIES["entropy"]().choose(Pool(2, chances), 2, np.random.default_rng(0)) == [1, 0]
+
+
 def test_a_pool_without_new_texts_is_an_error(predictor: Predictor) -> None:
     with pytest.raises(DataError, match="labelled already"):
         next_batch(predictor, examples(TEXTS), examples(TEXTS), QUERY_STRATEGIES["random"](), size=2, seed=0)
@@ -82,6 +138,10 @@ def test_from_a_batch_to_training_rows(tmp_path: Path, finished_run: Path, capsy
     assert [(example.text, example.label) for example in read] == [(rows[0]["text"], "good"), (rows[2]["text"], "bad")]
     again = call(capsys, "active", "next", *given, "--labelled", str(train), "--strategy", "random")
     assert "2 texts are labelled already" in again
+    judges = tmp_path / "validation.jsonl"
+    judges.write_text(json.dumps({"text": rows[1]["text"]}), encoding="utf-8")
+    both = ["--labelled", str(train), "--labelled", str(judges), "--strategy", "random"]
+    assert "3 texts are labelled already" in call(capsys, "active", "next", *given, *both)
 
 
 def test_label_studio_gets_predictions_and_gives_annotations_back(tmp_path: Path) -> None:
@@ -113,6 +173,27 @@ def test_label_studio_gets_predictions_and_gives_annotations_back(tmp_path: Path
     ]
     (row,) = batch_rows([Example("7", text)], [Prediction("7", spans, 0.5)], "spans")
     assert row["spans"] == [{"start": 0, "end": 2, "label": "person"}, {"start": 9, "end": 13, "label": "place"}]
+
+
+def test_questions_come_back_with_their_answers(tmp_path: Path) -> None:
+    text = "Rome is in 意大利"
+    asked = Example("7", text, second="where?")
+    answer = Prediction("7", (Span(11, 14, "answer"),), 0.5, {"意大利": 0.5}, (0.5,))
+    wanted = {"id": "7", "text": text, "question": "where?", "answers": [{"text": "意大利", "answer_start": 11}]}
+    (row,) = batch_rows([asked], [answer], "answers")
+    batch, train = tmp_path / "batch.jsonl", tmp_path / "train.jsonl"
+    batch.write_text(json.dumps({**row, "suggested": False}), encoding="utf-8")
+    assert list(answered_rows(batch)) == [wanted]
+    (task,) = label_studio_tasks([asked], [answer], "answers")
+    exported = [{**task, "annotations": [{"result": task["predictions"][0]["result"]}]}]  # type: ignore[index]
+    (tmp_path / "export.json").write_text(json.dumps(exported), encoding="utf-8")
+    assert list(answered_rows(tmp_path / "export.json")) == [wanted]
+    assert add_answers(batch, train).rows == 1
+    data = Data(train=str(train), validation="none", test="none")
+    (example,) = data.load("answers", 0, ("text", "second")).splits.train
+    assert (example.second, example.label) == ("where?", answer.label)
+    batch.write_text(json.dumps({**row, "question": "what?", "answers": [], "suggested": False}), encoding="utf-8")
+    assert add_answers(batch, train).rows == 1, "another question of the same passage"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from tests.builders import write_examples, write_recipe
 from tunesmith import pipeline, promotion
 from tunesmith.data.dataset import Data, Loaded
 from tunesmith.data.duplicates import text_key
+from tunesmith.data.records import Example, Prediction
 from tunesmith.data.unlabelled import TAUGHT_BY
 from tunesmith.errors import DataError, RecipeError, TunesmithError
 from tunesmith.evaluation.intervals import Comparison, Estimate
@@ -20,6 +21,7 @@ from tunesmith.experiment import Experiment
 from tunesmith.inference.artifact import file_hash, verify
 from tunesmith.inference.parity import Parity
 from tunesmith.semi_supervision import Teaching
+from tunesmith.tasks import SequenceClassification
 from tunesmith.training.fitting import Fitting
 
 FIRM = {"name": "self_training", "threshold": 0.5, "balance": "labelled"}
@@ -113,6 +115,15 @@ def test_a_collapse_fires_alarms_and_nothing_is_promoted(place: Path, capsys: py
     assert "ALARM: 30 of 30 texts (100.0%) have a confident answer" in said
     assert "The supervised model stays, since an alarm fired" in result.report.promotion[0]
     assert "ALARM" in (result.artifact / "report.html").read_text(encoding="utf-8")
+
+
+def test_models_are_compared_by_what_the_recipe_chooses_by() -> None:
+    answers = [Prediction("1", "a", 0.9, {"a": 0.9, "b": 0.1}), Prediction("2", "a", 0.9, {"a": 0.9, "b": 0.1})]
+    task = SequenceClassification(labels=("a", "b"))
+    seen = promotion.Seen("supervised", None, task, answers, None, ())  # type: ignore[arg-type]
+    examples = [Example("1", "x", "a"), Example("2", "y", "b")]
+    assert promotion.measure(seen, examples, "macro_f1").name == "macro_f1"
+    assert promotion.measure(seen, examples, "").name == task.metric
 
 
 def test_a_student_below_the_supervised_model_is_not_promoted(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

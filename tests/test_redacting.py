@@ -92,6 +92,16 @@ def test_spans_of_every_form_are_shifted(
     assert row == {"text": "电话<MOBILE>的张三在北京", "spans": moved, "e1": {"start": 14, "end": 16}}
 
 
+def test_places_of_words_are_shifted_with_their_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = str(ROWS[0]["text"])
+    words = [[0, 2], [2, 8], [8, len(text)]]  # the number, over two words, becomes one
+    write_json(tmp_path / "s.jsonl", [{"text": text, "spans": [], "word_ranges": words}])
+    redact(capsys, tmp_path / "s.jsonl", "--out", tmp_path / "o.jsonl")
+    (example,) = read(Source(str(tmp_path / "o.jsonl"), label_kind="spans")).examples
+    assert example.words is not None
+    assert [example.text[start:end] for start, end in example.words] == ["电话", "<MOBILE>的张三在北京"]
+
+
 def test_redacted_spans_are_read_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spans = [{"start": 0, "end": 15, "label": "X"}, {"start": 14, "end": 16, "label": "PER"}]
     write_json(tmp_path / "s.jsonl", [{"text": ROWS[0]["text"], "spans": spans}])

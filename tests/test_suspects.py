@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders import write_examples, write_recipe
+from tests.builders import without_its_last_line, write_examples, write_recipe
 from tests.test_cli import call
 from tunesmith.errors import DataError, RecipeError
 from tunesmith.experiment import Experiment
@@ -72,6 +72,47 @@ def test_a_given_model_judges_what_it_did_not_learn_from(
     assert (counted["judged"], counted["left_out"]) == (16, 0)
     with pytest.raises(DataError, match="no examples in valdation"):
         suspects_by_model(Experiment.from_yaml(recipe), "valdation", finished_run / "artifact")
+
+
+def test_a_model_whose_data_changed_may_know_the_labels_and_is_refused(place: Path, finished_run: Path) -> None:
+    experiment = Experiment.from_yaml(write_recipe(place))
+    with without_its_last_line(finished_run.parent / "train.csv"), pytest.raises(DataError, match="is not known"):
+        suspects_by_model(experiment, "test", finished_run / "artifact")
+
+
+def test_spans_are_doubted_by_the_tags_that_are_given(place: Path) -> None:
+    recipe = write_recipe(
+        place,
+        task={"name": "token_classification"},
+        data={"train": str(write_tagged(place / "train.conll", 24)), "validation": "none", "test": "none"},
+        training={"epochs": 8, "learning_rate": 0.01},
+    )
+    found = suspects_by_folds(Experiment.from_yaml(recipe), place / "folds", 2, quiet=True)
+    assert (len(found.examples), found.unknown) == (24, 1), "the type of one example is known to no judge of it"
+    first = found.examples[found.doubts[0].place]
+    assert (first.text, first.label) == ("Bell ran day5", ()), "its name is not labelled"
+    assert found.doubts[0].reason == "not labelled: 'Bell' as PER"
+    assert 0.5 < found.doubts[0].score <= 1
+
+
+def write_tagged(path: Path, size: int) -> Path:
+    """Sentences that begin with a name; that of the sixth is not tagged, and one more has a type of its own."""
+    rows = [
+        f"{('Anna', 'Bell')[n % 2]} {'O' if n == 5 else 'B-PER'}\n{('went', 'ran')[n % 2]} O\nday{n} O"
+        for n in range(size)
+    ]
+    path.write_text("\n\n".join([*rows, "Rome B-LOC\nday99 O"]) + "\n", encoding="utf-8")
+    return path
+
+
+def test_a_class_of_one_example_is_no_suspect_but_counted(place: Path) -> None:
+    files = write_examples(place)
+    with Path(files["train"]).open("a", encoding="utf-8") as file:
+        file.write("an odd thing indeed,strange\n")
+    recipe = write_recipe(place, data=files, training={"epochs": 1})
+    found = suspects_by_folds(Experiment.from_yaml(recipe), place / "folds", 2, quiet=True)
+    assert (len(found.examples), found.unknown) == (48, 1)
+    assert "strange" not in [example.label for example in found.examples]
 
 
 def test_labels_that_cannot_be_judged_and_single_folds_are_refused(place: Path) -> None:

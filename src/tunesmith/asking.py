@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +95,9 @@ def _vectors_of(predictor: Predictor, examples: Sequence[Example]) -> NDArray[np
 
 
 def chances_of(predictor: Predictor, examples: Sequence[Example]) -> NDArray[np.float64]:
-    """The probability of each class [N, C]; for spans the confidence in all of a text's words, and the rest.
+    """The probability of each class [N, C]; else two columns [N, 2], the more even the less sure the answer is.
+
+    What counts is for spans the least sure word, for several labels the least sure one, for answers the best of them.
 
     Raises:
         RecipeError: the task's answers have no probabilities.
@@ -107,13 +110,25 @@ def _rows(predictions: Sequence[Prediction], predictor: Predictor) -> NDArray[np
     if kind == "class":
         return np.array([[one.scores[label] for label in labels] for one in predictions]).reshape(-1, len(labels))
     if kind in ("spans", "classes", "answers"):
-        sure = np.array([one.confidence for one in predictions])
-        return np.stack([sure, 1 - sure], axis=1)
+        # 0 becomes an even row and 1 a sure one, so that margin, entropy and least confidence have the same order
+        sure = np.array([_sureness(one, kind) for one in predictions])
+        return np.stack([(1 + sure) / 2, (1 - sure) / 2], axis=1)
     raise RecipeError(
         "This task's answers have no probabilities to choose texts by.",
         where="--strategy",
         to_do="Use --strategy random or coreset.",
     )
+
+
+def _sureness(prediction: Prediction, kind: str) -> float:
+    """How sure an answer is, in [0, 1]; 1 for a text without words, of which there is nothing to ask.
+
+    A label of several is as sure as it is likelier in than out, or out than in (Brinker 2006, sec. 3).
+    """
+    if kind == "classes":
+        return min((abs(2 * chance - 1) for chance in prediction.scores.values()), default=1.0)
+    sure = prediction.word_confidence.get("least", prediction.confidence)
+    return 1.0 if math.isnan(sure) else sure
 
 
 def drawn_chances(predictor: Predictor, examples: Sequence[Example], seed: int) -> NDArray[np.float64]:
@@ -187,4 +202,8 @@ def add_answers(answered: Path, labelled: Path) -> Added:
 
 
 def _content(row: object) -> str:
-    return "\n".join(str(row[name]) for name in ("text", "second") if row.get(name)) if isinstance(row, dict) else ""
+    return (
+        "\n".join(str(row[name]) for name in ("text", "second", "question") if row.get(name))
+        if isinstance(row, dict)
+        else ""
+    )

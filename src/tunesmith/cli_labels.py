@@ -21,6 +21,7 @@ from tunesmith.experiment import Experiment, reading
 from tunesmith.inference.predictor import Predictor
 from tunesmith.labelling import LABEL_MODELS
 from tunesmith.labelling.functions import read_functions
+from tunesmith.recipes import named_settings
 from tunesmith.selection import QUERY_STRATEGIES
 from tunesmith.simulation.conduct import budget_of, seeds_of
 from tunesmith.simulation.conduct import simulate as simulate_rounds
@@ -40,14 +41,17 @@ active = typer.Typer(help="Label the texts that teach a model most.", no_args_is
 def label(
     file: Annotated[Path, typer.Argument(help="A file of texts.")],
     functions: Annotated[Path, typer.Option(help="Labelling functions, a YAML file of words and patterns.")],
-    model: Annotated[str, typer.Option(help="How votes become one label.")] = "dawid_skene",
+    model: Annotated[
+        str, typer.Option(help="How votes become one label, such as majority, or NAME:KEY=VALUE.")
+    ] = "dawid_skene",
     judge: Annotated[bool, typer.Option("--judge", help="The file has labels: judge the functions by them.")] = False,
     out: Annotated[Path | None, typer.Option(help="Where to write the labelled texts, as JSON lines.")] = None,
     changes: HowWritten = None,
     as_json: AsJson = False,
 ) -> None:
     """Label texts by words and patterns that vote, and say how these agree."""
-    asked, chosen = read_functions(functions), build(LABEL_MODELS, model, "--model")
+    chosen = build(LABEL_MODELS, named_settings(model, "--model", "dawid_skene:smoothing=0.1"), "--model")
+    asked = read_functions(functions)
     found = label_examples(examples_of(file, changes or (), labelled=judge), asked, chosen)
     label_console.show_weak_labels(found, as_json=as_json)
     if out is not None:
@@ -103,7 +107,10 @@ def next_texts(
     out: Annotated[Path, typer.Option(help="Where to write the batch, with the model's answers.")],
     strategy: Annotated[str, typer.Option(help="How texts are chosen, such as margin, badge or random.")] = "margin",
     size: Annotated[int, typer.Option(help="How many texts.", min=1)] = 50,
-    labelled: Annotated[Path | None, typer.Option(help="Texts that are labelled already: these are left out.")] = None,
+    labelled: Annotated[
+        list[Path] | None,
+        typer.Option(help="Labelled texts, to learn from or to judge by: these are left out. Give it for each file."),
+    ] = None,
     form: Annotated[AnnotationForm, typer.Option("--format", help="How the batch is written.")] = "jsonl",
     changes: HowWritten = None,
 ) -> None:
@@ -111,9 +118,9 @@ def next_texts(
     chosen = build(QUERY_STRATEGIES, strategy, "--strategy")
     predictor = Predictor.load(artifact)
     data, inputs = reading(changes or ()), predictor.task.inputs
-    files = [read(data.source(str(file), "", inputs)).examples for file in (texts, labelled) if file is not None]
-    known = files[1] if labelled else ()
-    asked = next_batch(predictor, files[0], known, chosen, size=size, seed=SEED)
+    pool, *files = [read(data.source(str(file), "", inputs)).examples for file in (texts, *(labelled or ()))]
+    known = [example for examples in files for example in examples]
+    asked = next_batch(predictor, pool, known, chosen, size=size, seed=SEED)
     label_console.write_batch(asked, out, form)
 
 

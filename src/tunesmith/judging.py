@@ -18,7 +18,7 @@ from tunesmith.evaluation.intervals import Comparison, compare
 from tunesmith.evaluation.report import SplitReport, evaluate_split
 from tunesmith.experiment import LABELLED, Experiment, reading
 from tunesmith.inference.predictor import Predictor
-from tunesmith.learnt_from import Source, learnt_by, sources_of
+from tunesmith.learnt_from import USED, Source, learnt_by, sources_of
 from tunesmith.redacted_data import redactor_of, without_personal_data
 from tunesmith.scoring.subgroups import with_worst_subgroup
 
@@ -71,9 +71,9 @@ class Candidate:
         sources = sources_of(folder)
         return cls(folder, predictor, sources[0].experiment, sources[0].fingerprints, sources)
 
-    def learnt(self) -> frozenset[int] | None:
-        """The keys of the texts that it was trained on or chosen by; None where these cannot be read any more."""
-        return learnt_by(self.sources, self.predictor.task)
+    def learnt(self, parts: Sequence[str] = USED) -> frozenset[int] | None:
+        """The keys of the texts that it was trained on or chosen by, or of some parts of these; None if not known."""
+        return learnt_by(self.sources, self.predictor.task, parts)
 
 
 def judge_artifact(

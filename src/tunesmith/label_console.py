@@ -88,6 +88,8 @@ def show_weak_labels(found: WeaklyLabelled, *, as_json: bool) -> None:
     tied = f" On {found.tied:,} of these two labels are equally likely." if found.tied else ""
     said = f"{len(found.examples):,} texts have a label; on {found.silent:,} no function speaks.{tied}{right}"
     console.print(said, highlight=False)
+    for warning in found.warnings:
+        console.print(f"warning: {escape(warning)}", highlight=False, style="yellow")
 
 
 def write_batch(asked: Asked, out: Path, form: AnnotationForm) -> None:
@@ -113,7 +115,12 @@ def show_suspects(found: Suspects, *, as_json: bool) -> None:
     """Show how many labels are likely wrong, and the most doubtful ones."""
     suspects = sum(doubt.is_suspect for doubt in found.doubts)
     if as_json:
-        counts = {"judged": len(found.examples), "left_out": found.left_out, "noise": found.noise}
+        counts = {
+            "judged": len(found.examples),
+            "left_out": found.left_out,
+            "unknown": found.unknown,
+            "noise": found.noise,
+        }
         say_json({**counts, "suspects": suspects, "first": list(found.rows())[:SHOWN] if found.doubts else []})
         return
     console = plain_console()
@@ -124,6 +131,10 @@ def show_suspects(found: Suspects, *, as_json: bool) -> None:
             f"      {escape(doubt.reason or 'no doubt')}  ({escape(example.origin or example.id)})", style="dim"
         )
     left = f" {found.left_out:,} were left out, since the model learnt from them." if found.left_out else ""
+    if found.unknown:
+        left += (
+            f" {found.unknown:,} were left out, since their judge has not seen their label (too few examples of it)."
+        )
     share = "" if found.noise is None else f" {100 * found.noise:.1f} % of the labels are estimated to be wrong;"
     suspected = "" if found.noise is None else f" {suspects:,} are suspects."
     console.print(f"{len(found.examples):,} examples were judged.{left}{share}{suspected}", highlight=False)

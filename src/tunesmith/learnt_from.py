@@ -16,7 +16,7 @@ from tunesmith.inference.ensemble_folder import member_folders
 from tunesmith.redacted_data import load_data
 from tunesmith.tasks import Task
 
-_USED = ("train", "validation", "unlabelled")
+USED = ("train", "validation", "unlabelled")
 """What a model may have learnt from or been chosen by."""
 
 
@@ -38,14 +38,17 @@ class Source:
         """The splits of the recipe, read again for a task like its own."""
         return load_data(self.experiment.data, task, self.experiment.seed).splits
 
-    def learnt(self, task: Task) -> frozenset[int] | None:
-        """The keys of the texts that were trained on or chosen by; None where these cannot be read any more."""
+    def learnt(self, task: Task, parts: Sequence[str] = USED) -> frozenset[int] | None:
+        """The keys of the texts that were trained on or chosen by, or of some parts of these.
+
+        None where they cannot be read any more, or are others now.
+        """
         try:
             read = self.splits(task)
         except TunesmithError:
             return None
         splits = {**read.named(), "unlabelled": read.unlabelled}
-        used = {name: splits.get(name, ()) for name in _USED if name in self.fingerprints}
+        used = {name: splits.get(name, ()) for name in parts if name in self.fingerprints}
         if any(fingerprint(examples) != self.fingerprints[name] for name, examples in used.items()):
             return None
         return frozenset(text_key(example.content) for examples in used.values() for example in examples)
@@ -56,7 +59,7 @@ def sources_of(folder: Path) -> tuple[Source, ...]:
     return tuple(Source.of(place) for place in member_folders(folder, read_description(folder)))
 
 
-def learnt_by(sources: Sequence[Source], task: Task) -> frozenset[int] | None:
+def learnt_by(sources: Sequence[Source], task: Task, parts: Sequence[str] = USED) -> frozenset[int] | None:
     """The keys of the texts that any of these was trained on or chosen by; None where some cannot be read any more."""
-    known = [source.learnt(task) for source in sources]
+    known = [source.learnt(task, parts) for source in sources]
     return None if None in known else frozenset().union(*(keys for keys in known if keys is not None))

@@ -70,6 +70,7 @@ _ROLES = {
     "id": ("id", "an id; without one it is the file's name and the line"),
 }
 _FURTHER = (
+    ("where the words of a text are, a list of [start, end]", "", NAMES["ranges"]),
     ("of dialogues: the messages", "text", dialogues.LISTS),
     ("of dialogues: a single question", "text", dialogues.QUESTIONS),
     ("of dialogues: its answer", "label", dialogues.ANSWERS),

@@ -27,6 +27,7 @@ from tunesmith.preparation import Prepared, prepare_checked, stop_at_errors
 from tunesmith.redacted_data import load_data
 from tunesmith.reporting import summary, write_report
 from tunesmith.scoring import Measure
+from tunesmith.scoring.subgroups import with_worst_subgroup
 from tunesmith.semi_supervision import Alarm, Judged, LabelledOnly, Survey, Teaching
 from tunesmith.semi_supervision.pseudo_labels import class_of
 from tunesmith.tasks import Task
@@ -155,7 +156,7 @@ def promoted(experiment: Experiment, use: Teaching, loaded: Loaded, place: Path,
         student = trained(experiment, taught, place / STUDENTS / name, quiet=quiet)
         seen.append(look(name, student, experiment, use, splits, seen[0].answers))
         tell(seen[-1], quiet=quiet)
-    verdict = judged(seen, splits.validation, experiment.seed)
+    verdict = judged(seen, splits.validation, experiment.seed, experiment.training.metric)
     chosen = seen[-1] if verdict.promotes_student else seen[0]
     report = told(experiment, seen, chosen.result.report, verdict)
     put(chosen, place)
@@ -245,10 +246,15 @@ def _counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items())) or "none"
 
 
-def judged(seen: Sequence[Seen], validation: Sequence[Example], seed: int) -> Verdict:
-    """Whether the last student is promoted: no alarm fired, and it is not below the supervised model."""
+def judged(seen: Sequence[Seen], validation: Sequence[Example], seed: int, metric: str = "") -> Verdict:
+    """Whether the last student is promoted: no alarm fired, and it is not below the supervised model.
+
+    `metric` is what the recipe chooses by; empty for the task's own.
+    """
     first, last = seen[0], seen[-1]
-    comparison = None if last is first else compare(measure(last, validation), measure(first, validation), seed=seed)
+    comparison = None
+    if last is not first:
+        comparison = compare(measure(last, validation, metric), measure(first, validation, metric), seed=seed)
     fired = [(one.name, alarm) for one in seen for alarm in one.fired]
     if fired:
         name, alarm = fired[0]
@@ -264,16 +270,17 @@ def judged(seen: Sequence[Seen], validation: Sequence[Example], seed: int) -> Ve
         f"model's {comparison.b:.4f}; paired difference {gap.value:+.4f}, 95 % interval {gap.low:+.4f} to "
         f"{gap.high:+.4f} ({comparison.verdict})."
     )
-    better = gap.value if measure(first, validation).higher_is_better else -gap.value
+    better = gap.value if measure(first, validation, metric).higher_is_better else -gap.value
     if not better >= 0:  # nor where it is not a number
         return Verdict(False, f"The supervised model stays, since the student is below it: {numbers}", comparison)
     return Verdict(True, f"The student is promoted, since it is not below the supervised model: {numbers}", comparison)
 
 
-def measure(seen: Seen, validation: Sequence[Example]) -> Measure:
-    """The task's main metric on the validation examples."""
-    found = {one.name: one for one in seen.task.measures(validation, seen.answers)}
-    return found[seen.task.metric]
+def measure(seen: Seen, validation: Sequence[Example], metric: str) -> Measure:
+    """What models are chosen by on the validation examples; that there is such a metric was seen before training."""
+    task = seen.task
+    measures = with_worst_subgroup(task.measures(validation, seen.answers), task.metric, validation)
+    return {one.name: one for one in measures}[metric or task.metric]
 
 
 def told(experiment: Experiment, seen: Sequence[Seen], report: RunReport, verdict: Verdict) -> RunReport:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -89,3 +90,24 @@ def changed_at(recipe: Mapping[str, object], keys: Sequence[str], value: object)
     section = recipe.get(keys[0], {})
     named = {"name": section} if isinstance(section, str) else dict(section) if isinstance(section, Mapping) else {}
     return {**recipe, keys[0]: {**named, keys[1]: value}}
+
+
+def named_settings(text: str, where: str, such_as: str) -> dict[str, object]:
+    """A component as it is named on the command line, such as "budget:texts=500,words=2000", as its settings.
+
+    Raises:
+        RecipeError: a part is no setting; `such_as` is shown.
+    """
+    name, _, settings = text.partition(":")
+    found: dict[str, object] = {"name": name.strip()}
+    for part in re.split(r",(?![^{\[]*[}\]])", settings) if settings else ():  # not within {...} or [...]
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise RecipeError(f"'{part}' is no setting.", where=f"{where} {text}", to_do=f"Write {where} {such_as}.")
+        try:
+            found[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise RecipeError(
+                f"'{value}' is no value.", where=f"{where} {text}", to_do="Write it as in YAML."
+            ) from error
+    return found

@@ -205,7 +205,7 @@ def _shown(redacted: Redacted) -> str:
 def _moved(example: Example, redacted: Redacted, label_kind: str, seen: Seen) -> Example:
     """The example, whose text is redacted already, with its spans, marks and words where they stand now."""
     where = example.origin or example.id
-    words = None if example.words is None else _words_after(example.words, redacted.offsets)
+    words = None if example.words is None else words_after(example.words, redacted.offsets)
     label: Label | None = example.label
     if isinstance(label, tuple) and any(isinstance(item, Span) for item in label):
         spans = [item for item in label if isinstance(item, Span)]
@@ -214,7 +214,7 @@ def _moved(example: Example, redacted: Redacted, label_kind: str, seen: Seen) ->
     return replace(example, label=label, marks=tuple(marks), words=words)
 
 
-def _words_after(words: Sequence[tuple[int, int]], offsets: Offsets) -> tuple[tuple[int, int], ...]:
+def words_after(words: Sequence[tuple[int, int]], offsets: Offsets) -> tuple[tuple[int, int], ...]:
     """The words in the redacted text; those that one value reaches into are one word."""
     after: list[tuple[int, int]] = []
     for start, end in sorted(offsets.to_redacted(*word) for word in words):

@@ -22,6 +22,7 @@ from tunesmith.data.tally import Tally
 from tunesmith.errors import DataError
 from tunesmith.evaluation.results import example_row
 from tunesmith.privacy import NestedRedaction, Partial, PersonalDataError, Redacted, RedactionKey, Redactor
+from tunesmith.redacted_data import words_after
 from tunesmith.writing import written
 
 SHOWN = 3
@@ -148,6 +149,10 @@ def _of_rows(source: Source, rows: Iterator[Row], redaction: NestedRedaction, to
                 put[name] = whole.text
             elif whole is not None and isinstance(text, str) and _are_spans(value):
                 put[name] = _shifted(value, whole)
+            elif whole is not None and name.lower() in NAMES["ranges"] and isinstance(value, list):
+                put[name] = [
+                    list(word) for word in words_after([(first, last) for first, last in value], whole.offsets)
+                ]
             elif name == source.label:
                 put[name] = value
             else:

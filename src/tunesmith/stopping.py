@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from tunesmith.asking import chances_of
 from tunesmith.components import build
 from tunesmith.data.duplicates import text_key
 from tunesmith.data.records import Example, Prediction, Span
-from tunesmith.errors import DataError, RecipeError
+from tunesmith.errors import DataError
 from tunesmith.inference.artifact import file_hash
 from tunesmith.inference.predictor import Predictor
+from tunesmith.recipes import named_settings
 from tunesmith.selection.stopping import STOPPING_RULES, Advised, Round, StoppingRule
 from tunesmith.selection.strategies import entropy
 from tunesmith.writing import written
@@ -50,16 +50,8 @@ def rules_of(given: Sequence[str]) -> dict[str, StoppingRule]:
     """
     found = {}
     for text in given or tuple(STOPPING_RULES):
-        name, _, settings = text.partition(":")
-        values: dict[str, object] = {"name": name.strip()}
-        for part in settings.split(",") if settings else ():
-            key, equals, value = part.partition("=")
-            if not equals:
-                raise RecipeError(
-                    f"'{part}' is no setting.", where=f"--stop {text}", to_do="Write --stop budget:texts=500."
-                )
-            values[key.strip()] = yaml.safe_load(value)
-        found[name.strip()] = build(STOPPING_RULES, values, "--stop")
+        settings = named_settings(text, "--stop", "budget:texts=500")
+        found[str(settings["name"])] = build(STOPPING_RULES, settings, "--stop")
     return found
 
 
@@ -99,7 +91,7 @@ def judge_round(
     counted = [example for examples in labelled for example in examples]
     now = Round(
         len(counted),
-        sum(len(words_of(example)) for example in counted),
+        sum(map(words_in, counted)),
         float(entropy(chances).mean() / np.log(max(2, chances.shape[1]))),
         answers,
     )
@@ -136,10 +128,15 @@ _WORD = re.compile(r"[㐀-鿿]|[^\s㐀-鿿]+")
 
 
 def words_of(example: Example) -> list[tuple[int, int]]:
-    """The characters of each word: as given, or else parted by blanks, Chinese characters each for itself."""
+    """The characters of each word of the text: as given, or else parted by blanks, each Chinese character by itself."""
     return (
         list(example.words) if example.words is not None else [found.span() for found in _WORD.finditer(example.text)]
     )
+
+
+def words_in(example: Example) -> int:
+    """The words that whoever labels an example reads, those of the other text of a pair too."""
+    return len(words_of(example)) + len(_WORD.findall(example.second))
 
 
 def units_of(example: Example, prediction: Prediction) -> tuple[str, ...]:

@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from tunesmith import run_folder
+from tunesmith.data.checks import label_names
+from tunesmith.data.duplicates import text_key
 from tunesmith.data.records import Example, Prediction, Splits
 from tunesmith.data.splits import split
 from tunesmith.errors import DataError, RecipeError
 from tunesmith.evaluation.results import example_row
 from tunesmith.experiment import Experiment
 from tunesmith.inference.predictor import Predictor
-from tunesmith.judging import Candidate, overlaps
+from tunesmith.judging import Candidate
 from tunesmith.labelling.confident import Doubt, class_doubts, estimated_noise, span_doubts
 from tunesmith.models.model import count_parameters
 from tunesmith.pipeline import finish, rehearse
@@ -34,6 +36,7 @@ class Suspects:
         label_kind: the form of the labels.
         noise: the estimated share of wrong labels; None for spans.
         left_out: examples that the given model learnt from, of which it can say nothing.
+        unknown: examples with a label that their judge has never seen, of which it can say nothing either.
     """
 
     examples: tuple[Example, ...]
@@ -41,6 +44,7 @@ class Suspects:
     label_kind: str
     noise: float | None
     left_out: int = 0
+    unknown: int = 0
 
     def rows(self) -> Iterator[dict[str, object]]:
         """Each example as a row with its doubt, the most doubtful first, and a weight for `data.weight`.
@@ -78,9 +82,16 @@ def suspects_by_folds(experiment: Experiment, folder: Path, folds: int, *, quiet
     for name, held in parts.items():
         rest = [example for other, part in parts.items() if other != name for example in part]
         predictor = _learnt(replace(experiment, name=f"{experiment.name} {name}"), rest, held, folder / name, quiet)
-        judged += held
-        predictions += predictor.predict(held)
-    return judged_suspects(judged, predictions, task.label_kind)
+        known = known_to(predictor, held)
+        judged += known
+        predictions += predictor.predict(known, with_labels=True)
+    found = judged_suspects(judged, predictions, task.label_kind)
+    return replace(found, unknown=len(train) - len(judged))
+
+
+def known_to(predictor: Predictor, examples: Sequence[Example]) -> list[Example]:
+    """The examples of which the model knows every label: it gives others a probability of 0, whatever they say."""
+    return [example for example in examples if set(label_names(example)) <= set(predictor.task.labels)]
 
 
 def _learnt(
@@ -99,7 +110,7 @@ def suspects_by_model(experiment: Experiment, split_name: str, artifact: Path) -
 
     Raises:
         RecipeError: this task's labels cannot be judged.
-        DataError: the split has no examples, or the model learnt from all of them.
+        DataError: the split has no examples, or the model learnt from all of them, or maybe did.
         ArtifactError: the model cannot be loaded.
     """
     see_kind(experiment)
@@ -110,12 +121,20 @@ def suspects_by_model(experiment: Experiment, split_name: str, artifact: Path) -
             f"The recipe has no examples in {split_name}.", where="--split", to_do=f"Use {', '.join(splits)}."
         )
     candidate = Candidate.load(artifact)
-    places, _ = overlaps([candidate], splits[split_name])
-    if not places:
+    learnt = candidate.learnt()
+    if learnt is None:  # a model that knows a label by heart finds no fault with it
+        raise DataError(
+            "Whether the model learnt from these examples is not known: its data cannot be read, or has changed.",
+            where=str(artifact),
+            to_do="Use --folds, or put the data that it learnt from back in its place.",
+        )
+    examples = [example for example in splits[split_name] if text_key(example.content) not in learnt]
+    if not examples:
         raise DataError("The model learnt from every one of these examples.", where=str(artifact), to_do="Use --folds.")
-    examples = [splits[split_name][place] for place in places]
-    found = judged_suspects(examples, candidate.predictor.predict(examples), task.label_kind)
-    return replace(found, left_out=len(splits[split_name]) - len(places))
+    known = known_to(candidate.predictor, examples)
+    found = judged_suspects(known, candidate.predictor.predict(known, with_labels=True), task.label_kind)
+    left = len(splits[split_name]) - len(examples)
+    return replace(found, left_out=left, unknown=len(examples) - len(known))
 
 
 def see_kind(experiment: Experiment) -> None:

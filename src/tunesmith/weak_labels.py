@@ -14,6 +14,7 @@ from tunesmith.errors import DataError
 from tunesmith.experiment import LABELLED, reading
 from tunesmith.labelling import LabelModel
 from tunesmith.labelling.functions import Function, Row, Votes, judged_accuracies, table_of
+from tunesmith.labelling.label_models import ran_away
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class WeaklyLabelled:
         silent: how many texts no function spoke on, which are left out.
         tied: how many texts have two labels that are equally likely; the first by name is taken.
         accuracy: how often the labels are those that the file gives; None where it gives none.
+        warnings: what speaks against the labels.
     """
 
     examples: tuple[Example, ...]
@@ -35,11 +37,12 @@ class WeaklyLabelled:
     silent: int
     tied: int
     accuracy: float | None
+    warnings: tuple[str, ...] = ()
 
     def plain(self) -> dict[str, object]:
         """The counts and the table as plain values."""
         counts = {"labelled": len(self.examples), "silent": self.silent, "tied": self.tied, "accuracy": self.accuracy}
-        return {**counts, "functions": [asdict(row) for row in self.rows]}
+        return {**counts, "warnings": list(self.warnings), "functions": [asdict(row) for row in self.rows]}
 
     def labelled(self) -> Iterator[dict[str, object]]:
         """Each text as a row with its label, how likely that is, and the chances of all."""
@@ -75,7 +78,7 @@ def label_examples(examples: Sequence[Example], functions: Mapping[str, Function
             where=", ".join(functions),
             to_do="See that their words stand in the texts; words of letters match whole words.",
         )
-    judged = model.judge(votes.table, len(votes.labels))
+    judged = model.judge(votes.table, len(votes.labels), votes.labels)
     gold = [str(example.label) for example in examples if isinstance(example.label, str)]
     is_known = len(gold) == len(examples)
     accuracies = judged_accuracies(votes, gold) if is_known else judged.accuracies.tolist()
@@ -92,6 +95,7 @@ def label_examples(examples: Sequence[Example], functions: Mapping[str, Function
         len(examples) - len(places),
         tied,
         float(np.mean(right)) if is_known else None,
+        tuple(ran_away(votes.table, judged, votes.labels)),
     )
 
 

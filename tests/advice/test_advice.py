@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.builders import write_recipe
+from tests.builders import without_its_last_line, write_recipe
 from tests.test_cli import call
 from tunesmith import cli
 from tunesmith.advice import AILMENTS, Imbalanced, Leakage, Project, Scarce
 from tunesmith.advice.consult import advise, changed, chosen_ailments, write_recipes
 from tunesmith.advice.follow import follow
 from tunesmith.advice.of_data import known_in
+from tunesmith.advice.of_language import OffDomain
 from tunesmith.advice.of_learning import surest
 from tunesmith.advice.of_words import balanced, explained, follows, without_word, words_of
 from tunesmith.advice.probe import _law, sample
@@ -26,6 +27,7 @@ from tunesmith.errors import DataError, RecipeError
 from tunesmith.evaluation.intervals import Estimate, share_of
 from tunesmith.experiment import Experiment
 from tunesmith.preparation import prepare
+from tunesmith.tasks.encoding import Encoded, Piece
 
 
 def estimate(value: float, low: float, high: float) -> Estimate:
@@ -93,7 +95,28 @@ def test_known_texts_are_found_exactly_and_nearly() -> None:
     long = "a rather long sentence about the weather in the north of the country, which is cold"
     train = [Example("a", "Good film"), Example("b", long)]
     asked = [Example("c", "good  FILM"), Example("d", f"{long}!"), Example("e", "something else")]
-    assert known_in(asked, train) == [0, 1]
+    assert known_in(asked, train, "class") == [0, 1]
+    assert known_in(asked, train, "answers") == [0], "questions about one passage are alike by nature"
+
+
+def test_near_copies_are_found_beside_copies_of_their_own() -> None:
+    long = "a rather long sentence about the weather in the north of the country, which is cold and wet in winter"
+    forms = [f"{long}{sign}" for sign in ("!", "?", ".", " ;", " ...", "!!", "??", " -")]
+    asked = [Example(str(number), text) for number, text in enumerate(forms)]
+    assert known_in(asked, [Example("t", long)], "class") == list(range(8))
+    boilerplate = [Example(str(number), f"{long} {number:02}") for number in range(80)]
+    assert known_in(boilerplate, [Example("t", f"{long} no")], "class") == list(range(80))
+    assert known_in([Example("t", f"{long} no")], boilerplate, "class") == [0]
+
+
+def test_texts_that_are_not_read_are_counted_wherever_they_stand() -> None:
+    encoded = [Encoded((), None, unknown=0)] * 8000 + [Encoded((), None, unknown=10)] * 8000
+    read = [
+        replace(one, pieces=(Piece(np.arange(10), np.zeros(10, np.int32), np.zeros(0, np.int32)),)) for one in encoded
+    ]
+    figure = OffDomain().unread(read, ["a text of some thirty letters ."] * 16_000)
+    assert figure.value == pytest.approx(0.5, abs=0.03)
+    assert figure == OffDomain().unread(read, ["a text of some thirty letters ."] * 16_000)
 
 
 def test_measured_gains_come_first_and_what_harmed_last() -> None:
@@ -159,6 +182,28 @@ def test_every_remedy_gives_a_recipe_that_loads(project: Project, tmp_path: Path
             assert Experiment.from_mapping(experiment.to_mapping()) == experiment, (kind, remedy.name)
 
 
+@pytest.mark.parametrize(
+    ("task", "columns", "refused"),
+    [
+        ({"name": "sentence_pairs"}, "text,second,label", "text and second"),
+        ({"name": "sequence_classification", "problem": "multi_label"}, "text,id,label", "'classes'"),
+        ({"name": "token_classification", "crf": True}, "", "a CRF"),
+    ],
+)
+def test_remedies_that_the_task_does_not_know_are_refused_with_the_reason(
+    task: dict[str, object], columns: str, refused: str, place: Path
+) -> None:
+    train = place / ("few.csv" if columns else "few.conll")
+    rows = [f"the film {n},part {n},{('good', 'bad')[n % 2]}" for n in range(24)]
+    tagged = ["\n".join(f"{word} {tag}" for word, tag in (("Anna", "B-PER"), (f"left{n}", "O"))) for n in range(24)]
+    train.write_text("\n".join([columns, *rows]) if columns else "\n\n".join(tagged), encoding="utf-8")
+    recipe = write_recipe(place, task=task, data={"train": str(train), "validation_share": 0.25})
+    (scarce,) = (one for one in advise(Experiment.from_yaml(recipe)).named if one.ailment == "scarce")
+    assert any(refused in reason for reason in scarce.unfit), scarce.unfit
+    assert "few-shot-classification" not in [one.name for one in scarce.remedies]
+    assert "label-next" in [one.name for one in scarce.remedies]
+
+
 def test_advice_is_written_as_recipes_that_load(place: Path) -> None:
     train = place / "many.csv"
     words = ("good", "bad")
@@ -207,6 +252,22 @@ def test_a_prescription_is_judged_by_two_runs(finished_run: Path, capsys: pytest
     assert found.examples + found.left_out == 16
     said = call(capsys, "advise", str(recipe), "--followed", str(finished_run), "--against", str(finished_run))
     assert "No difference shown" in said
+
+
+def test_runs_are_compared_by_what_the_recipe_chooses_by(finished_run: Path) -> None:
+    experiment = Experiment.from_yaml(finished_run / "recipe.yaml", ["training.metric=macro_f1"])
+    assert follow(experiment, finished_run, finished_run).comparison.name == "macro_f1"
+    unknown = Experiment.from_yaml(finished_run / "recipe.yaml", ["training.metric=macro_f2"])
+    with pytest.raises(RecipeError, match="Did you mean 'macro_f1'"):
+        follow(unknown, finished_run, finished_run)
+
+
+def test_data_that_changed_say_nothing_of_what_was_learnt(finished_run: Path) -> None:
+    experiment = Experiment.from_yaml(finished_run / "recipe.yaml")
+    assert len(follow(experiment, finished_run, finished_run).notes) == 1
+    with without_its_last_line(finished_run.parent / "train.csv"):
+        notes = follow(experiment, finished_run, finished_run).notes
+    assert "is not known" in notes[1]
 
 
 def test_the_verb_names_the_worst_and_says_json(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -153,6 +153,7 @@ def test_mistaken_settings_are_explained(changes: str, said: str, place: Path) -
             {"spans": [{"start": 3, "end": 7, "label": "place"}]},
         ),
         (Example("1", "in Rome", ()), "spans", {"spans": []}),
+        (Example("1", "it's", (), words=((0, 2), (2, 4))), "spans", {"spans": [], "word_ranges": [[0, 2], [2, 4]]}),
         (Example("1", "in Rome", (), second="where?"), "answers", {"question": "where?", "answers": []}),
         (
             Example("1", "in 罗马", (Span(3, 5, "answer"),), second="where?"),

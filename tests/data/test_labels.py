@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from tunesmith.data.annotations import batch_rows
 from tunesmith.data.dataset import Data
 from tunesmith.data.labels import read_label
-from tunesmith.data.records import Example, Label, Span
+from tunesmith.data.records import Example, Label, Prediction, Span
 from tunesmith.data.source import Source
 from tunesmith.data.sources import read
 from tunesmith.errors import DataError, LabelError
+from tunesmith.evaluation.results import example_row
 
 
 def label_of(value: object, kind: str, text: str = "abcd") -> Label:
@@ -105,6 +107,28 @@ def test_rows_without_words_are_left_out_as_texts_are(tmp_path: Path) -> None:
         rows = row([], []) + "\n" + row(["Anna"], ["B-PER"])
         found = examples(tmp_path, "a.jsonl", rows, kind, text="tokens")
         assert [example.text for example in found] == ["Anna"]
+
+
+def test_given_words_are_written_and_read_again_as_they_are(tmp_path: Path) -> None:
+    conll = "do O\nn't O\ngo B-PER\n\n在 O\n罗马 B-LOC\n, O\nUSA B-LOC\n\n"
+    before = examples(tmp_path, "a.conll", conll, "spans")
+    rows = "\n".join(json.dumps(example_row(example, "spans")) for example in before)
+    after = examples(tmp_path, "a.jsonl", rows, "spans")
+    assert [(e.text, e.words, e.label) for e in after] == [(e.text, e.words, e.label) for e in before]
+    asked = [
+        json.dumps(row) for row in batch_rows(before, [Prediction(e.id, e.label or (), 0.5) for e in before], "spans")
+    ]
+    assert [e.words for e in examples(tmp_path, "b.jsonl", "\n".join(asked), "spans")] == [e.words for e in before]
+    assert [e.words for e in examples(tmp_path, "c.jsonl", "\n".join(asked), "")] == [e.words for e in before]
+    plain = json.dumps({"text": "a b", "spans": []})
+    assert [e.words is None for e in examples(tmp_path, "d.jsonl", f"{rows}\n{plain}", "spans")] == [False, False, True]
+
+
+@pytest.mark.parametrize("ranges", [5, [5], [[0, 1, 2]], [[0, 9]], [[-1, 2]], [[2, 2]], [[2, 4], [0, 3]], [["a", "b"]]])
+def test_places_of_words_that_are_none_are_refused(ranges: object, tmp_path: Path) -> None:
+    row = json.dumps({"text": "it's", "spans": [], "word_ranges": ranges})
+    with pytest.raises(LabelError, match="The places of words are"):
+        examples(tmp_path, "a.jsonl", row, "spans")
 
 
 def test_words_that_are_none_are_refused_without_tags_too(tmp_path: Path) -> None:

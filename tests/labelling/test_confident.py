@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -9,6 +11,7 @@ from scipy.special import softmax
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from tunesmith.data.records import Example, Prediction, Span
+from tunesmith.errors import RecipeError
 from tunesmith.labelling.confident import class_doubts, confident_joint, estimated_noise, span_doubts
 
 LABELS = ("a", "b", "c")
@@ -69,22 +72,47 @@ def test_classes_that_no_label_has_and_no_examples_at_all_are_no_trouble() -> No
     assert not any(doubt.is_suspect for doubt in doubts)
 
 
-def test_doubts_about_spans_say_what_is_amiss() -> None:
-    text = "Anna Li left 罗马 in May"
-    person, place, month = Span(0, 7, "person"), Span(13, 15, "place"), Span(19, 22, "month")
-
-    def doubt(gold: tuple[Span, ...], found: tuple[Span, ...], scores: tuple[float, ...]) -> tuple[float, str]:
-        prediction = Prediction("1", found, 0.8, span_scores=scores)
-        (one,) = span_doubts([Example("1", text, gold)], [prediction])
-        return one.score, one.reason
-
-    assert doubt((person, place), (person, place), (0.9, 0.9)) == (0.0, "")
-    assert doubt((person,), (person, place), (0.9, 0.7)) == (0.7, "not labelled: '罗马' as place")
-    assert doubt((person, place), (person, Span(13, 15, "month")), (0.9, 0.6)) == (0.6, "another type: '罗马' as month")
-    assert doubt((person,), (Span(0, 4, "person"),), (0.5,)) == (0.5, "another border: 'Anna' as person")
-    assert doubt((person, month), (person,), (0.9,)) == (0.8, "the model finds no month in 'May'")
-    several = span_doubts(
-        [Example("1", text, ()), Example("2", text, (place,))],
-        [Prediction("1", (), 0.9), Prediction("2", (), 0.9)],
+def answered(
+    number: int, gold: tuple[Span, ...], found: tuple[Span, ...], given: float, word: Span
+) -> tuple[Example, Prediction]:
+    """An example with an answer of which span scores and confidence are high, and the probability of the worst word."""
+    words = {"least": 0.5, "mean": 0.9, "given": given}
+    return Example(str(number), TEXT, gold), Prediction(
+        str(number), found, 0.95, span_scores=(0.95,) * len(found), word_confidence=words, unlikely=word
     )
-    assert [one.place for one in several] == [1, 0]
+
+
+TEXT = "Anna Li left 罗马 in May"
+PERSON, PLACE, MONTH = Span(0, 7, "person"), Span(13, 15, "place"), Span(19, 22, "month")
+
+
+def test_doubts_about_spans_say_what_is_amiss() -> None:
+    def doubt(gold: tuple[Span, ...], found: tuple[Span, ...], given: float, word: Span) -> tuple[float, str]:
+        example, prediction = answered(1, gold, found, given, word)
+        (one,) = span_doubts([example], [prediction])
+        return round(one.score, 6), one.reason
+
+    both = (PERSON, PLACE)
+    assert doubt(both, both, 0.9, Span(13, 14, "B-place")) == (0.1, "")
+    assert doubt((PERSON,), both, 0.3, Span(13, 14, "O")) == (0.7, "not labelled: '罗马' as place")
+    month = (PERSON, Span(13, 15, "month"))
+    assert doubt(both, month, 0.4, Span(13, 14, "B-place")) == (0.6, "another type: '罗马' as month")
+    anna = (Span(0, 4, "person"),)
+    assert doubt((PERSON,), anna, 0.5, Span(5, 7, "I-person")) == (0.5, "another border: 'Anna' as person")
+    assert doubt((PERSON,), anna, 0.5, Span(0, 4, "B-person")) == (0.5, "another border: 'Anna' as person")
+    assert doubt((PERSON, MONTH), (PERSON,), 0.2, Span(19, 22, "B-month")) == (0.8, "the model finds no month in 'May'")
+
+
+def test_a_missed_span_is_as_doubtful_as_its_own_words_are_unlikely_whatever_else_is_found() -> None:
+    pairs = [
+        answered(1, (PERSON, MONTH), (PERSON,), 0.45, Span(19, 22, "B-month")),  # nearly found
+        answered(2, (PERSON, MONTH), (PERSON,), 0.01, Span(19, 22, "B-month")),  # surely none
+    ]
+    assert [one.place for one in span_doubts(*zip(*pairs, strict=True))] == [1, 0]
+
+
+def test_texts_without_words_are_not_doubted_and_votes_are_refused() -> None:
+    (one,) = span_doubts([Example("1", "", ())], [Prediction("1", (), math.nan)])
+    assert one.score == 0
+    with pytest.raises(RecipeError, match="no probabilities of the words"):
+        span_doubts([Example("1", TEXT, ())], [Prediction("1", (), 0.5)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,34 @@ def test_words_stand_alone_but_for_chinese_and_capitals_do_not_matter(tmp_path: 
         [None, None, "bad", None],
         [None, None, None, "good"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("word", "there", "not_there"),
+    [
+        ("iPhone", ["我买了iPhone手机", "an iphone.", "iPhone"], ["iPhones", "myiPhone"]),
+        ("5G", ["开通5G套餐", "5g!"], ["15G", "5Ghz"]),
+        ("C++", ["I write C++ and C", "用C++写", "c++"], ["ABC++", "C+"]),
+        (":)", ["good:)", ":) fine", "a :)", "很好：）"], [":-)"]),
+        ("schön", ["sehr schön!", "scho\u0308n", "SCHÖN", "很schön的"], ["verschönern", "schöne", "schon"]),
+        ("scho\u0308n", ["schön"], ["schon"]),
+        ("schon", ["ist schon da"], ["schön", "scho\u0308n", "schon\u0332"]),
+        ("很好", ["服务很好吃", "iPhone很好OK"], ["很 好"]),
+        ("OK吗", ["这样OK吗?", "都OK吗好"], ["BOOK吗"]),
+        ("ดี", ["ของดีมาก"], []),
+        ("great", ["_great_", "#great"], ["great1"]),
+        ("नमस्ते", ["नमस्ते दुनिया"], []),
+        ("नम", ["नम है"], ["नमी"]),
+    ],
+)
+def test_words_are_found_where_a_reader_finds_them(word: str, there: list[str], not_there: list[str]) -> None:
+    rule = Rule("x", (word,))
+    assert [text for text in there if rule(Example("1", text)) is None] == []
+    assert [text for text in not_there if rule(Example("1", text)) is not None] == []
+
+
+def test_a_pattern_sees_the_text_as_it_is_written() -> None:
+    assert Rule("x", pattern="：")(Example("1", "很好：）")) == "x"
 
 
 def test_the_table_counts_coverage_overlaps_and_conflicts(tmp_path: Path) -> None:
@@ -102,6 +131,20 @@ def test_functions_that_never_speak_are_an_error() -> None:
 def test_mistaken_rules_are_explained(given: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=said):
         read_functions(rules(tmp_path, given))
+
+
+def test_shares_are_given_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "texts.jsonl"
+    file.write_text("\n".join(json.dumps({"text": text}) for text in TEXTS), encoding="utf-8")
+    given = ["label", str(file), "--functions", str(rules(tmp_path)), "--json", "--model"]
+    told = json.loads(call(capsys, *given, "dawid_skene:shares={good: 0.9, bad: 0.1},smoothing=0.1"))
+    assert told["labelled"] == 7
+    assert isinstance(told["warnings"], list)
+    for wrong, said in (("dawid_skene:shares={good: 1}", "There are shares of good"), ("majority:x", "is no setting")):
+        assert cli.guarded(partial(cli.app, [*given, wrong], standalone_mode=False)) == 2
+        assert said in capsys.readouterr().err
+    assert cli.guarded(lambda: cli.app([*given, "dawid_skene:shares={good"], standalone_mode=False)) == 2
+    assert "is no value" in capsys.readouterr().err
 
 
 def test_label_writes_rows_and_judges_by_the_files_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

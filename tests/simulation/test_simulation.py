@@ -16,8 +16,9 @@ from tunesmith.errors import DataError, RecipeError
 from tunesmith.evaluation.results import example_row
 from tunesmith.experiment import Experiment
 from tunesmith.selection import QUERY_STRATEGIES
-from tunesmith.simulation.conduct import ROUNDS, Budget, budget_of, seeds_of, simulate, words_in
+from tunesmith.simulation.conduct import ROUNDS, Budget, budget_of, seeds_of, simulate
 from tunesmith.simulation.curves import Curves, Point, area_under, over_seeds, rows_of
+from tunesmith.stopping import words_in
 
 SMALL = Budget(start=6, batch=4, rounds=2, candidates=20)
 
@@ -161,6 +162,9 @@ def test_words_are_counted_as_given_by_blanks_or_by_characters() -> None:
     assert words_in(Example("a", "one two three")) == 3
     assert words_in(Example("a", "今天天气")) == 4
     assert words_in(Example("a", "ab cd", words=((0, 2), (3, 5)))) == 2
+    assert words_in(Example("a", "我用 Python 写代码")) == 6
+    assert words_in(Example("a", "one two", second="three 四 five")) == 5
+    assert words_in(Example("a", "ab cd", words=((0, 2), (3, 5)), second="ef")) == 3
 
 
 def test_what_cannot_be_simulated_is_said(place: Path) -> None:

@@ -12,6 +12,7 @@ import yaml
 
 from tunesmith.advice import AILMENTS, Ailment, Project, Remedy, Symptom
 from tunesmith.advice.probe import make_probe, why_none
+from tunesmith.advice.rehearsal import try_recipe
 from tunesmith.components import build
 from tunesmith.data.dataset import Data
 from tunesmith.data.records import Example, Finding
@@ -103,7 +104,7 @@ def chosen_ailments(changes: Sequence[str]) -> dict[str, Ailment]:
 
 
 def _with_remedies(name: str, ailment: Ailment, project: Project, symptom: Symptom) -> Diagnosis:
-    """The remedies whose recipes are valid, and why others are not."""
+    """The remedies whose recipes can run, and why others cannot."""
     fit, unfit = [], []
     data = project.experiment.data
     lost = [key for key in ("weight", "chances", "subgroups", "unlabelled") if data.__dict__[key]]
@@ -112,7 +113,9 @@ def _with_remedies(name: str, ailment: Ailment, project: Project, symptom: Sympt
             unfit.append(f"{remedy.name}: the training file that it needs would lose data.{lost[0]}.")
             continue
         try:
-            changed(project.experiment, name, remedy)
+            recipe = changed(project.experiment, name, remedy)
+            if remedy.changes:
+                try_recipe(recipe, project)
         except TunesmithError as error:
             unfit.append(f"{remedy.name}: {error.what}")
         else:

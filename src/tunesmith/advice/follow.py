@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tunesmith.data.duplicates import text_key
-from tunesmith.errors import DataError, TunesmithError
+from tunesmith.data.records import Example
+from tunesmith.errors import DataError, RecipeError, nearest
 from tunesmith.evaluation.intervals import Comparison, compare
 from tunesmith.experiment import Experiment
-from tunesmith.judging import Candidate, load_splits, see_same_labels
+from tunesmith.judging import Candidate, see_same_labels
 from tunesmith.redacted_data import load_data
+from tunesmith.scoring import Measure
+from tunesmith.scoring.subgroups import with_worst_subgroup
+from tunesmith.tasks import Task
 
 
 @dataclass(frozen=True)
 class Followed:
-    """The comparison by the main metric, the number of examples, those left out, and what to know of it."""
+    """The comparison by what the recipe chooses by, the number of examples, those left out, and what to know of it."""
 
     comparison: Comparison
     examples: int
@@ -32,6 +37,7 @@ def follow(experiment: Experiment, followed: Path, against: Path) -> Followed:
     Raises:
         ArtifactError: a run cannot be loaded, or the two have different labels.
         DataError: nothing is left to compare on.
+        RecipeError: the task has not the recipe's metric.
     """
     ours, theirs = (Candidate.load(_artifact(path)) for path in (followed, against))
     see_same_labels(ours, theirs)
@@ -39,21 +45,32 @@ def follow(experiment: Experiment, followed: Path, against: Path) -> Followed:
     validation = load_data(experiment.data, task, experiment.seed).splits.validation
     learnt, notes = set[int](), ["Both runs chose their checkpoint by validation; the test split was not looked at."]
     for candidate in (ours, theirs):
-        try:
-            learnt |= {text_key(example.content) for example in load_splits(candidate).train}
-        except TunesmithError:
-            notes.append(f"Whether {candidate.folder} learnt from validation is not known: its data cannot be read.")
+        known = candidate.learnt(("train", "unlabelled"))
+        if known is None:
+            said = "its data cannot be read, or has changed"
+            notes.append(f"Whether {candidate.folder} learnt from validation is not known: {said}.")
+        learnt |= known or set()
     fresh = [example for example in validation if text_key(example.content) not in learnt]
     if len(fresh) < 2:
         raise DataError("No validation example is left that neither model learnt from.", where="data.validation")
-    own = ours.predictor.task
-    measures = [
-        {one.name: one for one in own.measures(fresh, candidate.predictor.predict(fresh))}
-        for candidate in (ours, theirs)
-    ]
-    name = own.metric
-    found = compare(measures[0][name], measures[1][name], seed=experiment.seed)
+    one, other = (
+        _measure(candidate, fresh, ours.predictor.task, experiment.training.metric) for candidate in (ours, theirs)
+    )
+    found = compare(one, other, seed=experiment.seed)
     return Followed(found, len(fresh), len(validation) - len(fresh), tuple(notes))
+
+
+def _measure(candidate: Candidate, examples: Sequence[Example], task: Task, metric: str) -> Measure:
+    answers = candidate.predictor.predict(examples)
+    measures = {one.name: one for one in with_worst_subgroup(task.measures(examples, answers), task.metric, examples)}
+    name = metric or task.metric
+    if name not in measures:
+        raise RecipeError(
+            f"Unknown metric '{name}'.{nearest(name, measures)}",
+            where="training.metric",
+            to_do=f"Use one of {', '.join(measures)}.",
+        )
+    return measures[name]
 
 
 def _artifact(path: Path) -> Path:

@@ -6,17 +6,15 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
 from tunesmith.advice.records import Project, Remedy, Symptom, severity_of
-from tunesmith.data.checks import label_names, shortened
-from tunesmith.data.duplicates import near_duplicates, text_key
+from tunesmith.data.checks import ALIKE, COMPARED, compared_text, label_names, shortened
+from tunesmith.data.duplicates import near_copies, text_key
 from tunesmith.data.records import Example
 from tunesmith.evaluation.intervals import Estimate, share_of
-
-NEAR = 20_000
-"""Near duplicates are looked for among at most so many texts; beyond, only exact ones count."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +32,10 @@ class Leakage:
     def look(self, project: Project) -> Symptom | None:
         """The share of the worse of validation and test."""
         found = []
+        kind = project.prepared.task.label_kind
         for name, examples in project.prepared.splits.named().items():
             if name != "train" and project.train:
-                hit = known_in(examples, project.train)
+                hit = known_in(examples, project.train, kind)
                 figure = share_of(len(hit), len(examples))
                 shown = "; ".join(shortened(examples[place]) for place in hit[:2])
                 said = (f"{len(hit):,} of {len(examples):,} texts, such as: {shown}.",) if hit else ()
@@ -49,7 +48,7 @@ class Leakage:
         """Training without the copies."""
         splits = project.prepared.splits
         judged = [*splits.validation, *splits.test]
-        hit = set(known_in(project.train, judged))
+        hit = set(known_in(project.train, judged, project.prepared.task.label_kind))
         kept = [example for place, example in enumerate(project.train) if place not in hit]
         yield Remedy(
             "without-leaks",
@@ -61,14 +60,18 @@ class Leakage:
         )
 
 
-def known_in(examples: Sequence[Example], others: Sequence[Example]) -> list[int]:
-    """The places of examples whose text stands among others, exactly or nearly."""
+def known_in(examples: Sequence[Example], others: Sequence[Example], kind: str) -> list[int]:
+    """The places of examples whose text stands among others, exactly or nearly.
+
+    Near copies are looked for where the check of data looks for them: among as many texts, and not for `ALIKE` kinds.
+    Of the longer of both no more are compared than there is room for.
+    """
     keys = {text_key(other.content) for other in others}
     hit = {place for place, example in enumerate(examples) if text_key(example.content) in keys}
-    if len(examples) + len(others) <= NEAR:
-        texts = [other.content for other in others] + [example.content for example in examples]
-        pairs = near_duplicates(texts)
-        hit |= {later - len(others) for first, later in pairs if first < len(others) <= later}
+    if kind not in ALIKE:
+        room = max(COMPARED - min(len(examples), len(others)), COMPARED // 2)
+        texts, known = ([compared_text(one) for one in islice(part, room)] for part in (examples, others))
+        hit |= set(near_copies(texts, known))
     return sorted(hit)
 
 

@@ -23,6 +23,9 @@ from tunesmith.tasks.encoding import Encoded, TextEncoder
 SMALL = 1_000_000_000
 """Bytes of weights up to which another model is tried."""
 
+SAMPLED = 5000
+"""Texts whose tokens are counted."""
+
 COMPARED = 300
 """Texts on which another model is compared."""
 
@@ -129,8 +132,9 @@ def models_here(own: str) -> list[str]:
 
 
 def _ratio(parts: NDArray[np.float64], wholes: NDArray[np.float64]) -> Estimate:
-    """A ratio of sums, with its bootstrap interval over texts."""
-    size = min(len(parts), 5000)
-    parts, wholes = parts[:size], wholes[:size]
+    """A ratio of sums, with its bootstrap interval over texts; of many texts it is that of a sample."""
+    size = min(len(parts), SAMPLED)
+    chosen = np.random.default_rng(len(parts)).permutation(len(parts))[:size]  # a file may be sorted by language
+    parts, wholes = parts[chosen], wholes[chosen]
     drawn = [parts[i].sum(axis=1) / np.maximum(wholes[i].sum(axis=1), 1) for i in draws(size, 200, 0.95, 0)]
     return interval_of(float(parts.sum() / max(wholes.sum(), 1)), np.concatenate(drawn), 0.95)

@@ -23,10 +23,12 @@ def batch_rows(
 ) -> Iterator[dict[str, object]]:
     """A row per text with the model's answer, which a person confirms or corrects in `label` or `spans`."""
     for example, prediction in zip(examples, predictions, strict=True):
-        row: dict[str, object] = {"id": example.id, "text": example.text}
-        if example.second:
-            row["second"] = example.second
-        yield {**row, **_answer(prediction.label, label_kind), "suggested": True, "confidence": prediction.confidence}
+        yield {
+            **_asked(example, label_kind),
+            **_answer(prediction.label, label_kind, example.text),
+            "suggested": True,
+            "confidence": prediction.confidence,
+        }
 
 
 def label_studio_tasks(
@@ -38,19 +40,34 @@ def label_studio_tasks(
     """
     return [
         {
-            "data": {"id": example.id, "text": example.text, "label_kind": label_kind}
-            | ({"second": example.second} if example.second else {}),
+            "data": {**_asked(example, label_kind), "label_kind": label_kind},
             "predictions": [{"score": prediction.confidence, "result": _results(prediction.label, example.text)}],
         }
         for example, prediction in zip(examples, predictions, strict=True)
     ]
 
 
-def _answer(label: Label, label_kind: str) -> dict[str, object]:
-    if label_kind == "spans" and isinstance(label, tuple):
-        spans = [item for item in label if isinstance(item, Span)]
+def _asked(example: Example, label_kind: str) -> dict[str, object]:
+    """What is shown of an example, and where its words are if these are given."""
+    row: dict[str, object] = {"id": example.id, "text": example.text}
+    if example.second:
+        row["question" if label_kind == "answers" else "second"] = example.second
+    if example.words is not None:
+        row["word_ranges"] = [list(word) for word in example.words]
+    return row
+
+
+def _answer(label: Label, label_kind: str, text: str) -> dict[str, object]:
+    spans = [item for item in label if isinstance(item, Span)] if isinstance(label, tuple) else []
+    if label_kind == "answers":
+        return {"answers": [_found(text, span.start, span.end) for span in spans]}
+    if label_kind == "spans":
         return {"spans": [{"start": span.start, "end": span.end, "label": span.label} for span in spans]}
     return {"label": list(label) if isinstance(label, tuple) else label}
+
+
+def _found(text: str, start: int, end: int) -> dict[str, object]:
+    return {"text": text[start:end], "answer_start": start}
 
 
 def _results(label: Label, text: str) -> list[dict[str, object]]:
@@ -105,7 +122,7 @@ def _of_task(task: Any, path: Path) -> dict[str, object] | None:
             "A task has no data.text.", where=str(path), to_do="Export as JSON (not JSON-MIN) from Label Studio."
         )
     data = task["data"]
-    kept = {key: data[key] for key in ("id", "text", "second") if key in data}
+    kept = {key: data[key] for key in ("id", "text", "second", "question", "word_ranges") if key in data}
     given = [one for one in task.get("annotations", []) if not one.get("was_cancelled")]
     if not given:
         return None
@@ -117,6 +134,8 @@ def _of_task(task: Any, path: Path) -> dict[str, object] | None:
     if kind == "spans":
         found = [{"start": one["start"], "end": one["end"], "label": one["labels"][0]} for one in spans]
         return {**kept, "spans": found}
+    if kind == "answers":
+        return {**kept, "answers": [_found(data["text"], one["start"], one["end"]) for one in spans]}
     if kind == "classes":
         return {**kept, "label": choices}
     return {**kept, "label": choices[0]} if choices else None

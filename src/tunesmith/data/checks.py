@@ -29,6 +29,10 @@ SMALL_TEST = 200
 COMPARED = 200_000
 """Near duplicates are looked for among so many texts."""
 
+ALIKE = ("answers", "item")
+"""Kinds of label of which texts are alike by nature: questions about one passage share nearly all their text, and a
+user's history in train begins those in test."""
+
 _OF_COPIES = ("exact_duplicates", "near_duplicates")
 
 _FIXED = ("class", "classes", "number", "spans")
@@ -52,8 +56,7 @@ def check(splits: Splits, *, label_kind: str) -> list[Finding]:
         finding for name, examples in splits.named().items() for finding in _duplicates(name, examples, keys[name])
     ]
     found += _leakage(splits, keys)
-    # Questions about one passage share nearly all their text, and a user's history in train begins those in test.
-    if label_kind not in ("answers", "item"):
+    if label_kind not in ALIKE:
         found += _near(splits)
     if label_kind == "item":
         found += _asked_in_training(splits)
@@ -137,9 +140,7 @@ def _near(splits: Splits) -> Iterator[Finding]:
         if taken[name] < len(named[name]):
             message = f"Near duplicates were looked for among {taken[name]:,} of {len(named[name]):,} texts of {name}."
             yield Finding("near_duplicates_part", "note", message, len(named[name]) - taken[name])
-    # Questions about one picture are much alike and are none the less different; only texts by themselves are compared.
-    chosen = (named[name][index] for name, index in places)
-    texts = ["" if example.media else example.content for example in chosen]
+    texts = [compared_text(named[name][index]) for name, index in places]
     counts: dict[tuple[str, str], list[str]] = defaultdict(list)
     for first, later in near_duplicates(texts):
         counts[places[first][0], places[later][0]].append(f"{shorten(texts[first], 60)} | {shorten(texts[later], 60)}")
@@ -152,6 +153,11 @@ def _near(splits: Splits) -> Iterator[Finding]:
             len(pairs),
             tuple(pairs[:SHOWN]),
         )
+
+
+def compared_text(example: Example) -> str:
+    """What near copies are looked for by: questions about one picture are much alike and none the less different."""
+    return "" if example.media else example.content
 
 
 def _conflicts(splits: Splits, keys: dict[str, Keys]) -> Iterator[Finding]:

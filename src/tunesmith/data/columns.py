@@ -49,6 +49,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     ),
     "answers": ("answers", "answer", "答案"),
     "words": ("words", "tokens"),
+    "ranges": ("word_ranges",),
     "label": ("label", "labels", "class", "category", "intent", "sentiment", "target", "标签", "类别", "情感", "意图"),
     "spans": ("spans", "entities", "label", "labels", "实体", "标签"),
     "tags": ("ner_tags", "tags", "labels", "label"),
@@ -64,7 +65,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 class Columns:
     """The columns that are read; an empty name is a column that there is not. `words` stands in for `text`.
 
-    `media` are pairs of a modality and the column that names its files.
+    `ranges` says where the words of `text` are, and a row may lack it. `media` are pairs of a modality and the column
+    that names its files.
     """
 
     text: str
@@ -73,12 +75,14 @@ class Columns:
     words: str = ""
     second: str = ""
     media: tuple[tuple[str, str], ...] = ()
+    ranges: str = ""
 
     def __str__(self) -> str:
         parts = [
             ("text", self.text),
             ("second text", self.second),
             ("words", self.words),
+            ("places of words", self.ranges),
             ("label", self.label),
             ("id", self.id),
             *self.media,
@@ -130,7 +134,8 @@ def find_columns(
                 where=where,
                 to_do=f"Set data.label to one of: {_list(there)}.",
             )
-    return Columns(found_text, found_label if kind else "", named.id or _first(every, "id"), words)
+    ranges = "" if words else _first(every, "ranges")
+    return Columns(found_text, found_label if kind else "", named.id or _first(every, "id"), words, ranges=ranges)
 
 
 def find_second(there: Sequence[str], found: Columns, named: str, where: str) -> str:

@@ -40,6 +40,33 @@ def near_duplicates(texts: Sequence[str]) -> list[tuple[int, int]]:
     Each later text is paired with one earlier text at most. Texts shorter than twenty characters are left out: one
     changed character makes them different enough.
     """
+    rows, signatures = _signed(texts)
+    return _verified(texts, _candidates(signatures, rows)) if rows else []
+
+
+def near_copies(texts: Sequence[str], others: Sequence[str]) -> list[int]:
+    """The places of the texts that are similar to any of the others and not the same; short ones are left out."""
+    rows, signatures = _signed(others)
+    known: dict[tuple[int, bytes], list[int]] = defaultdict(list)
+    for place, row in zip(rows, signatures, strict=True):
+        for band in _bands(row):
+            if len(known[band]) < _CROWDED:
+                known[band].append(place)
+    found = []
+    rows, signatures = _signed(texts)
+    for place, row in zip(rows, signatures, strict=True):
+        candidates = dict.fromkeys(other for band in _bands(row) for other in known.get(band, ()))
+        if any(is_similar(texts[place], others[other]) for other in candidates):
+            found.append(place)
+    return found
+
+
+def _bands(signature: Codes) -> list[tuple[int, bytes]]:
+    return [(band, signature[band * _ROWS : (band + 1) * _ROWS].tobytes()) for band in range(_BANDS)]
+
+
+def _signed(texts: Sequence[str]) -> tuple[list[int], Codes]:
+    """The places of the texts that are long enough, and the least code of each under each factor."""
     rows: list[int] = []
     signatures: list[Codes] = []
     generator = np.random.default_rng(0)
@@ -49,9 +76,7 @@ def near_duplicates(texts: Sequence[str]) -> list[tuple[int, int]]:
         if len(grams) > 15:
             rows.append(place)
             signatures.append((grams[:, None] * factors).min(axis=0))
-    if not rows:
-        return []
-    return _verified(texts, _candidates(np.stack(signatures), rows))
+    return rows, np.stack(signatures) if rows else np.zeros((0, _BANDS * _ROWS), dtype=np.uint64)
 
 
 def gram_codes(text: str) -> Codes:
@@ -71,9 +96,8 @@ def gram_codes(text: str) -> Codes:
 def _candidates(signatures: Codes, rows: Sequence[int]) -> Iterator[tuple[int, int]]:
     for band in range(_BANDS):
         buckets: dict[bytes, list[int]] = defaultdict(list)
-        part = np.ascontiguousarray(signatures[:, band * _ROWS : (band + 1) * _ROWS])
-        for row, place in zip(part, rows, strict=True):
-            buckets[row.tobytes()].append(place)
+        for row, place in zip(signatures, rows, strict=True):
+            buckets[row[band * _ROWS : (band + 1) * _ROWS].tobytes()].append(place)
         for places in buckets.values():
             if len(places) > _CROWDED:
                 yield from ((places[0], other) for other in places[1:])

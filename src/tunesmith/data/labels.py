@@ -151,6 +151,30 @@ def checked(start: Any, end: Any, kind: Any, own: Any, text: str, where: str) ->
     return Span(start, end, kind.strip())
 
 
+def read_ranges(value: object, text: str, where: str) -> tuple[tuple[int, int], ...] | None:
+    """The characters of each word of a text, from a list of [start, end]; None where the row tells none.
+
+    Raises:
+        LabelError: it is no such list, or the words do not follow each other within the text.
+    """
+    if is_missing(value):
+        return None
+    ranges = [tuple(item) for item in value if _is_range(item)] if isinstance(value, list) else []
+    borders = [border for item in ranges for border in item]
+    follow = all(start < end for start, end in ranges) and borders == sorted(borders) and borders[-1:] <= [len(text)]
+    if not isinstance(value, list) or len(ranges) != len(value) or borders[:1] < [0] * bool(borders) or not follow:
+        raise LabelError(
+            f"The places of words are {_short(value)}.",
+            where=where,
+            to_do="Give [[0, 4], [5, 9]]: characters from 0, the end not included, one word after the other.",
+        )
+    return tuple((start, end) for start, end in ranges)
+
+
+def _is_range(item: object) -> bool:
+    return isinstance(item, list) and [type(border) for border in item] == [int, int]
+
+
 def tagged_words(words: object, tags: object, where: str) -> tuple[str, tuple[tuple[int, int], ...], tuple[Span, ...]]:
     """Text, word ranges and spans of a row that holds words and a tag for each; without `tags` there are no spans.
 

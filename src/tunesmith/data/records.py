@@ -102,8 +102,9 @@ class Prediction:
     summed over its `label_tokens`, of which `right_tokens` were the likeliest at their place, and
     `rejected_log_likelihood` that of the answer found worse; nan and 0 where there is none. `texts` are those of the
     items of the history, of `scores` and of the given label, by id (recommendation). `word_confidence` has the "least"
-    and the "mean" probability of the tags of all words, where words are tagged. `uncertainty` says how far several
-    models, or several passes of one, are apart: see `tasks/mixing.py`; nan for a single pass.
+    and the "mean" probability of the tags of all words, where words are tagged, and the least of the "given" tags,
+    where there is a label; `unlikely` is the word that has it, as a span with this tag. `uncertainty` says how far
+    several models, or several passes of one, are apart: see `tasks/mixing.py`; nan for a single pass.
     """
 
     id: str
@@ -121,6 +122,7 @@ class Prediction:
     texts: Mapping[str, str] = field(default_factory=dict)
     word_confidence: Mapping[str, float] = field(default_factory=dict)
     uncertainty: float = math.nan
+    unlikely: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)

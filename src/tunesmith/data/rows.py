@@ -13,7 +13,7 @@ from tunesmith.data.columns import NAMES, Columns, find_columns, find_media, fin
 from tunesmith.data.dialogues import read_dialogue
 from tunesmith.data.duplicates import text_key
 from tunesmith.data.files import Place
-from tunesmith.data.labels import is_missing, read_label, tagged_words
+from tunesmith.data.labels import is_missing, read_label, read_ranges, tagged_words
 from tunesmith.data.marks import ROLES, with_marks
 from tunesmith.data.media import MODALITIES, paths_of, with_media
 from tunesmith.data.records import Example, Label
@@ -160,7 +160,7 @@ def wanted_columns(source: Source, there: Sequence[str]) -> list[str]:
     columns = _columns(source, there)
     media = (column for _, column in columns.media)
     names = (columns.text, columns.second, columns.words, columns.label, columns.id, source.group, *source.keep, *media)
-    names += (source.weight, source.chances)
+    names += (source.weight, source.chances, columns.ranges)
     names += tuple(role for role in ROLES if role in there and "marks" in source.inputs)
     return list(dict.fromkeys(name for name in names if name))
 
@@ -200,7 +200,8 @@ def _example(
     if columns.label and (text.strip() or media) and source.label_kind != "answers":
         label = read_label(row[columns.label], source.label_kind, text, source.label_separator, where)
     second = _plain(row.get(columns.second)) if columns.second else ""
-    example = Example(name, text, label, None, group, where, attributes, second)
+    given = read_ranges(row.get(columns.ranges), text, where) if columns.ranges else None
+    example = Example(name, text, label, given, group, where, attributes, second)
     if media:
         return with_media(example, media)
     return with_marks(example, row, where, tally) if "marks" in source.inputs and text.strip() else example

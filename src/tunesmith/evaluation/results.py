@@ -54,6 +54,8 @@ def answered_row(example: Example, prediction: Prediction) -> dict[str, object]:
 def example_row(example: Example, label_kind: str) -> dict[str, object]:
     """A labelled example as a row that is read again as it is."""
     row: dict[str, object] = {"id": example.id, "text": example.text}
+    if example.words is not None:
+        row["word_ranges"] = [list(word) for word in example.words]
     if example.second:
         row["question" if label_kind == "answers" else "second"] = example.second
     row |= {mark.label: {"start": mark.start, "end": mark.end} for mark in example.marks}

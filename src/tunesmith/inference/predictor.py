@@ -104,18 +104,25 @@ class Predictor:
         answering = DropoutPasses(self.members[0], passes, seed)
         return Predictor(self.model, self.task, self.encoder, batch_tokens=self._batch_tokens, answering=answering)
 
-    def predict(self, examples: Sequence[Example]) -> list[Prediction]:
-        """Answer each example, in the order given; labels are not looked at."""
+    def predict(self, examples: Sequence[Example], *, with_labels: bool = False) -> list[Prediction]:
+        """Answer each example, in the order given.
+
+        Labels are not looked at, or `with_labels` for telling how likely they are alone.
+        """
         answers: list[Prediction] = []
         for start in range(0, len(examples), CHUNK):
             part = examples[start : start + CHUNK]
-            encoded = self.encode(part)
+            encoded = self.encode(part, with_labels=with_labels)
             answers += self.decode(part, encoded, self.logits(encoded))
         return answers
 
-    def encode(self, examples: Iterable[Example]) -> list[Encoded]:
+    def encode(self, examples: Iterable[Example], *, with_labels: bool = False) -> list[Encoded]:
         """The examples' texts as pieces; labels are left out unless an answer is to say how likely they are."""
-        kept = examples if self.task.reads_labels else (replace(example, label=None) for example in examples)
+        kept = (
+            examples
+            if with_labels or self.task.reads_labels
+            else (replace(example, label=None) for example in examples)
+        )
         given = list(kept)
         # The texts that a task reads as they are; what it asks for beyond them is tokenised when it asks.
         reader = self.encoder.having_read(example.text for example in given) if len(given) > 1 else self.encoder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -13,8 +14,11 @@ from tunesmith.labelling.label_models import DawidSkene, Judged, MajorityVote, M
 class LabelModel(Protocol):
     """A way to come from votes to the probability of each class."""
 
-    def judge(self, votes: NDArray[np.int64], classes: int) -> Judged:
-        """What the votes [N, M] (class numbers, or `ABSTAINED`) of M functions on N texts say of `classes` classes."""
+    def judge(self, votes: NDArray[np.int64], classes: int, labels: Sequence[str] = ()) -> Judged:
+        """What the votes [N, M] (class numbers, or `ABSTAINED`) of M functions on N texts say of `classes` classes.
+
+        `labels` are the names of these, for a model that is told something of them.
+        """
 
 
 LABEL_MODELS: dict[str, type[LabelModel]] = {

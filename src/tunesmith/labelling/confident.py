@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.data.records import Example, Prediction, Span
+from tunesmith.errors import RecipeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,27 +111,41 @@ def class_doubts(given: NDArray[np.int64], probabilities: NDArray[np.float64], l
 def span_doubts(examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Doubt]:
     """All examples, the one with the most doubtful spans first.
 
-    A span that the model gives and the label has not is as doubtful as the model is sure of it; one that the label has
-    and the model does not give, as sure as the model is of the text as a whole. The largest of these is the score.
+    A text is as certain as the probability of its least likely given tag (the worst token, Wang and Mueller 2022), and
+    the doubt is the rest to 1.
+
+    Raises:
+        RecipeError: the model tells no probabilities of words' tags.
     """
     doubts = [_of_spans(place, *pair) for place, pair in enumerate(zip(examples, predictions, strict=True))]
     return sorted(doubts, key=lambda doubt: -doubt.score)
 
 
 def _of_spans(place: int, example: Example, prediction: Prediction) -> Doubt:
-    gold = set(_spans(example.label))
-    found = dict(zip(_spans(prediction.label), prediction.span_scores, strict=True))
-    reasons = []
-    for span, score in found.items():
-        if span not in gold:
-            reasons.append((score, f"{_why(span, gold)} '{example.text[span.start : span.end]}' as {span.label}"))
-    for span in sorted(gold - found.keys()):
-        if not any(_meet(span, other) for other in found):
-            text = example.text[span.start : span.end]
-            reasons.append((prediction.confidence, f"the model finds no {span.label} in '{text}'"))
-    score, reason = max(reasons, default=(0.0, ""))
+    found = _spans(prediction.label)
     suggested = ", ".join(f"{example.text[s.start : s.end]} ({s.label})" for s in found) or "none"
-    return Doubt(place, score, False, suggested, reason)
+    word = prediction.unlikely
+    if word is not None:
+        return Doubt(place, 1 - prediction.word_confidence["given"], False, suggested, _reason(example, word, found))
+    if math.isnan(prediction.confidence):  # a text without words
+        return Doubt(place, 0.0, False, suggested, "")
+    raise RecipeError(
+        "The model tells no probabilities of the words' tags, by which labels are doubted.",
+        where="--by",
+        to_do="Use --folds, or an artifact that is no vote of several models.",
+    )
+
+
+def _reason(example: Example, word: Span, found: Sequence[Span]) -> str:
+    """What the model answers where it believes the given tag least; empty where it answers that tag itself."""
+    gold = set(_spans(example.label))
+    missed = [span for span in sorted(gold) if span not in found and _meet(span, word)]
+    for span in found:
+        if span not in gold and any(_meet(span, other) for other in (word, *missed)):
+            return f"{_why(span, gold)} '{example.text[span.start : span.end]}' as {span.label}"
+    return (
+        f"the model finds no {missed[0].label} in '{example.text[missed[0].start : missed[0].end]}'" if missed else ""
+    )
 
 
 def _spans(label: object) -> list[Span]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.data.records import Example
+from tunesmith.data.scripts import MARKS, UNSPACED
 from tunesmith.errors import RecipeError, nearest
 from tunesmith.labelling.label_models import ABSTAINED
 from tunesmith.recipes import read_recipe
 
 Function = Callable[[Example], str | None]
 """Gives an example a label, or says nothing (None)."""
+
+_LETTER = rf"[^\W_{UNSPACED}\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff]"
+"""A letter or digit of a script that puts blanks between words: not of Chinese, nor of Thai to Khmer."""
+
+_FIRST, _LAST = re.compile(_LETTER), re.compile(f"{_LETTER}[{MARKS}]*$")
 
 _KEYS = ("label", "words", "pattern", "absent", "field")
 
@@ -25,7 +32,8 @@ _KEYS = ("label", "words", "pattern", "absent", "field")
 class Rule:
     """Give a label where a text has one of some words, or matches a pattern.
 
-    Capitals do not matter. A word of letters must stand alone; one with Chinese characters may stand anywhere.
+    Capitals do not matter, and for words neither width nor how accents are written. A word that begins or ends with a
+    letter or digit must not go on there with another, but for scripts that put no blank between words.
 
     Attributes:
         label: the label.
@@ -44,14 +52,24 @@ class Rule:
     def __call__(self, example: Example) -> str | None:
         """The label, or None."""
         text = example.second if self.field == "second" else example.text
-        is_there = self.compiled.search(text) is not None
+        is_there = self.compiled.search(_plain(text) if self.words else text) is not None
         return self.label if is_there != self.absent else None
 
     @property
     def compiled(self) -> re.Pattern[str]:
         """The pattern; Python keeps it compiled."""
-        forms = [rf"\b{re.escape(word)}\b" if word.isascii() else re.escape(word) for word in self.words]
-        return re.compile(self.pattern or "|".join(forms), re.IGNORECASE)
+        return re.compile(self.pattern or "|".join(_alone(_plain(word)) for word in self.words), re.IGNORECASE)
+
+
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFKC", text)
+
+
+def _alone(word: str) -> str:
+    """A pattern of the word with its borders: letters that go on, and marks above them, make another word of it."""
+    before = f"(?<!{_LETTER})(?<![{MARKS}])" if _FIRST.match(word) else ""
+    after = f"(?!{_LETTER})" if _LAST.search(word) else ""
+    return f"{before}{re.escape(word)}{after}(?![{MARKS}])"
 
 
 def read_functions(path: str | Path) -> dict[str, Rule]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
@@ -17,6 +18,9 @@ ABSTAINED = -1
 _LEAST, _MOST = 0.01, 0.99
 """Between these an accuracy by moments is kept: one vote must not decide against all others."""
 
+_FAR = 3
+"""A class with so many times more or fewer texts than expected is warned of; half of that is common for a rare one."""
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -26,18 +30,20 @@ class Judged:
         probabilities: of each class [N, C]; where no function spoke, the class shares.
         accuracies: how often each function that spoke is right, by the model [M]; nan where it never spoke.
         trace: the model's log-likelihood after each pass, where it has one.
+        shares: of the classes among all texts, where these were given [C].
     """
 
     probabilities: NDArray[np.float64]
     accuracies: NDArray[np.float64]
     trace: tuple[float, ...] = ()
+    shares: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
 class MajorityVote:
     """Each function that speaks has one vote; the classes with votes share the probability."""
 
-    def judge(self, votes: NDArray[np.int64], classes: int) -> Judged:
+    def judge(self, votes: NDArray[np.int64], classes: int, labels: Sequence[str] = ()) -> Judged:
         """The shares of the votes, and how often each function agrees with the class that has most."""
         shares = _shares(votes, classes)
         spoke = votes != ABSTAINED
@@ -60,24 +66,39 @@ class DawidSkene:
         smoothing: counts that are added to each cell.
         estimate_shares: find the class shares too, as Dawid and Skene do; else the classes are taken to be even. Where
             few functions speak on a text, all of them can be explained by one class, and the shares run away to it.
+        shares: the share of each class among all texts, where these are known, such as {spam: 0.02, ham: 0.98}. Where a
+            class is rare and nothing is said of it, half of the texts may be taken for it.
     """
 
     passes: int = 200
     smoothing: float = 0.01
     estimate_shares: bool = False
+    shares: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.passes < 1 or self.smoothing <= 0:
             raise RecipeError("passes and smoothing must be positive.", where="dawid_skene")
+        if self.shares and self.estimate_shares:
+            raise RecipeError("Shares are known or estimated.", where="dawid_skene", to_do="Leave one of both out.")
+        if self.shares and (min(self.shares.values()) <= 0 or abs(sum(self.shares.values()) - 1) > 1e-3):
+            raise RecipeError("The shares must be positive and sum to 1.", where="dawid_skene.shares")
 
-    def judge(self, votes: NDArray[np.int64], classes: int) -> Judged:
-        """Class probabilities by the functions' confusion matrices."""
+    def judge(self, votes: NDArray[np.int64], classes: int, labels: Sequence[str] = ()) -> Judged:
+        """Class probabilities by the functions' confusion matrices.
+
+        Raises:
+            RecipeError: the classes with shares are others than those that the functions give.
+        """
+        known = self._known(labels)
         answers = [*range(classes), ABSTAINED]
         said = np.stack([votes == answer for answer in answers], axis=2).astype(np.float64)  # [N, M, C + 1]
         belief = _shares(votes, classes)
+        if known is not None:
+            belief = np.where((votes != ABSTAINED).any(axis=1, keepdims=True), belief, known)
         trace: list[float] = []
         for _ in range(self.passes):
             prior, confusion = self._matrices(said, belief)
+            prior = prior if known is None else known
             scores = np.log(prior) + np.einsum("nmc,mkc->nk", said, np.log(confusion))
             trace.append(self._posterior(scores, prior, confusion))
             belief = softmax(scores, axis=1)
@@ -85,7 +106,20 @@ class DawidSkene:
                 break
         # Of a function that is right the class is what it said.
         right = np.einsum("nk,nmk->m", belief, said[:, :, :classes])
-        return Judged(belief, _over(right, said[:, :, :classes].sum(axis=(0, 2))), tuple(trace))
+        return Judged(belief, _over(right, said[:, :, :classes].sum(axis=(0, 2))), tuple(trace), known)
+
+    def _known(self, labels: Sequence[str]) -> NDArray[np.float64] | None:
+        """The shares that are given, in the order of the classes."""
+        if not self.shares:
+            return None
+        if set(self.shares) != set(labels):
+            raise RecipeError(
+                f"There are shares of {', '.join(sorted(self.shares))}, and the functions give "
+                f"{', '.join(labels) or 'classes without a name'}.",
+                where="dawid_skene.shares",
+                to_do="Give a share of each class that a function gives, and a function for each class.",
+            )
+        return np.array([self.shares[label] for label in labels])
 
     def _matrices(
         self, said: NDArray[np.float64], belief: NDArray[np.float64]
@@ -116,11 +150,26 @@ class Moments:
     For a class against all others, with votes and truth as +1 and -1 and functions that err independently,
     E[u v] = a_u a_v, so that a_u^2 = E[u v] E[u w] / E[v w]; the median over all pairs v, w is taken, and functions are
     held to be better than chance. Each class is asked about in turn, and the answers are brought to a sum of 1.
-    Fewer than three functions that speak on the same texts say nothing: these keep an even accuracy of 0.7.
+    Fewer than three functions that speak on the same texts say nothing: these keep an even accuracy of 0.7, and so do
+    those that only ever vote for a class, or only against it: their agreement is none about the truth.
+
+    Needs: three functions that give several labels each; words and patterns give one.
     """
 
-    def judge(self, votes: NDArray[np.int64], classes: int) -> Judged:
-        """Class probabilities by the functions' accuracies for and against each class."""
+    def judge(self, votes: NDArray[np.int64], classes: int, labels: Sequence[str] = ()) -> Judged:
+        """Class probabilities by the functions' accuracies for and against each class.
+
+        Raises:
+            RecipeError: fewer than three functions give more than one label.
+        """
+        given = [len(np.unique(column[column != ABSTAINED])) for column in votes.T]
+        if (able := sum(count > 1 for count in given)) < 3:
+            raise RecipeError(
+                f"Moments learn from functions that may say one label or another, and only {able} of these "
+                f"{len(given)} do: of the others every agreement is certain, right or wrong.",
+                where="--model moments",
+                to_do="Use --model dawid_skene, which learns from when such functions are silent, or majority.",
+            )
         shares = _shares(np.append(votes, np.full((1, votes.shape[1]), ABSTAINED), axis=0), classes)[-1]
         spoke = votes != ABSTAINED
         scores = np.zeros((len(votes), classes))
@@ -138,13 +187,36 @@ class Moments:
         return Judged(probabilities, _over(agrees.sum(axis=0), spoke.sum(axis=0)))
 
 
+def ran_away(votes: NDArray[np.int64], judged: Judged, labels: Sequence[str]) -> list[str]:
+    """A sentence for each class that far more or far fewer texts were given than votes, or given shares, let expect.
+
+    Of the texts on which a function spoke; by a factor of `_FAR` and more.
+    """
+    spoke = (votes != ABSTAINED).any(axis=1)
+    if not spoke.any():
+        return []
+    given, most = (
+        np.bincount(rows[spoke].argmax(axis=1), minlength=len(labels)) / spoke.sum()
+        for rows in (judged.probabilities, _shares(votes, len(labels)))
+    )
+    expected, by = (most, "by most votes") if judged.shares is None else (judged.shares, "as its given share")
+    return [
+        f"'{label}' became the label of {100 * is_now:.1f} % of the texts, and has {100 * was:.1f} % {by}: "
+        "the label model may have run away. Give the shares of the classes that you know of (--model "
+        "'dawid_skene:shares={...}'), or label some texts and use --judge."
+        for label, is_now, was in zip(labels, given, expected, strict=True)
+        if is_now * _FAR < was or is_now > _FAR * was
+    ]
+
+
 def _by_threes(signs: NDArray[np.float64]) -> NDArray[np.float64]:
     """E[vote * truth] of each function [M], from the agreement of pairs where both speak."""
     both = (signs != 0).astype(np.float64).T @ (signs != 0).astype(np.float64)
     agreement = np.divide(signs.T @ signs, both, out=np.zeros_like(both), where=both > 0)
     found = np.full(signs.shape[1], 0.4)
-    for function in range(signs.shape[1]):
-        others = [other for other in range(signs.shape[1]) if other != function]
+    both_ways = [place for place, column in enumerate(signs.T) if {-1.0, 1.0} <= set(column)]
+    for function in both_ways:
+        others = [other for other in both_ways if other != function]
         guesses = [
             abs(agreement[function, one] * agreement[function, two] / agreement[one, two])
             for one, two in combinations(others, 2)

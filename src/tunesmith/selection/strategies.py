@@ -167,9 +167,17 @@ class Contrastive:
         return frozenset({"probabilities", "vectors", "labelled"})
 
     def choose(self, pool: Pool, size: int, random: np.random.Generator) -> list[int]:
-        """The highest scores, ties by chance; by chance alone where nothing is labelled."""
+        """The highest scores, ties by chance.
+
+        Raises:
+            RecipeError: nothing is labelled.
+        """
         if not len(pool.labelled_vectors):
-            return Random().choose(pool, size, random)
+            raise RecipeError(
+                "This strategy compares texts with labelled ones, and there are none.",
+                where="--strategy contrastive",
+                to_do="Name them in --labelled, or use --strategy margin.",
+            )
         near = cdist(pool.vectors, pool.labelled_vectors).argsort(axis=1)[:, : self.neighbours]
         theirs = pool.labelled_probabilities[near]  # [N, k, C]
         ratio = np.log(np.maximum(theirs, _TINY)) - np.log(np.maximum(pool.probabilities, _TINY))[:, None, :]

@@ -23,6 +23,7 @@ from tunesmith.preparation import prepare, stop_at_errors
 from tunesmith.selection import QueryStrategy, Random
 from tunesmith.simulation.curves import CHANCE, Curves, Point, rows_of
 from tunesmith.simulation.learning import Learning
+from tunesmith.stopping import words_in
 from tunesmith.training.tracking import announce
 from tunesmith.writing import refused, written
 
@@ -245,14 +246,6 @@ def _point(
     seed, strategy, number = which
     words = sum(words_in(learning.prepared.splits.train[place]) for place in labelled)
     return Point(seed, strategy, number, tuple(asked), len(labelled), words, value, round(time.monotonic() - began, 3))
-
-
-def words_in(example: Example) -> int:
-    """The words of a text: as given, or else parted by blanks, Chinese characters each for itself."""
-    if example.words is not None:
-        return len(example.words)
-    letters = sum("\u3400" <= letter <= "\u9fff" for letter in example.text)
-    return letters or len(example.text.split())
 
 
 def _key(experiment: Experiment, fingerprints: Mapping[str, str], budget: Budget) -> str:

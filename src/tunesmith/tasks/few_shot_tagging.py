@@ -257,7 +257,7 @@ class FewShotTagging:
         steps, start = transitions(self.tags, self.moves if self.transitions == "support" else ())
         paths = viterbi(scores.log_softmax(-1), mask, steps, start, torch.zeros_like(start))
         return [
-            spans_on_text(example, item.units, self.tags, path, chances)
+            spans_on_text(example, item, self.tags, path, chances)
             for example, item, path, chances in zip(examples, encoded, paths, scores.softmax(-1), strict=True)
         ]
 

@@ -45,13 +45,14 @@ def laid_out(outputs: Sequence[Tensor], tags: int) -> tuple[Tensor, Tensor]:
 
 
 def spans_on_text(
-    example: Example, units: Sequence[tuple[int, int]], tags: Sequence[str], path: Sequence[int], chances: Tensor
+    example: Example, item: Encoded, tags: Sequence[str], path: Sequence[int], chances: Tensor
 ) -> Prediction:
     """The spans that the units' tags (their numbers, in `path`) mean; a span is as sure as the least sure of its tags.
 
-    `chances` [W, K] are the tags' probabilities.
+    `chances` [W, K] are the tags' probabilities, and `item` the encoded example, with its units.
     """
-    sure = chances[torch.arange(len(path)), torch.tensor(path, dtype=torch.long)].tolist() if path else []
+    units = item.units
+    sure = _chosen(chances, torch.tensor(path, dtype=torch.long))
     spans: list[Span] = []
     scores: list[float] = []
     for (start, end), tag, chance in zip(units, (tags[number] for number in path), sure, strict=True):
@@ -63,7 +64,25 @@ def spans_on_text(
             scores[-1] = min(scores[-1], chance)
     confidence = min(scores) if scores else min(sure, default=math.nan)
     words = {"least": min(sure), "mean": sum(sure) / len(sure)} if sure else {}
-    return Prediction(example.id, tuple(spans), confidence, span_scores=tuple(scores), word_confidence=words)
+    unlikely = None
+    if sure and item.target is not None:
+        likeliest = item.target.argmax(axis=1) if item.target.ndim == 2 else item.target
+        given = torch.from_numpy(likeliest.astype(np.int64))
+        words["given"], worst = min((p, place) for place, p in enumerate(_chosen(chances, given)))
+        unlikely = Span(*units[worst], tags[int(given[worst])])
+    return Prediction(
+        example.id,
+        tuple(spans),
+        confidence,
+        span_scores=tuple(scores),
+        word_confidence=words,
+        unlikely=unlikely,
+    )
+
+
+def _chosen(chances: Tensor, numbers: Tensor) -> list[float]:
+    found: list[float] = chances[torch.arange(len(numbers)), numbers].tolist()
+    return found
 
 
 def owning_windows(positions: Sequence[int], spans: Sequence[tuple[int, int]]) -> list[int]:

@@ -315,7 +315,7 @@ class TokenClassification:
             probabilities = (scores / self.temperature).softmax(-1)
             paths = bio_viterbi(scores.log_softmax(-1), self.tags, mask, self.forbidden_steps)
         return [
-            spans_on_text(example, item.units, self.tags, path, chances)
+            spans_on_text(example, item, self.tags, path, chances)
             for example, item, path, chances in zip(examples, encoded, paths, probabilities, strict=True)
         ]
 
