@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tests.builders import without_its_last_line, write_examples, write_recipe
 from tests.test_cli import call
+from tunesmith.data.records import Example
 from tunesmith.errors import DataError, RecipeError
 from tunesmith.experiment import Experiment
-from tunesmith.suspects import suspects_by_folds, suspects_by_model
+from tunesmith.suspects import suspects_by_folds, suspects_by_model, with_copies_together
 
 OTHER = {"good": "bad", "bad": "good"}
 
@@ -103,6 +105,19 @@ def write_tagged(path: Path, size: int) -> Path:
     ]
     path.write_text("\n\n".join([*rows, "Rome B-LOC\nday99 O"]) + "\n", encoding="utf-8")
     return path
+
+
+def test_near_copies_share_a_fold_unless_all_texts_are_of_one_form() -> None:
+    long = "a rather long sentence about the weather in the north of the country, which is cold"
+    texts = ["something else", long, f"{long}!", "another short text", f"{long} .", long]
+    given = [Example(str(number), text, "a") for number, text in enumerate(texts)]
+    groups = [example.group for example in with_copies_together(given, 4)]
+    assert len({groups[place] for place in (1, 2, 4, 5)}) == 1
+    assert groups[1] != ""
+    assert groups[0] == groups[3] == ""
+    forms = [Example(str(number), f"{long} {number:02}", "a") for number in range(40)]
+    sizes = Counter(example.group or example.id for example in with_copies_together(forms, 10))
+    assert max(sizes.values()) <= 10
 
 
 def test_a_class_of_one_example_is_no_suspect_but_counted(place: Path) -> None:

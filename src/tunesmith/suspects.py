@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from tunesmith import run_folder
-from tunesmith.data.checks import label_names
-from tunesmith.data.duplicates import text_key
+from tunesmith.data.checks import compared_text, label_names
+from tunesmith.data.duplicates import near_groups, text_key
 from tunesmith.data.records import Example, Prediction, Splits
 from tunesmith.data.splits import split
 from tunesmith.errors import DataError, RecipeError
@@ -61,8 +61,8 @@ class Suspects:
 def suspects_by_folds(experiment: Experiment, folder: Path, folds: int, *, quiet: bool = False) -> Suspects:
     """Judge the training examples of a recipe, each by a model that learnt from the other folds.
 
-    Copies of a text and members of a group share a fold. Each fold is a run in a folder of its own; what is there
-    already is gone on with.
+    Copies of a text, near ones too, and members of a group share a fold. Each fold is a run in a folder of its own;
+    what is there already is gone on with.
 
     Raises:
         RecipeError: there are fewer than two folds, or this task's labels cannot be judged.
@@ -74,7 +74,7 @@ def suspects_by_folds(experiment: Experiment, folder: Path, folds: int, *, quiet
     task = experiment.task
     train = load_data(experiment.data, task, experiment.seed).splits.train
     shares = {f"fold-{number}": 1 / folds for number in range(1, folds + 1)}
-    parts = split(train, shares, seed=experiment.seed)
+    parts = split(with_copies_together(train, len(train) // folds), shares, seed=experiment.seed)
     if any(len(part) == 0 for part in parts.values()):
         raise DataError(f"There are too few training examples for {folds} folds.", where="data.train")
     judged: list[Example] = []
@@ -87,6 +87,23 @@ def suspects_by_folds(experiment: Experiment, folder: Path, folds: int, *, quiet
         predictions += predictor.predict(known, with_labels=True)
     found = judged_suspects(judged, predictions, task.label_kind)
     return replace(found, unknown=len(train) - len(judged))
+
+
+def with_copies_together(examples: Sequence[Example], largest: int) -> list[Example]:
+    """The examples, those that are nearly the same as one group; what has a group of its own keeps it."""
+    found = list(examples)
+    same: dict[int, list[int]] = {}
+    for place, example in enumerate(examples):
+        same.setdefault(text_key(example.content), []).append(place)
+    copies = list(same.values())
+    texts = [compared_text(examples[first]) for first, *_ in copies]
+    for number, alike in enumerate(near_groups(texts, largest)):
+        places = [place for one in alike for place in copies[one]]
+        own = next((found[place].group for place in places if found[place].group), f"near copies {number}")
+        for place in places:
+            if not found[place].group:
+                found[place] = replace(found[place], group=own)
+    return found
 
 
 def known_to(predictor: Predictor, examples: Sequence[Example]) -> list[Example]:

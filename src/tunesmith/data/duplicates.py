@@ -61,6 +61,20 @@ def near_copies(texts: Sequence[str], others: Sequence[str]) -> list[int]:
     return found
 
 
+def near_groups(texts: Sequence[str], largest: int) -> list[list[int]]:
+    """Places of texts that are near copies of each other, also by way of further ones; no group is above `largest`.
+
+    A pair that would join too many is left apart: texts of one form would all be one group.
+    """
+    groups = {place: [place] for place in range(len(texts))}
+    for first, later in near_duplicates(texts):
+        one, other = groups[first], groups[later]
+        if one is not other and len(one) + len(other) <= largest:
+            one += other
+            groups |= dict.fromkeys(other, one)
+    return [group for place, group in groups.items() if group[0] == place and len(group) > 1]
+
+
 def _bands(signature: Codes) -> list[tuple[int, bytes]]:
     return [(band, signature[band * _ROWS : (band + 1) * _ROWS].tobytes()) for band in range(_BANDS)]
 
