@@ -25,7 +25,8 @@ from tunesmith.remembered.records import Policy
 from tunesmith.remembered.store import Store
 from tunesmith.service.batching import Batcher
 from tunesmith.service.engine import Slot
-from tunesmith.service.front import Asked, Front, Limits
+from tunesmith.service.front import Front
+from tunesmith.service.jobs import Asked, Limits
 from tunesmith.service.local import LocalEngine
 from tunesmith.service.protection import Protection
 from tunesmith.service.refusals import NoAnswerError

@@ -27,7 +27,8 @@ from tunesmith.service.chores import Chores
 from tunesmith.service.connections import Patience, guarded
 from tunesmith.service.desk import Desk, Doorkeeper
 from tunesmith.service.engine import Engine, ServiceError
-from tunesmith.service.front import Front, Limits
+from tunesmith.service.front import Front
+from tunesmith.service.jobs import Limits
 from tunesmith.service.notes import Notes
 from tunesmith.service.protection import Protection
 from tunesmith.service.sharing import Sharing
