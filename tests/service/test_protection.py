@@ -205,8 +205,9 @@ def test_without_a_store_there_is_no_feedback(service: Running) -> None:
     assert answer.body["code"] == "no_store"
 
 
-def test_what_is_refused_for_the_load_costs_no_tokens() -> None:
-    """The queue is full: the key has all its tokens afterwards."""
+@pytest.mark.parametrize("is_written", [False, True])
+def test_what_is_refused_for_the_load_costs_no_tokens(is_written: bool) -> None:
+    """The queue is full: the key has all its tokens afterwards, whichever way it asked."""
 
     async def story() -> int:
         version = replaced_counter()
@@ -217,8 +218,9 @@ def test_what_is_refused_for_the_load_costs_no_tokens() -> None:
         front = Front(registry, batcher, Limits(), limiter, Protection(Metrics()))
         who = Principal("key", frozenset({"predict"}), KeyLimits(1_000, 100))
         batcher.put("other", [({"text": "x"}, 10)], time.monotonic() + 5)  # nothing takes it: the batcher never began
+        asked = Asked("id", "m", [{"text": "a" * 50}], who)
         with pytest.raises(NoAnswerError) as refused:
-            await front.answer(Asked("id", "m", [{"text": "a" * 50}], who))
+            await (anext(front.write(asked)) if is_written else front.answer(asked))
         assert refused.value.code == "overloaded"
         await batcher.close()
         return limiter.left(who).tokens.remaining

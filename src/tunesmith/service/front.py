@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from typing import Any
 
+from tunesmith.access.principal import Principal
 from tunesmith.access.rate_limits import RateLimiter
 from tunesmith.service.batching import Batcher
 from tunesmith.service.engine import Part, ServiceError
@@ -58,12 +59,8 @@ class Front:
         measured = self._line.measured(version, [one.question for one in taken])
         allowance = self._limiter.take(asked.who, sum(one.tokens for one in measured))
         until = began + (min(asked.seconds, self.limits.deadline) if asked.seconds else self.limits.deadline)
-        try:
+        with self._unless_overloaded(asked.who, measured):
             rows = await self._guarded.rows(served, version, measured, until)
-        except NoAnswerError as error:
-            if error.code == "overloaded":  # what is refused for the load costs the key none of its tokens
-                self._limiter.settle(asked.who, -sum(one.tokens for one in measured))
-            raise
         if served.shadow is not None and served.shadow is not version:
             self._ask_beside(served, served.shadow, measured, until)
         shown = [self._protection.shown(row, one, version) for row, one in zip(rows, taken, strict=True)]
@@ -85,7 +82,25 @@ class Front:
         taken = self._protection.taken(asked.questions[0], 0)
         measured = self._line.measured(version, [taken.question])
         self._limiter.take(asked.who, measured[0].tokens)
-        return self._said(asked, served, version, taken, measured)
+        return self._charged(asked, measured, self._said(asked, served, version, taken, measured))
+
+    async def _charged(
+        self, asked: Asked, measured: Measured, parts: AsyncGenerator[Part, None]
+    ) -> AsyncGenerator[Part, None]:
+        with self._unless_overloaded(asked.who, measured):
+            async with aclosing(parts):
+                async for part in parts:
+                    yield part
+
+    @contextmanager
+    def _unless_overloaded(self, who: Principal, measured: Measured) -> Iterator[None]:
+        """What is refused for the load costs the key none of its tokens."""
+        try:
+            yield
+        except NoAnswerError as error:
+            if error.code == "overloaded":
+                self._limiter.settle(who, -sum(one.tokens for one in measured))
+            raise
 
     async def _said(
         self, asked: Asked, served: Served, version: Version, taken: Taken, measured: Measured
