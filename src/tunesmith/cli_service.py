@@ -83,6 +83,7 @@ def serve(
         drain=address.drain,
         root=held.root,
         sharing=sharing,
+        versions=held.versions,
     )
     tracer = open_tracer(traces.traces, share=traces.trace_share) if traces.traces else None
     engine = _engine(strength, elastic)

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from tunesmith.arguments import Backend
+from tunesmith.service.room import MOST_VERSIONS
 
 STATE = Path("~/.local/state/tunesmith")
 
@@ -98,6 +99,9 @@ class Held:
     root: Annotated[
         Path | None, typer.Option(help="A folder of further versions, ROOT/MODEL/VERSION, which admins may load.")
     ] = None
+    versions: Annotated[
+        int, typer.Option("--most-versions", help="Versions of a model that may be loaded at once.", min=1)
+    ] = MOST_VERSIONS
     share_bases: Annotated[
         bool, typer.Option("--share-bases", help="Hold the base model of several adapters once, not in each of them.")
     ] = False

@@ -162,3 +162,5 @@ def test_a_groups_limit_is_what_is_left_of_it(tmp_path: Path) -> None:
     assert memory_limit(tmp_path) == 0
     (tmp_path / "memory.max").write_text("1000\n")
     assert memory_limit(tmp_path) == 995
+    (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 3\nactive_file 1\n")
+    assert memory_limit(tmp_path) == 998, "files that were read are given back when memory is asked for"

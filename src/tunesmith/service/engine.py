@@ -126,6 +126,10 @@ class Engine(Protocol):
     def alive(self) -> int:
         """How many workers are there now."""
 
+    @property
+    def copies(self) -> int:
+        """How many copies of each model this machine holds; 0 where that is not known."""
+
     async def start(self, watcher: WorkerWatcher) -> None:
         """Begin; returns once at least one worker is there. The watcher hears of workers that end."""
 

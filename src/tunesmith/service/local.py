@@ -65,6 +65,11 @@ class LocalEngine:
         return len(self._places)
 
     @property
+    def copies(self) -> int:
+        """How many copies of each model this machine holds."""
+        return len(self._places)
+
+    @property
     def is_closing(self) -> bool:
         """Whether workers that end are to stay away."""
         return self._closing

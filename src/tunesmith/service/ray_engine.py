@@ -80,6 +80,11 @@ class RayEngine:
         return max(1, self.alive)
 
     @property
+    def copies(self) -> int:
+        """How many copies of each model this machine holds; none is counted where the cluster has others."""
+        return 0 if self.settings.address else len(self._seats)
+
+    @property
     def alive(self) -> int:
         """How many replicas are there now."""
         return sum(seat.is_ready for seat in self._seats)

@@ -31,6 +31,7 @@ from tunesmith.service.front import Front
 from tunesmith.service.jobs import Limits
 from tunesmith.service.notes import Notes
 from tunesmith.service.protection import Protection
+from tunesmith.service.room import MOST_VERSIONS
 from tunesmith.service.sharing import Sharing
 from tunesmith.service.switching import Switch
 from tunesmith.service.versions import Registry, Version
@@ -51,6 +52,7 @@ class Settings:
         drain: seconds that requests have to end once the service is told to stop.
         root: where further versions lie, as ROOT/MODEL/VERSION; None for none.
         sharing: which base models are held once for several adapters.
+        versions: of one model that may be loaded at once.
         limits: what a request may ask for.
         patience: what a connection may cost.
     """
@@ -63,6 +65,7 @@ class Settings:
     drain: float = 30.0
     root: Path | None = None
     sharing: Sharing = field(default_factory=Sharing)
+    versions: int = MOST_VERSIONS
     limits: Limits = field(default_factory=Limits)
     patience: Patience = field(default_factory=Patience)
 
@@ -115,7 +118,7 @@ def assembled(
     notes = Notes(metrics, registry, protection)
     batcher = Batcher(engine, notes, budget=settings.batch_tokens, most=settings.waiting_tokens)
     front = Front(registry, batcher, settings.limits, RateLimiter(), protection)
-    switch = Switch(engine, registry, notes, settings.root, settings.sharing)
+    switch = Switch(engine, registry, notes, settings.root, settings.sharing, settings.versions)
     retention = [lambda: purge(store.database, thorough=False)] if store is not None else []
     chores = Chores([*doors.chores, *retention])
 
