@@ -62,7 +62,7 @@ class Front:
         with self._unless_overloaded(asked.who, measured):
             rows = await self._guarded.rows(served, version, measured, until)
         if served.shadow is not None and served.shadow is not version:
-            self._ask_beside(served, served.shadow, measured, until)
+            self._ask_beside(served, version, measured, until)
         shown = [self._protection.shown(row, one, version) for row, one in zip(rows, taken, strict=True)]
         self._remember(asked, version, shown)
         return Answered(version, shown, time.monotonic() - began, allowance)
@@ -157,9 +157,16 @@ class Front:
         self._protection.remember(answers_to_remember(asked.id, asked.who.id, version, asked.questions, rows))
 
     def _ask_beside(self, served: Served, version: Version, questions: Measured, until: float) -> None:
+        """Ask the shadow what a version answered; its own tokenizer counts, where it has another one."""
+        assert served.shadow is not None
+        shadow = served.shadow
+
         async def ask() -> None:
             try:
-                await self._line.rows(served, version, questions, until)
+                measured = questions
+                if shadow.counter.sha256 != version.counter.sha256:
+                    measured = self._line.measured(shadow, [one.question for one in questions])
+                await self._line.rows(served, shadow, measured, until)
             except ServiceError:
                 return  # a shadow's failures are its own; they are counted where they happen
 
