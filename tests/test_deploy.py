@@ -14,9 +14,10 @@ import pytest
 import yaml
 
 from tunesmith import __file__ as package
-from tunesmith.cli_service import Address, Elastic, Strength, verbs
+from tunesmith.cli_service import verbs
 from tunesmith.service.ray_engine import LOCAL_ENVIRONMENT
 from tunesmith.service.serving import Settings
+from tunesmith.service_arguments import Address, Elastic, Strength
 
 ROOT = Path(package).parents[2]
 DEPLOY = ROOT / "deploy"

@@ -13,15 +13,16 @@ import pytest
 from tests.builders import write_recipe
 from tunesmith import pipeline
 from tunesmith.data.dataset import Data
-from tunesmith.data.records import Example, Finding, Span, Turn
-from tunesmith.errors import DataError
+from tunesmith.data.records import Example, Finding, Prediction, Span, Turn
+from tunesmith.errors import DataError, RecipeError
 from tunesmith.experiment import Experiment
-from tunesmith.inference.artifact import file_hash, read_description
+from tunesmith.inference.artifact import MANIFEST, file_hash, read_description
+from tunesmith.inference.predictor import Predictor
 from tunesmith.judging import Candidate, examples_to_judge
 from tunesmith.preparation import prepare
 from tunesmith.privacy import ACTIONS, Redactor, standard
 from tunesmith.redacted_data import Seen, load_data, redaction_of, without_personal_data
-from tunesmith.tasks import SequenceClassification
+from tunesmith.tasks import SequenceClassification, TokenClassification
 
 REDACTOR = Redactor(standard())
 MOBILE, EMAIL = "13812345678", "anna@mail.example.com"
@@ -149,7 +150,13 @@ def test_a_run_learns_and_is_judged_without_personal_data_and_its_artifact_says_
     result = pipeline.run(Experiment.from_yaml(write_recipe(place, data=data)), place / "run", quiet=True)
     told = read_description(result.artifact)["redacted"]
     sha256 = file_hash(own)
-    assert told == {"action": "mask", "actions": {"FILM": "partial"}, "kinds": [], "recognisers_sha256": sha256}
+    assert told == {
+        "action": "mask",
+        "actions": {"FILM": "partial"},
+        "kinds": [],
+        "recognisers_sha256": sha256,
+        "names_sha256": [],
+    }
     said = {finding.message for finding in result.report.findings if finding.code == "redacted"}
     assert len(said) == 3
     assert any("train: 48 values of personal data in 24 of 24 texts" in one for one in said)
@@ -188,6 +195,38 @@ def test_texts_without_labels_are_redacted_too_and_pseudonyms_are_the_same_each_
     assert token.startswith("<EMAIL:")
     assert one.unlabelled[0].text == f"write to {token}"
     assert redaction_of(data)["kinds"] == ["EMAIL"]
+
+
+class Tagger:
+    """Tags a name where it stands."""
+
+    task = TokenClassification(labels=("PER",))
+
+    def predict(self, examples: Sequence[Example]) -> list[Prediction]:
+        places = [example.text.find("Anna") for example in examples]
+        return [
+            Prediction(one.id, (Span(at, at + 4, "PER"),) if at >= 0 else (), 0.9)
+            for one, at in zip(examples, places, strict=True)
+        ]
+
+
+def test_names_are_found_by_a_tagger_that_the_recipe_names(
+    place: Path, rows: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path(str(rows["train"]))
+    path.write_text(path.read_text() + json.dumps({"text": "Anna likes it", "label": "good"}) + "\n")
+    (place / "tagger").mkdir()
+    (place / "tagger" / MANIFEST).write_text("{}")
+    monkeypatch.setattr(Predictor, "load", lambda folder: Tagger())
+    data = Data(**rows, redact="mask", redact_names=(str(place / "tagger"),))  # type: ignore[arg-type]
+    train = load_data(data, SequenceClassification(), 1).splits.train
+    assert train[-1].text == "<PERSON> likes it"
+    assert redaction_of(data)["names_sha256"] == [file_hash(place / "tagger" / MANIFEST)]
+    Tagger.task = SequenceClassification(labels=("PER",))  # type: ignore[assignment]
+    with pytest.raises(RecipeError, match="does not tag names"):
+        load_data(data, SequenceClassification(), 1)
+    with pytest.raises(RecipeError, match="not what becomes of it"):
+        Data(**rows, redact_names=("tagger",))  # type: ignore[arg-type]
 
 
 def test_a_refusal_names_the_row_and_no_value(rows: dict[str, object]) -> None:

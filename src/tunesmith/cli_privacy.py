@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,10 +12,8 @@ import typer
 from tunesmith import privacy_console
 from tunesmith.arguments import AsJson, HowWritten, spread
 from tunesmith.components import build, name_of
-from tunesmith.data.records import Example, Span
-from tunesmith.errors import RecipeError
 from tunesmith.experiment import FILES, reading
-from tunesmith.inference.predictor import Predictor
+from tunesmith.inference.name_tagger import tagger_of
 from tunesmith.privacy import (
     ACTIONS,
     RECOGNISERS,
@@ -111,26 +109,3 @@ def redactor_of(settings: RedactionSettings, how: HowRedacted, key: Path) -> Red
 def key_for(actions: Iterable[Action], place: Path) -> RedactionKey | None:
     """The key, made where there is none; None where no action needs one."""
     return RedactionKey.from_file(place, make=True) if any(action.needs_key for action in actions) else None
-
-
-def tagger_of(artifact: Path) -> Callable[[str], Iterable[Span]]:
-    """The spans that a trained tagger finds in a text.
-
-    Raises:
-        RecipeError: the artifact answers with something else than spans.
-    """
-    predictor = Predictor.load(artifact)
-    if predictor.task.label_kind != "spans":
-        raise RecipeError(
-            "This model does not tag names in a text.",
-            where=str(artifact),
-            to_do="Give --names the artifact of a token_classification run.",
-        )
-
-    def tagged(text: str) -> Iterable[Span]:
-        if not text.strip():
-            return ()
-        (answer,) = predictor.predict([Example("1", text)])
-        return [span for span in answer.label if isinstance(span, Span)] if isinstance(answer.label, tuple) else ()
-
-    return tagged

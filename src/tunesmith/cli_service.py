@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -17,7 +16,7 @@ from tunesmith.access.gate import Gate
 from tunesmith.access.key_store import KeyStore
 from tunesmith.access.principal import Limits as KeyLimits
 from tunesmith.access.signing_keys import ASYMMETRIC
-from tunesmith.arguments import Backend, spread
+from tunesmith.arguments import spread
 from tunesmith.errors import RecipeError, TunesmithError, nearest
 from tunesmith.guarding.guards import Guards
 from tunesmith.guarding.saved import read_guards
@@ -35,132 +34,13 @@ from tunesmith.service.scaling import Scaling
 from tunesmith.service.serving import Behind, Doors, Settings, assembled, listening, serve_app
 from tunesmith.service.sharing import Sharing
 from tunesmith.service.versions import Version, read_version
+from tunesmith.service_arguments import Address, Elastic, Entrance, Held, Protections, Strength, Traces
 from tunesmith.watching.open_telemetry import open_tracer
 
 verbs = typer.Typer()
 
-STATE = Path("~/.local/state/tunesmith")
 FIRST_KEY = ("predict", "embed", "feedback")
 """What the first key is for; it changes nothing of the service."""
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where the service listens, and how it stops."""
-
-    host: Annotated[str, typer.Option(help="The address to listen at. Others than this machine's own see no TLS.")] = (
-        "127.0.0.1"
-    )
-    port: Annotated[int, typer.Option(help="The port; 0 takes a free one.", min=0, max=65_535)] = 8080
-    drain: Annotated[float, typer.Option(help="Seconds that requests have to end once it is told to stop.", min=0)] = (
-        30.0
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Strength:
-    """How much of the machine the service takes."""
-
-    profile: Annotated[
-        Literal["throughput", "latency"],
-        typer.Option(help="throughput: a worker of one thread per core; latency: one worker with all cores."),
-    ] = "throughput"
-    workers: Annotated[int, typer.Option(help="Model workers; 0 leaves it to the profile.", min=0)] = 0
-    threads: Annotated[int, typer.Option(help="Threads of each; 0 leaves it to the profile.", min=0)] = 0
-    batch_tokens: Annotated[int, typer.Option(help="Tokens of a batch, padding counted.", min=1)] = 512
-    waiting_tokens: Annotated[int, typer.Option(help="Tokens that may wait before requests are refused.", min=1)] = (
-        65_536
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Protections:
-    """What stands before and behind the models, and what is kept of answers so that feedback can be given."""
-
-    guards: Annotated[
-        list[str] | None,
-        typer.Option(help="Guards of a model, NAME=FILE, or FILE for all; may be given several times."),
-    ] = None
-    redact: Annotated[
-        Literal["off", "mask", "partial", "hash", "pseudonymise", "refuse"],
-        typer.Option(help="What becomes of personal data before a model sees it."),
-    ] = "off"
-    recognisers: Annotated[
-        Path | None, typer.Option(help="A YAML file of further recognisers, and of an action for each kind.")
-    ] = None
-    store: Annotated[
-        str,
-        typer.Option(
-            envvar="TUNESMITH_STORE",
-            help="Where answers and feedback are kept: a file (SQLite) or postgresql://...; nothing if left out.",
-        ),
-    ] = ""
-    keep: Annotated[
-        Literal["none", "masked", "raw"], typer.Option(help="What is kept of texts. masked takes personal data out.")
-    ] = "masked"
-    keep_days: Annotated[float, typer.Option(help="How long answers without feedback are kept.", min=0.01)] = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Elastic:
-    """Where model workers are, and how many."""
-
-    engine: Annotated[
-        Literal["local", "ray"],
-        typer.Option(help="local: workers of this machine; ray: replicas that come and go with the load."),
-    ] = "local"
-    ray_address: Annotated[
-        str, typer.Option(help="The Ray cluster, such as auto; left out, one that is this machine alone is started.")
-    ] = ""
-    least: Annotated[int, typer.Option(help="The least replicas.", min=1)] = 1
-    most: Annotated[int, typer.Option(help="The most replicas; 0 for one per core of this machine.", min=0)] = 0
-    waiting_each: Annotated[
-        float, typer.Option(help="Texts that wait or are in work, per replica, above which more are wanted.", min=0.1)
-    ] = 8.0
-    up_after: Annotated[float, typer.Option(help="Seconds for which that must hold.", min=0)] = 2.0
-    down_after: Annotated[float, typer.Option(help="Seconds for which fewer replicas must do.", min=0)] = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """In which form models are held, and where further versions are."""
-
-    backend: Backend = ""
-    root: Annotated[
-        Path | None, typer.Option(help="A folder of further versions, ROOT/MODEL/VERSION, which admins may load.")
-    ] = None
-    share_bases: Annotated[
-        bool, typer.Option("--share-bases", help="Hold the base model of several adapters once, not in each of them.")
-    ] = False
-
-
-@dataclass(frozen=True, slots=True)
-class Traces:
-    """Where spans of requests go."""
-
-    traces: Annotated[
-        str, typer.Option(help="Send a span of each request there by OTLP, such as http://127.0.0.1:4318/v1/traces.")
-    ] = ""
-    trace_share: Annotated[
-        float, typer.Option(help="The share of requests that is traced where the caller did not decide.", min=0, max=1)
-    ] = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Entrance:
-    """Who may ask: holders of keys, and of tokens that somebody else signs."""
-
-    state: Annotated[Path, typer.Option(help="The folder with the service's keys and logs.")] = STATE
-    issuer: Annotated[
-        str, typer.Option(help="Take signed tokens (JWT) of this OpenID provider too: its https address.")
-    ] = ""
-    audience: Annotated[str, typer.Option(help="This service's name there, for which tokens must be made.")] = ""
-    tokens: Annotated[
-        Path | None,
-        typer.Option(
-            help="A YAML file of rules for tokens, in the place of --issuer: scopes, algorithms, keys, limits."
-        ),
-    ] = None
 
 
 @verbs.command()
@@ -203,6 +83,7 @@ def serve(
         drain=address.drain,
         root=held.root,
         sharing=sharing,
+        versions=held.versions,
     )
     tracer = open_tracer(traces.traces, share=traces.trace_share) if traces.traces else None
     engine = _engine(strength, elastic)

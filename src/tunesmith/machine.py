@@ -158,8 +158,23 @@ def memory_limit(groups: Path = Path("/sys/fs/cgroup")) -> int:
             taken = int((groups / used).read_text(encoding="utf-8"))
         except (OSError, ValueError):  # no such file, or "max"
             continue
-        return max(1, limit - taken) if limit < _NO_LIMIT else 0
+        return max(1, limit - taken + _given_back(groups / most)) if limit < _NO_LIMIT else 0
     return 0
+
+
+def free_memory() -> int:
+    """The bytes that this process may still take, by machine and group; 0 where the system does not say."""
+    return min((one for one in (_memory()[1], memory_limit()) if one), default=0)
+
+
+def _given_back(file: Path) -> int:
+    """The bytes of files that were read and not again; a group counts them as taken, and gives them back at once."""
+    try:
+        rows = (file.parent / "memory.stat").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0
+    told = dict(row.split(" ", 1) for row in rows if " " in row)
+    return int(told.get("total_inactive_file", told.get("inactive_file", 0)))
 
 
 _NO_LIMIT = 1 << 60

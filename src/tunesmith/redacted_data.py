@@ -13,13 +13,16 @@ from tunesmith.data.records import Example, Finding, Label, Span
 from tunesmith.data.stored import keep
 from tunesmith.data.tally import SHOWN, shorten
 from tunesmith.errors import RecipeError
-from tunesmith.inference.artifact import file_hash
+from tunesmith.inference.artifact import MANIFEST, file_hash
+from tunesmith.inference.name_tagger import tagger_of
 from tunesmith.privacy import (
     ACTIONS,
     RECOGNISERS,
     Mask,
+    Names,
     Offsets,
     PersonalDataError,
+    Recogniser,
     Redacted,
     RedactionKey,
     RedactionSettings,
@@ -115,11 +118,13 @@ def redactor_of(data: Data) -> Redactor:
     """What takes personal data out as a recipe says.
 
     Raises:
-        RecipeError: the file of recognisers cannot be read, or a kind is unknown.
+        RecipeError: the file of recognisers cannot be read, a kind is unknown, or an artifact tags no names.
+        ArtifactError: such an artifact is missing or damaged.
         ResourceError: the key cannot be read or made.
     """
     told = read_redaction(data.redact_by, RECOGNISERS) if data.redact_by else RedactionSettings()
-    recognisers = (*told.recognisers, *standard())
+    taggers: list[Recogniser] = [Names(tagger_of(Path(artifact))) for artifact in data.redact_names]
+    recognisers = (*told.recognisers, *standard(), *taggers)
     kinds = data.redact_kinds or told.kinds
     see_kinds((*kinds, *told.actions), recognisers, "data.redact_kinds" if data.redact_kinds else data.redact_by)
     action = ACTIONS[data.redact]()
@@ -138,6 +143,7 @@ def redaction_of(data: Data) -> dict[str, object]:
         "actions": {kind: name_of(ACTIONS, action) for kind, action in told.actions.items()},
         "kinds": list(data.redact_kinds or told.kinds),
         "recognisers_sha256": file_hash(Path(data.redact_by)) if data.redact_by else "",
+        "names_sha256": [file_hash(Path(artifact) / MANIFEST) for artifact in data.redact_names],
     }
 
 

@@ -17,10 +17,10 @@ from typing import Any
 
 from tunesmith.cli import main
 from tunesmith.service import answering, local, worker
-from tunesmith.service.front import Front
+from tunesmith.service.line import Line
 from tunesmith.service.questions import texts_of
 
-answered, measured = answering.answered, Front.measured
+answered, measured = answering.answered, Line.measured
 
 
 class Panic(BaseException):
@@ -54,7 +54,7 @@ def faulty_answered(predictor: Any, questions: Sequence[Mapping[str, Any]]) -> d
     return answered(predictor, questions)
 
 
-def faulty_measured(front: Front, version: Any, questions: Sequence[Mapping[str, Any]]) -> Any:
+def faulty_measured(line: Line, version: Any, questions: Sequence[Mapping[str, Any]]) -> Any:
     for question in questions:
         for text in texts_of(question):
             if "chatter" in text:
@@ -64,7 +64,7 @@ def faulty_measured(front: Front, version: Any, questions: Sequence[Mapping[str,
                 raise KeyError(text) from ValueError(text)
             if "front panics" in text:
                 raise Panic(text)
-    return measured(front, version, questions)
+    return measured(line, version, questions)
 
 
 async def forgotten(text: str) -> None:
@@ -80,5 +80,5 @@ if __name__ == "__main__":
     from tests.service import planted
 
     vars(local)["_work"] = planted.faulty_work
-    Front.measured = faulty_measured  # type: ignore[method-assign, assignment]
+    Line.measured = faulty_measured  # type: ignore[method-assign, assignment]
     main()

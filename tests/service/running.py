@@ -129,6 +129,10 @@ class FakeEngine:
     def alive(self) -> int:
         return self._width
 
+    @property
+    def copies(self) -> int:
+        return self._width
+
     async def start(self, watcher: object) -> None: ...
 
     async def load(self, slot: Slot) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ import pytest
 from tests.service.running import FakeEngine, Running, running
 from tunesmith.access.body_limits import BodyLimits
 from tunesmith.service.connections import Patience
-from tunesmith.service.front import Limits
+from tunesmith.service.jobs import Limits
 from tunesmith.service.serving import Settings
 from tunesmith.service.versions import read_version
 

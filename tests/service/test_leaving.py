@@ -15,7 +15,7 @@ import pytest
 
 from tests.service.running import FakeEngine, Running, running
 from tunesmith.service.engine import Part
-from tunesmith.service.front import Limits
+from tunesmith.service.jobs import Limits
 from tunesmith.service.local import LocalEngine
 from tunesmith.service.serving import Settings
 from tunesmith.service.versions import read_version

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from tunesmith.remembered.records import Policy
 from tunesmith.remembered.store import Store
 from tunesmith.service.batching import Batcher
 from tunesmith.service.engine import Slot
-from tunesmith.service.front import Asked, Front, Limits
+from tunesmith.service.front import Front
+from tunesmith.service.jobs import Asked, Limits
 from tunesmith.service.local import LocalEngine
 from tunesmith.service.protection import Protection
 from tunesmith.service.refusals import NoAnswerError
@@ -204,8 +206,9 @@ def test_without_a_store_there_is_no_feedback(service: Running) -> None:
     assert answer.body["code"] == "no_store"
 
 
-def test_what_is_refused_for_the_load_costs_no_tokens() -> None:
-    """The queue is full: the key has all its tokens afterwards."""
+@pytest.mark.parametrize("is_written", [False, True])
+def test_what_is_refused_for_the_load_costs_no_tokens(is_written: bool) -> None:
+    """The queue is full: the key has all its tokens afterwards, whichever way it asked."""
 
     async def story() -> int:
         version = replaced_counter()
@@ -216,8 +219,9 @@ def test_what_is_refused_for_the_load_costs_no_tokens() -> None:
         front = Front(registry, batcher, Limits(), limiter, Protection(Metrics()))
         who = Principal("key", frozenset({"predict"}), KeyLimits(1_000, 100))
         batcher.put("other", [({"text": "x"}, 10)], time.monotonic() + 5)  # nothing takes it: the batcher never began
+        asked = Asked("id", "m", [{"text": "a" * 50}], who)
         with pytest.raises(NoAnswerError) as refused:
-            await front.answer(Asked("id", "m", [{"text": "a" * 50}], who))
+            await (anext(front.write(asked)) if is_written else front.answer(asked))
         assert refused.value.code == "overloaded"
         await batcher.close()
         return limiter.left(who).tokens.remaining
@@ -225,11 +229,45 @@ def test_what_is_refused_for_the_load_costs_no_tokens() -> None:
     assert asyncio.run(story()) == 1_000
 
 
+def test_a_shadow_is_measured_by_its_own_tokenizer() -> None:
+    """Its tokens are what its batches hold and what waits for it: not those of the version that answers."""
+
+    async def story() -> list[int]:
+        champion = replaced_counter()
+        counter: Any = Letters(times=3)
+        shadow = replace(champion, id="w", slot=Slot("m@w", Path("none")), counter=counter)
+        registry = Registry()
+        registry.add(champion)
+        registry["m"].shadow = shadow
+        batcher = Batcher(FakeEngine(), QUIET)
+        lengths: list[int] = []
+        put = batcher.put
+
+        def noted(slot: str, questions: Sequence[tuple[Any, int]], until: float) -> Any:
+            lengths.extend(tokens for _, tokens in questions)
+            return put(slot, questions, until)
+
+        batcher.put = noted  # type: ignore[method-assign]
+        batcher.start()
+        front = Front(registry, batcher, Limits(), RateLimiter(), Protection(Metrics()))
+        who = Principal("key", frozenset({"predict"}), KeyLimits(1_000, 100))
+        await front.answer(Asked("id", "m", [{"text": "a" * 50}], who))
+        await asyncio.sleep(0.05)
+        await batcher.close()
+        return lengths
+
+    assert asyncio.run(story()) == [50, 150]
+
+
 class Letters:
-    """Counts letters for tokens."""
+    """Counts letters for tokens, each so many times."""
+
+    def __init__(self, times: int = 1) -> None:
+        self.sha256 = str(times)
+        self._times = times
 
     def count(self, texts: Sequence[str]) -> int:
-        return sum(map(len, texts))
+        return self._times * sum(map(len, texts))
 
 
 def replaced_counter() -> Version:

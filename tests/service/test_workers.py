@@ -19,13 +19,14 @@ from safetensors.torch import load_file, save_file
 
 from tests.builders import TASK_CASES
 from tests.service.conftest import Made
-from tests.service.running import OpenDoor, Response, Running, running, saved
+from tests.service.running import FakeEngine, OpenDoor, Response, Running, running, saved
 from tunesmith.access.gate import Gate
 from tunesmith.access.key_store import KeyStore
 from tunesmith.access.principal import Limits
 from tunesmith.errors import ArtifactError
 from tunesmith.inference.artifact import seal
 from tunesmith.inference.predictor import Predictor
+from tunesmith.service import room
 from tunesmith.service.engine import Slot
 from tunesmith.service.local import LocalEngine
 from tunesmith.service.serving import Doors, Settings
@@ -201,6 +202,29 @@ def test_a_broken_version_is_refused_and_the_traffic_goes_on(how: str, root: Pat
         assert (answer.status, answer.body["code"]) == (409, "not_loaded"), answer.text
         assert service.predict("classes", "good film").body["answers"] == before
         assert service.get("/v1/models/classes").body["versions"] == [first.id]
+
+
+@pytest.mark.parametrize("lack", ["too_many_versions", "no_memory"])
+def test_a_version_without_room_is_refused_until_another_one_is_let_go(
+    lack: str, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = read_version(root / "classes" / "first", name="classes")
+    engine = FakeEngine(width=2)
+    most = 2 if lack == "too_many_versions" else 9
+    with running([first], engine, Settings(root=root, versions=most)) as service:
+        assert admin(service, "load", version="second").status == 200
+        shutil.copytree(root / "classes" / "second", root / "classes" / "third")
+        (root / "classes" / "third" / "NOTICE").write_text("another version")
+        seal(root / "classes" / "third")
+        if lack == "no_memory":
+            monkeypatch.setattr(room, "free_memory", lambda: 3 * first.size - 1)  # two workers, and the file once more
+        refused = admin(service, "load", version="third")
+        assert (refused.status, refused.body["code"]) == ({"no_memory": 507}.get(lack, 409), lack)
+        assert len(engine.loaded) == 2
+        assert admin(service, "load", version="second").status == 200, "it is loaded already"
+        admin(service, "unload", version=read_version(root / "classes" / "second").id)
+        monkeypatch.undo()
+        assert admin(service, "load", version="third").status == 200
 
 
 @pytest.mark.parametrize("name", ["../first", "..", "/etc", "a/b", "%2e%2e", "First", ""])

@@ -162,6 +162,8 @@ def test_a_groups_limit_is_what_is_left_of_it(tmp_path: Path) -> None:
     assert memory_limit(tmp_path) == 0
     (tmp_path / "memory.max").write_text("1000\n")
     assert memory_limit(tmp_path) == 995
+    (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 3\nactive_file 1\n")
+    assert memory_limit(tmp_path) == 998, "files that were read are given back when memory is asked for"
 
 
 def test_the_room_that_was_used_is_counted_until_the_last_run_begins() -> None:

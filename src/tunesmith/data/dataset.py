@@ -67,6 +67,7 @@ class Data:
             docs/privacy.md); empty leaves them as they are.
         redact_kinds: the only kinds that are replaced, such as EMAIL; empty for all.
         redact_by: a YAML file with recognisers of your own, and an action for each kind.
+        redact_names: artifacts of taggers that find people and places, as for `tunesmith redact --names`.
         split_seed: the seed by which these are held out; none takes the recipe's seed. With one of their own, runs that
             differ in their seed are judged on the same examples.
         accept: codes of findings that are errors, but shall not stop the run.
@@ -107,6 +108,7 @@ class Data:
     redact: Literal["", "mask", "partial", "hash", "pseudonymise", "refuse"] = ""
     redact_kinds: tuple[str, ...] = ()
     redact_by: str = ""
+    redact_names: tuple[str, ...] = ()
     split_seed: int | None = None
     accept: tuple[str, ...] = ()
 
@@ -131,7 +133,7 @@ class Data:
                     where=f"data.{name}",
                     to_do="Leave one of them out.",
                 )
-        if (self.redact_kinds or self.redact_by) and not self.redact:
+        if (self.redact_kinds or self.redact_by or self.redact_names) and not self.redact:
             raise RecipeError(
                 "Which personal data is meant is said, and not what becomes of it.",
                 where="data.redact",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -13,7 +14,6 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
 from tunesmith.access.refusals import RefusedError
-from tunesmith.errors import TunesmithError
 from tunesmith.remembered.refusals import FeedbackError
 from tunesmith.service import (
     feedback_routes,
@@ -52,15 +52,15 @@ def create_app(
     end: Callable[[], Awaitable[None]],
     tracer: Tracer | None = None,
 ) -> FastAPI:
-    """The app over a desk; `begin` and `end` are awaited before the first and after the last request."""
+    """The app over a desk; `begin` and `end` are awaited before the first and after the last request.
+
+    Its state has `front`, and `beginning`, the task of `begin`: what ails it, uvicorn tells nobody.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        try:
-            await begin()
-        except TunesmithError as error:
-            app.state.failure = error  # uvicorn tells nobody why
-            raise
+        app.state.beginning = asyncio.ensure_future(begin())
+        await app.state.beginning
         try:
             yield
         finally:
@@ -89,7 +89,7 @@ def create_app(
         routes = [route for router in (*routers, app) for route in router.routes if isinstance(route, Route)]
         app.add_middleware(Traced, tracer=tracer, registry=desk.front.registry, routes=routes)
     app.add_middleware(Named, metrics=desk.metrics, front=desk.front)
-    app.state.front, app.state.failure = desk.front, None
+    app.state.front, app.state.beginning = desk.front, None
     return app
 
 

@@ -15,7 +15,8 @@ from tunesmith.access.audit import AuditLog
 from tunesmith.access.body_limits import read_json
 from tunesmith.access.principal import Principal
 from tunesmith.access.rate_limits import source_of
-from tunesmith.service.front import Answered, Asked, Front
+from tunesmith.service.front import Front
+from tunesmith.service.jobs import Answered, Asked
 from tunesmith.service.protection import Protection
 from tunesmith.service.refusals import NoAnswerError
 from tunesmith.service.surroundings import language_of

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from tunesmith.errors import TunesmithError
+
+T = TypeVar("T")
 
 
 class ServiceError(TunesmithError):
@@ -126,6 +129,10 @@ class Engine(Protocol):
     def alive(self) -> int:
         """How many workers are there now."""
 
+    @property
+    def copies(self) -> int:
+        """How many copies of each model this machine holds; 0 where that is not known."""
+
     async def start(self, watcher: WorkerWatcher) -> None:
         """Begin; returns once at least one worker is there. The watcher hears of workers that end."""
 
@@ -179,3 +186,13 @@ async def loaded_by(places: Iterable[Loading], slot: Slot) -> Mapping[str, Any]:
             to_do="See whether there is enough memory.",
         )
     return facts
+
+
+async def on_thread(work: Callable[[], T]) -> T:
+    """What some work on a thread returns; whoever gives it up waits for its end first, since it cannot be stopped."""
+    working = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.wait((working,))
+        raise

@@ -26,6 +26,7 @@ from tunesmith.service.engine import (
     WorkerLostError,
     WorkerWatcher,
     loaded_by,
+    on_thread,
 )
 from tunesmith.service.frames import awaited, packed
 
@@ -65,6 +66,11 @@ class LocalEngine:
         return len(self._places)
 
     @property
+    def copies(self) -> int:
+        """How many copies of each model this machine holds."""
+        return len(self._places)
+
+    @property
     def is_closing(self) -> bool:
         """Whether workers that end are to stay away."""
         return self._closing
@@ -82,7 +88,9 @@ class LocalEngine:
     async def start(self, watcher: WorkerWatcher) -> None:
         """Start the workers; returns when all are there."""
         self._watcher = watcher
-        await asyncio.gather(*(seat.start() for seat in self._places))
+        begun = await asyncio.gather(*(seat.start() for seat in self._places), return_exceptions=True)
+        for failure in filter(None, begun):  # only now: none is on its way any more
+            raise failure
         for seat in self._places:
             self._put(seat)
 
@@ -174,10 +182,21 @@ class LocalEngine:
             return
 
     def begun(self, channel: socket.socket) -> ForkServerProcess:
-        """A new process that listens on this socket."""
+        """A new process that listens on this socket.
+
+        Raises:
+            WorkerLostError: what starts processes has ended; the next time it is started anew.
+        """
         process = self._context.Process(target=_work, args=(channel, self._threads), daemon=True, name="model worker")
-        with self._beginning:  # asked for by two threads at once, the fork server would be started twice
-            process.start()
+        try:
+            with self._beginning:  # asked for by two threads at once, the fork server would be started twice
+                process.start()
+        except (OSError, EOFError) as error:
+            raise WorkerLostError(
+                f"No model worker could be started ({type(error).__name__}): the process that starts them has ended.",
+                where="the fork server",
+                to_do="See whether it was killed, and whether there is enough memory.",
+            ) from error
         return process
 
 
@@ -207,11 +226,12 @@ class _Seat:
 
     async def start(self) -> None:
         ours, theirs = socket.socketpair()
-        try:
-            # The process is made on a thread: the first one waits until the fork server has imported everything.
-            self._process = await asyncio.to_thread(self._engine.begun, theirs)
-        finally:
-            theirs.close()
+        with contextlib.ExitStack() as unless_begun:
+            unless_begun.callback(ours.close)  # a process that is not wanted any more ends by that
+            with theirs:
+                # The process is made on a thread: the first one waits until the fork server has imported everything.
+                self._process = await on_thread(lambda: self._engine.begun(theirs))
+            unless_begun.pop_all()
         self._socket = ours
         reader, self._writer = await asyncio.open_connection(sock=ours)
         self.is_alive = True

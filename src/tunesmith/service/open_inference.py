@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import TypeAdapter
 
 from tunesmith.service.desk import Desk
-from tunesmith.service.front import Answered
+from tunesmith.service.jobs import Answered
 from tunesmith.service.openapi import body_of
 from tunesmith.service.own_routes import json_response
 from tunesmith.service.questions import Question, plain_question

@@ -16,8 +16,8 @@ from pydantic import Field, TypeAdapter
 from tunesmith.access.principal import Principal
 from tunesmith.service.desk import Desk
 from tunesmith.service.engine import Part
-from tunesmith.service.front import Asked
 from tunesmith.service.inference_routes import embeddings
+from tunesmith.service.jobs import Asked
 from tunesmith.service.openapi import body_of
 from tunesmith.service.own_routes import json_response
 from tunesmith.service.protection import GuardedError

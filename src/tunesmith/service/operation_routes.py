@@ -57,7 +57,7 @@ def routes(desk: Desk) -> APIRouter:
     @router.post(
         "/admin/models/{name}:{verb}",
         openapi_extra=body_of(Change, _EXAMPLES),
-        responses={code: {"model": Problem} for code in (400, 401, 403, 404, 409, 422)},
+        responses={code: {"model": Problem} for code in (400, 401, 403, 404, 409, 422, 507)},
     )
     async def change(request: Request, name: str, verb: str) -> Response:
         """Change who answers: load, promote, rollback, canary, shadow, unload."""

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic.dataclasses import dataclass as checked
 
 from tunesmith.errors import ArtifactError, import_extra
-from tunesmith.service.engine import Place, ServiceError, Slot, WorkerLostError, WorkerWatcher, loaded_by
+from tunesmith.service.engine import Place, ServiceError, Slot, WorkerLostError, WorkerWatcher, loaded_by, on_thread
 from tunesmith.service.ray_seat import Seat
 from tunesmith.service.scaling import Load, Scaler, Scaling
 
@@ -80,6 +80,11 @@ class RayEngine:
         return max(1, self.alive)
 
     @property
+    def copies(self) -> int:
+        """How many copies of each model this machine holds; none is counted where the cluster has others."""
+        return 0 if self.settings.address else len(self._seats)
+
+    @property
     def alive(self) -> int:
         """How many replicas are there now."""
         return sum(seat.is_ready for seat in self._seats)
@@ -96,7 +101,7 @@ class RayEngine:
             ServiceError: there is no such cluster, or it has no room in time.
         """
         self._watcher = watcher
-        await asyncio.to_thread(self._join)
+        await on_thread(self._join)
         for _ in range(self._scaling.least):
             self._grow()
         until = time.monotonic() + self.settings.start

@@ -79,6 +79,17 @@ REASONS: Mapping[str, Why] = {
         "The version still has a part (champion, canary, shadow or previous). Give that to another one first.",
         "该版本仍在使用（主版本、灰度、影子或上一版本），请先切换到其他版本。",
     ),
+    "too_many_versions": Why(
+        409,
+        "This model has {limit} versions loaded, the most that are held at once. Unload one first.",
+        "此模型已加载 {limit} 个版本，已达上限，请先卸载其中一个。",
+    ),
+    "no_memory": Why(
+        507,
+        "The version would take {given} MB of memory, and {limit} MB are free; the traffic is as before. "
+        "Unload another version first.",
+        "该版本约需 {given} MB 内存，目前仅余 {limit} MB；流量未受影响。请先卸载其他版本。",
+    ),
     "no_root": Why(
         409,
         "This service was started without --root, so it loads no further versions.",

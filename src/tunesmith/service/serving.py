@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -27,14 +29,18 @@ from tunesmith.service.chores import Chores
 from tunesmith.service.connections import Patience, guarded
 from tunesmith.service.desk import Desk, Doorkeeper
 from tunesmith.service.engine import Engine, ServiceError
-from tunesmith.service.front import Front, Limits
+from tunesmith.service.front import Front
+from tunesmith.service.jobs import Limits
 from tunesmith.service.notes import Notes
 from tunesmith.service.protection import Protection
+from tunesmith.service.room import MOST_VERSIONS
 from tunesmith.service.sharing import Sharing
 from tunesmith.service.switching import Switch
 from tunesmith.service.versions import Registry, Version
 from tunesmith.watching.metrics import Metrics
 from tunesmith.watching.traces import Tracer
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,7 @@ class Settings:
         drain: seconds that requests have to end once the service is told to stop.
         root: where further versions lie, as ROOT/MODEL/VERSION; None for none.
         sharing: which base models are held once for several adapters.
+        versions: of one model that may be loaded at once.
         limits: what a request may ask for.
         patience: what a connection may cost.
     """
@@ -62,6 +69,7 @@ class Settings:
     drain: float = 30.0
     root: Path | None = None
     sharing: Sharing = field(default_factory=Sharing)
+    versions: int = MOST_VERSIONS
     limits: Limits = field(default_factory=Limits)
     patience: Patience = field(default_factory=Patience)
 
@@ -114,7 +122,7 @@ def assembled(
     notes = Notes(metrics, registry, protection)
     batcher = Batcher(engine, notes, budget=settings.batch_tokens, most=settings.waiting_tokens)
     front = Front(registry, batcher, settings.limits, RateLimiter(), protection)
-    switch = Switch(engine, registry, notes, settings.root, settings.sharing)
+    switch = Switch(engine, registry, notes, settings.root, settings.sharing, settings.versions)
     retention = [lambda: purge(store.database, thorough=False)] if store is not None else []
     chores = Chores([*doors.chores, *retention])
 
@@ -184,14 +192,22 @@ def serve_app(app: FastAPI, channel: socket.socket, settings: Settings, *, ready
 
     After a signal it takes no further connections, but answers on for a moment over those that there are, and ends each
     with its answer: so no request is sent over a connection that is being closed. A second signal ends it at once.
+    One that comes before it is ready ends the loading.
     """
     config = configured(app, settings)
     server = uvicorn.Server(config)
     host, port = channel.getsockname()[:2]
     end_at_once = server.handle_exit
+    early: list[int] = []
 
     def leave(signal_number: int, frame: FrameType | None) -> None:
-        if app.state.front.is_leaving or not server.started:
+        if not server.started:
+            if early:
+                signal.signal(signal_number, signal.SIG_DFL)
+                signal.raise_signal(signal_number)
+            early.append(signal_number)
+            return
+        if app.state.front.is_leaving:
             end_at_once(signal_number, frame)
             return
         app.state.front.is_leaving = True
@@ -206,7 +222,11 @@ def serve_app(app: FastAPI, channel: socket.socket, settings: Settings, *, ready
         running = asyncio.create_task(server.serve(sockets=[channel]))
         while not server.started and not running.done():
             await asyncio.sleep(0.02)
-        if server.started:
+            if early and app.state.beginning is not None and not app.state.beginning.done():
+                _give_up(app.state.beginning)
+        if server.started and early:
+            leave(early[0], None)
+        elif server.started:
             ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
         await running
 
@@ -214,6 +234,17 @@ def serve_app(app: FastAPI, channel: socket.socket, settings: Settings, *, ready
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(run())
     except SystemExit:
-        if app.state.failure is not None:
-            raise app.state.failure from None
+        if early:
+            log.warning("%s came before the service was ready.", signal.Signals(early[0]).name)
+            signal.raise_signal(early[0])  # as uvicorn does once a service that was ready has ended
+            return
+        if app.state.beginning is not None and (failure := app.state.beginning.exception()) is not None:
+            raise failure from None
         raise
+
+
+def _give_up(beginning: asyncio.Task[None]) -> None:
+    """End a start that nobody waits for any more; whatever has begun already is closed."""
+    if not beginning.cancelling():
+        logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # it would call this a failure, and not say whose
+        beginning.cancel()

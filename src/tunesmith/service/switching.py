@@ -12,6 +12,7 @@ from tunesmith.access.names import path_below
 from tunesmith.errors import TunesmithError
 from tunesmith.service.engine import Engine
 from tunesmith.service.refusals import NoAnswerError
+from tunesmith.service.room import MOST_VERSIONS, see_room
 from tunesmith.service.sharing import Sharing
 from tunesmith.service.versions import Registry, Served, Version, read_version
 
@@ -35,6 +36,7 @@ class Switch:
     Attributes:
         root: the folder that holds further versions, as ROOT/MODEL/VERSION; None lets nothing be loaded by request.
         sharing: which versions are held beside a base model that others share.
+        most: versions of one model that may be loaded at once.
     """
 
     def __init__(
@@ -44,8 +46,10 @@ class Switch:
         watcher: SwitchWatcher,
         root: Path | None = None,
         sharing: Sharing | None = None,
+        most: int = MOST_VERSIONS,
     ) -> None:
         self.root = root
+        self.most = most
         self.sharing = sharing or Sharing()
         self._engine = engine
         self._registry = registry
@@ -68,7 +72,7 @@ class Switch:
         """Load a version from ROOT/NAME/FOLDER beside what answers; nobody is answered by it yet.
 
         Raises:
-            NoAnswerError: there is no root, no such version, or it is refused; the traffic is as before.
+            NoAnswerError: there is no root, no such version, it is refused, or has no room; the traffic is as before.
         """
         served = self._registry[name]
         if self.root is None:
@@ -83,6 +87,7 @@ class Switch:
                     raise NoAnswerError(
                         "not_loaded", detail="its answers mean something else (another task or labels)."
                     )
+                see_room(version, served, self.most, self._engine.copies)
                 await self._engine.load(version.slot)
             except NoAnswerError:
                 raise

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
 
 class TokenCounter:
-    """A tokenizer that only counts; nothing of it changes after loading, so that it may be asked at any time."""
+    """A tokenizer that only counts; nothing of it changes after loading, so that it may be asked at any time.
+
+    Attributes:
+        sha256: of its file; two that have the same one count alike.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._tokenizer = Tokenizer.from_file(str(path))
+        content = path.read_bytes()
+        self.sha256 = sha256(content).hexdigest()
+        self._tokenizer = Tokenizer.from_buffer(content)
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
 

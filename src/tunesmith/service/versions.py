@@ -46,6 +46,7 @@ class Version:
         counter: counts tokens.
         base: what tells the base model of its adapter from others; empty where it has to be held whole.
         base_name: that model's name.
+        size: the bytes of its largest file, of each member's where it is an ensemble: about what its weights take.
     """
 
     model: str
@@ -62,6 +63,7 @@ class Version:
     counter: TokenCounter
     base: str = ""
     base_name: str = ""
+    size: int = 0
 
     @property
     def plain(self) -> dict[str, object]:
@@ -89,7 +91,8 @@ def read_version(folder: Path, *, name: str = "", backend: str = "") -> Version:
     description = verify(folder)
     task = task_of(description, folder)
     sha256 = file_hash(folder / MANIFEST)
-    first = member_folders(folder, description)[0]
+    members = member_folders(folder, description)
+    first = members[0]
     model = name or recipe_name(folder)
     try:
         check_name(model)
@@ -116,6 +119,7 @@ def read_version(folder: Path, *, name: str = "", backend: str = "") -> Version:
         counter=TokenCounter(first / "tokenizer.json"),
         base=base_of(description, task) if form == TORCH else "",
         base_name=str(description.get("model_name", "")),
+        size=sum(max(file.stat().st_size for file in one.iterdir()) for one in members),
     )
 
 
