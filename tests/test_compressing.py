@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ import torch
 from tests.builders import torch_model, write_recipe
 from tunesmith import cli, compressing, pipeline
 from tunesmith.compressing import compress
-from tunesmith.compression import COMPRESSORS, Compressed, Trained, Workshop
+from tunesmith.compression import COMPRESSORS, Compressed, Compressor, Trained, Workshop
 from tunesmith.compression_plan import planned
 from tunesmith.compression_report import front
 from tunesmith.errors import ArtifactError, ModelError, RecipeError, TrainingError
@@ -243,9 +244,42 @@ def test_a_recipe_trains_and_compresses(place: Path) -> None:
     assert Path(chain.artifact) == result.folder / "compressed"
     assert "there is no floor" in chain.rows[1].why
     assert read_description(result.artifact)["shape"] is None
-    again, chain = compressing.resume(place / "run", quiet=True)
-    assert chain is not None
+    # A run that is resumed again has its chain already; with a damaged artifact it makes it anew.
+    again, same = compressing.resume(place / "run", quiet=True)
     assert again.folder == result.folder
+    assert same is not None
+    assert [(row.name, row.seconds) for row in same.rows] == [(row.name, row.seconds) for row in chain.rows]
+    add_file(place / "run" / "compressed", "note.txt", "x")
+    (place / "run" / "compressed" / "note.txt").write_text("y", encoding="utf-8")
+    _, anew = compressing.resume(place / "run", quiet=True)
+    assert anew is not None
+    assert anew.rows[1].seconds != chain.rows[1].seconds
+    verify(place / "run" / "compressed")
+
+
+@pytest.mark.usefixtures("steps")
+def test_a_resumed_run_goes_on_after_the_last_finished_step(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = [{"name": "layer_drop", "epochs": 1}, "ruin"]
+    recipe = write_recipe(place, compress=steps, compression={"floor": None})
+    made: list[str] = []
+    real = compressing._made
+
+    def breaks(step: Compressor, *given: Any) -> TradeOff:
+        made.append(type(step).__name__)
+        if made == ["LayerDrop", "Ruin"]:
+            raise KeyboardInterrupt
+        return real(step, *given)
+
+    monkeypatch.setattr(compressing, "_made", breaks)
+    with pytest.raises(KeyboardInterrupt):
+        compressing.run(Experiment.from_yaml(recipe), place / "run", quiet=True)
+    # The checkpoints of a step that is measured have no more use.
+    first = place / "run" / ".compressed.compressing" / "1-layer_drop"
+    assert {path.name for path in first.iterdir()} == {"artifact", "measured.json"}
+    _, chain = compressing.resume(place / "run", quiet=True)
+    assert chain is not None
+    assert [row.name for row in chain.rows] == ["original", "layer_drop", "ruin"]
+    assert made == ["LayerDrop", "Ruin", "Ruin"]
 
 
 def test_a_step_that_does_not_fit_is_refused_before_any_training(place: Path) -> None:

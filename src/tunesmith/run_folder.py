@@ -22,7 +22,7 @@ _WRITTEN = {
     *(RECIPE, "artifact", "checkpoints", "log.jsonl", "learning_rate.json"),
     *("metrics.json", "predictions.jsonl", "report.html", "trackers", "wandb"),
     *("supervised", "students", "semi_supervision.json"),
-    *("compressed", ".compressed.compressing"),
+    *("compressed", ".compressed.compressing", "compressed.json"),
 }
 _DRAFT = re.compile(r"\.artifact-.*|\..*\.draft|\.DS_Store")
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import TypeAdapter
 from safetensors import safe_open
 
 from tunesmith.data.records import Example, Prediction
@@ -220,3 +222,10 @@ def verdict(row: TradeOff, original: Original, floor: float | None) -> tuple[boo
     if lost <= floor:
         return True, f"Stands: {said}; {share}, and {100 * floor:g} % are allowed."
     return False, f"Undone: {said}; {share}, and only {100 * floor:g} % are allowed."
+
+
+def measured_before(path: Path) -> TradeOff | None:
+    """What was measured of a step before an interruption; None where there is no such file."""
+    if not path.is_file():
+        return None
+    return TypeAdapter(TradeOff).validate_python(json.loads(path.read_text(encoding="utf-8")))
