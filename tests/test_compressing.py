@@ -125,6 +125,15 @@ def test_a_chain_keeps_what_stands_and_undoes_what_does_not(
 
 
 @pytest.mark.usefixtures("steps")
+def test_each_verdict_is_said_once(finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["compress", str(finished_run / "artifact"), "--steps", "ruin", "--out", str(tmp_path / "same")]
+    assert cli.guarded(lambda: cli.app(arguments, standalone_mode=False)) == 0
+    printed = capsys.readouterr()
+    assert (printed.err + printed.out).count("Undone:") == 1
+    assert "ruin: Turned about." in printed.out
+
+
+@pytest.mark.usefixtures("steps")
 def test_where_no_step_stands_the_original_is_served(finished_run: Path, tmp_path: Path) -> None:
     artifact = finished_run / "artifact"
     chain = compress(artifact, tmp_path / "same", planned(artifact, ["ruin"], ["compression.floor=0"]), quiet=True)
