@@ -35,6 +35,8 @@ from tunesmith.trade_offs import TradeOff, loss_of
 class Ruin:
     """A step that turns every answer about."""
 
+    trainings = 0
+
     def check(self, model: Model, task: Task) -> None:
         """Nothing to refuse."""
 
@@ -49,6 +51,8 @@ class Ruin:
 @dataclass(frozen=True)
 class Copied:
     """A step into another form, which here is the same one."""
+
+    trainings = 0
 
     def check(self, model: Model, task: Task) -> None:
         """Nothing to refuse."""
@@ -182,6 +186,7 @@ def test_an_interrupted_chain_goes_on_with_the_same_command(
     @dataclass(frozen=True)
     class Once:
         breaks: bool = False
+        trainings = 0
 
         def check(self, model: Model, task: Task) -> None: ...
 
@@ -191,6 +196,8 @@ def test_an_interrupted_chain_goes_on_with_the_same_command(
 
     @dataclass(frozen=True)
     class Broken:
+        trainings = 0
+
         def check(self, model: Model, task: Task) -> None: ...
 
         def compress(self, trained: Trained, workshop: Workshop) -> Compressed:

@@ -257,6 +257,9 @@ def _made(step: Compressor, place: Path, before: Path, bench: Bench, original: O
     )
     with written(place / _MEASURED) as file:
         json.dump(asdict(row), file, ensure_ascii=False)
+    for lesson in place.iterdir():
+        if lesson.is_dir() and lesson != done:  # its checkpoints, which many would fill the disk
+            shutil.rmtree(lesson)
     return row
 
 
