@@ -21,6 +21,7 @@ from tunesmith.inference.weight_only import hold_artifact
 from tunesmith.models.backbone import load
 from tunesmith.models.catalogue import ModelFolder
 from tunesmith.models.weight_only import GROUP, Held, HeldMatrix, held_as, hold_weights, packed, unpacked
+from tunesmith.trade_offs import parameters_in
 
 
 def test_every_code_of_four_bits_is_read_back() -> None:
@@ -75,6 +76,7 @@ def test_an_artifact_held_in_few_bits_answers_like_any_other(tmp_path: Path, kin
         hold_weights(before.body, kind)
         assert torch.equal(before.body(ids).logits, found)
     assert 0 < (found - expected).norm() / expected.norm() < (0.02 if kind == "int8" else 0.3)
+    assert parameters_in(tmp_path / "held") == parameters_in(artifact)
     (answer,) = Predictor.load(tmp_path / "held", device="cpu").predict([Example("1", "hi", "yes")])
     assert isinstance(answer.label, str)
 
