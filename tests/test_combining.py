@@ -18,7 +18,7 @@ from tunesmith.data.splits import fingerprint
 from tunesmith.ensembles import make_ensemble, notes
 from tunesmith.errors import ArtifactError, DataError, RecipeError
 from tunesmith.experiment import Experiment
-from tunesmith.inference.artifact import Origin, add_file, save_artifact, seal, verify
+from tunesmith.inference.artifact import Origin, add_file, load_artifact, save_artifact, seal, verify
 from tunesmith.inference.predictor import Predictor
 from tunesmith.judging import judge_artifact
 from tunesmith.soups import make_soup
@@ -109,6 +109,8 @@ def test_runs_that_did_not_begin_at_one_model_are_no_soup(place: Path) -> None:
     make_ensemble([one, one], place / "both", "probabilities")
     with pytest.raises(ArtifactError, match="is an ensemble"):
         make_soup([one, place / "both"], place / "soup")
+    with pytest.raises(ArtifactError, match="It is an ensemble, whose members hold the weights"):
+        load_artifact(place / "both")
     assert not (place / "soup").exists()
 
 
