@@ -24,9 +24,8 @@ from tunesmith.errors import ArtifactError, DataError
 from tunesmith.evaluation.intervals import Comparison
 from tunesmith.evaluation.report import SplitReport, evaluate_split
 from tunesmith.experiment import Experiment
-from tunesmith.inference.artifact import WEIGHTS, file_hash, load_artifact, save_artifact, seal, verify
+from tunesmith.inference.artifact import WEIGHTS, file_hash, load_artifact, origin_of, save_artifact, seal, verify
 from tunesmith.inference.predictor import Predictor, best_device
-from tunesmith.inference.weight_only import origin_of
 from tunesmith.learnt_from import Source
 from tunesmith.models.model import Model
 from tunesmith.pipeline import Result
@@ -275,7 +274,7 @@ def _shrunk(step: Shrinking, workshop: Workshop, bench: Bench, out: Path) -> Com
     if experiment.evaluation.calibrate:
         encoded = [encode(task, example, encoder, is_train=False) for example in workshop.validation]
         task = task.calibrated(encoded, Predictor(model, task.for_choosing(), encoder).logits(encoded))
-    origin = replace(origin_of(loaded, experiment.to_yaml()), versions=versions(), seed=experiment.seed)
+    origin = replace(origin_of(loaded.description, experiment.to_yaml()), versions=versions(), seed=experiment.seed)
     save_artifact(out, model, task, encoder, origin, found.trained.prefix)
     _see_reloaded(found.trained, out, workshop)
     return found

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -69,6 +69,23 @@ class Origin:
     adapter: Mapping[str, Tensor] | None = None
     quantized: Quantization | Literal[""] = ""
     redacted: Mapping[str, object] = field(default_factory=dict)
+
+
+def origin_of(description: Mapping[str, object], recipe: str) -> Origin:
+    """Where an artifact came from, for one that is made of its weights by this recipe; no adapter outlives that."""
+    told = cast("Mapping[str, Any]", description)
+    return Origin(
+        recipe,
+        told["data_fingerprints"],
+        told["base_model"],
+        told["versions"],
+        told["seed"],
+        told["method"],
+        told["model_name"],
+        None,
+        told["quantized"],
+        told.get("redacted", {}),
+    )
 
 
 def schema_hash(task: Task) -> str:
