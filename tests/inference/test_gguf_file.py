@@ -65,7 +65,7 @@ def test_export_writes_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_a_file_beside_its_weights_goes_on_naming_them_when_a_further_form_comes(tmp_path: Path) -> None:
     artifact = causal_artifact(tmp_path)
     for form in ("gguf", "gguf-q8_0"):
-        export(artifact, form)  # type: ignore[arg-type]
+        export(artifact, form)
     for name in ("model.gguf", "model-q8_0.gguf"):
         assert gguf.GGUFReader(artifact / name).get_field(SOURCE).contents() == file_hash(artifact / WEIGHTS)
 
