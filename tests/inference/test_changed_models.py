@@ -137,10 +137,10 @@ def test_a_model_without_pieces_that_no_text_has_answers_as_before_and_so_do_its
 
 
 def turn(path: Path) -> None:
-    """Turn a matrix in 8 bits about."""
+    """Turn the matrices in 8 bits about."""
     graph = onnx.load(path)
-    matrices = [one for one in graph.graph.initializer if one.data_type == onnx.TensorProto.INT8 and len(one.dims) == 2]
-    codes: Any = max(matrices, key=lambda one: one.dims[0] * one.dims[1])
-    numbers = onnx.numpy_helper.to_array(codes)
-    codes.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(-numbers[::-1]), codes.name))
+    for codes in graph.graph.initializer:
+        if codes.data_type == onnx.TensorProto.INT8 and len(codes.dims) == 2:
+            numbers = onnx.numpy_helper.to_array(codes)
+            codes.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(-numbers[::-1]), codes.name))
     onnx.save(graph, path)
