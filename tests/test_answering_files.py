@@ -26,9 +26,11 @@ WORDS = ("good", "bad", "film", "day", "work", "the", "big", "city", "好", "天
 CHILD = """
 import sys, time
 from pathlib import Path
+import torch
 from tunesmith import answering_files, kept_answers
 from tunesmith.inference.predictor import Predictor
 answering_files.CHUNK = 16
+torch.set_num_threads(1)
 add = kept_answers.Kept.add
 def slow(kept, rows):
     add(kept, rows)
@@ -161,6 +163,12 @@ def other_artifact(file: Path, out: Path) -> dict[str, int]:
     return {}
 
 
+def other_threads(file: Path, out: Path) -> dict[str, int]:
+    told = json.loads(beside(out).read_text(encoding="utf-8"))
+    edited_json(beside(out), asked={**told["asked"], "number of threads (OMP_NUM_THREADS)": 77})
+    return {}
+
+
 def other_passes(file: Path, out: Path) -> dict[str, int]:
     return {"passes": 3}
 
@@ -188,6 +196,7 @@ def damaged_note(file: Path, out: Path) -> dict[str, int]:
         (further_text, "another file of texts"),
         (other_artifact, "another artifact"),
         (other_passes, "another number of passes"),
+        (other_threads, "another number of threads (OMP_NUM_THREADS)"),
         (cut_answers, "was changed or cut"),
         (changed_answers, "was changed or cut"),
         (damaged_note, "cannot be read"),

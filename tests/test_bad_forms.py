@@ -14,11 +14,13 @@ from tests.inference.causal_artifacts import causal_artifact
 from tests.inference.test_forms import damage
 from tests.test_bad_input import files_below
 from tunesmith import cli
+from tunesmith.data.records import Example
+from tunesmith.ensembles import on_test
 from tunesmith.exporting import export as export_artifact
 from tunesmith.inference.artifact import seal
 from tunesmith.inference.ensemble_folder import save_ensemble
 from tunesmith.inference.predictor import Predictor
-from tunesmith.trade_offs import weight_of
+from tunesmith.trade_offs import parameters_in, weight_of
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -57,6 +59,12 @@ def test_only_the_form_that_answers_counts_as_the_size_of_a_model(forms: Path) -
     assert weight_of(forms / "run") == (forms / "run" / "model.safetensors").stat().st_size
     names = ("model-int8.onnx", "head.safetensors")
     assert weight_of(forms / "small") == sum((forms / "small" / name).stat().st_size for name in names)
+
+
+def test_a_form_says_how_many_parameters_its_model_has(forms: Path) -> None:
+    test = [Example("1", "a good film"), Example("2", "a bad one")]
+    small, run = (on_test(forms / name, test).parameters for name in ("small", "run"))
+    assert small == run == parameters_in(forms / "run") > 1000
 
 
 def test_an_ensemble_with_a_graph_answers_on_the_cpu(forms: Path, tmp_path: Path) -> None:

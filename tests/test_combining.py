@@ -15,10 +15,10 @@ from tests.builders import build_learner, build_material, build_model, run_steps
 from tunesmith import cli
 from tunesmith.combining import artifacts_of
 from tunesmith.data.splits import fingerprint
-from tunesmith.ensembles import make_ensemble
+from tunesmith.ensembles import make_ensemble, notes
 from tunesmith.errors import ArtifactError, DataError, RecipeError
 from tunesmith.experiment import Experiment
-from tunesmith.inference.artifact import Origin, add_file, save_artifact, seal, verify
+from tunesmith.inference.artifact import Origin, add_file, load_artifact, save_artifact, seal, verify
 from tunesmith.inference.predictor import Predictor
 from tunesmith.judging import judge_artifact
 from tunesmith.soups import make_soup
@@ -109,6 +109,8 @@ def test_runs_that_did_not_begin_at_one_model_are_no_soup(place: Path) -> None:
     make_ensemble([one, one], place / "both", "probabilities")
     with pytest.raises(ArtifactError, match="is an ensemble"):
         make_soup([one, place / "both"], place / "soup")
+    with pytest.raises(ArtifactError, match="It is an ensemble, whose members hold the weights"):
+        load_artifact(place / "both")
     assert not (place / "soup").exists()
 
 
@@ -158,6 +160,12 @@ def test_an_ensemble_stands_beside_its_best_member_with_its_cost(place: Path) ->
     assert judged.comparisons[0].difference == accuracy.difference or judged.compared == 16
     assert {"ensemble.json", "report.html"} <= set(json.loads((place / "all" / "manifest.json").read_text()))
     verify(place / "all")
+
+
+def test_members_whose_form_says_no_number_of_parameters_are_named() -> None:
+    facts = {"members": ["a", "b"], "by": "votes", "parameters": 7, "relative_time": 2.0, "seconds": 1.0, "best": "a"}
+    assert "b" in next(line for line in notes({**facts, "left_out": 0}, [], ["b"]) if "does not say how many" in line)
+    assert not any("does not say" in line for line in notes({**facts, "left_out": 0}, [], []))
 
 
 def test_what_any_member_learnt_from_is_not_judged_by(place: Path) -> None:

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ import torch
 from tests.builders import torch_model, write_recipe
 from tunesmith import cli, compressing, pipeline
 from tunesmith.compressing import compress
-from tunesmith.compression import COMPRESSORS, Compressed, Trained, Workshop
+from tunesmith.compression import COMPRESSORS, Compressed, Compressor, Trained, Workshop
 from tunesmith.compression_plan import planned
 from tunesmith.compression_report import front
 from tunesmith.errors import ArtifactError, ModelError, RecipeError, TrainingError
@@ -34,6 +35,8 @@ from tunesmith.trade_offs import TradeOff, loss_of
 class Ruin:
     """A step that turns every answer about."""
 
+    trainings = 0
+
     def check(self, model: Model, task: Task) -> None:
         """Nothing to refuse."""
 
@@ -48,6 +51,8 @@ class Ruin:
 @dataclass(frozen=True)
 class Copied:
     """A step into another form, which here is the same one."""
+
+    trainings = 0
 
     def check(self, model: Model, task: Task) -> None:
         """Nothing to refuse."""
@@ -124,6 +129,15 @@ def test_a_chain_keeps_what_stands_and_undoes_what_does_not(
 
 
 @pytest.mark.usefixtures("steps")
+def test_each_verdict_is_said_once(finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["compress", str(finished_run / "artifact"), "--steps", "ruin", "--out", str(tmp_path / "same")]
+    assert cli.guarded(lambda: cli.app(arguments, standalone_mode=False)) == 0
+    printed = capsys.readouterr()
+    assert (printed.err + printed.out).count("Undone:") == 1
+    assert "ruin: Turned about." in printed.out
+
+
+@pytest.mark.usefixtures("steps")
 def test_where_no_step_stands_the_original_is_served(finished_run: Path, tmp_path: Path) -> None:
     artifact = finished_run / "artifact"
     chain = compress(artifact, tmp_path / "same", planned(artifact, ["ruin"], ["compression.floor=0"]), quiet=True)
@@ -172,6 +186,7 @@ def test_an_interrupted_chain_goes_on_with_the_same_command(
     @dataclass(frozen=True)
     class Once:
         breaks: bool = False
+        trainings = 0
 
         def check(self, model: Model, task: Task) -> None: ...
 
@@ -181,6 +196,8 @@ def test_an_interrupted_chain_goes_on_with_the_same_command(
 
     @dataclass(frozen=True)
     class Broken:
+        trainings = 0
+
         def check(self, model: Model, task: Task) -> None: ...
 
         def compress(self, trained: Trained, workshop: Workshop) -> Compressed:
@@ -243,9 +260,42 @@ def test_a_recipe_trains_and_compresses(place: Path) -> None:
     assert Path(chain.artifact) == result.folder / "compressed"
     assert "there is no floor" in chain.rows[1].why
     assert read_description(result.artifact)["shape"] is None
-    again, chain = compressing.resume(place / "run", quiet=True)
-    assert chain is not None
+    # A run that is resumed again has its chain already; with a damaged artifact it makes it anew.
+    again, same = compressing.resume(place / "run", quiet=True)
     assert again.folder == result.folder
+    assert same is not None
+    assert [(row.name, row.seconds) for row in same.rows] == [(row.name, row.seconds) for row in chain.rows]
+    add_file(place / "run" / "compressed", "note.txt", "x")
+    (place / "run" / "compressed" / "note.txt").write_text("y", encoding="utf-8")
+    _, anew = compressing.resume(place / "run", quiet=True)
+    assert anew is not None
+    assert anew.rows[1].seconds != chain.rows[1].seconds
+    verify(place / "run" / "compressed")
+
+
+@pytest.mark.usefixtures("steps")
+def test_a_resumed_run_goes_on_after_the_last_finished_step(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = [{"name": "layer_drop", "epochs": 1}, "ruin"]
+    recipe = write_recipe(place, compress=steps, compression={"floor": None})
+    made: list[str] = []
+    real = compressing._made
+
+    def breaks(step: Compressor, *given: Any) -> TradeOff:
+        made.append(type(step).__name__)
+        if made == ["LayerDrop", "Ruin"]:
+            raise KeyboardInterrupt
+        return real(step, *given)
+
+    monkeypatch.setattr(compressing, "_made", breaks)
+    with pytest.raises(KeyboardInterrupt):
+        compressing.run(Experiment.from_yaml(recipe), place / "run", quiet=True)
+    # The checkpoints of a step that is measured have no more use.
+    first = place / "run" / ".compressed.compressing" / "1-layer_drop"
+    assert {path.name for path in first.iterdir()} == {"artifact", "measured.json"}
+    _, chain = compressing.resume(place / "run", quiet=True)
+    assert chain is not None
+    assert [row.name for row in chain.rows] == ["original", "layer_drop", "ruin"]
+    assert made == ["LayerDrop", "Ruin", "Ruin"]
 
 
 def test_a_step_that_does_not_fit_is_refused_before_any_training(place: Path) -> None:

@@ -8,7 +8,9 @@ from typing import cast
 
 import pytest
 
-from tunesmith import run_folder
+from tests.builders import write_examples, write_recipe
+from tunesmith import compressing, run_folder
+from tunesmith.compression import HeadPrune, Int8, Vocabulary
 from tunesmith.errors import RecipeError, ResourceError
 from tunesmith.experiment import Experiment
 from tunesmith.preparation import Prepared
@@ -68,6 +70,40 @@ def test_too_small_a_disk_is_seen_before_anything_is_removed(tmp_path: Path) -> 
     with pytest.raises(ResourceError, match="MB are needed"):
         run_folder.begin(folder, "new", 1 << 60, overwrite=True)
     assert (folder / "recipe.yaml").read_text(encoding="utf-8") == "old"
+
+
+def test_a_chain_needs_room_for_an_artifact_of_each_step_and_for_the_checkpoints_of_one() -> None:
+    a_million = 4_000_000
+    alone = run_folder.room_for(1_000_000, 10)
+    for steps, artifacts, trainings in (
+        ((Vocabulary(),), 1, 0),
+        ((HeadPrune(rounds=3), Vocabulary(), HeadPrune(rounds=2), Int8()), 4, 3),
+        ((HeadPrune(rounds=3, epochs=0),), 1, 0),
+    ):
+        more = run_folder.room_for(1_000_000, 10, steps) - alone
+        kept = (artifacts + 2) * (a_million + (16 << 20)) + a_million * trainings * 7  # best, and two of three each
+        assert more == kept + (3 * a_million if trainings else 0)
+
+
+@pytest.mark.parametrize("rounds", [0, 2])
+def test_a_run_looks_for_the_room_of_its_chain_before_it_trains(
+    rounds: int, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    def full(folder: Path, size: int) -> None:
+        sizes.append(size)
+        raise ResourceError("full")
+
+    monkeypatch.setattr(run_folder, "need_space", full)
+    more: dict[str, object] = {"unlabelled": "rest", "per_class": 4} if rounds else {}
+    changes: dict[str, object] = {"semi_supervision": {"name": "self_training", "rounds": rounds}} if rounds else {}
+    for steps in ([], ["vocabulary", "head_prune"]):
+        recipe = write_recipe(place, data={**write_examples(place), **more}, compress=steps, **changes)
+        with pytest.raises(ResourceError, match="full"):
+            compressing.run(Experiment.from_yaml(recipe), place / "run", quiet=True)
+    assert sizes[1] - sizes[0] > 3 * (16 << 20)
+    assert not (place / "run").exists()
 
 
 def test_what_appeared_since_the_first_look_is_not_removed(tmp_path: Path) -> None:

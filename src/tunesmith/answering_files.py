@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -143,6 +144,8 @@ def decides(predictor: Predictor, asked: Asked, digest: str, texts: int) -> dict
         "number of passes": asked.passes,
         "form of the model (--backend)": asked.backend,
         "device": str(predictor.model.device),
+        # Sums are cut among threads, so that the last bits of a number depend on how many there are.
+        "number of threads (OMP_NUM_THREADS)": torch.get_num_threads(),
         "set of versions": versions(),
     }
 

@@ -11,13 +11,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from pydantic import TypeAdapter
 
 from tunesmith import promotion, run_folder
 from tunesmith.combining import Combined, paired, vet_out, write_combined
 from tunesmith.components import name_of, settings_of
 from tunesmith.compression import COMPRESSORS, Compressed, Compressor, Converting, Shrinking, Trained, Workshop
-from tunesmith.compression_report import Chain, write_chain
+from tunesmith.compression_report import Chain, keep_chain, kept_chain, write_chain
 from tunesmith.data.records import Splits
 from tunesmith.data.splits import fingerprint
 from tunesmith.enlarging import without_judges
@@ -25,9 +24,8 @@ from tunesmith.errors import ArtifactError, DataError
 from tunesmith.evaluation.intervals import Comparison
 from tunesmith.evaluation.report import SplitReport, evaluate_split
 from tunesmith.experiment import Experiment
-from tunesmith.inference.artifact import WEIGHTS, file_hash, load_artifact, save_artifact, seal, verify
+from tunesmith.inference.artifact import WEIGHTS, file_hash, load_artifact, origin_of, save_artifact, seal, verify
 from tunesmith.inference.predictor import Predictor, best_device
-from tunesmith.inference.weight_only import origin_of
 from tunesmith.learnt_from import Source
 from tunesmith.models.model import Model
 from tunesmith.pipeline import Result
@@ -35,13 +33,16 @@ from tunesmith.preparation import encode, prepare, stop_at_errors
 from tunesmith.recovery import Recovery
 from tunesmith.tasks import Batch
 from tunesmith.tasks.batches import cut
-from tunesmith.trade_offs import Original, TradeOff, verdict
+from tunesmith.trade_offs import Original, TradeOff, measured_before, verdict
 from tunesmith.training.tracking import announce
 from tunesmith.versions import versions
 from tunesmith.writing import refused, written
 
 COMPRESSED = "compressed"
 """The folder of a run's compressed artifact, beside the artifact as it was trained."""
+
+FINISHED = "compressed.json"
+"""What came of a run's chain, beside them, so that a run that is resumed again need not go through it anew."""
 
 _PLAN, _MEASURED = "plan.json", "measured.json"
 _AGAIN = "Free disk space and give the same command again."
@@ -107,10 +108,25 @@ def resume(folder: str | Path, *, quiet: bool = False) -> tuple[Result, Chain | 
 def _with_chain(result: Result, experiment: Experiment, *, quiet: bool) -> tuple[Result, Chain | None]:
     if not experiment.compress:
         return result, None
-    out = result.folder / COMPRESSED
-    if out.exists():  # of the same run, finished before: its folder was new
+    out, plan = result.folder / COMPRESSED, _plan(result.artifact, experiment)
+    if (chain := _finished(result, plan)) is not None:
+        return result, chain
+    if out.exists():  # of the same run, but damaged, or made with other versions: its folder was new
         shutil.rmtree(out)
-    return result, compress(result.artifact, out, experiment, quiet=quiet)
+    chain = compress(result.artifact, out, experiment, quiet=quiet)
+    keep_chain(chain, result.folder / FINISHED, plan)
+    return result, chain
+
+
+def _finished(result: Result, plan: str) -> Chain | None:
+    """What came of the same chain before, where its artifact is still whole."""
+    out = result.folder / COMPRESSED
+    chain = kept_chain(result.folder / FINISHED, plan)
+    try:
+        verify(out)
+    except ArtifactError:
+        return None
+    return None if chain is None else replace(chain, artifact=str(out), original=str(result.artifact))
 
 
 def compress(artifact: Path, out: Path, experiment: Experiment, *, quiet: bool = False) -> Chain:
@@ -132,7 +148,7 @@ def compress(artifact: Path, out: Path, experiment: Experiment, *, quiet: bool =
     rows, left = [original.as_trade_off()], artifact
     for number, step in enumerate(experiment.compress, 1):
         place = bench.folder / f"{number}-{name_of(COMPRESSORS, step)}"
-        row = _known(place) or _made(step, place, left, bench, original)
+        row = measured_before(place / _MEASURED) or _made(step, place, left, bench, original)
         rows.append(row)
         left = place / "artifact" if row.stands else left
         if not quiet:
@@ -212,14 +228,6 @@ def _see_changeable(artifact: Path, steps: Sequence[Compressor]) -> None:
         step.check(loaded.model, loaded.task)
 
 
-def _known(place: Path) -> TradeOff | None:
-    """What was measured of a step before an interruption."""
-    path = place / _MEASURED
-    if not path.is_file():
-        return None
-    return TypeAdapter(TradeOff).validate_python(json.loads(path.read_text(encoding="utf-8")))
-
-
 def _made(step: Compressor, place: Path, before: Path, bench: Bench, original: Original) -> TradeOff:
     """Make a step, measure what came of it, and say whether it stands."""
     began = time.monotonic()
@@ -248,6 +256,9 @@ def _made(step: Compressor, place: Path, before: Path, bench: Bench, original: O
     )
     with written(place / _MEASURED) as file:
         json.dump(asdict(row), file, ensure_ascii=False)
+    for lesson in place.iterdir():
+        if lesson.is_dir() and lesson != done:  # its checkpoints, which many would fill the disk
+            shutil.rmtree(lesson)
     return row
 
 
@@ -263,7 +274,7 @@ def _shrunk(step: Shrinking, workshop: Workshop, bench: Bench, out: Path) -> Com
     if experiment.evaluation.calibrate:
         encoded = [encode(task, example, encoder, is_train=False) for example in workshop.validation]
         task = task.calibrated(encoded, Predictor(model, task.for_choosing(), encoder).logits(encoded))
-    origin = replace(origin_of(loaded, experiment.to_yaml()), versions=versions(), seed=experiment.seed)
+    origin = replace(origin_of(loaded.description, experiment.to_yaml()), versions=versions(), seed=experiment.seed)
     save_artifact(out, model, task, encoder, origin, found.trained.prefix)
     _see_reloaded(found.trained, out, workshop)
     return found

@@ -47,8 +47,8 @@ def show_chain(chain: Chain, *, as_json: bool) -> None:
         "beside the original's.",
         highlight=False,
     )
-    for row in chain.rows[1:]:
-        for line in (row.why, *row.notes):
+    for row in chain.rows[1:]:  # why each stands or is undone was said as soon as it was known
+        for line in row.notes:
             console.print(escape(f"{row.name}: {line}"), highlight=False)
     for item in chain.tested:
         if item.name == chain.metric:

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import jinja2
 import plotly.graph_objects as go
+from pydantic import TypeAdapter
 
 from tunesmith.evaluation.figures import BLUE, GREY, ORANGE, fragment, script
 from tunesmith.evaluation.intervals import Comparison
 from tunesmith.evaluation.page import metric_words
 from tunesmith.inference.artifact import add_file
 from tunesmith.trade_offs import TradeOff
-from tunesmith.writing import defined
+from tunesmith.writing import defined, written
 
 SHOWN = 40
 """How many changed answers the page shows of each step; the file changes.jsonl has all."""
@@ -269,3 +270,17 @@ def write_chain(chain: Chain, folder: Path) -> None:
     add_file(folder, "compression.html", page_of(chain))
     add_file(folder, "compression.md", as_markdown(chain))
     add_file(folder, "changes.jsonl", "".join(f"{line}\n" for line in lines))
+
+
+def keep_chain(chain: Chain, path: Path, plan: str) -> None:
+    """Write a chain to a file, as the result of this plan."""
+    with written(path) as file:
+        json.dump({"plan": plan, "chain": asdict(chain)}, file, ensure_ascii=False)
+
+
+def kept_chain(path: Path, plan: str) -> Chain | None:
+    """The chain that a file holds as the result of this plan; None where there is no file, or one of another plan."""
+    if not path.is_file():
+        return None
+    told = json.loads(path.read_text(encoding="utf-8"))
+    return TypeAdapter(Chain).validate_python(told["chain"]) if told["plan"] == plan else None

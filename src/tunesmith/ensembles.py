@@ -17,6 +17,7 @@ from tunesmith.inference.ensemble import Combination
 from tunesmith.inference.ensemble_folder import check_members, save_ensemble
 from tunesmith.inference.predictor import Predictor
 from tunesmith.judging import Candidate
+from tunesmith.trade_offs import parameters_in
 
 WARM = 8
 """Examples that are answered before the clock runs, so that no first use of anything is measured."""
@@ -26,7 +27,7 @@ WARM = 8
 class Judged:
     """A member on the test split: its answers, the seconds they took, and the texts that it learnt from.
 
-    `learnt` is None where its data cannot be read any more.
+    `learnt` is None where its data cannot be read any more, and `parameters` 0 where its form does not say how many.
     """
 
     artifact: Path
@@ -89,18 +90,25 @@ def make_ensemble(runs: Sequence[Path], out: Path, by: Combination) -> Combined:
         "best": str(best.artifact),
         "against_best": [asdict(one) for one in comparisons],
     }
-    unread = [str(one.artifact) for one in judged if one.learnt is None]
-    made = Combined(out, best.artifact, (split,), comparisons, facts, notes(facts, unread))
-    write_combined(made, served.task, "ensemble", int(sum(one.parameters for one in judged)), began)
+    said = notes(facts, *([str(one.artifact) for one in judged if lacks(one)] for lacks in (_unread, _uncounted)))
+    made = Combined(out, best.artifact, (split,), comparisons, facts, said)
+    write_combined(made, served.task, "ensemble", sum(one.parameters for one in judged), began)
     return made
+
+
+def _unread(one: Judged) -> bool:
+    return one.learnt is None
+
+
+def _uncounted(one: Judged) -> bool:
+    return not one.parameters
 
 
 def on_test(artifact: Path, test: Sequence[Example]) -> Judged:
     """A member's answers on the test split, and what it learnt from; its weights are let go of again."""
     candidate = Candidate.load(artifact)
     predictions, seconds = timed(candidate.predictor, test)
-    parameters = sum(parameter.numel() for parameter in candidate.predictor.model.parameters())
-    return Judged(artifact, tuple(predictions), seconds, candidate.learnt(), parameters)
+    return Judged(artifact, tuple(predictions), seconds, candidate.learnt(), parameters_in(artifact))
 
 
 def timed(predictor: Predictor, examples: Sequence[Example]) -> tuple[list[Prediction], float]:
@@ -131,7 +139,7 @@ def against_best(
     return best, paired(served.task, examples, ours, theirs, seed)
 
 
-def notes(facts: Mapping[str, object], unread: Sequence[str]) -> tuple[str, ...]:
+def notes(facts: Mapping[str, object], unread: Sequence[str], uncounted: Sequence[str]) -> tuple[str, ...]:
     """What the ensemble is and costs, in words."""
     members = facts["members"]
     assert isinstance(members, list)
@@ -143,6 +151,8 @@ def notes(facts: Mapping[str, object], unread: Sequence[str]) -> tuple[str, ...]
     ]
     if facts["left_out"]:
         said.append(f"{facts['left_out']} test examples are left out, since a member learnt from them.")
+    if uncounted:
+        said.append(f"Without those of members whose form does not say how many it has: {', '.join(uncounted)}.")
     if unread:
         said.append(f"Whether these learnt from test examples is not known: {', '.join(unread)}.")
     return tuple(said)

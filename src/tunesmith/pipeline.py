@@ -75,7 +75,8 @@ def run(
     prepared = prepare(experiment)
     stop_at_errors(prepared.findings)
     model = rehearse(experiment, prepared)
-    run_folder.begin(place, experiment.to_yaml(), run_folder.room_for(*count_parameters(model)), overwrite=overwrite)
+    size = run_folder.room_for(*count_parameters(model), experiment.compress)
+    run_folder.begin(place, experiment.to_yaml(), size, overwrite=overwrite)
     if not quiet:
         announce(summary(experiment, prepared, *count_parameters(model), model.quantized))
     return finish(experiment, prepared, model, place, quiet=quiet)

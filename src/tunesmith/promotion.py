@@ -93,7 +93,9 @@ def run(
     stop_at_errors(prepared.findings)
     model = rehearse(experiment, prepared)
     kept = SUPERVISED if is_known(place / SUPERVISED, supervised(experiment), prepared) else ""
-    size = (2 + use.rounds) * run_folder.room_for(*count_parameters(model))
+    parameters, learning = count_parameters(model)
+    chain = run_folder.room_for_chain(parameters, experiment.compress)
+    size = (2 + use.rounds) * run_folder.room_for(parameters, learning) + chain
     run_folder.begin(place, experiment.to_yaml(), size, overwrite=overwrite, keep=kept)
     return promoted(experiment, use, loaded, place, quiet=quiet)
 

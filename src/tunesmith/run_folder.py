@@ -6,11 +6,12 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from tunesmith.components import settings_of
+from tunesmith.compression import Compressor
 from tunesmith.errors import CheckpointError, RecipeError
 from tunesmith.experiment import Experiment
 from tunesmith.inference.artifact import MANIFEST, file_hash, need_space
@@ -22,7 +23,7 @@ _WRITTEN = {
     *(RECIPE, "artifact", "checkpoints", "log.jsonl", "learning_rate.json"),
     *("metrics.json", "predictions.jsonl", "report.html", "trackers", "wandb"),
     *("supervised", "students", "semi_supervision.json"),
-    *("compressed", ".compressed.compressing"),
+    *("compressed", ".compressed.compressing", "compressed.json"),
 }
 _DRAFT = re.compile(r"\.artifact-.*|\..*\.draft|\.DS_Store")
 
@@ -80,12 +81,26 @@ def vet(place: Path, *, overwrite: bool) -> None:
         )
 
 
-def room_for(parameters: int, learning: int) -> int:
+def room_for(parameters: int, learning: int, steps: Sequence[Compressor] = ()) -> int:
     """The most bytes that a run keeps on disk: the artifact, the best weights, and three checkpoints while one is made.
 
     A checkpoint has the learning weights, the optimiser's two averages of each, and one of the weights themselves.
     """
-    return 4 * (parameters + learning * (1 + 3 * 4)) + (16 << 20)
+    return 4 * (parameters + learning * (1 + 3 * 4)) + room_for_chain(parameters, steps) + (16 << 20)
+
+
+def room_for_chain(parameters: int, steps: Sequence[Compressor]) -> int:
+    """The most bytes that a chain keeps on disk beside the artifact that it begins at.
+
+    These are an artifact of each step, one more while it is made, and the result; and of one step at a time, for each
+    training, the best weights and two checkpoints, three while one is made. In a checkpoint every weight learns, and
+    none is averaged.
+    """
+    if not steps:
+        return 0
+    trainings = max(step.trainings for step in steps)
+    checkpoints = trainings * (1 + 2 * 3) + 3 * (trainings > 0)
+    return (4 * parameters + (16 << 20)) * (len(steps) + 2) + 4 * parameters * checkpoints
 
 
 def begin(place: Path, recipe: str, size: int, *, overwrite: bool, keep: str = "") -> None:

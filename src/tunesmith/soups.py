@@ -21,10 +21,11 @@ from tunesmith.evaluation.report import evaluate_split
 from tunesmith.inference.artifact import (
     WEIGHTS,
     Loaded,
-    Origin,
     file_hash,
     load_artifact,
     need_torch,
+    origin_of,
+    read_description,
     save_artifact,
     verify,
     with_shared,
@@ -244,23 +245,11 @@ def mean_of(total: Mapping[str, Tensor], count: int, like: Mapping[str, Tensor])
 
 def save(kitchen: Kitchen, best: Path, out: Path) -> None:
     """Write the model as an artifact whose recipe is that of the best run."""
-    told = kitchen.loaded.description
-    source = Source.of(best)
-    origin = Origin(
-        (best / "recipe.yaml").read_text(encoding="utf-8"),
-        source.fingerprints,
-        str(told["base_model"]),
-        cast("Mapping[str, str]", told["versions"]),
-        source.experiment.seed,
-        cast("Mapping[str, object]", told["method"]),
-        str(told["model_name"]),
-        None,
-        told["quantized"],  # type: ignore[arg-type]
-        cast("Mapping[str, object]", told.get("redacted", {})),
-    )
+    loaded = kitchen.loaded
+    origin = origin_of(read_description(best), (best / "recipe.yaml").read_text(encoding="utf-8"))
     with torch.no_grad():
         task = kitchen.calibrated()
-    save_artifact(out, kitchen.loaded.model, task, kitchen.loaded.encoder, origin, str(told["prefix"]))
+    save_artifact(out, loaded.model, task, loaded.encoder, origin, str(loaded.description["prefix"]))
 
 
 def see_one_start(artifacts: Sequence[Path]) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from pydantic import TypeAdapter
 from safetensors import safe_open
 
 from tunesmith.data.records import Example, Prediction
@@ -49,7 +52,7 @@ class TradeOff:
         stands: whether it was kept.
         why: what decided that, in a sentence.
         size: bytes of the artifact's weights.
-        parameters: how many numbers the model has; 0 in a form of which that is not known.
+        parameters: how many numbers the model has; 0 in a form that does not say so.
         quality: the main metric on validation with its interval.
         difference: the same, paired with the original.
         slices: the same on parts of the validation examples.
@@ -197,13 +200,23 @@ def weight_of(artifact: Path) -> int:
 
 
 def parameters_in(artifact: Path) -> int:
-    """How many numbers an artifact's weights are; 0 where they are held in few bits or in a form other than torch's."""
+    """How many numbers an artifact's weights are; 0 where it holds another form alone, which does not say so."""
     path = artifact / WEIGHTS
-    if not path.is_file() or read_description(artifact).get("weights"):
-        return 0
+    if not path.is_file():
+        description = read_description(artifact)
+        return entry_of(artifact, description, forms_of(artifact, description)[0]).parameters
+    held = bool(read_description(artifact).get("weights"))
     with safe_open(path, framework="numpy") as weights:
-        names: list[str] = list(weights.keys())
-        return sum(math.prod(weights.get_slice(name).get_shape()) for name in names)
+        slices = {name: weights.get_slice(name) for name in weights.keys()}  # noqa: SIM118
+        return sum(_numbers(name, one) if held else math.prod(one.get_shape()) for name, one in slices.items())
+
+
+def _numbers(name: str, tensor: Any) -> int:
+    """How many weights a tensor of an artifact in few bits stands for: of codes in 4 bits two to a byte."""
+    if name.endswith(".held.scales"):
+        return 0
+    shape: list[int] = tensor.get_shape()
+    return math.prod(shape) * (2 if name.endswith(".held.codes") and tensor.get_dtype() == "U8" else 1)
 
 
 def verdict(row: TradeOff, original: Original, floor: float | None) -> tuple[bool, str]:
@@ -220,3 +233,10 @@ def verdict(row: TradeOff, original: Original, floor: float | None) -> tuple[boo
     if lost <= floor:
         return True, f"Stands: {said}; {share}, and {100 * floor:g} % are allowed."
     return False, f"Undone: {said}; {share}, and only {100 * floor:g} % are allowed."
+
+
+def measured_before(path: Path) -> TradeOff | None:
+    """What was measured of a step before an interruption; None where there is no such file."""
+    if not path.is_file():
+        return None
+    return TypeAdapter(TradeOff).validate_python(json.loads(path.read_text(encoding="utf-8")))

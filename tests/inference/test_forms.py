@@ -19,7 +19,7 @@ from tunesmith.inference import form_parity, int8, onnx_graph, onnx_session
 from tunesmith.inference.artifact import Loaded, Origin, load_artifact, read_description, save_artifact, seal, verify
 from tunesmith.inference.form_parity import changed_places, compare_forms, near_numbers
 from tunesmith.inference.forms import Entry, add_form, calibration_inputs, entry_of, forms_of, keep_only
-from tunesmith.inference.onnx_graph import FLOAT_TOLERANCE, input_names, write_graph
+from tunesmith.inference.onnx_graph import FLOAT_TOLERANCE, SHARE, input_names, write_graph
 from tunesmith.inference.onnx_network import OnnxNetwork
 from tunesmith.inference.onnx_session import open_session, run_session
 from tunesmith.inference.predictor import Predictor
@@ -68,7 +68,7 @@ def same(ours: Predictor, theirs: Predictor, case: str) -> float:
 def test_a_graph_answers_every_task_as_torch_does(case: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     place, loaded = saved(tmp_path, folder_of(case, request), case)
     entry = add_form(place, loaded, "onnx")
-    assert entry.graph.largest_difference <= FLOAT_TOLERANCE
+    assert entry.graph.largest_share <= SHARE
     assert len(entry.graph.shapes) >= 6
     assert any(pieces == 1 for pieces, _ in entry.graph.shapes)
     torchs, graphs = Predictor.load(place, device="cpu"), Predictor.load(place, backend="onnx")
@@ -106,7 +106,7 @@ def test_what_a_method_added_is_in_the_graph(method: str, tiny_model_folder: Pat
             weight.add_(0.05 * torch.randn_like(weight))
     chosen.merge(model.eval())
     graph = write_graph(model, tmp_path / "graph.onnx", encoder.max_length)
-    assert graph.largest_difference <= FLOAT_TOLERANCE
+    assert graph.largest_share <= SHARE
 
 
 def test_what_was_exported_is_read_like_any_artifact(tiny_model_folder: Path, tmp_path: Path) -> None:
@@ -182,6 +182,28 @@ def test_a_dimension_taken_for_a_constant_is_seen(tmp_path: Path) -> None:
     onnx.save(make.make_model(graph), tmp_path / "fixed.onnx")
     with pytest.raises(ArtifactError, match="took the length of 'input_ids' for 7"):
         onnx_graph._see_open_dimensions(tmp_path / "fixed.onnx", ["input_ids"], ["states"])
+
+
+@pytest.mark.parametrize(("size", "noise", "passes"), [(1e4, 1e-6, True), (1e-4, 1e-2, False)])
+def test_a_graph_is_compared_by_the_size_of_what_it_gives(
+    size: float, noise: float, passes: bool, tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, loaded = saved(tmp_path, tiny_model_folder, "single_label")
+    with torch.no_grad():
+        for weight in loaded.model.head.parameters():
+            weight.mul_(size)
+
+    def noisy(session: Any, outputs: Any, given: Any) -> list[torch.Tensor]:
+        states, logits = run_session(session, outputs, given)
+        return [states, logits * (1 + noise)]
+
+    monkeypatch.setattr(onnx_graph, "run_session", noisy)
+    if passes:
+        graph = write_graph(loaded.model, tmp_path / "graph.onnx", 16)
+        assert graph.largest_share < 3e-5 < 1e-4 < graph.largest_difference
+    else:
+        with pytest.raises(ModelError, match="differ by up to"):
+            write_graph(loaded.model, tmp_path / "graph.onnx", 16)
 
 
 def test_where_one_way_of_exporting_fails_the_next_is_taken(

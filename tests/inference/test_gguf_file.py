@@ -12,7 +12,8 @@ from tests.conftest import build_chat_tokenizer
 from tests.inference.causal_artifacts import causal_artifact
 from tunesmith import cli
 from tunesmith.errors import ArtifactError
-from tunesmith.inference.artifact import MANIFEST, file_hash, load_artifact
+from tunesmith.exporting import export
+from tunesmith.inference.artifact import WEIGHTS, file_hash, load_artifact
 from tunesmith.inference.gguf_file import SOURCE, Precision, export_gguf, paired, read_gguf
 
 gguf = pytest.importorskip("gguf")
@@ -47,7 +48,7 @@ def test_the_file_gives_the_same_logits_and_tokens(tmp_path: Path, precision: Pr
     assert told.bytes == out.stat().st_size
     reader = gguf.GGUFReader(out)
     assert len(reader.tensors) == told.tensors == (20 if tied else 21)
-    assert reader.get_field(SOURCE).contents() == file_hash(artifact / MANIFEST)
+    assert reader.get_field(SOURCE).contents() == file_hash(artifact / WEIGHTS)
     assert reader.get_field("tokenizer.ggml.pre").contents() == "gpt-2"
     assert reader.get_field("tokenizer.ggml.add_bos_token").contents() is True
     assert [path.name for path in out.parent.iterdir()] == ["model.gguf"]
@@ -58,7 +59,15 @@ def test_export_writes_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[st
     arguments = ["export", str(artifact), "--form", "gguf-q8_0", "--out", str(out)]
     assert cli.guarded(lambda: cli.app(arguments, standalone_mode=False)) == 0
     assert "matrices in q8_0" in capsys.readouterr().out
-    assert gguf.GGUFReader(out).get_field(SOURCE).contents() == file_hash(artifact / MANIFEST)
+    assert gguf.GGUFReader(out).get_field(SOURCE).contents() == file_hash(artifact / WEIGHTS)
+
+
+def test_a_file_beside_its_weights_goes_on_naming_them_when_a_further_form_comes(tmp_path: Path) -> None:
+    artifact = causal_artifact(tmp_path)
+    for form in ("gguf", "gguf-q8_0"):
+        export(artifact, form)
+    for name in ("model.gguf", "model-q8_0.gguf"):
+        assert gguf.GGUFReader(artifact / name).get_field(SOURCE).contents() == file_hash(artifact / WEIGHTS)
 
 
 def test_rows_that_are_turned_together_stand_together() -> None:

@@ -21,6 +21,7 @@ from tunesmith.inference.weight_only import hold_artifact
 from tunesmith.models.backbone import load
 from tunesmith.models.catalogue import ModelFolder
 from tunesmith.models.weight_only import GROUP, Held, HeldMatrix, held_as, hold_weights, packed, unpacked
+from tunesmith.trade_offs import parameters_in
 
 
 def test_every_code_of_four_bits_is_read_back() -> None:
@@ -44,10 +45,22 @@ def test_four_bits_are_the_nearest_of_15_steps_of_each_group(width: int) -> None
     weight = torch.randn(5, width)
     held = HeldMatrix(weight, "int4")
     groups = weight.reshape(5, -1, GROUP if width % GROUP == 0 else width)
-    # The scale itself is rounded to float16, so the largest may lie a little beyond the last step.
-    limit = groups.abs().amax(-1, keepdim=True) / 7 * (0.5 + 7 * 2**-11 + 1e-4)
+    steps = held.scales.float()[..., None]
+    # What lies beyond the last step is cut to it.
+    limit = torch.maximum(steps / 2, groups.abs() - 7 * steps) * (1 + 1e-4)
     assert ((held.rows().reshape(groups.shape) - groups).abs() <= limit).all()
     assert held.codes.nbytes == 5 * (width // 2 if width % 2 == 0 else width)
+
+
+def test_no_group_in_four_bits_is_further_off_than_with_its_largest_weight_as_the_last_step() -> None:
+    torch.manual_seed(0)
+    weight = torch.distributions.StudentT(4.0).sample((40, 128))
+    groups = weight.reshape(40, -1, GROUP)
+    widest = (groups.abs().amax(-1, keepdim=True) / 7).half().float()
+    plain = ((groups / widest).round().clamp(-7, 7) * widest - groups).square().sum(-1)
+    found = (HeldMatrix(weight, "int4").rows().reshape(groups.shape) - groups).square().sum(-1)
+    assert (found <= plain * (1 + 1e-6)).all()
+    assert found.sum() < 0.95 * plain.sum()
 
 
 def test_eight_bits_are_those_of_torchao() -> None:
@@ -75,6 +88,7 @@ def test_an_artifact_held_in_few_bits_answers_like_any_other(tmp_path: Path, kin
         hold_weights(before.body, kind)
         assert torch.equal(before.body(ids).logits, found)
     assert 0 < (found - expected).norm() / expected.norm() < (0.02 if kind == "int8" else 0.3)
+    assert parameters_in(tmp_path / "held") == parameters_in(artifact)
     (answer,) = Predictor.load(tmp_path / "held", device="cpu").predict([Example("1", "hi", "yes")])
     assert isinstance(answer.label, str)
 

@@ -20,6 +20,10 @@ from tunesmith.tasks import Task
 class Compressor(Protocol):
     """A step that makes a trained model smaller: either `Shrinking` or `Converting`."""
 
+    @property
+    def trainings(self) -> int:
+        """How often it trains on at most."""
+
     def check(self, model: Model, task: Task) -> None:
         """Raise a TunesmithError where the step cannot be made with this model and task."""
 

@@ -62,6 +62,11 @@ class Distill:
     def _objective(self, teacher: str) -> Distillation:
         return Distillation(teacher, self.alpha, self.temperature, self.hidden, self.attention)
 
+    @property
+    def trainings(self) -> int:
+        """How often it trains on at most."""
+        return 1
+
     def check(self, model: Model, task: Task) -> None:
         """Raise an error where the task's outputs cannot be compared, or the body's layers are not known."""
         check_comparable(task, "distillation")

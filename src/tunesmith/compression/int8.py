@@ -36,6 +36,11 @@ class Int8:
                 "calibrate must not be negative.", where="int8.calibrate", to_do="0 takes dynamic scales."
             )
 
+    @property
+    def trainings(self) -> int:
+        """How often it trains on at most."""
+        return 0
+
     def check(self, model: Model, task: Task) -> None:
         """See that the body can be a graph.
 

@@ -43,6 +43,11 @@ class LayerDrop:
                 "layers and the numbers in keep say the same thing twice.", where="layer_drop", to_do="Give one."
             )
 
+    @property
+    def trainings(self) -> int:
+        """How often it trains on at most."""
+        return int(self.epochs > 0)
+
     def check(self, model: Model, task: Task) -> None:
         """Raise an error where the body's layers are not known, or it has not these."""
         self.kept(layers_in(model, "layer_drop"))

@@ -54,6 +54,11 @@ class HeadPrune:
     def __post_init__(self) -> None:
         check_rounds("head_prune", self)
 
+    @property
+    def trainings(self) -> int:
+        """How often it trains on at most."""
+        return self.rounds if self.epochs else 0
+
     def check(self, model: Model, task: Task) -> None:
         """Raise a ModelError where the body's heads are not known."""
         check_least(blocks_of(model.body), "heads", self)
@@ -94,6 +99,11 @@ class FeedForwardPrune:
 
     def __post_init__(self) -> None:
         check_rounds("feed_forward_prune", self)
+
+    @property
+    def trainings(self) -> int:
+        """How often it trains on at most."""
+        return self.rounds if self.epochs else 0
 
     def check(self, model: Model, task: Task) -> None:
         """Raise a ModelError where the body's feed-forward blocks are not known."""

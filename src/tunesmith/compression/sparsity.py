@@ -57,6 +57,11 @@ class Sparsity:
             )
         check_rate("sparsity", self.learning_rate)
 
+    @property
+    def trainings(self) -> int:
+        """How often it trains on at most."""
+        return 1
+
     def check(self, model: Model, task: Task) -> None:
         """Raise a ModelError where the body's layers are not known."""
         layers_in(model, "sparsity")

@@ -58,6 +58,11 @@ class Vocabulary:
                 to_do="Leave it out, or set keep: seen.",
             )
 
+    @property
+    def trainings(self) -> int:
+        """How often it trains on at most."""
+        return 0
+
     def check(self, model: Model, task: Task) -> None:
         """Raise an error where pieces cannot be taken out of this model."""
         if task.body not in ("encoder", "classifier") or model.body.config.is_encoder_decoder:

@@ -27,6 +27,11 @@ class WeightOnly:
 
     bits: Held = "int8"
 
+    @property
+    def trainings(self) -> int:
+        """How often it trains on at most."""
+        return 0
+
     def check(self, model: Model, task: Task) -> None:
         """See that it is a causal language model.
 

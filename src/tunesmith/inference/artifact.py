@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -36,6 +36,7 @@ MANIFEST = "manifest.json"
 TORCH, FORMS = "torch", "forms"
 """The form that is meant where none is named, and the key of what is said of others (`inference/forms.py`)."""
 _KEYS = ("task", "schema_sha256", "pooling", "prefix", "max_length", "data_fingerprints")
+_COPY = "Copy the artifact again from where it was made."
 _CODE = {".py", ".pkl", ".pickle", ".pt", ".pth", ".bin", ".so", ".joblib", ".npy"}
 
 
@@ -68,6 +69,23 @@ class Origin:
     adapter: Mapping[str, Tensor] | None = None
     quantized: Quantization | Literal[""] = ""
     redacted: Mapping[str, object] = field(default_factory=dict)
+
+
+def origin_of(description: Mapping[str, object], recipe: str) -> Origin:
+    """Where an artifact came from, for one that is made of its weights by this recipe; no adapter outlives that."""
+    told = cast("Mapping[str, Any]", description)
+    return Origin(
+        recipe,
+        told["data_fingerprints"],
+        told["base_model"],
+        told["versions"],
+        told["seed"],
+        told["method"],
+        told["model_name"],
+        None,
+        told["quantized"],
+        told.get("redacted", {}),
+    )
 
 
 def schema_hash(task: Task) -> str:
@@ -195,14 +213,16 @@ def need_torch(folder: Path, description: Mapping[str, object]) -> None:
     """See that an artifact holds torch's weights.
 
     Raises:
-        ArtifactError: it holds another form only.
+        ArtifactError: it holds another form only, or is an ensemble.
     """
-    if not (folder / WEIGHTS).is_file():
-        raise ArtifactError(
-            f"Its model is in the form {description.get('form', '?')} only; this needs torch's weights.",
-            where=str(folder),
-            to_do="Use the artifact that it was exported from.",
-        )
+    if (folder / WEIGHTS).is_file():
+        return
+    what = f"Its model is in the form {description.get('form', '?')} only; this needs torch's weights."
+    to_do = "Use the artifact that it was exported from."
+    if "ensemble" in description:
+        what = "It is an ensemble, whose members hold the weights; this needs those of one model."
+        to_do = "Use one of the runs that it was made of, or their copies in its folder 'members'."
+    raise ArtifactError(what, where=str(folder), to_do=to_do)
 
 
 def task_for(description: Mapping[str, object], folder: Path, labels: tuple[str, ...]) -> Task:
@@ -238,11 +258,7 @@ def verify(folder: Path) -> Mapping[str, object]:
     present = names_in(folder, [name for name in manifest if "/" in name]) - {MANIFEST}
     for name in sorted(present):
         if (folder / name).is_symlink() or not (folder / name).is_file():
-            raise ArtifactError(
-                f"The artifact holds '{name}', which is no plain file.",
-                where=str(folder),
-                to_do="Copy the artifact again from where it was made.",
-            )
+            raise ArtifactError(f"The artifact holds '{name}', which is no plain file.", where=str(folder), to_do=_COPY)
         if Path(name).suffix in _CODE:
             raise ArtifactError(
                 f"The artifact holds '{name}', which could run code when loaded.",
@@ -252,16 +268,12 @@ def verify(folder: Path) -> Mapping[str, object]:
     for name in sorted(present ^ set(manifest)):
         state = "is missing" if name in manifest else "was added"
         raise ArtifactError(
-            f"The file '{name}' {state} since the artifact was written.",
-            where=str(folder),
-            to_do="Copy the artifact again from where it was made.",
+            f"The file '{name}' {state} since the artifact was written.", where=str(folder), to_do=_COPY
         )
     for name, digest in manifest.items():
         if file_hash(folder / name) != digest:
             raise ArtifactError(
-                f"The file '{name}' was changed since the artifact was written.",
-                where=str(folder / name),
-                to_do="Copy the artifact again from where it was made.",
+                f"The file '{name}' was changed since the artifact was written.", where=str(folder / name), to_do=_COPY
             )
     description = read_description(folder)
     if description.get("format") != FORMAT:
@@ -273,9 +285,7 @@ def verify(folder: Path) -> Mapping[str, object]:
     lacking = [key for key in _KEYS if key not in description]
     if lacking:
         raise ArtifactError(
-            f"The artifact's description has no '{lacking[0]}'.",
-            where=str(folder / DESCRIPTION),
-            to_do="Copy the artifact again from where it was made.",
+            f"The artifact's description has no '{lacking[0]}'.", where=str(folder / DESCRIPTION), to_do=_COPY
         )
     return description
 
@@ -305,7 +315,7 @@ def task_of(description: Mapping[str, object], folder: Path) -> Task:
         raise ArtifactError(
             "The label schema does not have the hash that was written with it.",
             where=str(folder / DESCRIPTION),
-            to_do="Copy the artifact again from where it was made.",
+            to_do=_COPY,
         )
     return task
 

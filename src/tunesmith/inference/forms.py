@@ -42,7 +42,7 @@ from tunesmith.inference.onnx_network import OnnxNetwork, graph_inputs
 from tunesmith.inference.onnx_session import open_session
 from tunesmith.machine import cpu_flags, inspect_machine
 from tunesmith.models.backbone import load_tokenizer
-from tunesmith.models.model import Model
+from tunesmith.models.model import Model, count_parameters
 from tunesmith.tasks import Task
 from tunesmith.tasks.collation import collate_pieces
 from tunesmith.tasks.encoding import Encoded, TextEncoder
@@ -72,6 +72,7 @@ class Entry:
         cpu_flags: that processor's instruction sets; 8-bit products may differ on one that has others.
         versions: package -> version, as it was made.
         quantised: what is in 8 bits; None for float32.
+        parameters: how many numbers the model has; 0 where that was not written.
     """
 
     file: str
@@ -84,6 +85,7 @@ class Entry:
     cpu_flags: tuple[str, ...]
     versions: Mapping[str, str]
     quantised: Quantised | None = None
+    parameters: int = 0
 
     @property
     def is_exact(self) -> bool:
@@ -235,6 +237,7 @@ def add_form(folder: Path, loaded: Loaded, form: OnnxForm, calibration: Sequence
         tuple(sorted(cpu_flags())),
         {name: version(name) for name in _VERSIONS},
         quantised,
+        count_parameters(model)[0],
     )
     _add(folder, model, form, entry)
     read_form(folder, read_description(folder), backend=form)

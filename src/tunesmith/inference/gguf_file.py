@@ -21,14 +21,14 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from tunesmith.errors import ArtifactError, import_extra
-from tunesmith.inference.artifact import MANIFEST, Loaded, file_hash, load_artifact, need_space
+from tunesmith.inference.artifact import WEIGHTS, Loaded, file_hash, load_artifact, need_space
 from tunesmith.writing import refused
 
 Precision = Literal["f16", "q8_0"]
 """How matrices are held: float16, or 8-bit integers with a float16 scale for each 32 of a row (8.5 bits a weight)."""
 
-SOURCE = "tunesmith.artifact_sha256"
-"""The file's entry with the sha256 of the manifest of the artifact that it was made of."""
+SOURCE = "tunesmith.weights_sha256"
+"""The file's entry with the sha256 of the weights that it was made of (a manifest changes with each form beside)."""
 
 _FILE_TYPES: Mapping[Precision, int] = {"f16": 1, "q8_0": 7}
 _NORMAL, _CONTROL, _GIVEN, _UNUSED = 1, 3, 4, 5
@@ -62,11 +62,11 @@ def export_gguf(artifact: Path, out: Path, precision: Precision = "f16") -> Gguf
     """
     loaded = load_artifact(artifact)
     check_exportable(loaded, artifact)
-    return write_gguf(loaded, out, precision, source=file_hash(artifact / MANIFEST))
+    return write_gguf(loaded, out, precision, source=file_hash(artifact / WEIGHTS))
 
 
 def write_gguf(loaded: Loaded, out: Path, precision: Precision, *, source: str) -> GgufFile:
-    """Write a model that `check_exportable` let pass, made of the artifact whose manifest has the sha256 `source`.
+    """Write a model that `check_exportable` let pass, made of weights with the sha256 `source`.
 
     Raises:
         MissingExtraError: the package gguf is not installed.

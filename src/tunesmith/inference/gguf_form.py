@@ -8,9 +8,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from tunesmith.inference.artifact import MANIFEST, WEIGHTS, Loaded, file_hash
+from tunesmith.inference.artifact import WEIGHTS, Loaded, file_hash
 from tunesmith.inference.gguf_file import Precision, check_exportable, write_gguf
 from tunesmith.models.generation import ends_of
+from tunesmith.models.model import count_parameters
 from tunesmith.tasks.encoding import Generation
 from tunesmith.tasks.heads import BodyShape
 
@@ -35,6 +36,7 @@ class GgufEntry:
         weights_sha256: the float32 weights that it was made of, as the run wrote them.
         share: the file's bytes over those of the float32 weights.
         versions: package -> version, as it was made.
+        parameters: how many numbers the model has; 0 where that was not written.
     """
 
     file: str
@@ -45,6 +47,7 @@ class GgufEntry:
     weights_sha256: str
     share: float
     versions: Mapping[str, str]
+    parameters: int = 0
 
     @property
     def is_exact(self) -> bool:
@@ -65,14 +68,16 @@ def write_beside(folder: Path, loaded: Loaded, form: GgufForm) -> GgufEntry:
         ResourceError: the disk is full.
     """
     check_exportable(loaded, folder)
-    made = write_gguf(loaded, folder / GGUFS[form], PRECISIONS[form], source=file_hash(folder / MANIFEST))
+    weights = file_hash(folder / WEIGHTS)
+    made = write_gguf(loaded, folder / GGUFS[form], PRECISIONS[form], source=weights)
     return GgufEntry(
         made.path.name,
         made.precision,
         made.tensors,
         loaded.model.shape,
         tuple(ends_of(loaded.model.body, Generation())),
-        file_hash(folder / WEIGHTS),
+        weights,
         made.bytes / (folder / WEIGHTS).stat().st_size,
         {name: version(name) for name in _VERSIONS},
+        count_parameters(loaded.model)[0],
     )

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from tunesmith.errors import ArtifactError
-from tunesmith.inference.artifact import WEIGHTS, Loaded, Origin, load_artifact, save_artifact
+from tunesmith.inference.artifact import WEIGHTS, load_artifact, origin_of, save_artifact
 from tunesmith.models.weight_only import Held, Holding, held_as, hold_weights
 
 
@@ -42,24 +40,12 @@ def hold_artifact(artifact: Path, out: Path, kind: Held) -> HeldArtifact:
     holding = hold_weights(body, kind)
     recipe = (artifact / "recipe.yaml").read_text(encoding="utf-8")
     save_artifact(
-        out, loaded.model, loaded.task, loaded.encoder, origin_of(loaded, recipe), str(loaded.description["prefix"])
+        out,
+        loaded.model,
+        loaded.task,
+        loaded.encoder,
+        origin_of(loaded.description, recipe),
+        str(loaded.description["prefix"]),
     )
     sizes = [(folder / WEIGHTS).stat().st_size for folder in (artifact, out)]
     return HeldArtifact(out, holding, *sizes)
-
-
-def origin_of(loaded: Loaded, recipe: str) -> Origin:
-    """Where an artifact came from, for one that is made of it."""
-    told = loaded.description
-    return Origin(
-        recipe,
-        cast("Mapping[str, str]", told["data_fingerprints"]),
-        str(told["base_model"]),
-        cast("Mapping[str, str]", told["versions"]),
-        int(str(told["seed"])),
-        {},
-        str(told["model_name"]),
-        None,
-        told["quantized"],  # type: ignore[arg-type]
-        cast("Mapping[str, object]", told.get("redacted", {})),
-    )
