@@ -136,10 +136,17 @@ def test_from_a_batch_to_training_rows(tmp_path: Path, finished_run: Path, capsy
     assert "2 were left out" in call(capsys, *arguments)
     read = Data(train=str(train), validation="none", test="none").load("class", 0).splits.train
     assert [(example.text, example.label) for example in read] == [(rows[0]["text"], "good"), (rows[2]["text"], "bad")]
-    again = call(capsys, "active", "next", *given, "--labelled", str(train), "--strategy", "random")
+    before = batch.read_bytes()
+    asked = ["active", "next", *given, "--labelled", str(train), "--strategy", "random"]
+    assert cli.guarded(lambda: cli.app(asked, standalone_mode=False)) == 2
+    assert "may hold answers" in capsys.readouterr().err
+    assert batch.read_bytes() == before
+    batch.unlink()
+    again = call(capsys, *asked)
     assert "2 texts are labelled already" in again
     judges = tmp_path / "validation.jsonl"
     judges.write_text(json.dumps({"text": rows[1]["text"]}), encoding="utf-8")
+    batch.unlink()
     both = ["--labelled", str(train), "--labelled", str(judges), "--strategy", "random"]
     assert "3 texts are labelled already" in call(capsys, "active", "next", *given, *both)
 

@@ -32,6 +32,10 @@ def with_wrong_labels(path: Path, rows: list[int]) -> list[str]:
 
 def test_folds_find_planted_labels_and_go_on_where_they_were(place: Path) -> None:
     files = write_examples(place)
+    # texts this short are near copies of none, so that each is in a fold of its own
+    things = ("film", "day", "people", "work")
+    rows = [f"{('good', 'bad')[n % 2]} {things[n // 2 % 4]} {n},{('good', 'bad')[n % 2]}" for n in range(48)]
+    Path(files["train"]).write_text("text,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
     wrong = with_wrong_labels(Path(files["train"]), [3, 8, 14])
     recipe = write_recipe(place, data=files, training={"epochs": 15, "learning_rate": 0.01})
     experiment = Experiment.from_yaml(recipe, ["augmenters=[swap_words]"])

@@ -115,6 +115,7 @@ def next_texts(
     changes: HowWritten = None,
 ) -> None:
     """Choose the next texts to label."""
+    label_console.see_no_batch(out)
     chosen = build(QUERY_STRATEGIES, strategy, "--strategy")
     predictor = Predictor.load(artifact)
     data, inputs = reading(changes or ()), predictor.task.inputs

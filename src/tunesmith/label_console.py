@@ -14,6 +14,7 @@ from tunesmith.asking import Added, Asked
 from tunesmith.augmentation.audit import Audit, said_of
 from tunesmith.console import plain_console, say, say_json, write_lines
 from tunesmith.data.annotations import AnnotationForm, batch_rows, label_studio_tasks
+from tunesmith.errors import RecipeError
 from tunesmith.simulation.curves import Curves
 from tunesmith.simulation.page import as_markdown, plain_curves
 from tunesmith.stopping import Standing
@@ -21,6 +22,8 @@ from tunesmith.suspects import Suspects
 from tunesmith.weak_labels import WeaklyLabelled
 from tunesmith.writing import written
 
+INCREDIBLE = 0.3
+"""An estimated share of wrong labels above which the judging models are to be doubted first."""
 SHOWN = 10
 """Doubtful examples that are printed."""
 
@@ -92,6 +95,20 @@ def show_weak_labels(found: WeaklyLabelled, *, as_json: bool) -> None:
         console.print(f"warning: {escape(warning)}", highlight=False, style="yellow")
 
 
+def see_no_batch(out: Path) -> None:
+    """See that no batch lies where one is to be written: answers in it would be lost.
+
+    Raises:
+        RecipeError: there is a file.
+    """
+    if out.exists():
+        raise RecipeError(
+            "There is a file already, which may hold answers.",
+            where=str(out),
+            to_do="Add its answers with 'tunesmith active add', and choose another --out.",
+        )
+
+
 def write_batch(asked: Asked, out: Path, form: AnnotationForm) -> None:
     """Write texts to be labelled, and say how many were left out."""
     rows = (asked.examples, asked.predictions, asked.label_kind)
@@ -138,6 +155,11 @@ def show_suspects(found: Suspects, *, as_json: bool) -> None:
     share = "" if found.noise is None else f" {100 * found.noise:.1f} % of the labels are estimated to be wrong;"
     suspected = "" if found.noise is None else f" {suspects:,} are suspects."
     console.print(f"{len(found.examples):,} examples were judged.{left}{share}{suspected}", highlight=False)
+    if found.noise is not None and found.noise > INCREDIBLE:
+        said = (
+            "So many wrong labels are rarely true: models that learnt too little doubt everything. Train them longer."
+        )
+        console.print(f"warning: {said}", highlight=False, style="yellow")
 
 
 def show_curves(curves: Curves, folder: Path, *, as_json: bool) -> None:

@@ -81,6 +81,7 @@ def label_examples(examples: Sequence[Example], functions: Mapping[str, Function
     judged = model.judge(votes.table, len(votes.labels), votes.labels)
     gold = [str(example.label) for example in examples if isinstance(example.label, str)]
     is_known = len(gold) == len(examples)
+    see_same_names(votes.labels, gold if is_known else ())
     accuracies = judged_accuracies(votes, gold) if is_known else judged.accuracies.tolist()
     places: list[int] = np.flatnonzero(votes.covered).tolist()
     best = judged.probabilities.argmax(axis=1)
@@ -97,6 +98,21 @@ def label_examples(examples: Sequence[Example], functions: Mapping[str, Function
         float(np.mean(right)) if is_known else None,
         tuple(ran_away(votes.table, judged, votes.labels)),
     )
+
+
+def see_same_names(said: Sequence[str], gold: Sequence[str]) -> None:
+    """See that the functions and the file have a label in common: other spellings would all count as wrong.
+
+    Raises:
+        DataError: they have none.
+    """
+    if gold and not set(said) & set(gold):
+        there = ", ".join(sorted(set(gold))[:12])
+        raise DataError(
+            f"The functions say {', '.join(said)}, and the file's labels are {there}.",
+            where="--judge",
+            to_do="Write the labels of the functions as the file has them.",
+        )
 
 
 def _labelled(example: Example, label: str) -> Example:

@@ -175,3 +175,9 @@ def test_label_writes_rows_and_judges_by_the_files_labels(tmp_path: Path, capsys
     arguments = [*given, "--model", "majorty"]
     assert cli.guarded(lambda: cli.app(arguments, standalone_mode=False)) == 2
     assert "Did you mean 'majority'" in capsys.readouterr().err
+    other = [{**row, "gold": {"good": "pos", "bad": "neg"}[row["gold"]]} for row in rows]
+    (tmp_path / "texts.jsonl").write_text("\n".join(map(json.dumps, other)), encoding="utf-8")
+    arguments = [*given, "--judge", "--set", "data.label=gold"]
+    assert cli.guarded(lambda: cli.app(arguments, standalone_mode=False)) == 2
+    said = capsys.readouterr().err
+    assert "The functions say bad, good, and the file's labels are neg, pos" in said

@@ -61,7 +61,7 @@ def test_fixmatch_is_the_loss_of_confident_copies_over_all_texts(
         (answer,) = Predictor(model, task, encoder).predict([text])
         if answer.confidence >= middle:
             key = f"5 strong {number} {text.id}"
-            copy = changed(Example(text.id, text.text, answer.label), use.strongly, key)
+            copy = changed(Example(text.id, text.text, answer.label), texts.fitted(use.strongly), key)
             assert copy.text != text.text
             batch = task.collate([task.encode(copy, encoder)], 0)
             wanted += 3.0 * float(-model(batch).detach().log_softmax(-1)[0, task.labels.index(str(answer.label))]) / 8
@@ -82,7 +82,7 @@ def test_uda_is_the_divergence_from_the_sharpened_answer(tiny_model_folder: Path
     found = sum(float(part.loss.detach()) for part in made.losses(model, Criterion(task), 0))
     wanted = 0.0
     for number, text in texts.of_step(0, 4):
-        copy = changed(text, use.strongly, f"5 strong {number} {text.id}")
+        copy = changed(text, texts.fitted(use.strongly), f"5 strong {number} {text.id}")
         q, p = (list(one.scores.values()) for one in Predictor(model, task, encoder).predict([text, copy]))
         sharp = [value**2 / sum(other**2 for other in q) for value in q]
         wanted += sum(a * (torch.tensor(a).log() - torch.tensor(b).log()).item() for a, b in zip(sharp, p, strict=True))
