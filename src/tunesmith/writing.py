@@ -44,6 +44,12 @@ def refused(path: Path, *, to_do: str = "Free disk space and run: tunesmith resu
     """
     try:
         yield
+    except FileNotFoundError as error:
+        raise ResourceError(
+            f"The file cannot be written: {error.strerror or error}.",
+            where=str(path),
+            to_do=f"Make the folder {path.parent} first, or choose another place.",
+        ) from error
     except OSError as error:
         raise ResourceError(
             f"The file cannot be written: {error.strerror or error}.", where=str(path), to_do=to_do
