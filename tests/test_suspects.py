@@ -13,7 +13,8 @@ from tests.test_cli import call
 from tunesmith.data.records import Example
 from tunesmith.errors import DataError, RecipeError
 from tunesmith.experiment import Experiment
-from tunesmith.suspects import suspects_by_folds, suspects_by_model, with_copies_together
+from tunesmith.label_console import show_suspects
+from tunesmith.suspects import Suspects, suspects_by_folds, suspects_by_model, with_copies_together
 
 OTHER = {"good": "bad", "bad": "good"}
 
@@ -143,3 +144,14 @@ def test_labels_that_cannot_be_judged_and_single_folds_are_refused(place: Path) 
     raw = Experiment.from_yaml(write_recipe(place, task=task, data={"train": str(place / "raw.txt")}))
     with pytest.raises(RecipeError, match="one class or spans"):
         suspects_by_folds(raw, place / "folds", 2)
+
+
+@pytest.mark.parametrize(("noise", "is_told"), [(None, False), (0.1, False), (0.479, True)])
+def test_a_share_of_wrong_labels_that_is_rarely_true_is_told(
+    noise: float | None, is_told: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = Suspects((), (), "class", noise)
+    show_suspects(found, as_json=False)
+    assert ("models that learnt too little" in " ".join(capsys.readouterr().out.split())) is is_told
+    show_suspects(found, as_json=True)
+    assert bool(json.loads(capsys.readouterr().out)["warning"]) is is_told

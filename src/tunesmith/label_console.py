@@ -22,8 +22,6 @@ from tunesmith.suspects import Suspects
 from tunesmith.weak_labels import WeaklyLabelled
 from tunesmith.writing import written
 
-INCREDIBLE = 0.3
-"""An estimated share of wrong labels above which the judging models are to be doubted first."""
 SHOWN = 10
 """Doubtful examples that are printed."""
 
@@ -137,6 +135,7 @@ def show_suspects(found: Suspects, *, as_json: bool) -> None:
             "left_out": found.left_out,
             "unknown": found.unknown,
             "noise": found.noise,
+            "warning": found.warning,
         }
         say_json({**counts, "suspects": suspects, "first": list(found.rows())[:SHOWN] if found.doubts else []})
         return
@@ -155,11 +154,8 @@ def show_suspects(found: Suspects, *, as_json: bool) -> None:
     share = "" if found.noise is None else f" {100 * found.noise:.1f} % of the labels are estimated to be wrong;"
     suspected = "" if found.noise is None else f" {suspects:,} are suspects."
     console.print(f"{len(found.examples):,} examples were judged.{left}{share}{suspected}", highlight=False)
-    if found.noise is not None and found.noise > INCREDIBLE:
-        said = (
-            "So many wrong labels are rarely true: models that learnt too little doubt everything. Train them longer."
-        )
-        console.print(f"warning: {said}", highlight=False, style="yellow")
+    if found.warning:
+        console.print(f"warning: {found.warning}", highlight=False, style="yellow")
 
 
 def show_curves(curves: Curves, folder: Path, *, as_json: bool) -> None:

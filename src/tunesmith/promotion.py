@@ -27,6 +27,7 @@ from tunesmith.preparation import Prepared, prepare_checked, stop_at_errors
 from tunesmith.redacted_data import load_data
 from tunesmith.reporting import summary, write_report
 from tunesmith.scoring import Measure
+from tunesmith.scoring.choosing import chosen_by
 from tunesmith.scoring.subgroups import with_worst_subgroup
 from tunesmith.semi_supervision import Alarm, Judged, LabelledOnly, Survey, Teaching
 from tunesmith.semi_supervision.pseudo_labels import class_of
@@ -282,7 +283,7 @@ def measure(seen: Seen, validation: Sequence[Example], metric: str) -> Measure:
     """What models are chosen by on the validation examples; that there is such a metric was seen before training."""
     task = seen.task
     measures = with_worst_subgroup(task.measures(validation, seen.answers), task.metric, validation)
-    return {one.name: one for one in measures}[metric or task.metric]
+    return chosen_by(measures, metric, task.metric)
 
 
 def told(experiment: Experiment, seen: Sequence[Seen], report: RunReport, verdict: Verdict) -> RunReport:

@@ -25,6 +25,9 @@ from tunesmith.preparation import prepare_enlarged
 from tunesmith.redacted_data import load_data
 from tunesmith.scoring.answers import class_of
 
+INCREDIBLE = 0.3
+"""An estimated share of wrong labels above which the judging models are to be doubted first."""
+
 
 @dataclass(frozen=True)
 class Suspects:
@@ -45,6 +48,16 @@ class Suspects:
     noise: float | None
     left_out: int = 0
     unknown: int = 0
+
+    @property
+    def warning(self) -> str:
+        """What speaks against the doubts themselves; empty where nothing does."""
+        if self.noise is None or self.noise <= INCREDIBLE:
+            return ""
+        return (
+            "So many wrong labels are rarely true: models that learnt too little doubt everything. Look at their "
+            "reports, and train them longer."
+        )
 
     def rows(self) -> Iterator[dict[str, object]]:
         """Each example as a row with its doubt, the most doubtful first, and a weight for `data.weight`.

@@ -181,3 +181,11 @@ def test_label_writes_rows_and_judges_by_the_files_labels(tmp_path: Path, capsys
     assert cli.guarded(lambda: cli.app(arguments, standalone_mode=False)) == 2
     said = capsys.readouterr().err
     assert "The functions say bad, good, and the file's labels are neg, pos" in said
+
+
+@pytest.mark.parametrize("given", ["label: good, words: [yes]", "label: no, words: [bad]", "label: good, words: [~]"])
+def test_words_that_yaml_reads_as_something_else_are_refused(given: str, tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(f"functions:\n  one: {{{given}}}\n", encoding="utf-8")
+    with pytest.raises(RecipeError, match="YAML reads a word or label as") as error:
+        read_functions(tmp_path / "rules.yaml")
+    assert "quotation marks" in error.value.to_do

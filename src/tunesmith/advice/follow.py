@@ -8,12 +8,13 @@ from pathlib import Path
 
 from tunesmith.data.duplicates import text_key
 from tunesmith.data.records import Example
-from tunesmith.errors import DataError, RecipeError, nearest
+from tunesmith.errors import DataError
 from tunesmith.evaluation.intervals import Comparison, compare
 from tunesmith.experiment import Experiment
 from tunesmith.judging import Candidate, see_same_labels
 from tunesmith.redacted_data import load_data
 from tunesmith.scoring import Measure
+from tunesmith.scoring.choosing import chosen_by
 from tunesmith.scoring.subgroups import with_worst_subgroup
 from tunesmith.tasks import Task
 
@@ -62,15 +63,7 @@ def follow(experiment: Experiment, followed: Path, against: Path) -> Followed:
 
 def _measure(candidate: Candidate, examples: Sequence[Example], task: Task, metric: str) -> Measure:
     answers = candidate.predictor.predict(examples)
-    measures = {one.name: one for one in with_worst_subgroup(task.measures(examples, answers), task.metric, examples)}
-    name = metric or task.metric
-    if name not in measures:
-        raise RecipeError(
-            f"Unknown metric '{name}'.{nearest(name, measures)}",
-            where="training.metric",
-            to_do=f"Use one of {', '.join(measures)}.",
-        )
-    return measures[name]
+    return chosen_by(with_worst_subgroup(task.measures(examples, answers), task.metric, examples), metric, task.metric)
 
 
 def _artifact(path: Path) -> Path:

@@ -105,6 +105,13 @@ def _rule(settings: object, where: str) -> Rule:
             where=where,
             to_do="Write label: good, and words: [great, 很好] or pattern: 'refund|退款'.",
         )
+    odd = [
+        one for one in (settings["label"], *words) if isinstance(one, bool) or not isinstance(one, str | int | float)
+    ]
+    if odd:  # YAML reads yes, no, on and off as true and false
+        raise RecipeError(
+            f"YAML reads a word or label as {odd[0]!r}.", where=where, to_do='Put it into quotation marks: "yes".'
+        )
     if field not in ("text", "second"):
         raise RecipeError(f"The field '{field}' is not known.", where=where, to_do="Use text or second.")
     rule = Rule(str(settings["label"]), tuple(map(str, words)), pattern, bool(settings.get("absent", False)), field)

@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tunesmith.data.records import Example
-from tunesmith.errors import RecipeError, nearest
+from tunesmith.errors import RecipeError
 from tunesmith.experiment import Experiment
 from tunesmith.inference.predictor import Predictor
 from tunesmith.pipeline import make_learner, make_model
 from tunesmith.preparation import Prepared
 from tunesmith.scoring import Measure
+from tunesmith.scoring.choosing import chosen_by
+from tunesmith.scoring.subgroups import with_worst_subgroup
 from tunesmith.tasks.encoding import Encoded
 from tunesmith.training.batching import StepPlan
 from tunesmith.training.loop import Material, Scheduled, train
@@ -87,14 +89,6 @@ class Learning:
         asked = Predictor(predictor.model, task, predictor.encoder)
         examples: Sequence[Example] = self.prepared.splits.named()[split]
         encoded: Sequence[Encoded] = self.prepared.encoded[split]
-        measures = {
-            one.name: one for one in task.measures(examples, asked.decode(examples, encoded, asked.logits(encoded)))
-        }
-        name = self.experiment.training.metric or task.metric
-        if name not in measures:
-            raise RecipeError(
-                f"Unknown metric '{name}'.{nearest(name, measures)}",
-                where="training.metric",
-                to_do=f"Use one of {', '.join(measures)}.",
-            )
-        return measures[name]
+        answers = asked.decode(examples, encoded, asked.logits(encoded))
+        measures = with_worst_subgroup(task.measures(examples, answers), task.metric, examples)
+        return chosen_by(measures, self.experiment.training.metric, task.metric)

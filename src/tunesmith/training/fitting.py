@@ -12,11 +12,11 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from tunesmith.data.records import Example
-from tunesmith.errors import RecipeError, nearest
 from tunesmith.inference.predictor import Predictor
 from tunesmith.models.model import Model
 from tunesmith.models.quantization import dequantize
 from tunesmith.scoring import Measure
+from tunesmith.scoring.choosing import chosen_by
 from tunesmith.scoring.subgroups import with_worst_subgroup
 from tunesmith.tasks import Task
 from tunesmith.tasks.encoding import Encoded, TextEncoder
@@ -71,15 +71,8 @@ class Validation:
         Raises:
             RecipeError: the metric is not one that this task has.
         """
-        name = self.metric or task.metric
-        named = {measure.name: measure for measure in measures}
-        if name not in named:
-            raise RecipeError(
-                f"Unknown metric '{name}'.{nearest(name, named)}",
-                where="training.metric",
-                to_do=f"Use one of {', '.join(named)}.",
-            )
-        return named[name].value() if named[name].higher_is_better else -named[name].value()
+        found = chosen_by(measures, self.metric, task.metric)
+        return found.value() if found.higher_is_better else -found.value()
 
 
 @dataclass(frozen=True)
