@@ -81,8 +81,8 @@ def working() -> Iterator[tuple[Worker, Any]]:
         yield worker, ask
     finally:
         ours.close()
+        thread.join()
         theirs.close()
-        thread.join(1)
 
 
 def held_by(worker: Worker) -> int:
