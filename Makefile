@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LLAMA := $(VENV)/.llama
+EXTRAS := $(VENV)/extras
 TORCH := $(shell sed -n 's/^\(torch==.*\)/\1/p' constraints.txt)
 
 DEMO_RECIPE := examples/ner_demo.yaml
@@ -15,7 +16,7 @@ TESTS := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo format lint types layers test check test-all bench clean
+.PHONY: help install demo format lint types layers test test-extras check test-all bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +42,15 @@ $(LLAMA): $(READY)
 	    $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[llama-cpp]'
 	@touch $@
 
+# What is large, or wants other versions than the developers' tools: a place of its own, which sees .venv's packages too.
+$(EXTRAS)/.ready: $(READY)
+	@echo "Installing the extras 'litert' and 'ray' into $(EXTRAS)."
+	@rm -rf $(EXTRAS) && $(BIN)/python -m venv --without-pip $(EXTRAS)
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
+	    "$$($(EXTRAS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/beside.pth"
+	@$(BIN)/python -m pip --python $(EXTRAS)/bin/python install -qq --disable-pip-version-check -e '.[litert,ray]'
+	@touch $@
+
 demo: $(READY) ## fine-tune a small model for entities on the data that ships with the project, and try it
 	$(BIN)/tunesmith run $(DEMO_RECIPE) --out $(DEMO_OUT) --overwrite
 	$(BIN)/tunesmith predict $(DEMO_OUT)/artifact --text "$(DEMO_TEXT)"
@@ -62,9 +72,12 @@ layers: $(READY) ## imports go down only
 test: $(READY) ## the fast tests
 	$(TESTS) -q -n $(WORKERS)
 
+test-extras: $(EXTRAS)/.ready ## the tests of the extras 'litert' and 'ray', which it installs beside
+	$(subst $(BIN),$(EXTRAS)/bin,$(TESTS)) -p no:anyio -q -k 'litert or ray' tests/inference/test_litert.py tests/service
+
 check: lint types layers test ## all of the above: what must be green before a commit
 
-test-all: $(LLAMA) ## the slow tests too, those on real data, and those that need llama.cpp, which it compiles
+test-all: $(LLAMA) test-extras ## the slow tests too, those on real data, and those that need llama.cpp, which it compiles
 	$(TESTS) -q -n $(WORKERS) -m ''
 
 bench: $(READY) ## training speed beside other software

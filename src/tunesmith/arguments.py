@@ -27,7 +27,7 @@ Passes = Annotated[
 Backend = Annotated[
     str,
     typer.Option(
-        help="The form that answers where the artifact holds several: torch, onnx, onnx-int8, gguf, gguf-q8_0."
+        help="The form that answers where the artifact holds several: torch, onnx, onnx-int8, litert, gguf, gguf-q8_0."
     ),
 ]
 

@@ -25,8 +25,8 @@ def export(
     form: Annotated[
         ExportForm,
         typer.Option(
-            help="Of encoders: onnx for float32, onnx-int8 for 8 bits. Of language models: gguf and gguf-q8_0 for "
-            "llama.cpp."
+            help="Of encoders: onnx for float32, onnx-int8 for 8 bits, litert for TensorFlow's programs. Of language "
+            "models: gguf and gguf-q8_0 for llama.cpp."
         ),
     ] = "onnx",
     out: Annotated[

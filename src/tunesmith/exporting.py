@@ -13,13 +13,13 @@ from tunesmith.combining import held_out
 from tunesmith.data.splits import spread
 from tunesmith.errors import ArtifactError, DataError, ResourceError
 from tunesmith.inference.artifact import Loaded, need_space, read_artifact, verify
-from tunesmith.inference.forms import Entry, add_form, add_gguf, keep_only
+from tunesmith.inference.forms import AnyEntry, add_form, add_gguf, add_lite, keep_only
 from tunesmith.inference.gguf_file import GgufFile, check_exportable, export_gguf
-from tunesmith.inference.gguf_form import PRECISIONS, GgufEntry, GgufForm
+from tunesmith.inference.gguf_form import PRECISIONS, GgufForm
 from tunesmith.tasks.encoding import Encoded
 from tunesmith.writing import refused
 
-ExportForm = Literal["onnx", "onnx-int8", "gguf", "gguf-q8_0"]
+ExportForm = Literal["onnx", "onnx-int8", "litert", "gguf", "gguf-q8_0"]
 """All forms in which a model can be written."""
 
 
@@ -29,7 +29,7 @@ class Exported:
 
     folder: Path
     form: ExportForm
-    entry: Entry | GgufEntry
+    entry: AnyEntry
 
 
 def export(artifact: Path, form: ExportForm, out: Path | None = None, *, calibrate: int = 0) -> Exported:
@@ -37,7 +37,8 @@ def export(artifact: Path, form: ExportForm, out: Path | None = None, *, calibra
 
     Args:
         artifact: the artifact, which holds torch's weights.
-        form: of encoders "onnx", or "onnx-int8" for 8 bits; of language models "gguf" for 16 bits, "gguf-q8_0" for 8.
+        form: of encoders "onnx", "onnx-int8" for 8 bits, or "litert" for TensorFlow's programs; of language models
+            "gguf" for 16 bits, or "gguf-q8_0" for 8.
         out: the artifact to write, which holds this form alone; without it the form is put beside the weights.
         calibrate: texts of the training split on which the scales of 8 bits are found; 0 finds them while answering.
 
@@ -46,7 +47,7 @@ def export(artifact: Path, form: ExportForm, out: Path | None = None, *, calibra
         ModelError: the model has no body that can be exported.
         DataError: there are no texts to calibrate on.
         ResourceError: `out` exists, or the disk is full; nothing is left behind.
-        MissingExtraError: the packages of the extra "onnx" (or "gguf") are not installed.
+        MissingExtraError: the packages of the extra "onnx" (or "litert", or "gguf") are not installed.
     """
     if out is not None and out.exists():
         raise ResourceError("Something is there already.", where=str(out), to_do="Choose another --out.")
@@ -77,9 +78,11 @@ def export(artifact: Path, form: ExportForm, out: Path | None = None, *, calibra
     return Exported(place, form, entry)
 
 
-def _added(folder: Path, loaded: Loaded, form: ExportForm, calibration: Sequence[Encoded]) -> Entry | GgufEntry:
+def _added(folder: Path, loaded: Loaded, form: ExportForm, calibration: Sequence[Encoded]) -> AnyEntry:
     if form == "gguf" or form == "gguf-q8_0":
         return add_gguf(folder, loaded, form)
+    if form == "litert":
+        return add_lite(folder, loaded)
     return add_form(folder, loaded, form, calibration)
 
 

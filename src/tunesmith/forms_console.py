@@ -13,6 +13,7 @@ from tunesmith.inference.form_parity import FormCheck
 from tunesmith.inference.forms import Entry
 from tunesmith.inference.gguf_file import GgufFile
 from tunesmith.inference.gguf_form import GgufEntry
+from tunesmith.inference.litert_form import LiteEntry
 from tunesmith.proving import Proof
 
 
@@ -23,6 +24,8 @@ def show_export(made: Exported, *, as_json: bool) -> None:
         return
     if isinstance(made.entry, GgufEntry):
         _show_gguf(made.entry)
+    elif isinstance(made.entry, LiteEntry):
+        _show_lite(made.entry)
     else:
         _show_graph(made.entry)
     say(f"Artifact: {made.folder}\nNext:     tunesmith parity {made.folder}")
@@ -32,6 +35,21 @@ def _show_gguf(entry: GgufEntry) -> None:
     plain_console().print(
         f"File:     {entry.file}, {entry.share:.2f} of the float32 weights' size; {entry.tensors} tensors, matrices in "
         f"{entry.precision}.",
+        highlight=False,
+    )
+
+
+def _show_lite(entry: LiteEntry) -> None:
+    graph, console = entry.graph, plain_console()
+    lengths = ", ".join(map(str, graph.lengths))
+    console.print(
+        f"File:     {entry.file}, {entry.share:.2f} of the float32 weights' size; signatures for one text of up to "
+        f"{lengths} tokens, outputs {', '.join(graph.outputs)}.",
+        highlight=False,
+    )
+    console.print(
+        f"Compared: with torch on texts of {', '.join(map(str, graph.compared))} tokens; the outputs differ by "
+        f"{graph.largest_difference:.2g}.",
         highlight=False,
     )
 

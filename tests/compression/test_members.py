@@ -17,7 +17,7 @@ from tunesmith.compression.sparsity import Ramp, lowest, matrices, share_at
 from tunesmith.compression.trained import Trained, batches_of
 from tunesmith.errors import ModelError, RecipeError, TrainingError
 from tunesmith.inference.artifact import WEIGHTS, load_artifact
-from tunesmith.inference.onnx_network import OnnxNetwork
+from tunesmith.inference.graph_network import GraphNetwork
 from tunesmith.inference.predictor import Predictor
 from tunesmith.models.anatomy import number_of_layers
 from tunesmith.models.weight_only import Held
@@ -79,7 +79,7 @@ def test_a_model_in_8_bits_answers_from_a_folder_without_torch_weights(
     notes = step.convert(whole, workshop, tmp_path / "small")
     assert ("4 training texts" in notes[0]) == bool(calibrate)
     served = Predictor.load(tmp_path / "small")
-    assert isinstance(served.model, OnnxNetwork)
+    assert isinstance(served.model, GraphNetwork)
     assert not (tmp_path / "small" / "model.safetensors").exists()
     assert len(served.predict(examples)) == len(examples)
     ours = Predictor(trained.model, trained.task, trained.encoder)

@@ -19,10 +19,11 @@ from tunesmith.inference import form_parity, int8, onnx_graph, onnx_session
 from tunesmith.inference.artifact import Loaded, Origin, load_artifact, read_description, save_artifact, seal, verify
 from tunesmith.inference.form_parity import changed_places, compare_forms, near_numbers
 from tunesmith.inference.forms import Entry, add_form, calibration_inputs, entry_of, forms_of, keep_only
-from tunesmith.inference.onnx_graph import FLOAT_TOLERANCE, SHARE, input_names, write_graph
-from tunesmith.inference.onnx_network import OnnxNetwork
+from tunesmith.inference.graph_network import GraphNetwork
+from tunesmith.inference.onnx_graph import FLOAT_TOLERANCE, write_graph
 from tunesmith.inference.onnx_session import open_session, run_session
 from tunesmith.inference.predictor import Predictor
+from tunesmith.inference.traced import SHARE, input_names
 from tunesmith.methods import METHODS
 
 onnx = pytest.importorskip("onnx")
@@ -72,7 +73,7 @@ def test_a_graph_answers_every_task_as_torch_does(case: str, request: pytest.Fix
     assert len(entry.graph.shapes) >= 6
     assert any(pieces == 1 for pieces, _ in entry.graph.shapes)
     torchs, graphs = Predictor.load(place, device="cpu"), Predictor.load(place, backend="onnx")
-    assert isinstance(graphs.model, OnnxNetwork)
+    assert isinstance(graphs.model, GraphNetwork)
     assert same(torchs, graphs, case) <= FLOAT_TOLERANCE * max(1.0, largest_logit(torchs, case))
     ours, theirs = (one.predict(TASK_CASES[case][1]) for one in (torchs, graphs))
     near = near_numbers(ours, is_exact=True) + 1e-3 * (loaded.task.label_kind == "number")

@@ -6,6 +6,7 @@ import json
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -135,6 +136,9 @@ def test_a_swap_of_one_adapter_under_load_changes_only_that_one(root: Path, made
             second = service.post("/admin/models/mood:load", {"version": "second"}).body["version"]
             for version in [second, given[0].id] * 3 + [second]:
                 assert service.post("/admin/models/mood:promote", {"version": version}).status == 200
+                answered = len(mood) + 4  # each of the four that ask may have been under way
+                while len(mood) <= answered:
+                    time.sleep(0.01)
         told = service.get("/v1/models/mood").body
         assert (told["version"], told["held"]) == (second, "beside its base")
         after = {text: service.predict("score", text).body["answers"] for text in TEXTS}

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from tunesmith.components import name_of
 from tunesmith.data.records import Example, Prediction, Span
 from tunesmith.errors import ArtifactError, RecipeError
+from tunesmith.inference.graph_network import GraphNetwork
 from tunesmith.inference.llama_cpp import LlamaCppNetwork
-from tunesmith.inference.onnx_network import OnnxNetwork
 from tunesmith.models.anatomy import drops_inside
 from tunesmith.models.model import Model
 from tunesmith.tasks import TASKS, Batch, Encoded, Mixing, Task
@@ -46,7 +46,7 @@ class Answering(Protocol):
 class Member:
     """A network with its task, whose temperature is its own; alone it answers as it is."""
 
-    network: Model | OnnxNetwork | LlamaCppNetwork
+    network: Model | GraphNetwork | LlamaCppNetwork
     task: Task
 
     def infer(self, batch: Batch) -> list[Tensor]:

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from tunesmith.data.records import Example, Prediction
 from tunesmith.inference.artifact import TORCH, WEIGHTS, file_hash, verify
-from tunesmith.inference.forms import Entry, entry_of, forms_of
-from tunesmith.inference.gguf_form import GgufEntry
+from tunesmith.inference.forms import AnyEntry, entry_of, forms_of
 from tunesmith.inference.onnx_graph import FLOAT_TOLERANCE
 from tunesmith.inference.parity import difference, fresh_logits
 from tunesmith.inference.predictor import Predictor
@@ -109,7 +108,7 @@ def compare_forms(
     return checks
 
 
-def weights_behind(artifact: Path, entry: Entry | GgufEntry | None) -> str:
+def weights_behind(artifact: Path, entry: AnyEntry | None) -> str:
     """The sha256 of the weights that a form was made of, or is."""
     return file_hash(artifact / WEIGHTS) if entry is None else entry.weights_sha256
 

@@ -1,4 +1,4 @@
-"""The forms in which an artifact may hold its model: torch's weights, an ONNX graph or GGUF file, the same in 8 bits.
+"""The forms in which an artifact may hold its model: torch's weights, a graph or a GGUF file.
 
 One folder may hold several; its manifest covers all of them, and each names the weights that it was made of.
 """
@@ -34,12 +34,14 @@ from tunesmith.inference.artifact import (
     without_shared,
 )
 from tunesmith.inference.gguf_form import GGUFS, GgufEntry, GgufForm, write_beside
+from tunesmith.inference.graph_network import GraphNetwork, GraphProgram, graph_inputs
 from tunesmith.inference.int8 import Quantised, quantise, see_small
+from tunesmith.inference.litert_form import LITE_FILE, LITERT, LiteEntry, write_lite_beside
+from tunesmith.inference.litert_program import LiteProgram
 from tunesmith.inference.llama_cpp import LlamaCppNetwork
 from tunesmith.inference.llama_program import LlamaProgram
 from tunesmith.inference.onnx_graph import Graph, write_graph
-from tunesmith.inference.onnx_network import OnnxNetwork, graph_inputs
-from tunesmith.inference.onnx_session import open_session
+from tunesmith.inference.onnx_session import OnnxProgram
 from tunesmith.machine import cpu_flags, inspect_machine
 from tunesmith.models.backbone import load_tokenizer
 from tunesmith.models.model import Model, count_parameters
@@ -52,7 +54,7 @@ OnnxForm = Literal["onnx", "onnx-int8"]
 """The forms that hold a graph: in float32, and with its large matrices in 8 bits."""
 HEAD = "head.safetensors"
 _GRAPHS: Mapping[str, str] = {"onnx": "model.onnx", "onnx-int8": "model-int8.onnx"}
-_FILES: Mapping[str, str] = {**_GRAPHS, **GGUFS}
+_FILES: Mapping[str, str] = {**_GRAPHS, **GGUFS, LITERT: LITE_FILE}
 _VERSIONS = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")
 _log = logging.getLogger(__name__)
 
@@ -97,11 +99,15 @@ class Entry:
         return asdict(self)
 
 
+AnyEntry = Entry | GgufEntry | LiteEntry
+"""What artifact.json says of a form."""
+
+
 @dataclass(frozen=True, slots=True)
 class Served:
     """An artifact's model in one of its forms, ready to answer."""
 
-    network: Model | OnnxNetwork | LlamaCppNetwork
+    network: Model | GraphNetwork | LlamaCppNetwork
     task: Task
     encoder: TextEncoder
     form: str
@@ -119,7 +125,7 @@ def forms_of(folder: Path, description: Mapping[str, object]) -> tuple[str, ...]
     return tuple(dict.fromkeys(every))
 
 
-def entry_of(folder: Path, description: Mapping[str, object], form: str) -> Entry | GgufEntry:
+def entry_of(folder: Path, description: Mapping[str, object], form: str) -> AnyEntry:
     """What an artifact says of a form.
 
     Raises:
@@ -131,7 +137,7 @@ def entry_of(folder: Path, description: Mapping[str, object], form: str) -> Entr
         where=str(folder / DESCRIPTION),
         to_do="Export it again with this version: tunesmith export.",
     )
-    kind: TypeAdapter[Entry | GgufEntry] = TypeAdapter(GgufEntry if form in GGUFS else Entry)
+    kind: TypeAdapter[AnyEntry] = TypeAdapter(GgufEntry if form in GGUFS else LiteEntry if form == LITERT else Entry)
     try:
         entry = kind.validate_python(told[form] if isinstance(told, Mapping) else None)
     except (ValidationError, KeyError) as error:
@@ -182,9 +188,13 @@ def read_form(
     if isinstance(entry, GgufEntry):
         program = LlamaProgram(folder / entry.file)
         return Served(LlamaCppNetwork(program, head, ends=entry.ends, pooling=pooling).eval(), task, encoder, form)
-    warn_of_saturation(entry, folder)
-    session = open_session(folder / entry.file)
-    network = OnnxNetwork(session, head, entry.graph, pooling=pooling, first_kind=entry.first_kind)
+    if isinstance(entry, LiteEntry):
+        reader: GraphProgram = LiteProgram(folder / entry.file, entry.graph.lengths)
+    else:
+        warn_of_saturation(entry, folder)
+        reader = OnnxProgram(folder / entry.file)
+    graph = entry.graph
+    network = GraphNetwork(reader, head, graph.inputs, graph.outputs, pooling=pooling, first_kind=entry.first_kind)
     return Served(network.eval(), task, encoder, form)
 
 
@@ -257,7 +267,20 @@ def add_gguf(folder: Path, loaded: Loaded, form: GgufForm) -> GgufEntry:
     return entry
 
 
-def _add(folder: Path, model: Model, form: str, entry: Entry | GgufEntry) -> None:
+def add_lite(folder: Path, loaded: Loaded) -> LiteEntry:
+    """Write a model's body for LiteRT into the artifact `folder`, which holds its weights, and seal it again.
+
+    Raises:
+        ModelError: the body is none of an encoder, or cannot be converted.
+        MissingExtraError: the packages of the extra "litert" are not installed.
+    """
+    entry = write_lite_beside(folder, loaded)
+    _add(folder, loaded.model, LITERT, entry)
+    read_form(folder, read_description(folder), backend=LITERT)
+    return entry
+
+
+def _add(folder: Path, model: Model, form: str, entry: AnyEntry) -> None:
     """Write the head's weights and what is said of a form, and seal the artifact."""
     weights = without_shared(model)
     save_file({name.removeprefix("head."): w for name, w in weights.items() if name.startswith("head.")}, folder / HEAD)

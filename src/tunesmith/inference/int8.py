@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from tunesmith.errors import ArtifactError, ModelError, import_extra
 from tunesmith.inference.int8_products import quantise_products
-from tunesmith.inference.onnx_graph import STATES
+from tunesmith.inference.traced import STATES
 from tunesmith.machine import inspect_machine
 
 Scaling = Literal["dynamic", "static"]

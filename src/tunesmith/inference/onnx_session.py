@@ -13,6 +13,8 @@ from tunesmith.errors import ArtifactError, import_extra
 from tunesmith.machine import inspect_machine
 
 _EXTRA = "onnx"
+TOKENS_AT_ONCE = 4096
+"""The most tokens that pass through the body at once: one text may have hundreds of windows."""
 SLOWER = ["SkipLayerNormFusion"]
 """Fusions that cost time: sum and normalisation in one have no vector code in ONNX Runtime 1.32, its two parts have."""
 
@@ -67,3 +69,27 @@ def run_session(session: Any, outputs: Sequence[str], inputs: Mapping[str, Tenso
     how.only_execute_path_to_fetches = True
     given = {name: tensor.contiguous().cpu().numpy() for name, tensor in inputs.items()}
     return [torch.from_numpy(row) for row in session.run(list(outputs), given, how)]
+
+
+class OnnxProgram:
+    """A graph in ONNX Runtime."""
+
+    def __init__(self, path: Path) -> None:
+        """Read a graph.
+
+        Raises:
+            ArtifactError: the graph cannot be read.
+            MissingExtraError: ONNX Runtime is not installed.
+        """
+        self.session = open_session(path)
+
+    def ask(self, output: str, inputs: Mapping[str, Tensor]) -> Tensor:
+        """One of its outputs, [P, ...], for inputs [P, T]."""
+        pieces, length = next(iter(inputs.values())).shape
+        rows = max(1, TOKENS_AT_ONCE // max(1, length))
+        starts = range(0, max(1, pieces), rows)
+        parts = [
+            run_session(self.session, (output,), {name: value[at : at + rows] for name, value in inputs.items()})[0]
+            for at in starts
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)

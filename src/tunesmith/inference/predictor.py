@@ -14,8 +14,8 @@ from tunesmith.data.records import Example, Prediction
 from tunesmith.errors import RecipeError
 from tunesmith.inference.ensemble import Answering, DropoutPasses, Ensemble, Member, check_passes
 from tunesmith.inference.ensemble_folder import load_members
+from tunesmith.inference.graph_network import GraphNetwork
 from tunesmith.inference.llama_cpp import LlamaCppNetwork
-from tunesmith.inference.onnx_network import OnnxNetwork
 from tunesmith.machine import enough_memory
 from tunesmith.models.model import Model
 from tunesmith.tasks import Task
@@ -40,7 +40,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: Model | OnnxNetwork | LlamaCppNetwork,
+        model: Model | GraphNetwork | LlamaCppNetwork,
         task: Task,
         encoder: TextEncoder,
         *,
@@ -64,8 +64,8 @@ class Predictor:
             device: "auto" takes a GPU where there is one. ONNX Runtime and llama.cpp answer on the CPU, and so do all
                 members of an ensemble of which one does.
             labels: the classes that the caller expects; others than the artifact's are an error.
-            backend: the form that answers, where the artifact holds several ("torch", "onnx", "onnx-int8", "gguf",
-                "gguf-q8_0"); its own if empty. All have as many threads as torch.
+            backend: the form that answers, where the artifact holds several ("torch", "onnx", "onnx-int8", "litert",
+                "gguf", "gguf-q8_0"); its own if empty. All have as many threads as torch.
 
         Raises:
             ArtifactError: the folder is no artifact, was changed, holds code or pickles, or has other labels or forms.

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from tunesmith.evaluation.results import prediction_row
 from tunesmith.guarding.evidence import answered as with_evidence
 from tunesmith.guarding.verdicts import Evidence
-from tunesmith.inference.onnx_network import OnnxNetwork
+from tunesmith.inference.graph_network import GraphNetwork
 from tunesmith.inference.predictor import Predictor
 from tunesmith.service.questions import example_of
 from tunesmith.tasks.batches import by_length, cut
@@ -104,7 +104,7 @@ def written(
     (encoded,) = own.encode([example_of(question, "0")])
     task, network, tokenizer = own.task, own.model, own.encoder.tokenizer
     assert isinstance(task, TextGeneration), "only such a task writes by tokens"
-    assert not isinstance(network, OnnxNetwork), "graphs do not write"
+    assert not isinstance(network, GraphNetwork), "graphs do not write"
     ids: list[int] = []
     told = ""
 

@@ -1,24 +1,27 @@
-"""A trained model whose body ONNX Runtime computes; its head is the task's own layer, in torch and float32."""
+"""A trained model whose body is a graph in another runtime; its head is the task's own layer, in torch and float32."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from tunesmith.errors import ArtifactError
-from tunesmith.inference.onnx_graph import LOGITS, STATES, Graph
-from tunesmith.inference.onnx_session import run_session
+from tunesmith.inference.traced import LOGITS, STATES
 from tunesmith.models.model import token_types
 from tunesmith.tasks.encoding import Batch, Generation, Heard
 
-TOKENS_AT_ONCE = 4096
-"""The most tokens that pass through the body at once: one text may have hundreds of windows."""
+
+class GraphProgram(Protocol):
+    """A graph, ready to be asked."""
+
+    def ask(self, output: str, inputs: Mapping[str, Tensor]) -> Tensor:
+        """One of its outputs, [P, ...], for inputs [P, T]."""
 
 
-class OnnxNetwork(nn.Module):
+class GraphNetwork(nn.Module):
     """What a task asks of a model, answered by a graph and a head. It runs on the CPU and learns nothing.
 
     Attributes:
@@ -26,18 +29,27 @@ class OnnxNetwork(nn.Module):
         pooling: how the body was trained to turn token states into one ("mean", "cls" or "last").
     """
 
-    def __init__(self, session: Any, head: nn.Module, graph: Graph, *, pooling: str, first_kind: int | None) -> None:
+    def __init__(
+        self,
+        program: GraphProgram,
+        head: nn.Module,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        *,
+        pooling: str,
+        first_kind: int | None,
+    ) -> None:
         super().__init__()
         self.head = head
         self.pooling = pooling
-        self._session = session
-        self._graph = graph
+        self._program = program
+        self._inputs = tuple(inputs)
+        self._gives_classes = STATES not in outputs
         self._first_kind = first_kind
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits of the batch, in the form that the task's head gives them (fp32)."""
-        gives_classes = STATES not in self._graph.outputs
-        logits: Tensor = self.head(self._asked(batch, LOGITS) if gives_classes else self.hidden(batch), batch)
+        logits: Tensor = self.head(self._asked(batch, LOGITS) if self._gives_classes else self.hidden(batch), batch)
         return logits
 
     def hidden(self, batch: Batch) -> Tensor:
@@ -50,7 +62,7 @@ class OnnxNetwork(nn.Module):
         Raises:
             ArtifactError: always.
         """
-        raise ArtifactError("A model in the form onnx writes no text.", where="generate", to_do="Serve it with torch.")
+        raise ArtifactError("A model that is a graph writes no text.", where="generate", to_do="Serve it with torch.")
 
     @property
     def device(self) -> torch.device:
@@ -63,16 +75,7 @@ class OnnxNetwork(nn.Module):
         return False
 
     def _asked(self, batch: Batch, output: str) -> Tensor:
-        inputs = graph_inputs(batch, self._graph.inputs, self._first_kind)
-        pieces, length = batch.input_ids.shape
-        rows = max(1, TOKENS_AT_ONCE // max(1, length))
-        if pieces <= rows:
-            return run_session(self._session, (output,), inputs)[0]
-        parts = [
-            run_session(self._session, (output,), {name: value[start : start + rows] for name, value in inputs.items()})
-            for start in range(0, pieces, rows)
-        ]
-        return torch.cat([part for (part,) in parts])
+        return self._program.ask(output, graph_inputs(batch, self._inputs, self._first_kind))
 
 
 def graph_inputs(batch: Batch, names: Sequence[str], first_kind: int | None) -> dict[str, Tensor]:
