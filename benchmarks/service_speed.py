@@ -1,7 +1,8 @@
-"""How fast a service is beside the model alone, and beside LitServe with the same graph.
+"""How fast a service is beside the model alone, and beside LitServe and BentoML with the same graph.
 
     python benchmarks/service_speed.py own ARTIFACT                        beside the model alone; CPU per request
     python benchmarks/service_speed.py litserve ARTIFACT --python PYTHON   which has litserve, onnxruntime, tokenizers
+    python benchmarks/service_speed.py bentoml ARTIFACT --python PYTHON    the same with bentoml
 
 Texts have 32 tokens. Everything has two workers of one thread each; the two servers are loaded in turns, several times.
 """
@@ -17,8 +18,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.load import Reply, Target, closed, quantile, statuses
@@ -27,7 +29,8 @@ from benchmarks.service_reliability import bodies, path, texts
 from tokenizers import Tokenizer
 
 TOKENS = 32
-LITSERVE = Path(__file__).with_name("litserve_server.py")
+HERE = Path(__file__).parent
+PORT = 8917
 
 
 def of_length(artifact: str, count: int) -> list[str]:
@@ -103,45 +106,78 @@ def own(artifact: str, rounds: int) -> None:
     print(f"CPU of the front per request: median {statistics.median(fronts):.2f} ms")
 
 
+@dataclass(frozen=True)
+class Other:
+    """Another server over the artifact's graph: how it is started, and how it is asked."""
+
+    name: str
+    command: tuple[str, ...]
+    path: str
+    body: Callable[[str], Mapping[str, object]]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def litserve(python: str, graph: Path) -> Other:
+    """LitServe over a graph, with two workers and batches of up to 8."""
+    command = (python, str(HERE / "litserve_server.py"), str(graph), str(graph.with_name("tokenizer.json")), str(PORT))
+    return Other("LitServe", command, "/predict", lambda text: {"text": text})
+
+
+def bentoml(python: str, graph: Path) -> Other:
+    """BentoML over a graph, with two workers and batches of up to 8."""
+    given = {"GRAPH": str(graph), "TOKENIZER": str(graph.with_name("tokenizer.json")), "BENTOML_DO_NOT_TRACK": "True"}
+    program = Path(python).with_name("bentoml")
+    command = (str(program), "serve", "bentoml_server:Classes", "--port", str(PORT), "--host", "127.0.0.1")
+    return Other("BentoML", command, "/predict", lambda text: {"texts": [text]}, given)
+
+
+OTHERS = {"litserve": litserve, "bentoml": bentoml}
+
+
 @contextmanager
-def litserve(artifact: str, python: str) -> Iterator[Target]:
-    """LitServe over the artifact's graph with two workers."""
-    port = 8917
-    graph = next(Path(artifact).glob("*.onnx"))
-    command = [python, str(LITSERVE), str(graph), str(Path(artifact) / "tokenizer.json"), str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    target = Target(port, "/predict")
+def started(other: Other) -> Iterator[Target]:
+    """Another server, once it answers."""
+    unseen = subprocess.DEVNULL
+    environment = {**os.environ, **other.environment}
+    process = subprocess.Popen(
+        other.command, cwd=HERE, env=environment, stdout=unseen, stderr=unseen, start_new_session=True
+    )
+    target = Target(PORT, other.path)
     try:
         for _ in range(120):
             time.sleep(0.5)
-            replies, _ = asyncio.run(closed(target, [{"text": "a"}], clients=1))
+            replies, _ = asyncio.run(closed(target, [other.body("a")], clients=1))
             if replies[0].status == 200:
                 break
         else:
-            raise SystemExit("LitServe did not start.")
+            raise SystemExit(f"{other.name} did not start.")
         yield target
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait(20)
 
 
-def beside(artifact: str, python: str, rounds: int) -> None:
+def beside(artifact: str, name: str, python: str, rounds: int) -> None:
     """Both servers in turns."""
     given = of_length(artifact, 2000)
-    ratios = []
-    with serving([f"m={artifact}"], "--workers", "2") as service, litserve(artifact, python) as other:
+    graph = next(Path(artifact).resolve().glob("*.onnx"))
+    other, ratios = OTHERS[name](python, graph), []
+    with serving([f"m={artifact}"], "--workers", "2") as service, started(other) as target:
         ours = service.target(path("m"))
+        asyncio.run(closed(target, [other.body(text) for text in given[:500]], clients=8))  # both are warm
+        throughput(ours, given[:500], 8)
         for clients in (2, 8, 16):
             for number in range(rounds):
                 rate, replies = throughput(ours, given, clients)
-                found, seconds = asyncio.run(closed(other, [{"text": text} for text in given], clients=clients))
+                found, seconds = asyncio.run(closed(target, [other.body(text) for text in given], clients=clients))
                 assert all(reply.status == 200 for reply in found), statuses(found)
                 theirs = len(found) / seconds
                 ratios.append(rate / theirs)
                 print(
                     f"{clients} clients, round {number + 1}: ours {rate:.0f}/s, 99 % in "
-                    f"{quantile(replies, 0.99):.0f} ms; LitServe {theirs:.0f}/s, 99 % in "
-                    f"{quantile(found, 0.99):.0f} ms; ratio {rate / theirs:.2f}"
+                    f"{quantile(replies, 0.99):.0f} ms; {other.name} {theirs:.0f}/s, 99 % in "
+                    f"{quantile(found, 0.99):.0f} ms; ratio {rate / theirs:.2f}",
+                    flush=True,
                 )
     print(f"ratio of throughputs: median {statistics.median(ratios):.2f}, least {min(ratios):.2f}")
 
@@ -149,7 +185,7 @@ def beside(artifact: str, python: str, rounds: int) -> None:
 def main() -> None:
     """Run one comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("comparison", choices=["own", "litserve"])
+    parser.add_argument("comparison", choices=["own", *OTHERS])
     parser.add_argument("artifact")
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--rounds", type=int, default=3)
@@ -157,7 +193,7 @@ def main() -> None:
     if arguments.comparison == "own":
         own(arguments.artifact, arguments.rounds)
     else:
-        beside(arguments.artifact, arguments.python, arguments.rounds)
+        beside(arguments.artifact, arguments.comparison, arguments.python, arguments.rounds)
 
 
 if __name__ == "__main__":
