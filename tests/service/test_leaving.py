@@ -141,6 +141,8 @@ def test_writing_has_an_end_and_so_has_waiting_for_it(writing: tuple[Running, Wr
     until(lambda: engine.words >= 1)
     second = service.post("/v1/chat/completions", chat())
     assert (second.status, second.body["error"]["code"]) == (504, "deadline")
+    streamed = service.post("/v1/chat/completions", chat(stream=True), x_request_timeout_ms="200")
+    assert (streamed.status, streamed.body["error"]["code"]) == (504, "deadline"), "it had not begun"
     first.join()
     assert (answers[0].status, answers[0].body["error"]["code"]) == (504, "deadline")
     assert engine.writing == 0

@@ -101,7 +101,9 @@ def routes(desk: Desk) -> APIRouter:
         asked = _asked(desk, request, who, given)
         if given.stream:
             parts = desk.front.write(asked)
-            return StreamingResponse(_events(asked, given.model, parts), media_type="text/event-stream")
+            # What is refused while it waits is refused by its status: nothing is sent before the first part.
+            first = await desk.unless_gone(request, anext(parts, None))
+            return StreamingResponse(_events(asked, given.model, first, parts), media_type="text/event-stream")
         whole = await desk.unless_gone(request, _whole(desk.front.write(asked)))
         usage = {"prompt_tokens": whole.read, "completion_tokens": whole.written}
         usage["total_tokens"] = whole.read + whole.written
@@ -144,8 +146,10 @@ def _head(asked: Asked, model: str, kind: str) -> dict[str, Any]:
     return {"id": f"chatcmpl-{asked.id}", "object": kind, "created": int(time.time()), "model": model}
 
 
-async def _events(asked: Asked, model: str, parts: Any) -> AsyncIterator[bytes]:
-    """The parts of an answer as server-sent events; what goes wrong on the way is one too."""
+async def _events(
+    asked: Asked, model: str, first: Part | None, parts: AsyncGenerator[Part, None]
+) -> AsyncIterator[bytes]:
+    """The parts of an answer as server-sent events; what goes wrong after the first is one too."""
 
     def event(delta: Mapping[str, Any], finished: str | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": finished}
@@ -154,11 +158,13 @@ async def _events(asked: Asked, model: str, parts: Any) -> AsyncIterator[bytes]:
     yield event({"role": "assistant", "content": ""})
     async with aclosing(parts) as whole:
         try:
-            async for part in whole:
+            part = first
+            while part is not None:
                 if part.text:
                     yield event({"content": part.text})
                 if part.finished:
                     yield event({}, part.finished)
+                part = await anext(whole, None)
         except NoAnswerError as error:
             yield _event({"error": openai_error(error.status, error.code, error.said(asked.language), error.where)})
         except GuardedError as error:
