@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+import gzip
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -131,6 +134,42 @@ def test_both_are_tracers() -> None:
     for tracer in tracers:
         with tracer.span("request", {"model": "news"}) as span:
             assert parse_traceparent(span.traceparent)
+
+
+class Collector(BaseHTTPRequestHandler):
+    """A collector of spans, as OTLP over HTTP has it."""
+
+    received: ClassVar[list[tuple[str, str, bytes]]] = []
+
+    def do_POST(self) -> None:
+        content = self.rfile.read(int(self.headers["content-length"]))
+        plain = gzip.decompress(content) if self.headers.get("content-encoding") == "gzip" else content
+        self.received.append((self.path, self.headers["content-type"], plain))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing is printed."""
+
+
+def test_spans_reach_a_collector_by_otlp() -> None:
+    messages = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
+    with HTTPServer(("127.0.0.1", 0), Collector) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        tracer = open_telemetry.open_tracer(f"http://127.0.0.1:{server.server_port}/v1/traces")
+        with tracer.span("request", {"model": "news"}, EXAMPLE):
+            pass
+        tracer.close()
+        server.shutdown()
+        serving.join()
+    ((path, kind, content),) = Collector.received
+    assert (path, kind) == ("/v1/traces", "application/x-protobuf")
+    (resource,) = messages.ExportTraceServiceRequest.FromString(content).resource_spans
+    assert {one.key: one.value.string_value for one in resource.resource.attributes}["service.name"] == "tunesmith"
+    (span,) = resource.scope_spans[0].spans
+    assert (span.name, span.trace_id.hex()) == ("request", EXAMPLE.split("-")[1])
+    assert {one.key: one.value.string_value for one in span.attributes} == {"model": "news"}
 
 
 def test_without_the_extra_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
