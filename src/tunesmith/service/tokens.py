@@ -31,4 +31,5 @@ class TokenCounter:
         """
         for text in texts:
             text.encode()
-        return sum(len(self._tokenizer.encode(text)) for text in texts)
+        # One by one, since many at once would start threads; without offsets, which nobody reads.
+        return sum(len(self._tokenizer.encode_batch_fast([text])[0]) for text in texts)
