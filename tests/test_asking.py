@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from types import SimpleNamespace
 
 import numpy as np
@@ -132,7 +133,9 @@ def test_from_a_batch_to_training_rows(tmp_path: Path, finished_run: Path, capsy
     assert not train.exists()
     answered = [{**rows[0], "label": "good", "suggested": False}, rows[1], {"text": rows[2]["text"], "label": "bad"}]
     batch.write_text("\n".join(json.dumps(row) for row in answered), encoding="utf-8")
-    assert "Added 2 answered texts" in call(capsys, *arguments)
+    added = call(capsys, *arguments)
+    assert "Added 2 answered texts" in added
+    assert "Labels: bad 1, good 1" in added
     assert "2 were left out" in call(capsys, *arguments)
     read = Data(train=str(train), validation="none", test="none").load("class", 0).splits.train
     assert [(example.text, example.label) for example in read] == [(rows[0]["text"], "good"), (rows[2]["text"], "bad")]
@@ -201,6 +204,32 @@ def test_questions_come_back_with_their_answers(tmp_path: Path) -> None:
     assert (example.second, example.label) == ("where?", answer.label)
     batch.write_text(json.dumps({**row, "question": "what?", "answers": [], "suggested": False}), encoding="utf-8")
     assert add_answers(batch, train).rows == 1, "another question of the same passage"
+
+
+@pytest.mark.parametrize(
+    ("known", "given", "said"),
+    [
+        ({"label": "good"}, {"label": "godo"}, "Did you mean 'good'"),
+        ({"label": ["good"]}, {"label": ["good", "Bad"]}, "the label 'Bad'"),
+        (
+            {"spans": [{"start": 0, "end": 1, "label": "person"}]},
+            {"spans": [{"start": 0, "end": 1, "label": "persn"}]},
+            "Did you mean 'person'",
+        ),
+    ],
+)
+def test_a_label_that_nothing_has_so_far_is_refused(
+    known: dict[str, Any], given: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    batch, train = tmp_path / "batch.jsonl", tmp_path / "train.jsonl"
+    train.write_text(json.dumps({"text": "first", **known}) + "\n", encoding="utf-8")
+    before = train.read_bytes()
+    batch.write_text(json.dumps({"id": "7", "text": "second", **given}), encoding="utf-8")
+    with pytest.raises(DataError, match=said) as refused:
+        add_answers(batch, train)
+    assert refused.value.where.endswith("text 7")
+    assert train.read_bytes() == before
+    assert sum(add_answers(batch, train, new_labels=True).labels.values()) >= 1
 
 
 @pytest.mark.parametrize(

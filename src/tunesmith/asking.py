@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from tunesmith.data.annotations import answered_rows
 from tunesmith.data.duplicates import text_key
 from tunesmith.data.files import Place, read_lines
 from tunesmith.data.records import Example, Prediction
-from tunesmith.errors import DataError, RecipeError
+from tunesmith.errors import DataError, RecipeError, nearest
 from tunesmith.inference.predictor import Predictor
 from tunesmith.inference.vectors import vectors_of
 from tunesmith.selection import Need, Pool, QueryStrategy
@@ -31,13 +32,14 @@ DRAWS = 10
 class Asked:
     """The texts to label, the most wanted first, with the model's answers; `known` texts of the pool were left out.
 
-    `label_kind` is the form of these answers.
+    `label_kind` is the form of these answers, `wanted` how many texts were asked for.
     """
 
     examples: tuple[Example, ...]
     predictions: tuple[Prediction, ...]
     known: int
     label_kind: str
+    wanted: int
 
 
 def next_batch(
@@ -67,7 +69,8 @@ def next_batch(
     random = np.random.default_rng(seed)
     places = strategy.choose(pool_of(predictor, fresh, labelled, strategy.needs, seed), size, random)
     chosen = [fresh[place] for place in places]
-    return Asked(tuple(chosen), tuple(predictor.predict(chosen)), len(texts) - len(fresh), predictor.task.label_kind)
+    kind, known = predictor.task.label_kind, len(texts) - len(fresh)
+    return Asked(tuple(chosen), tuple(predictor.predict(chosen)), known, kind, size)
 
 
 def pool_of(
@@ -163,21 +166,27 @@ def _dropping(layer: nn.Module, _inputs: object) -> None:
 
 @dataclass(frozen=True)
 class Added:
-    """How many answered rows were added to a file, and how many left out, since their text stands there already."""
+    """How many answered rows were added to a file, and how many left out, since their text stands there already.
+
+    Attributes:
+        labels: how often each label occurs in the added rows.
+    """
 
     rows: int
     known: int
+    labels: Mapping[str, int]
 
 
-def add_answers(answered: Path, labelled: Path) -> Added:
+def add_answers(answered: Path, labelled: Path, *, new_labels: bool = False) -> Added:
     """Add answered rows to a file of labelled ones (JSON lines), which appears whole or stays as it was.
 
     Raises:
-        DataError: no row is answered, or a file cannot be read.
+        DataError: no row is answered, a file cannot be read, or a label is new to the file and `new_labels` is not set.
     """
     before = list(read_lines(Place.of(str(labelled)), "utf-8")) if labelled.is_file() else []
     try:
-        seen = {text_key(_content(json.loads(line))) for line in before if line.strip()}
+        told = [json.loads(line) for line in before if line.strip()]
+        seen = {text_key(_content(row)) for row in told}
     except json.JSONDecodeError as error:
         raise DataError(
             "The labelled file is not JSON lines.", where=str(labelled), to_do="Name a .jsonl file in --to."
@@ -195,10 +204,37 @@ def add_answers(answered: Path, labelled: Path) -> Added:
         if key not in seen:
             seen.add(key)
             new.append(row)
+    if told and not new_labels:
+        _see_labels(new, {label for row in told for label in _labels(row)}, answered)
     with written(labelled) as file:
         file.writelines(line if line.endswith("\n") else line + "\n" for line in before if line.strip())
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in new)
-    return Added(len(new), len(rows) - len(new))
+    return Added(len(new), len(rows) - len(new), Counter(label for row in new for label in _labels(row)))
+
+
+def _labels(row: object) -> list[str]:
+    """The labels of a row: of its text, or of its spans."""
+    if not isinstance(row, dict):
+        return []
+    label, spans = row.get("label"), row.get("spans")
+    held = label if isinstance(label, list) else [] if label is None or isinstance(label, float) else [label]
+    return [str(one) for one in held] + [str(one.get("label", "")) for one in spans or () if isinstance(one, dict)]
+
+
+def _see_labels(rows: Sequence[dict[str, object]], known: Set[str], answered: Path) -> None:
+    """See that the rows have known labels alone: one that is misspelt would become a class of its own.
+
+    Raises:
+        DataError: one has another.
+    """
+    for row in rows:
+        for label in _labels(row):
+            if known and label not in known:
+                raise DataError(
+                    f"No text so far has the label '{label}'.{nearest(label, known)}",
+                    where=f"{answered}, text {row.get('id', '')}",
+                    to_do="Correct it, or give --new-labels if it is one.",
+                )
 
 
 def _content(row: object) -> str:

@@ -177,6 +177,9 @@ def simulate(
 def add(
     answered: Annotated[Path, typer.Argument(help="The batch with its answers, or Label Studio's JSON export.")],
     to: Annotated[Path, typer.Option(help="The labelled examples (JSON lines); it is made if it is not there.")],
+    new_labels: Annotated[
+        bool, typer.Option("--new-labels", help="Labels may occur that no labelled example has so far.")
+    ] = False,
 ) -> None:
     """Add answered texts to the labelled ones."""
-    label_console.show_added(add_answers(answered, to), to)
+    label_console.show_added(add_answers(answered, to, new_labels=new_labels), to)

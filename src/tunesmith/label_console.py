@@ -116,7 +116,8 @@ def write_batch(asked: Asked, out: Path, form: AnnotationForm) -> None:
         with written(out) as file:
             json.dump(label_studio_tasks(*rows), file, ensure_ascii=False, indent=1)
     left = f" {asked.known:,} texts are labelled already or stand twice, and were left out." if asked.known else ""
-    say(f"Wrote {len(asked.examples):,} texts to {out}, the most wanted first, with the model's answers.{left}")
+    short = f" (no more of the {asked.wanted:,} were left)" if len(asked.examples) < asked.wanted else ""
+    say(f"Wrote {len(asked.examples):,} texts{short} to {out}, the most wanted first, with the model's answers.{left}")
     say("Whether to go on after it: tunesmith active stop.")
 
 
@@ -124,6 +125,8 @@ def show_added(added: Added, to: Path) -> None:
     """Say how many answers were taken over."""
     left = f" {added.known:,} were left out, since their text stands there already." if added.known else ""
     say(f"Added {added.rows:,} answered texts to {to}.{left}")
+    if added.labels:
+        say("Labels: " + ", ".join(f"{label} {count:,}" for label, count in sorted(added.labels.items())))
 
 
 def show_suspects(found: Suspects, *, as_json: bool) -> None:
