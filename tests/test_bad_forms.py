@@ -150,6 +150,11 @@ def no_artifact(forms: Path, place: Path) -> tuple[list[object], str]:
     return ["parity", place], "has no manifest"
 
 
+def run_in_the_place_of_its_artifact(forms: Path, place: Path) -> tuple[list[object], str]:
+    shutil.copytree(forms / "run", place / "artifact")
+    return ["parity", place], f"Give {place / 'artifact'}."
+
+
 def backend_that_is_not_there(forms: Path, place: Path) -> tuple[list[object], str]:
     return ["evaluate", forms / "small", "--backend", "torch"], "no form 'torch': it holds onnx-int8"
 
@@ -288,7 +293,17 @@ SITUATIONS = [
     *(encoder_with_a_gguf_file, file_that_is_there, calibrated_file, gguf_elsewhere),
     *(key_for_nobody, service_without_a_key, key_that_others_may_read, key_in_the_clear, service_that_is_not_there),
     *(encoder_for_llama_cpp, few_bits_of_an_encoder, steps_on_a_graph),
-    *(no_weights, taken, unknown_form, calibrated_floats, no_artifact, backend_that_is_not_there, both_texts, no_texts),
+    *(
+        no_weights,
+        taken,
+        unknown_form,
+        calibrated_floats,
+        no_artifact,
+        run_in_the_place_of_its_artifact,
+        backend_that_is_not_there,
+        both_texts,
+        no_texts,
+    ),
     *(learn_from_a_graph, average_a_graph, spoiled_graph, spoiled_entry, passes_of_a_graph),
     *(graph_elsewhere, graph_elsewhere_exported, form_of_the_future, backend_that_was_not_written),
     calibrated_on_other_texts,

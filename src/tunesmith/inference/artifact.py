@@ -249,11 +249,9 @@ def verify(folder: Path) -> Mapping[str, object]:
         ArtifactError: no artifact, an unlisted, missing or changed file, code, a pickle, or an unknown format.
     """
     if not (folder / MANIFEST).is_file() or not (folder / DESCRIPTION).is_file():
-        raise ArtifactError(
-            "This is no artifact: it has no manifest.",
-            where=str(folder),
-            to_do="Give the 'artifact' folder that 'tunesmith run' wrote.",
-        )
+        of_run = folder / "artifact"
+        known = f"Give {of_run}." if (of_run / MANIFEST).is_file() else "Give the 'artifact' folder of a run."
+        raise ArtifactError("This is no artifact: it has no manifest.", where=str(folder), to_do=known)
     manifest = read_json(folder / MANIFEST)
     present = names_in(folder, [name for name in manifest if "/" in name]) - {MANIFEST}
     for name in sorted(present):
