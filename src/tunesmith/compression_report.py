@@ -225,8 +225,9 @@ def figure_of(chain: Chain, cost: str) -> str:
                 "thickness": 1,
             },
             mode="markers+text",
-            text=[f"{chain.rows.index(row)} {row.name}" for row in rows],
-            textposition="top center",
+            text=[str(chain.rows.index(row)) for row in rows],
+            textposition=["top left" if chain.rows.index(row) % 2 else "top right" for row in rows],
+            hovertext=[f"{chain.rows.index(row)} {row.name}" for row in rows],
             marker={"size": 10, "color": colour, "symbol": symbol},
             name=name,
         )
