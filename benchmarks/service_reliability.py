@@ -33,8 +33,7 @@ from benchmarks.served import Service, serving
 from tunesmith.inference.predictor import Predictor
 
 NEAR = 1e-3
-"""How far confidences of one version may be apart in float32, where sums depend on the batch a little. (In 8 bits with
-dynamic scales answers depend on the texts beside, so that this tells nothing there: take a graph in float32.)"""
+"""How far confidences of one version may be apart, where sums depend on the batch a little."""
 
 
 def texts(count: int, seed: int) -> list[str]:

@@ -95,9 +95,9 @@ def prove_forms(
     if not examples:
         raise DataError("There are no texts to compare on.", where=texts_of, to_do="Give --file with some texts.")
     checks = compare_forms(artifacts, examples, tolerance=how.tolerance, reload=how.reload)
-    served = check_started(artifacts, examples, tolerance=how.tolerance) if how.served else []
+    served = check_started(artifacts, examples) if how.served else []
     if how.running is not None:
-        served.append(check_running(*how.running, how.model, artifacts, examples, tolerance=how.tolerance))
+        served.append(check_running(*how.running, how.model, artifacts, examples))
     return Proof(texts_of, how.tolerance, tuple(checks), tuple(served))
 
 

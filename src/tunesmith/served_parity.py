@@ -14,7 +14,7 @@ from tunesmith.data.records import Example
 from tunesmith.errors import DataError, TunesmithError
 from tunesmith.evaluation.results import prediction_row
 from tunesmith.inference.artifact import MANIFEST, file_hash, verify
-from tunesmith.inference.form_parity import near_numbers
+from tunesmith.inference.form_parity import STEP, near_numbers
 from tunesmith.inference.forms import entry_of, forms_of
 from tunesmith.inference.onnx_graph import FLOAT_TOLERANCE
 from tunesmith.inference.predictor import Predictor
@@ -52,7 +52,7 @@ class ServedCheck:
     problems: tuple[str, ...]
 
 
-def check_started(artifacts: Sequence[Path], examples: Sequence[Example], *, tolerance: float) -> list[ServedCheck]:
+def check_started(artifacts: Sequence[Path], examples: Sequence[Example]) -> list[ServedCheck]:
     """Start a service for each form of each artifact, and ask it.
 
     Raises:
@@ -63,12 +63,12 @@ def check_started(artifacts: Sequence[Path], examples: Sequence[Example], *, tol
     for artifact in artifacts:
         for form in forms_of(artifact, verify(artifact)):
             with started_service(f"{_NAME}={artifact}", ("predict",), "--backend", form) as (address, key):
-                checks.append(check_running(address, key, _NAME, [artifact], examples, tolerance=tolerance))
+                checks.append(check_running(address, key, _NAME, [artifact], examples))
     return checks
 
 
 def check_running(
-    address: str, key: str, model: str, artifacts: Sequence[Path], examples: Sequence[Example], *, tolerance: float
+    address: str, key: str, model: str, artifacts: Sequence[Path], examples: Sequence[Example]
 ) -> ServedCheck:
     """Ask a service that runs, and compare with the one of the artifacts that it says to serve, else with the first.
 
@@ -89,7 +89,7 @@ def check_running(
     is_known = str(told["sha256"]) in by_sum
     held = forms_of(artifact, verify(artifact))
     form = str(told["form"]) if told["form"] in held else held[0]
-    found = _compared(artifact, form, examples, rows, tolerance)
+    found = _compared(artifact, form, examples, rows)
     problems = [] if is_known else ["it serves another artifact"]
     if form != told["form"]:
         problems.append(f"it serves the form {told['form']}, which the artifact does not hold")
@@ -143,7 +143,7 @@ def question_of(example: Example) -> dict[str, Any]:
 
 
 def _compared(
-    artifact: Path, form: str, examples: Sequence[Example], rows: Sequence[Answer | RequestError], tolerance: float
+    artifact: Path, form: str, examples: Sequence[Example], rows: Sequence[Answer | RequestError]
 ) -> ServedCheck:
     # As they are asked: a file's own word borders are not sent.
     asked = [
@@ -164,11 +164,11 @@ def _compared(
         gap = max(gap, _gap(row, ours))
         if not _is_alike(row.label, ours["label"], near):
             changed.append(place)
-    allowed = 0 if is_exact else math.ceil(tolerance * len(examples))
-    if len(changed) > allowed:
-        problems.append(f"{len(changed)} of {len(examples)} answers differ; {allowed} is the most")
-    if is_exact and gap > FLOAT_TOLERANCE:
-        problems.append(f"its probabilities differ by up to {gap:.3g}; {FLOAT_TOLERANCE:.2g} is the most")
+    if changed:
+        problems.append(f"{len(changed)} of {len(examples)} answers differ; 0 is the most")
+    most = FLOAT_TOLERANCE if is_exact else STEP
+    if gap > most:
+        problems.append(f"its probabilities differ by up to {gap:.3g}; {most:.2g} is the most")
     if refused:
         codes = ", ".join(f"{code} ({count})" for code, count in sorted(refused.items()))
         problems.append(f"{refused.total()} of {len(examples)} texts are not answered: {codes}")

@@ -29,7 +29,7 @@ TEXTS = [Example(str(number), text) for number, text in enumerate(("good film", 
 
 def checked(service: Running, *artifacts: Path, model: str = "", examples: Any = TEXTS) -> ServedCheck:
     address = f"http://127.0.0.1:{service.port}"
-    return check_running(address, "any", model, artifacts, examples, tolerance=0.05)
+    return check_running(address, "any", model, artifacts, examples)
 
 
 @pytest.mark.parametrize("name", SERVED)
