@@ -136,8 +136,8 @@ def test_nothing_that_was_planted_is_in_a_line_of_other_packages(case: str) -> N
 
 def test_what_another_package_put_together_before_is_told_by_its_length_and_place() -> None:
     """Nothing tells such words from those of a request; only servers whose first lines are known are let speak."""
-    found = record("multipart", lambda log: log.warning(spoken(f"Did not find boundary in {PLANTED}")))
-    assert found["event"].startswith("<text, 52 characters> at test_logs:")
+    found = record("multipart", lambda log: log.warning(spoken(f"no boundary in {PLANTED}")))
+    assert found["event"].startswith("<text, 43 characters> at test_logs:")
     assert "Xylophonitis" not in str(found)
 
 
