@@ -76,6 +76,15 @@ def test_pages_of_the_framework_are_not_there(path: str, locked: Locked) -> None
     assert locked.service.get(path).status == 404
 
 
+@pytest.mark.parametrize(
+    "how", ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function("]
+)
+def test_the_page_makes_no_markup_of_what_models_and_users_say(how: str, locked: Locked) -> None:
+    script = locked.service.get("/playground.js").text
+    assert "textContent" in script
+    assert how not in script
+
+
 def test_a_key_in_the_query_string_does_not_count(locked: Locked) -> None:
     for name in ("key", "api_key", "access_token", "token"):
         assert locked.service.get(f"/v1/models?{name}={locked.keys['predict']}").status == 401
