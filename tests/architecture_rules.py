@@ -28,7 +28,7 @@ CALLS_THAT_RUN_WHAT_IS_READ = {
     *("eval", "exec", "torch.load", "numpy.load", "np.load"),
     *("yaml.load", "yaml.full_load", "yaml.unsafe_load"),
 }
-SETTINGS_THAT_LET_CODE_IN = {("trust_remote_code", "True"), ("weights_only", "False"), ("allow_pickle", "True")}
+SETTINGS_THAT_LET_CODE_IN = {("trust_remote_code", True), ("weights_only", False), ("allow_pickle", True)}
 MAY_ADAPT_FOREIGN_OBJECTS = {"models/anatomy.py", "models/backbone.py", "data/hub.py"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -212,10 +212,17 @@ def nothing_is_unpickled(source: Source) -> Iterator[str]:
             yield f"line {line}: imports {module}"
     for node in source.nodes(ast.Call):
         assert isinstance(node, ast.Call)
-        called = ast.unparse(node.func)
-        asked = {(one.arg, ast.unparse(one.value)) for one in node.keywords}
+        called = _plain_name(node.func)
+        asked = {(one.arg, one.value.value) for one in node.keywords if isinstance(one.value, ast.Constant)}
         if called in CALLS_THAT_RUN_WHAT_IS_READ or asked & SETTINGS_THAT_LET_CODE_IN:
             yield f"line {node.lineno}: calls {called}, which can run code that was read"
+
+
+def _plain_name(node: ast.expr) -> str:
+    """What is called: "f" or "module.f"; what is longer is nobody's module."""
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        return f"{node.value.id}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 Rule = Callable[[Source], Iterator[str]]

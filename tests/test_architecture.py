@@ -7,6 +7,7 @@ the package.
 from __future__ import annotations
 
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -222,8 +223,9 @@ def test_files_drawn_reads_nested_folders() -> None:
     assert files_drawn(tree) == {"cli.py", "data/rows.py", "data/more.py", "top.py"}
 
 
+@cache
 def package() -> list[Source]:
-    """Every Python file of the package."""
+    """Every Python file of the package, read once for all rules."""
     paths = sorted(PACKAGE.rglob("*.py"))
     assert paths, f"no Python file under {PACKAGE}"
     return [Source.of(p.read_text(encoding="utf-8"), p.relative_to(PACKAGE).as_posix()) for p in paths]
