@@ -23,6 +23,12 @@ MAY_READ_ENVIRONMENT = {
     "cli.py",
     "cli_service.py",
 }  # the last sets what Ray reads
+READ_BY_RUNNING_CODE = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+CALLS_THAT_RUN_WHAT_IS_READ = {
+    *("eval", "exec", "torch.load", "numpy.load", "np.load"),
+    *("yaml.load", "yaml.full_load", "yaml.unsafe_load"),
+}
+SETTINGS_THAT_LET_CODE_IN = {("trust_remote_code", True), ("weights_only", False), ("allow_pickle", True)}
 MAY_ADAPT_FOREIGN_OBJECTS = {"models/anatomy.py", "models/backbone.py", "data/hub.py"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -198,6 +204,25 @@ def objects_are_asked_not_their_names(source: Source) -> Iterator[str]:
         literal = any(isinstance(side, ast.Constant) and isinstance(side.value, str) for side in sides)
         if literal and names & {"task", "method", "objective"}:
             yield f"line {node.lineno}: {ast.unparse(node)}"
+
+
+def nothing_is_unpickled(source: Source) -> Iterator[str]:
+    for line, module in _imported(source.tree):
+        if module.partition(".")[0] in READ_BY_RUNNING_CODE:
+            yield f"line {line}: imports {module}"
+    for node in source.nodes(ast.Call):
+        assert isinstance(node, ast.Call)
+        called = _plain_name(node.func)
+        asked = {(one.arg, one.value.value) for one in node.keywords if isinstance(one.value, ast.Constant)}
+        if called in CALLS_THAT_RUN_WHAT_IS_READ or asked & SETTINGS_THAT_LET_CODE_IN:
+            yield f"line {node.lineno}: calls {called}, which can run code that was read"
+
+
+def _plain_name(node: ast.expr) -> str:
+    """What is called: "f" or "module.f"; what is longer is nobody's module."""
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        return f"{node.value.id}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 Rule = Callable[[Source], Iterator[str]]

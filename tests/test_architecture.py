@@ -7,6 +7,7 @@ the package.
 from __future__ import annotations
 
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ from tests.architecture_rules import (
     names_say_something,
     nothing_is_global,
     nothing_is_printed,
+    nothing_is_unpickled,
     objects_are_asked_not_their_names,
     own_objects_are_known,
     public_things_are_described,
@@ -94,6 +96,13 @@ WRONG: dict[Rule, list[Source]] = {
     imports_stand_on_top: [
         Source.of("def f():\n    import torch"),
         Source.of("class A:\n    def f(self):\n        from tunesmith.data import records"),
+    ],
+    nothing_is_unpickled: [
+        Source.of("import pickle"),
+        Source.of("from joblib import load"),
+        Source.of("import torch\nx = torch.load('a.pt', weights_only=True)"),
+        Source.of("x = AutoModel.from_pretrained('a', trust_remote_code=True)"),
+        Source.of("x = eval('1')"),
     ],
     nothing_is_global: [Source.of("def f():\n    global x\n    x = 1")],
     objects_are_asked_not_their_names: [Source.of("a = method == 'lora'"), Source.of("a = 'crf' == settings.task")],
@@ -214,8 +223,9 @@ def test_files_drawn_reads_nested_folders() -> None:
     assert files_drawn(tree) == {"cli.py", "data/rows.py", "data/more.py", "top.py"}
 
 
+@cache
 def package() -> list[Source]:
-    """Every Python file of the package."""
+    """Every Python file of the package, read once for all rules."""
     paths = sorted(PACKAGE.rglob("*.py"))
     assert paths, f"no Python file under {PACKAGE}"
     return [Source.of(p.read_text(encoding="utf-8"), p.relative_to(PACKAGE).as_posix()) for p in paths]

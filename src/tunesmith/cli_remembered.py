@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,8 +10,10 @@ from typing import Annotated
 import typer
 
 from tunesmith import console, remembered_console
+from tunesmith.access.audit import AuditLog
 from tunesmith.arguments import AsJson
 from tunesmith.errors import RecipeError
+from tunesmith.private_files import state_folder
 from tunesmith.remembered import erasing, reviewing
 from tunesmith.remembered.database import OPENING_SECONDS, Database, open_database, revision
 from tunesmith.remembered.reviewing import Which
@@ -80,12 +83,18 @@ def review(
     store: StoreOption = "",
     state: State = STATE,
 ) -> None:
-    """Judge feedback: only what is accepted is exported."""
+    """Judge feedback: only what is accepted is exported. The audit log says who did."""
     if bool(ids) == bool(every):
         raise RecipeError("Give either ids or --every.", where="feedback review", to_do="See: tunesmith feedback list.")
+    Which((to,))
     database = opened(store, state)
     chosen = ids or [row.id for row in reviewing.found(database, Which((every,), key, model))]
-    console.say(f"{reviewing.review(database, chosen, to, by)} of {len(chosen)} are now {to}.")
+    before = reviewing.statuses_of(database, chosen)
+    log, who = AuditLog(state_folder(state.expanduser())), by or f"uid {os.getuid()}"
+    target = chosen[0] if len(chosen) == 1 else f"{len(chosen)} rows"
+    with log.recorded(who, "feedback.review", target, before=before, after={to: sum(before.values())}):
+        changed = reviewing.review(database, chosen, to, by)
+    console.say(f"{changed} of {len(chosen)} are now {to}.")
     database.close()
 
 

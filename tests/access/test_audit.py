@@ -13,7 +13,7 @@ from tests.access.makers import Time
 from tunesmith.access.audit import AuditLog
 from tunesmith.access.audit_chain import START, Head, head_of, line_of, record_of, sum_of, verified
 from tunesmith.access.user_text import UserText
-from tunesmith.errors import ArtifactError, TunesmithError
+from tunesmith.errors import ArtifactError, ResourceError, TunesmithError
 
 
 def written(folder: Path, count: int = 6) -> AuditLog:
@@ -183,6 +183,21 @@ def test_texts_of_users_and_secrets_do_not_get_in(tmp_path: Path, value: object)
         with pytest.raises(TunesmithError):
             log.append("ana", "model.promote", value)
     assert len(list(log.records())) == 1
+
+
+def test_a_users_text_is_named_as_such_where_it_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TunesmithError, match="A user's text does not belong"):
+        AuditLog(tmp_path, Time()).append("ana", "model.promote", "m", after={"text": UserText("my name is Ana")})  # type: ignore[dict-item]
+
+
+def test_a_log_that_is_a_link_is_not_written_to(tmp_path: Path) -> None:
+    log = written(tmp_path, 1)
+    elsewhere = log.path.rename(tmp_path / "elsewhere")
+    before = elsewhere.read_bytes()
+    log.path.symlink_to(elsewhere)
+    with pytest.raises(ResourceError):
+        log.append("ana", "model.promote", "next")
+    assert elsewhere.read_bytes() == before
 
 
 def test_what_fails_is_recorded_as_failed(tmp_path: Path) -> None:

@@ -113,6 +113,16 @@ def test_a_public_key_is_never_taken_for_a_shared_secret(tmp_path: Path) -> None
         made.signing_keys()
 
 
+def test_a_shared_secret_that_is_short_for_its_algorithm_is_refused(tmp_path: Path) -> None:
+    """RFC 7518, section 3.2: a secret is as long as the sum, 64 bytes for HS512; the library makes no such token."""
+    made = TokenRules("https://issuer.example", "tunesmith", ("HS512",), secret_file=str(tmp_path / "secret"))
+    rules(tmp_path)
+    head, body, _ = unsigned({"alg": "HS512", "typ": "JWT"}, claims()).split(".")
+    mac = hmac.HMAC(SECRET.encode(), hashes.SHA512())
+    mac.update(f"{head}.{body}".encode())
+    assert refused(TokenVerifier(made), f"{head}.{body}.{jwt.utils.base64url_encode(mac.finalize()).decode()}") != ""
+
+
 @pytest.mark.parametrize("algorithms", [(), ("none",), ("RS256", "none"), ("rs256",), ("HS256", "none")])
 def test_algorithms_are_named_and_known(tmp_path: Path, algorithms: tuple[str, ...]) -> None:
     with pytest.raises(RecipeError, match="algorithm"):
@@ -190,8 +200,18 @@ def test_the_outside_learns_no_reason_but_the_expiry(tmp_path: Path) -> None:
         "eyJhbGci.e30.x\n",
     ],
 )
-def test_what_is_no_token_is_refused_unread(tmp_path: Path, token: str) -> None:
+def test_what_is_no_token_is_refused_unread(tmp_path: Path, monkeypatch, token: str) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("it was read")
+
+    monkeypatch.setattr("tunesmith.access.bearer_tokens.jwt.get_unverified_header", never)
     assert refused(TokenVerifier(rules(tmp_path)), token) == "malformed_token"
+
+
+def test_a_token_that_is_too_long_is_refused_though_it_is_signed(tmp_path: Path) -> None:
+    verifier = TokenVerifier(rules(tmp_path))
+    verifier.admit(signed(groups="x" * 4000))
+    assert refused(verifier, signed(groups="x" * 9000)) == "malformed_token"
 
 
 def test_extensions_that_must_be_understood_are_refused(tmp_path: Path) -> None:
@@ -264,9 +284,10 @@ def test_a_key_of_a_set_is_used_for_its_own_algorithm_alone(tmp_path: Path) -> N
 def test_key_sets_with_secret_private_weak_or_no_keys_are_refused() -> None:
     weak = rsa.generate_private_key(65537, 1024)
     private = {**json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(SIGNER)), "kid": "a"}
+    for key in ({"kty": "oct", "k": "c2VjcmV0", "kid": "a"}, private):
+        with pytest.raises(ResourceError, match="a key that is not public"):
+            key_set(json.dumps({"keys": [key]}).encode(), "keys.json")
     bad: list[bytes] = [
-        json.dumps({"keys": [{"kty": "oct", "k": "c2VjcmV0", "kid": "a"}]}).encode(),
-        json.dumps({"keys": [private]}).encode(),
         jwks(("a", weak)),
         jwks(("a", SIGNER), ("a", OTHER)),
         *(
@@ -279,7 +300,7 @@ def test_key_sets_with_secret_private_weak_or_no_keys_are_refused() -> None:
             b'{"keys":[{"kty":"RSA"}]}',
             b"[" * 100_000,
         ),
-        b'{"keys":[' + b" " * 300_000 + b"]}",
+        jwks(("a", SIGNER)) + b" " * 300_000,
     ]
     for raw in bad:
         with pytest.raises(ResourceError, match="key"):

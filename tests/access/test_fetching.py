@@ -33,6 +33,9 @@ class Answers(BaseHTTPRequestHandler):
                 for _ in range(100):  # five seconds
                     self.wfile.write(b" ")
                     time.sleep(0.05)
+        with contextlib.suppress(OSError):
+            while self.path == "/endless":
+                self.wfile.write(b"x" * 65_536)
         self.wfile.write(b"x" * (MOST_BYTES + 1) if self.path == "/large" else b'{"keys":[]}')
 
     def log_message(self, format: str, *args: object) -> None: ...
@@ -62,6 +65,23 @@ def test_redirects_errors_and_large_answers_are_refused(issuer: tuple[str, ssl.S
         fetch_https(f"{address}/gone", trust)
     with pytest.raises(ResourceError, match="more than"):
         fetch_https(f"{address}/large", trust)
+
+
+def test_no_more_is_read_of_an_endless_answer_than_is_allowed(
+    issuer: tuple[str, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is read to its end first and measured then is held in memory, and ends by the clock."""
+    monkeypatch.setattr("tunesmith.access.fetching.SECONDS", 1.5)
+    address, trust = issuer
+    with pytest.raises(ResourceError, match="more than"):
+        fetch_https(f"{address}/endless", trust)
+
+
+@pytest.mark.parametrize("name", ["https_proxy", "HTTPS_PROXY", "all_proxy"])
+def test_no_proxy_is_asked(issuer: tuple[str, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+    address, trust = issuer
+    assert fetch_https(f"{address}/keys", trust) == b'{"keys":[]}'
 
 
 def test_an_answer_that_drips_is_cut_off(issuer: tuple[str, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import hmac
 import json
 import multiprocessing
 import os
+import random
 import re
 import secrets
 import stat
@@ -38,6 +39,16 @@ def test_a_key_has_256_bits_and_lets_its_owner_in(tmp_path: Path) -> None:
     principal = keys.admit(secret)
     assert (principal.id, set(principal.scopes)) == (key.id, {"predict", "embed"})
     assert principal.limits.tokens_per_minute == 1000
+
+
+def test_secrets_come_from_the_systems_random_source_and_not_from_the_id() -> None:
+    """A generator that can be seeded, or a secret computed from the id, would be guessed by who knows the rule."""
+    id, made = new_id(), []
+    for _ in range(2):
+        random.seed(7)
+        made.append((new_id(), new_secret(id)))
+    assert made[0][0] != made[1][0]
+    assert made[0][1] != made[1][1]
 
 
 def test_the_file_holds_a_keyed_digest_and_no_secret(tmp_path: Path) -> None:
@@ -76,6 +87,18 @@ def test_files_that_others_may_read_are_refused(tmp_path: Path, name: str) -> No
     key_in(store(tmp_path))
     (tmp_path / "state" / name).chmod(0o640)
     with pytest.raises(ResourceError, match="0640"):
+        store(tmp_path).keys()
+
+
+@pytest.mark.parametrize("name", ["pepper", "keys.json"])
+def test_files_of_somebody_else_are_refused(tmp_path: Path, monkeypatch, name: str) -> None:
+    """Whoever owns a file can change its mode, read it and put keys into it."""
+    key_in(store(tmp_path))
+    if os.geteuid() == 0:
+        os.chown(tmp_path / "state" / name, 4711, -1)
+    else:
+        monkeypatch.setattr("tunesmith.private_files.os.geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(ResourceError, match="by others"):
         store(tmp_path).keys()
 
 
@@ -142,9 +165,11 @@ def test_secrets_are_compared_in_constant_time_for_unknown_ids_too(tmp_path: Pat
 
 def test_a_comparison_that_says_no_lets_nobody_in(tmp_path: Path, monkeypatch) -> None:
     keys = store(tmp_path)
-    _, secret = key_in(keys)
+    key, first = key_in(keys)
+    _, second = keys.rotate(key.id, by="ana", overlap=timedelta(hours=1))
+    assert keys.admit(first) == keys.admit(second)
     monkeypatch.setattr("tunesmith.access.keys.hmac.compare_digest", lambda a, b: False)
-    assert refused(keys, secret) == "wrong_key"
+    assert [refused(keys, one) for one in (first, second)] == ["wrong_key", "wrong_key"], "no other comparison is made"
 
 
 def test_the_outside_does_not_learn_whether_an_id_exists(tmp_path: Path) -> None:

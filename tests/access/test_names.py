@@ -77,6 +77,19 @@ def test_links_and_what_is_not_there_are_refused_alike(tmp_path: Path) -> None:
     assert len(said) == 1
 
 
+def test_what_lies_elsewhere_is_refused_even_if_its_name_were_let_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second lock: neither check is to hold alone."""
+    (tmp_path / "root").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setattr("tunesmith.access.names.check_name", lambda name, kind: name)
+    for name in ("..", "../elsewhere", str(tmp_path / "elsewhere")):
+        with pytest.raises(RefusedError) as caught:
+            path_below(tmp_path / "root", name)
+        assert caught.value.code == "bad_path"
+
+
 def test_the_folder_itself_may_be_reached_by_a_link(tmp_path: Path) -> None:
     (tmp_path / "real" / "ner").mkdir(parents=True)
     (tmp_path / "models").symlink_to(tmp_path / "real")

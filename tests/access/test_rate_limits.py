@@ -144,6 +144,15 @@ def test_wrong_keys_of_one_source_are_limited_and_others_are_not() -> None:
     assert len(failures) == 50
 
 
+def test_a_source_may_send_20_wrong_keys_in_a_minute_where_nothing_else_is_said() -> None:
+    failures = FailureLimiter(Watch())
+    for _ in range(20):
+        failures.check("203.0.113.5")
+        failures.note("203.0.113.5")
+    with pytest.raises(RefusedError):
+        failures.check("203.0.113.5")
+
+
 @pytest.mark.parametrize(
     ("address", "source"),
     [

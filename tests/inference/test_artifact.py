@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 import subprocess
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.builders import (
     TASK_CASES,
@@ -17,7 +20,8 @@ from tests.builders import (
     torch_model,
 )
 from tunesmith.errors import ArtifactError, ResourceError
-from tunesmith.inference.artifact import Origin, save_artifact
+from tunesmith.inference.artifact import Origin, save_artifact, seal, verify
+from tunesmith.inference.folder import could_run_code
 from tunesmith.inference.parity import prove_reload
 from tunesmith.inference.predictor import Predictor
 from tunesmith.methods import METHODS
@@ -44,6 +48,39 @@ def test_other_families_of_backbones_come_back_too(folder: str, request: pytest.
     examples = TASK_CASES["tokens_crf"][1]
     save_artifact(tmp_path / "artifact", torch_model(predictor), predictor.task, encoder, ORIGIN, "")
     assert Predictor.load(tmp_path / "artifact", device="cpu").predict(examples) == predictor.predict(examples)
+
+
+PICKLED = pickle.dumps({"weights": [1.0]})
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        *(
+            (f"more{end}", b"")
+            for end in (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".joblib", ".npy", ".py", ".so", ".PT")
+        ),
+        ("vocab.txt", PICKLED),
+        ("more.json", b"PK\x03\x04" + PICKLED),
+    ],
+)
+def test_what_could_run_code_is_refused_whatever_the_manifest_says(name: str, content: bytes, tmp_path: Path) -> None:
+    """Whoever makes an artifact seals it too. A zip may be a PyTorch file, which holds a pickle."""
+    (tmp_path / "artifact.json").write_text("{}")
+    (tmp_path / name).write_bytes(content)
+    seal(tmp_path)
+    with pytest.raises(ArtifactError, match=f"'{name}', which could run code"):
+        verify(tmp_path)
+
+
+def test_tensors_may_begin_as_they_like(tmp_path: Path) -> None:
+    """Safetensors begin with the length of their description: here one that looks like a pickle's first bytes."""
+    length = 0x0280
+    description = json.dumps({"__metadata__": {"a": "x" * (length - 27)}}).encode()
+    assert len(description) == length
+    (tmp_path / "model.safetensors").write_bytes(length.to_bytes(8, "little") + description)
+    assert load_file(tmp_path / "model.safetensors") == {}
+    assert not could_run_code(tmp_path / "model.safetensors")
 
 
 def test_the_proof_runs_in_a_fresh_process_and_sees_a_difference(tiny_model_folder: Path, tmp_path: Path) -> None:

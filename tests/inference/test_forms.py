@@ -185,6 +185,39 @@ def test_a_dimension_taken_for_a_constant_is_seen(tmp_path: Path) -> None:
         onnx_graph._see_open_dimensions(tmp_path / "fixed.onnx", ["input_ids"], ["states"])
 
 
+@pytest.mark.parametrize("place", ["../weights.bin", "/", "link.bin"], ids=["above", "absolute", "link"])
+def test_a_graph_with_weights_outside_of_its_folder_is_refused(place: str, tmp_path: Path) -> None:
+    """Else a graph could read any file of the machine, and answer with what stands in it."""
+    folder = tmp_path / "artifact"
+    folder.mkdir()
+    weights = np.arange(4, dtype=np.float32).tobytes()
+    (tmp_path / "weights.bin").write_bytes(weights)
+    (folder / "link.bin").symlink_to(tmp_path / "weights.bin")
+    (folder / "weights.bin").write_bytes(weights)
+    open_session(adding_graph(folder / "model.onnx", "weights.bin"))
+    elsewhere = str(tmp_path / "weights.bin") if place == "/" else place
+    with pytest.raises(ArtifactError, match="cannot read the graph"):
+        open_session(adding_graph(folder / "model.onnx", elsewhere))
+
+
+def test_a_graph_with_unknown_operators_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "weights.bin").write_bytes(np.arange(4, dtype=np.float32).tobytes())
+    with pytest.raises(ArtifactError, match="cannot read the graph"):
+        open_session(adding_graph(tmp_path / "model.onnx", "weights.bin", domain="com.elsewhere"))
+
+
+def adding_graph(path: Path, weights: str, domain: str = "") -> Path:
+    """A graph that adds four weights, which lie in another file."""
+    make, kind = onnx.helper, onnx.TensorProto
+    own = kind(name="w", data_type=kind.FLOAT, dims=[4], data_location=kind.EXTERNAL)
+    own.external_data.add(key="location", value=weights)
+    ends = [make.make_tensor_value_info(name, kind.FLOAT, [4]) for name in "xy"]
+    graph = make.make_graph([make.make_node("Add", ["x", "w"], ["y"], domain=domain)], "g", ends[:1], ends[1:], [own])
+    known = [make.make_opsetid(one, 17 if not one else 1) for one in dict.fromkeys(("", domain))]
+    path.write_bytes(make.make_model(graph, opset_imports=known, ir_version=9).SerializeToString())
+    return path
+
+
 @pytest.mark.parametrize(("size", "noise", "passes"), [(1e4, 1e-6, True), (1e-4, 1e-2, False)])
 def test_a_graph_is_compared_by_the_size_of_what_it_gives(
     size: float, noise: float, passes: bool, tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

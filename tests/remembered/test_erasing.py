@@ -115,6 +115,20 @@ def test_deleted_text_is_gone_from_the_files_while_the_service_runs(opened, plac
     assert not files_with(PLANTED, tmp_path)
     assert not files_with("planted-secret", tmp_path)
     assert count(store, answers) == 133
+    with store.database.reading() as connection:
+        assert connection.exec_driver_sql("PRAGMA freelist_count").scalar_one() == 0, "no page of theirs is left"
+
+
+def test_deleted_rows_are_overwritten_at_once_though_the_database_is_not_written_anew(opened, place, tmp_path):
+    """The service deletes what is past its date so, without keeping others from writing."""
+    if "://" in place:
+        pytest.skip("a server's files are not ours")
+    store = opened()
+    store.remember([answered(f"r{number}", PLANTED, subject="one") for number in range(3)])
+    assert store.flush()
+    assert files_with(PLANTED, tmp_path)
+    assert not forget_subject(store.database, "one", thorough=False).is_gone, "nobody looked whether all of it is gone"
+    assert not files_with(PLANTED, tmp_path)
 
 
 def test_deleted_text_is_gone_from_a_servers_tables(opened, place, cluster):
@@ -146,6 +160,13 @@ def test_a_quick_sweep_and_a_log_that_is_being_read_are_not_called_clean(opened,
             store.remember([answered("r2")])
             assert store.flush()
             assert not sweep(store.database, thorough=True)
+
+
+def test_no_text_is_kept_where_the_policy_says_nothing(opened, place, tmp_path, cluster_files):
+    store = opened(Policy())
+    store.remember([answered("r1", f"it is {PLANTED}.", answer={"answer": PLANTED})])
+    assert store.flush()
+    assert not files_with("planted-secret", cluster_files(store))
 
 
 @pytest.mark.parametrize("policy", ["none", "masked"])

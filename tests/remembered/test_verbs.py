@@ -10,6 +10,7 @@ import pytest
 
 from tests.remembered.conftest import answered
 from tunesmith import cli
+from tunesmith.access.audit import AuditLog
 from tunesmith.remembered.records import Feedback, Policy
 from tunesmith.remembered.secret import secret_of
 from tunesmith.remembered.store import Store
@@ -62,6 +63,28 @@ def test_feedback_is_listed_reviewed_and_exported(state, tmp_path, capsys):
     rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert {row["weight"] for row in rows} == {0.5, 1.0}
     assert "句" in out.read_text(encoding="utf-8")
+
+
+def test_the_audit_log_says_who_judged_and_what_it_was_before(state, capsys):
+    asked("list", "--state", state, "--json")
+    first, *others = (row["id"] for row in json.loads(capsys.readouterr().out)["feedback"])
+    asked("review", first, "--to", "rejected", "--by", "ann", "--state", state)
+    asked("review", first, *others, "--to", "accepted", "--by", "bob", "--state", state)
+    log = AuditLog(state)
+    told = [(one["who"], one["what"], one["target"], one["before"], one["after"]) for one in log.records()]
+    assert told == [
+        ("ann", "feedback.review", first, {"new": 1}, {"rejected": 1}),
+        ("bob", "feedback.review", "4 rows", {"rejected": 1, "new": 3}, {"accepted": 4}),
+    ]
+    assert log.verify().broken is None
+
+
+def test_feedback_whose_judgement_cannot_be_recorded_is_not_judged(state, capsys):
+    assert asked("review", "--every", "new", "--to", "rejected", "--by", "ann", "--state", state) == 0
+    (state / "audit.jsonl").write_text("")
+    assert asked("review", "--every", "rejected", "--to", "accepted", "--state", state) == 2
+    assert asked("list", "--state", state) == 0
+    assert "0 accepted, 4 rejected" in capsys.readouterr().out
 
 
 def test_one_person_and_one_key_are_forgotten(state, tmp_path, capsys, monkeypatch):

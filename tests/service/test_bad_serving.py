@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 from collections.abc import Callable
@@ -72,6 +73,14 @@ def test_mistakes_are_explained(
     assert said in shown
     assert "do:" in shown
     assert "Traceback" not in "".join(line for line in shown.splitlines() if not line.startswith("{"))
+
+
+def test_a_service_asks_no_hub_for_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said before anything is read, so that whatever is started from then on inherits it."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    command = ["serve", str(tmp_path), "--port", "0", "--state", str(tmp_path / "state")]
+    assert cli.guarded(lambda: cli.app(command, standalone_mode=False)) == 2
+    assert os.environ["HF_HUB_OFFLINE"] == "1"
 
 
 def test_a_port_that_is_taken_is_said(

@@ -7,9 +7,10 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -17,6 +18,7 @@ import pytest
 from tests.service.running import FakeEngine, Running, running
 from tunesmith.access.body_limits import BodyLimits
 from tunesmith.service.connections import Patience
+from tunesmith.service.engine import Answers
 from tunesmith.service.jobs import Limits
 from tunesmith.service.serving import Settings
 from tunesmith.service.versions import read_version
@@ -168,6 +170,81 @@ def test_idle_connections_make_room_for_new_ones(strict: Running) -> None:
     finally:
         for channel in idle:
             channel.close()
+
+
+def is_open(channel: socket.socket) -> bool:
+    """Whether the other side has not closed it."""
+    channel.setblocking(False)
+    try:
+        return bool(channel.recv(4096))
+    except BlockingIOError:
+        return True
+    except ConnectionError:
+        return False
+
+
+def test_of_idle_connections_those_that_idle_longest_are_closed(strict: Running) -> None:
+    idle = [opened(strict) for _ in range(3 * PATIENCE.connections)]
+    try:
+        until = time.monotonic() + PATIENCE.idle_seconds / 2  # then all are closed, whatever their number
+        while sum(map(is_open, idle)) > PATIENCE.connections:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        assert is_open(idle[-1]), "the newest stays"
+    finally:
+        for channel in idle:
+            channel.close()
+
+
+def test_where_no_connection_idles_a_new_one_is_told_to_come_again(strict: Running) -> None:
+    busy = [opened(strict) for _ in range(PATIENCE.connections)]
+    try:
+        for channel in busy:
+            channel.sendall(POST + b"content-length: %d\r\n\r\n" % len(BODY))
+        time.sleep(0.1)
+        with closing(opened(strict)) as late:
+            answer = rest(late)
+        assert statuses(answer) == [503]
+        assert b"retry-after: 1\r\n" in answer
+    finally:
+        for channel in busy:
+            channel.close()
+    time.sleep(0.1)
+    fine(strict)
+
+
+def test_a_refused_body_is_not_taken_without_end(strict: Running) -> None:
+    """It may come whole up to a size; beyond it the connection is ended, however much was promised."""
+    size, part = 80_000_000, b" " * 65_536
+    with closing(opened(strict)) as channel:
+        channel.sendall(POST + b"content-length: %d\r\n\r\n" % size)
+        taken = 0
+        with suppress(ConnectionError):
+            for _ in range(size // len(part)):
+                channel.sendall(part)
+                taken += len(part)
+    assert taken < size / 2  # the limit is far lower; what the system buffers comes on top
+    fine(strict)
+
+
+class Talker(FakeEngine):
+    """Says more than the system holds for a client that does not read."""
+
+    async def answer(self, slot: str, questions: Sequence[Mapping[str, Any]]) -> Answers:
+        return Answers([{"label": "a" * 16_000_000, "confidence": 1.0} for _ in questions], 1.0, 1, 0)
+
+
+def test_a_client_that_does_not_read_is_cut_off(artifacts: dict[str, Path]) -> None:
+    settings = Settings(drain=3, limits=LIMITS, patience=PATIENCE)
+    with (
+        running([read_version(artifacts["classes"])], Talker(), settings) as service,
+        closing(socket.socket()) as channel,
+    ):
+        channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        channel.connect(("127.0.0.1", service.port))
+        channel.sendall(WHOLE.replace(b"host: a\r\n", b"host: a\r\nconnection: close\r\n"))
+        time.sleep(PATIENCE.write_seconds + 1)
+        assert len(rest(channel)) < 16_000_000
 
 
 def test_bodies_held_at_once_have_a_limit(strict: Running) -> None:

@@ -14,15 +14,17 @@ import pytest
 
 from tests.service.running import FakeEngine, Running, running
 from tests.service.test_batching import QUIET
+from tunesmith import cli_service
 from tunesmith.access.principal import Limits as KeyLimits
 from tunesmith.access.principal import Principal
 from tunesmith.access.rate_limits import RateLimiter
+from tunesmith.access.refusals import RefusedError
 from tunesmith.components import build
 from tunesmith.guarding import GUARDS
 from tunesmith.guarding.guards import Guards
 from tunesmith.privacy import Mask, Pseudonymise, RedactionKey, Redactor, Refuse, standard
 from tunesmith.remembered.labels import label_check
-from tunesmith.remembered.records import Policy
+from tunesmith.remembered.records import Answered, Policy
 from tunesmith.remembered.store import Store
 from tunesmith.service.batching import Batcher
 from tunesmith.service.engine import Slot
@@ -33,6 +35,7 @@ from tunesmith.service.protection import Protection
 from tunesmith.service.refusals import NoAnswerError
 from tunesmith.service.serving import Behind
 from tunesmith.service.versions import Registry, Version, read_version
+from tunesmith.service_arguments import Protections
 from tunesmith.watching.metrics import Metrics
 
 MAIL = "anna.bell@example.com"
@@ -177,6 +180,14 @@ def test_feedback_that_is_refused_says_why(case: str, remembering: tuple[Running
     assert "sekret" not in answer.text
 
 
+def test_personal_data_is_not_kept_where_nothing_is_said_of_texts(tmp_path: Path) -> None:
+    with cli_service._store(Protections(store=str(tmp_path / "a.db")), tmp_path)({}) as store:
+        store.remember([Answered("r1", 0, "classes", "0", "key", f"write to {MAIL}", {"label": "good"})])
+    kept = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    assert b"write to <EMAIL>" in kept
+    assert MAIL.encode() not in kept
+
+
 def test_what_is_past_its_date_is_gone_once_the_service_has_looked(artifacts: dict[str, Path], tmp_path: Path) -> None:
     """Retention does not wait for somebody to call `feedback purge`."""
     policy = Policy(text="raw", keep_days=1e-9)
@@ -227,6 +238,33 @@ def test_what_is_refused_for_the_load_costs_no_tokens(is_written: bool) -> None:
         return limiter.left(who).tokens.remaining
 
     assert asyncio.run(story()) == 1_000
+
+
+def test_a_key_is_charged_for_what_it_asks_and_for_what_is_written() -> None:
+    """50 letters asked for are 50 tokens; the engine says that it wrote 2 more."""
+
+    async def story() -> list[int]:
+        version = replaced_counter()
+        registry = Registry()
+        registry.add(version)
+        batcher = Batcher(FakeEngine(), QUIET)
+        batcher.start()
+        limiter = RateLimiter(now=lambda: 0.0)
+        front = Front(registry, batcher, Limits(), limiter, Protection(Metrics()))
+        who = Principal("key", frozenset({"predict"}), KeyLimits(140, 100))
+        asked = Asked("id", "m", [{"text": "a" * 50}], who)
+        await front.answer(asked)
+        left = [limiter.left(who).tokens.remaining]
+        assert [part.written async for part in front.write(asked)] == [0, 2]
+        left.append(limiter.left(who).tokens.remaining)
+        with pytest.raises(RefusedError, match="140 tokens per minute"):
+            await front.answer(asked)
+        with pytest.raises(RefusedError, match="140 tokens per minute"):
+            front.write(asked)
+        await batcher.close()
+        return left
+
+    assert asyncio.run(story()) == [90, 38]
 
 
 def test_a_shadow_is_measured_by_its_own_tokenizer() -> None:

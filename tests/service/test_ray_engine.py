@@ -8,8 +8,9 @@ import os
 import signal
 import sys
 import time
+import types
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from typer.testing import CliRunner
@@ -114,6 +115,28 @@ def test_without_ray_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
         RayEngine(RaySettings(), Scaling())
     assert "tunesmith[ray]" in missing.value.to_do
     assert ray_engine.LOCAL_ENVIRONMENT["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+def test_a_cluster_of_this_machine_listens_to_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: dict[str, Any] = {}
+    ray = types.SimpleNamespace(is_initialized=lambda: False, init=lambda **given: told.update(given))
+    monkeypatch.setitem(sys.modules, "ray", cast(types.ModuleType, ray))
+    RayEngine(RaySettings(), Scaling())._join()
+    assert (told["address"], told["_node_ip_address"], told["include_dashboard"]) == ("local", "127.0.0.1", False)
+    assert ray_engine.LOCAL_ENVIRONMENT["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
+
+
+def test_a_cluster_of_this_machine_lets_in_who_has_its_token(
+    tmp_path: Path, artifacts: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray runs whatever it is sent; its ports are open to everybody on the machine."""
+    monkeypatch.setitem(sys.modules, "ray", None)
+    for name in ray_engine.LOCAL_ENVIRONMENT:
+        monkeypatch.setenv(name, "")  # remembered, so that it is as before after the test
+        monkeypatch.delenv(name)
+    given = ["serve", str(artifacts["classes"]), "--engine", "ray", "--state", str(tmp_path / "s"), "--port", "0"]
+    assert isinstance(CliRunner().invoke(app, given).exception, MissingExtraError)
+    assert os.environ["RAY_AUTH_MODE"] == "token"
 
 
 @pytest.mark.parametrize(

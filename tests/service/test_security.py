@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,17 +12,31 @@ from pathlib import Path
 import pytest
 
 from tests.service.running import FakeEngine, Running, running
+from tunesmith.access.bearer_tokens import LONGEST_TOKEN, TokenRules
 from tunesmith.access.gate import Gate
 from tunesmith.access.key_store import KeyStore
 from tunesmith.access.principal import SCOPES, Limits
+from tunesmith.access.rate_limits import WRONG_KEYS_PER_MINUTE
 from tunesmith.errors import ModelError
 from tunesmith.inference.artifact import seal
 from tunesmith.service.openai_routes import MOST_NEW_TOKENS
-from tunesmith.service.serving import Doors
+from tunesmith.service.serving import Doors, Settings
 from tunesmith.service.versions import read_version
+from tunesmith.service_arguments import Address
 
+PAGE = Path(__file__).parents[2] / "docs" / "security.md"
 OPEN = {"/livez", "/readyz", "/v2", "/v2/health/live", "/v2/health/ready"}
-HEADERS = {"x-content-type-options", "x-frame-options", "referrer-policy", "cache-control", "x-request-id"}
+HEADERS = {
+    *("x-content-type-options", "x-frame-options", "referrer-policy", "cache-control", "x-request-id"),
+    "cross-origin-resource-policy",
+}
+SCOPE_OF = {
+    "/metrics": "metrics",
+    "/admin": "admin",
+    "/v1/feedback": "feedback",
+    **dict.fromkeys(("/embed", "/v1/embeddings"), "embed"),
+}
+"""The scope that the routes below a path need, where it is not "predict"."""
 
 
 @dataclass
@@ -49,14 +64,25 @@ def test_every_route_but_the_open_ones_needs_a_key_and_its_scope(locked: Locked)
         assert answer.status == wanted, path
         assert set(answer.headers) >= HEADERS
         if path not in OPEN:
-            feedback = {"authorization": f"Bearer {locked.keys['feedback']}"}
-            expected = {403} if "feedback" not in path else {400, 404, 422}
-            assert locked.service.ask(verb, place, {} if verb == "POST" else None, feedback).status in expected, path
+            needed = next((SCOPE_OF[start] for start in SCOPE_OF if path.startswith(start)), "predict")
+            for scope, key in locked.keys.items():
+                asked = {"authorization": f"Bearer {key}"}
+                status = locked.service.ask(verb, place, {} if verb == "POST" else None, asked).status
+                assert (status == 403) == (scope != needed), (path, scope, status)
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc", "/docs/oauth2-redirect"])
 def test_pages_of_the_framework_are_not_there(path: str, locked: Locked) -> None:
     assert locked.service.get(path).status == 404
+
+
+@pytest.mark.parametrize(
+    "how", ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function("]
+)
+def test_the_page_makes_no_markup_of_what_models_and_users_say(how: str, locked: Locked) -> None:
+    script = locked.service.get("/playground.js").text
+    assert "textContent" in script
+    assert how not in script
 
 
 def test_a_key_in_the_query_string_does_not_count(locked: Locked) -> None:
@@ -74,6 +100,56 @@ def test_other_origins_get_no_permission(locked: Locked) -> None:
 def test_a_wrong_method_names_the_right_ones(service: Running) -> None:
     answer = service.ask("DELETE", "/v1/models")
     assert (answer.status, answer.headers["allow"]) == (405, "GET")
+
+
+def test_the_page_says_the_limits_that_a_service_has_where_nothing_else_is_said() -> None:
+    settings, key = Settings(), Limits()
+    limits, patience, body = settings.limits, settings.patience, settings.limits.body
+    values = f"{body.depth} levels, {body.values:,} values, numbers of {body.number} characters"
+    texts = f"{body.items} a request, {body.characters:,} characters and {limits.tokens:,} tokens each"
+    silence = f"{patience.idle_seconds:g} seconds, then closed"
+    head = f"{patience.head:,} bytes, then 431; {patience.head_seconds:g} seconds from the first byte"
+    leeway = TokenRules("issuer", "audience", ("HS256",), secret_file="secret").leeway
+    answer = f"{limits.deadline:g} seconds, or `X-Request-Timeout-Ms`; a text that is written {limits.writing:g}"
+    said = [
+        f"| body | {body.bytes:,} bytes, {values} |",
+        f"| texts | {texts}, {body.all_characters:,} characters together |",
+        f"| written answers | {MOST_NEW_TOKENS:,} tokens |",
+        f"| key | 90 days, {key.tokens_per_minute:,} tokens and {key.requests_per_minute} requests a minute |",
+        f"| wrong keys | {WRONG_KEYS_PER_MINUTE} a minute from one source |",
+        f"| token | {LONGEST_TOKEN:,} characters, {leeway} seconds of leeway |",
+        f"| versions of a model | {settings.versions} loaded at once |",
+        f"| request line and headers | {head} to the end, then 408 |",
+        f"| silence before the first request or between two | {silence} |",
+        f"| body | {body.bytes:,} bytes on the stream, then 413; {limits.body_seconds:g} seconds in all, then 408;",
+        f"| bodies held at once | {limits.held_bytes // 10**6} MB together, then 429 |",
+        f"| requests sent ahead on one connection | {patience.ahead}, then it is cut |",
+        f"| connections | {patience.connections}; ",
+        f"| a client that does not read | cut after {patience.write_seconds:g} seconds |",
+        f"| an answer | {answer} seconds, its first part {limits.deadline:g} |",
+    ]
+    page = PAGE.read_text(encoding="utf-8")
+    assert not [one for one in said if one not in page]
+
+
+def test_a_service_listens_to_this_machine_alone_where_nothing_else_is_said() -> None:
+    """It speaks no TLS itself: whoever opens it to others puts a proxy before it."""
+    assert Settings().host == "127.0.0.1"
+    assert Address().host == "127.0.0.1"
+
+
+def test_every_test_that_the_page_names_is_there() -> None:
+    """Each row names whole paths; `::test_x` alone is of the file before it in its row."""
+    tests = Path(__file__).parents[1]
+    named, missing = 0, []
+    for row in PAGE.read_text(encoding="utf-8").splitlines():
+        file = ""
+        for place, test in re.findall(r"`([\w/]+\.py)?::(test_\w+)`", row):
+            file, named = place or file, named + 1
+            if not file or f"def {test}(" not in (tests / file).read_text(encoding="utf-8"):
+                missing.append(f"{file}::{test}")
+    assert not missing
+    assert named > 100
 
 
 def test_what_is_written_has_a_limit(service: Running) -> None:

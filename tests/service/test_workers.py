@@ -23,14 +23,16 @@ from tests.service.running import FakeEngine, OpenDoor, Response, Running, runni
 from tunesmith.access.gate import Gate
 from tunesmith.access.key_store import KeyStore
 from tunesmith.access.principal import Limits
+from tunesmith.components import build
 from tunesmith.errors import ArtifactError
-from tunesmith.inference.artifact import seal
+from tunesmith.inference.artifact import schema_hash, seal
 from tunesmith.inference.predictor import Predictor
 from tunesmith.service import room
 from tunesmith.service.engine import Slot
 from tunesmith.service.local import LocalEngine
 from tunesmith.service.serving import Doors, Settings
 from tunesmith.service.versions import read_version
+from tunesmith.tasks import TASKS
 
 TEXTS = ["good film", "a bad bad day", "张三在北京", "Anna went to Rome and met the old man " * 3]
 
@@ -180,8 +182,10 @@ def broken(folder: Path, how: str) -> None:
         seal(folder)
         return
     told = json.loads((folder / "artifact.json").read_text(encoding="utf-8"))
-    if how == "other labels":
+    if how in {"other labels", "other labels with their hash"}:
         told["task"]["labels"] = ["bad", "worse"]
+    if how == "other labels with their hash":
+        told["schema_sha256"] = schema_hash(build(TASKS, told["task"], "task"))
     elif how == "weights that are no numbers":
         weights = load_file(folder / "model.safetensors")
         save_file({name: tensor * float("nan") for name, tensor in weights.items()}, folder / "model.safetensors")
@@ -190,7 +194,11 @@ def broken(folder: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "how", ["a changed file", "a missing file", "a pickle", "other labels", "weights that are no numbers"]
+    "how",
+    [
+        *("a changed file", "a missing file", "a pickle"),
+        *("other labels", "other labels with their hash", "weights that are no numbers"),
+    ],
 )
 def test_a_broken_version_is_refused_and_the_traffic_goes_on(how: str, root: Path) -> None:
     first = read_version(root / "classes" / "first", name="classes")

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tunesmith.components import build, name_of, settings_of
 from tunesmith.errors import ArtifactError, ResourceError, TunesmithError
-from tunesmith.inference.folder import names_in, read_json
+from tunesmith.inference.folder import could_run_code, names_in, read_json
 from tunesmith.methods import METHODS
 from tunesmith.models.backbone import load_saved, save_tokenizer
 from tunesmith.models.model import Model
@@ -37,7 +37,6 @@ TORCH, FORMS = "torch", "forms"
 """The form that is meant where none is named, and the key of what is said of others (`inference/forms.py`)."""
 _KEYS = ("task", "schema_sha256", "pooling", "prefix", "max_length", "data_fingerprints")
 _COPY = "Copy the artifact again from where it was made."
-_CODE = {".py", ".pkl", ".pickle", ".pt", ".pth", ".bin", ".so", ".joblib", ".npy"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +256,7 @@ def verify(folder: Path) -> Mapping[str, object]:
     for name in sorted(present):
         if (folder / name).is_symlink() or not (folder / name).is_file():
             raise ArtifactError(f"The artifact holds '{name}', which is no plain file.", where=str(folder), to_do=_COPY)
-        if Path(name).suffix in _CODE:
+        if could_run_code(folder / name):
             raise ArtifactError(
                 f"The artifact holds '{name}', which could run code when loaded.",
                 where=str(folder),

@@ -8,6 +8,11 @@ from pathlib import Path
 
 from tunesmith.errors import ArtifactError
 
+_CODE = {".py", ".so", ".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib", ".npy", ".npz"}
+_TENSORS = ".safetensors"
+_ZIP = b"PK\x03\x04"
+_PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
+
 
 def names_in(folder: Path, listed: Sequence[str] | None = None) -> set[str]:
     """The names of all that lies in a folder and in its folders, as seen from it, without following links.
@@ -23,6 +28,18 @@ def names_in(folder: Path, listed: Sequence[str] | None = None) -> set[str]:
         else:
             names.add(path.name)
     return names
+
+
+def could_run_code(path: Path) -> bool:
+    """Whether a file is code, or is read by running code: by its name, or since it begins as a pickle or a zip does.
+
+    PyTorch's files are zips that hold a pickle. Safetensors begin with a length, which may look like anything, and
+    their reader runs nothing.
+    """
+    if path.suffix.lower() in _CODE:
+        return True
+    with path.open("rb") as file:
+        return path.suffix != _TENSORS and file.read(4).startswith((_ZIP, *_PICKLES))
 
 
 def read_json(path: Path) -> dict[str, object]:

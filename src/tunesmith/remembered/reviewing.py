@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, bindparam, func, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
 
 from tunesmith.remembered.database import Database, explained
 from tunesmith.remembered.refusals import StoreError
@@ -58,6 +59,16 @@ def by_status(database: Database, which: Which) -> dict[str, int]:
     return {status: counts.get(status, 0) for status in STATUSES}
 
 
+def statuses_of(database: Database, ids: Sequence[str]) -> dict[str, int]:
+    """How much of this feedback has which status.
+
+    Raises:
+        StoreError: there is no such feedback, or the database cannot be used.
+    """
+    with explained(database.place), database.reading() as connection:
+        return dict(Counter(row.status for row in _there(connection, ids, database.place).values()))
+
+
 def review(database: Database, ids: Sequence[str], status: str, reviewer: str = "") -> int:
     """Give feedback another status; who did it and when is kept with it. Gives how many rows changed.
 
@@ -66,15 +77,8 @@ def review(database: Database, ids: Sequence[str], status: str, reviewer: str = 
             used.
     """
     Which((status,))
-    wanted = list(dict.fromkeys(ids))
     with explained(database.place), database.writing() as connection:
-        there = {row.id: row for part in _parts(wanted) for row in connection.execute(_of(part))}
-        if missing := [one for one in wanted if one not in there]:
-            raise StoreError(
-                f"There is no feedback with the id {missing[0][:40]!r} (of {len(missing)} such ids).",
-                where=database.place,
-                to_do="See: tunesmith feedback list.",
-            )
+        there = _there(connection, ids, database.place)
         changed = [
             {"of_id": row.id, "to": status, "why": {**row.provenance, "reviews": _reviews(row, status, reviewer)}}
             for row in there.values()
@@ -84,6 +88,19 @@ def review(database: Database, ids: Sequence[str], status: str, reviewer: str = 
             to = update(feedback).where(feedback.c.id == bindparam("of_id"))
             connection.execute(to.values(status=bindparam("to"), provenance=bindparam("why")), changed)
     return len(changed)
+
+
+def _there(connection: Connection, ids: Sequence[str], place: str) -> Mapping[str, Row[Any]]:
+    """The rows of this feedback by their ids."""
+    wanted = list(dict.fromkeys(ids))
+    there = {row.id: row for part in _parts(wanted) for row in connection.execute(_of(part))}
+    if missing := [one for one in wanted if one not in there]:
+        raise StoreError(
+            f"There is no feedback with the id {missing[0][:40]!r} (of {len(missing)} such ids).",
+            where=place,
+            to_do="See: tunesmith feedback list.",
+        )
+    return there
 
 
 def _parts(ids: Sequence[str]) -> Iterator[Sequence[str]]:
