@@ -39,7 +39,10 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write a model in another form, smaller or quicker, for Tunesmith and other programs."""
-    if out is not None and out.suffix == ".gguf" and (form == "gguf" or form == "gguf-q8_0"):
+    if out is not None and out.suffix.lower() == ".gguf":
+        if form != "gguf" and form != "gguf-q8_0":
+            what = f"The form '{form}' is no GGUF file."
+            raise RecipeError(what, where="--out", to_do="Give --form gguf, or a folder.")
         forms_console.show_file(export_file(artifact, form, out, calibrate=calibrate), as_json=as_json)
         return
     forms_console.show_export(export_artifact(artifact, form, out, calibrate=calibrate), as_json=as_json)

@@ -12,7 +12,7 @@ from typing import Literal
 from tunesmith.combining import held_out
 from tunesmith.data.splits import spread
 from tunesmith.errors import ArtifactError, DataError, ResourceError
-from tunesmith.inference.artifact import Loaded, need_space, read_artifact, verify
+from tunesmith.inference.artifact import MANIFEST, Loaded, file_hash, need_space, read_artifact, verify
 from tunesmith.inference.forms import AnyEntry, add_form, add_gguf, add_lite, keep_only
 from tunesmith.inference.gguf_file import GgufFile, check_exportable, export_gguf
 from tunesmith.inference.gguf_form import PRECISIONS, GgufForm
@@ -53,14 +53,15 @@ def export(artifact: Path, form: ExportForm, out: Path | None = None, *, calibra
         raise ResourceError("Something is there already.", where=str(out), to_do="Choose another --out.")
     if calibrate and form != "onnx-int8":
         raise DataError("Only an ONNX graph in 8 bits is calibrated.", where="--calibrate", to_do="Leave it out.")
-    description = verify(artifact)
+    description, before = verify(artifact), file_hash(artifact / MANIFEST)
     _see_single(artifact, description)
     loaded = read_artifact(artifact, description)
     if form == "gguf" or form == "gguf-q8_0":
         check_exportable(loaded, artifact)  # before anything is written, and with the place that the user knows
     calibration = calibration_texts(artifact, loaded, calibrate) if calibrate else ()
-    place = artifact if out is None else out
-    place.parent.mkdir(parents=True, exist_ok=True)
+    place = (artifact if out is None else out).resolve()  # a link stays one, and "." has a folder around it
+    with refused(place, to_do="Choose another --out."):
+        place.parent.mkdir(parents=True, exist_ok=True)
     size = sum(path.stat().st_size for path in artifact.iterdir())
     need_space(place.parent, 2 * size + (16 << 20))
     with (
@@ -72,10 +73,25 @@ def export(artifact: Path, form: ExportForm, out: Path | None = None, *, calibra
         entry = _added(draft, loaded, form, calibration)
         if out is not None:
             keep_only(draft, form)
-            draft.replace(out)
+            draft.replace(place)
         else:
-            _swap(draft, artifact, Path(temporary) / "before")
-    return Exported(place, form, entry)
+            _see_same(artifact, before)
+            _swap(draft, place, Path(temporary) / "before")
+    return Exported(artifact if out is None else out, form, entry)
+
+
+def _see_same(artifact: Path, before: str) -> None:
+    """See that an artifact is still the one that was read: what was put beside it since would be lost.
+
+    Raises:
+        ResourceError: it is another one.
+    """
+    if file_hash(artifact / MANIFEST) != before:
+        raise ResourceError(
+            "The artifact was changed while this form was made; nothing was written.",
+            where=str(artifact),
+            to_do="Give the same command again, and let one at a time write to it.",
+        )
 
 
 def _added(folder: Path, loaded: Loaded, form: ExportForm, calibration: Sequence[Encoded]) -> AnyEntry:

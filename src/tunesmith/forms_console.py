@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from rich.markup import escape
@@ -110,9 +111,10 @@ def show_proof(proof: Proof, *, as_json: bool) -> None:
         for text in check.changed_texts:
             console.print(f"  changed: {escape(text)}", style="dim", highlight=False)
     _show_served(proof, places)
+    texts = proof.checks[0].texts
     exact, loose = (
         "float32: logits within 1e-4, all answers equal",
-        f"16 or 8 bits: at most {proof.tolerance:.0%} changed, none by answering alone",
+        f"16, 8 or 4 bits: at most {math.ceil(proof.tolerance * texts)} of {texts} changed, none by answering alone",
     )
     console.print(f"{exact}; {loose}. Reloaded: the same bits in a fresh process.", highlight=False)
     if proof.is_sound:

@@ -13,8 +13,8 @@ from tunesmith.client import Answer, Client, RequestError
 from tunesmith.data.records import Example
 from tunesmith.errors import DataError, TunesmithError
 from tunesmith.evaluation.results import prediction_row
-from tunesmith.inference.artifact import MANIFEST, file_hash, verify
-from tunesmith.inference.form_parity import STEP, near_numbers
+from tunesmith.inference.artifact import MANIFEST, TORCH, file_hash, verify
+from tunesmith.inference.form_parity import STEP, is_in_full, near_numbers
 from tunesmith.inference.forms import entry_of, forms_of
 from tunesmith.inference.onnx_graph import FLOAT_TOLERANCE
 from tunesmith.inference.predictor import Predictor
@@ -151,8 +151,8 @@ def _compared(
         for one in examples
     ]
     predictions = Predictor.load(artifact, device="cpu", backend=form).predict(asked)
-    entry = entry_of(artifact, verify(artifact), form) if form != "torch" else None
-    is_exact = entry is None or entry.is_exact
+    description = verify(artifact)
+    is_exact = is_in_full(description) if form == TORCH else entry_of(artifact, description, form).is_exact
     near = near_numbers(predictions, is_exact=is_exact)
     changed, gap, refused = [], 0.0, Counter[str]()
     problems = []

@@ -33,8 +33,8 @@ WEIGHTS = "model.safetensors"
 ADAPTER = "adapter.safetensors"
 DESCRIPTION = "artifact.json"
 MANIFEST = "manifest.json"
-TORCH, FORMS = "torch", "forms"
-"""The form that is meant where none is named, and the key of what is said of others (`inference/forms.py`)."""
+TORCH, FORMS, SOURCE = "torch", "forms", "weights_of"
+"""The form where none is named; the keys of what is said of others (`inference/forms.py`), and of the whole weights."""
 _KEYS = ("task", "schema_sha256", "pooling", "prefix", "max_length", "data_fingerprints")
 _COPY = "Copy the artifact again from where it was made."
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tunesmith.data.records import Example, Prediction
-from tunesmith.inference.artifact import TORCH, WEIGHTS, file_hash, verify
+from tunesmith.inference.artifact import SOURCE, TORCH, WEIGHTS, file_hash, verify
 from tunesmith.inference.forms import AnyEntry, entry_of, forms_of
 from tunesmith.inference.onnx_graph import FLOAT_TOLERANCE
 from tunesmith.inference.parity import difference, fresh_logits
@@ -87,13 +87,13 @@ def compare_forms(
         for form in forms_of(artifact, description):
             predictor = Predictor.load(artifact, device="cpu", backend=form)
             entry = entry_of(artifact, description, form) if form != TORCH else None
-            is_exact = entry is None or entry.is_exact
+            is_exact = is_in_full(description) if entry is None else entry.is_exact
             ours = answers(predictor, examples)
             if first is None:
                 first, first_is_exact = ours, is_exact
             is_exact = is_exact and first_is_exact
             check = _checked(predictor, examples, ours, first, is_exact=is_exact, tolerance=tolerance)
-            problems, weights = list(check.problems), weights_behind(artifact, entry)
+            problems, weights = list(check.problems), weights_behind(artifact, description, entry)
             if not known or (entry is None and is_exact and not problems):
                 known.add(weights)
             if weights not in known:
@@ -108,9 +108,16 @@ def compare_forms(
     return checks
 
 
-def weights_behind(artifact: Path, entry: AnyEntry | None) -> str:
+def is_in_full(description: Mapping[str, object]) -> bool:
+    """Whether an artifact holds torch's weights in float32; in few bits its numbers are rounded."""
+    return not description.get("weights")
+
+
+def weights_behind(artifact: Path, description: Mapping[str, object], entry: AnyEntry | None) -> str:
     """The sha256 of the weights that a form was made of, or is."""
-    return file_hash(artifact / WEIGHTS) if entry is None else entry.weights_sha256
+    if entry is not None:
+        return entry.weights_sha256
+    return str(description.get(SOURCE) or file_hash(artifact / WEIGHTS))
 
 
 def float_tolerance(logits: Sequence[Tensor]) -> float:

@@ -115,12 +115,13 @@ def check_exportable(loaded: Loaded, artifact: Path) -> None:
         f"has the activation {told.get('hidden_act')}, not silu": told.get("hidden_act") != "silu",
         f"stretches its positions ({rope.get('rope_type')})": rope.get("rope_type", "default") != "default",
     }
+    other = "Export it in another form, or train a model such as smollm2-135m with task: text_generation."
     for reason, holds in reasons.items():
         if holds:
             raise ArtifactError(
                 f"The model {reason}, so it cannot be written as GGUF.",
                 where=str(artifact),
-                to_do="Export it in another form, or train a model such as smollm2-135m with task: text_generation.",
+                to_do="Export the artifact that it was made of." if reason.startswith("holds its weights") else other,
             )
     words = loaded.model.word_embeddings.get_parameter("weight")
     if len(loaded.encoder.tokenizer) > len(words):

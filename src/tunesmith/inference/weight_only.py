@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunesmith.errors import ArtifactError
-from tunesmith.inference.artifact import WEIGHTS, load_artifact, origin_of, save_artifact
+from tunesmith.inference.artifact import (
+    SOURCE,
+    WEIGHTS,
+    file_hash,
+    load_artifact,
+    origin_of,
+    read_description,
+    save_artifact,
+)
+from tunesmith.inference.forms import describe
 from tunesmith.models.weight_only import Held, Holding, held_as, hold_weights
 
 
@@ -47,5 +56,6 @@ def hold_artifact(artifact: Path, out: Path, kind: Held) -> HeldArtifact:
         origin_of(loaded.description, recipe),
         str(loaded.description["prefix"]),
     )
+    describe(out, {**read_description(out), SOURCE: file_hash(artifact / WEIGHTS)})
     sizes = [(folder / WEIGHTS).stat().st_size for folder in (artifact, out)]
     return HeldArtifact(out, holding, *sizes)
