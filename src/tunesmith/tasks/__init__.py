@@ -148,6 +148,15 @@ class Announcing(Protocol):
 
 
 @runtime_checkable
+class Describing(Protocol):
+    """A task that reads texts of its own for every answer, such as what its labels mean."""
+
+    @property
+    def own_texts(self) -> tuple[str, ...]:
+        """These texts, as the encoder is given them."""
+
+
+@runtime_checkable
 class Comparing(Protocol):
     """A task that can say how far two outputs of the network for the same batch are apart."""
 

@@ -210,6 +210,11 @@ class Recommendation:
                 pieces += items.pieces(number, encoder, self.stride)
         return Encoded(tuple(pieces), np.array(whole, dtype=np.float64), dropped=len(history) - len(read))
 
+    @property
+    def own_texts(self) -> tuple[str, ...]:
+        """The items' texts."""
+        return tuple(self.item_texts.values())
+
     def collate(self, encoded: Sequence[Encoded], pad_id: int) -> Batch:
         """Join histories, targets and texts (see `collate_histories`), and name the items a target is chosen among.
 
@@ -231,18 +236,8 @@ class Recommendation:
         """Item vectors, the encoder of histories, and their dot products."""
         pooling = shape.pooling if self.pooling == "auto" else self.pooling
         known = self.catalogue.known.tolist() if self.item_ids else ()
-        form = ItemShape(
-            shape.hidden_size,
-            self.size,
-            pooling,
-            self.encoder,
-            self.layers,
-            self.heads,
-            self.max_history,
-            self.dropout,
-            self.id_dropout,
-            known,
-        )
+        sizes = (self.layers, self.heads, self.max_history, self.dropout, self.id_dropout)
+        form = ItemShape(shape.hidden_size, self.size, pooling, self.encoder, *sizes, known)
         return ItemHead(len(self.item_texts), form)
 
     def loss(self, head: nn.Module, logits: Tensor, batch: Batch) -> Tensor:

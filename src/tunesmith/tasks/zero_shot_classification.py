@@ -203,6 +203,11 @@ class ZeroShotClassification:
             frame=max(map(len, hypotheses)) + len(encoder.between),
         )
 
+    @property
+    def own_texts(self) -> tuple[str, ...]:
+        """What the labels mean: the template with each description."""
+        return tuple(text for texts in sentences(self.descriptions, self.template) for text in texts)
+
     def _windows(self, ids: Sequence[int], encoder: TextEncoder) -> tuple[Piece, ...]:
         cuts = windows(len(ids), encoder.room, min(self.stride, encoder.room // 2))
         return tuple(plain_piece(encoder.wrap(ids[start:end])) for start, end in cuts)
@@ -221,8 +226,7 @@ class ZeroShotClassification:
     def _hypotheses(self, encoder: TextEncoder) -> list[list[int]]:
         """The tokens of every hypothesis, those of a label side by side, made once for each encoder."""
         if encoder not in self._asked:
-            filled = [text for texts in sentences(self.descriptions, self.template) for text in texts]
-            self._asked[encoder] = [encoder.tokens(text).ids for text in filled]
+            self._asked[encoder] = [encoder.tokens(text).ids for text in self.own_texts]
         return self._asked[encoder]
 
     @cached_property
