@@ -5,21 +5,23 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 
-from tests.media_files import write_picture
 from tests.test_answering_files import asked_of, begun, small_windows, texts_of
 from tests.test_bad_input import files_below
-from tunesmith import answering_files, cli, kept_answers as keeping, versions as installed
+from tunesmith import answering_files, cli
 from tunesmith.answering_files import Asked, answer_file, asked_source
 from tunesmith.errors import DataError, ResourceError
 from tunesmith.inference.litert_program import LiteProgram
 from tunesmith.inference.llama_cpp import LlamaCppNetwork
 from tunesmith.inference.predictor import Predictor
-from tunesmith.kept_answers import beside, kept_answers, part_of
+from tunesmith.kept_answers import Kept, beside, kept_answers, part_of
+from tunesmith.locking import hold
+from tunesmith.versions import versions
 
 __all__ = ["small_windows"]
 
@@ -102,7 +104,7 @@ def test_a_pipe_is_no_folder_and_is_refused_since_it_cannot_be_read_twice(
     said = refusal(capsys, "predict", finished_run / "artifact", "--file", tmp_path / "pipe")
     assert "cannot be read twice" in said
     assert "Write it to a file first" in said
-    assert "folder" not in said
+    assert "This is a folder" not in said
 
 
 def test_a_damaged_picture_late_in_the_file_keeps_the_answers_before_it(
@@ -127,13 +129,14 @@ def test_answers_of_a_graph_are_not_gone_on_with_by_another_version_of_its_runti
     assert cli.guarded(lambda: cli.app(told, standalone_mode=False)) == 0
     predictor = Predictor.load(run / "artifact", backend="onnx")
     asked = Asked(run / "artifact", asked_source(texts_of(tmp_path, 3), (), predictor.task.inputs), backend="onnx")
-    out, real = tmp_path / "answers.jsonl", installed.version
+    out = tmp_path / "answers.jsonl"
     with kept_answers(out, decided(predictor, asked)) as kept:
         kept.add([{"id": "1"}])
-        monkeypatch.setattr(installed, "version", lambda name: "0.1" if name == "onnxruntime" else real(name))
+        changed = {"onnxruntime": "0.1"}
+        monkeypatch.setattr("tunesmith.versions.version", lambda name: changed.get(name) or version(name))
         other = decided(predictor, asked)
-        with pytest.raises(DataError, match="another set of versions"):
-            keeping.Kept(out.resolve(), other, part_of(out).open("rb"))
+        with part_of(out).open("rb") as file, pytest.raises(DataError, match="another set of versions"):
+            Kept(out, other, file)
     assert Predictor.load(run / "artifact", backend="torch").runtimes == ()
 
 
@@ -143,15 +146,15 @@ def decided(predictor: Predictor, asked: Asked) -> dict[str, object]:
 
 def test_each_runtime_is_known_by_its_module() -> None:
     assert (LiteProgram.runtime, LlamaCppNetwork.runtime) == ("ai_edge_litert", "llama_cpp")
-    assert installed.versions("pytest")["pytest"] == f"pytest {pytest.__version__}"
-    assert installed.versions("a_module_that_is_not_there")["a_module_that_is_not_there"] == ""
+    assert versions("pytest")["pytest"] == f"pytest {pytest.__version__}"
+    assert versions("a_module_that_is_not_there")["a_module_that_is_not_there"] == ""
 
 
 @pytest.mark.parametrize("ends_well", [True, False])
 def test_a_process_that_opened_the_answers_just_before_another_ended_does_not_append_to_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends_well: bool
 ) -> None:
-    out, real = tmp_path / "answers.jsonl", keeping.hold
+    out = tmp_path / "answers.jsonl"
     first = kept_answers(out, {"a": 1})
     kept = first.__enter__()
     if ends_well:
@@ -159,10 +162,10 @@ def test_a_process_that_opened_the_answers_just_before_another_ended_does_not_ap
 
     def late(file: IO[Any], path: Path, busy: ResourceError) -> None:
         first.__exit__(None, None, None) if ends_well else first.__exit__(*stop)
-        real(file, path, busy)
+        hold(file, path, busy)
 
     stop = (KeyboardInterrupt, KeyboardInterrupt(), None)
-    monkeypatch.setattr(keeping, "hold", late)
+    monkeypatch.setattr("tunesmith.kept_answers.hold", late)
     with pytest.raises((ResourceError, KeyboardInterrupt)), kept_answers(out, {"a": 1}) as second:
         second.add([{"id": "second"}])
     expected = {"answers.jsonl": b'{"id": "first"}\n'} if ends_well else {}
