@@ -129,7 +129,8 @@ def read_again(source: Source, digest: bytes, texts: int) -> Iterator[Example]:
     again, count = hashlib.sha256(), 0
     to_do = "Leave the file as it is while it is answered, and give the command again."
     try:
-        for count, example in enumerate(noted(iterate(source, Tally()), again.update), 1):
+        for example in noted(iterate(source, Tally()), again.update):
+            count += 1
             yield example
     except DataError as error:
         raise OtherTextsError(
