@@ -18,7 +18,7 @@ from tunesmith.answering_files import Asked, answer_file, asked_source, windows
 from tunesmith.data.records import Example
 from tunesmith.errors import ArtifactError, DataError, ResourceError
 from tunesmith.inference.predictor import CHUNK, Predictor
-from tunesmith.kept_answers import beside, kept_answers, part_of
+from tunesmith.kept_answers import beside, part_of
 
 WORDS = ("good", "bad", "film", "day", "work", "the", "big", "city", "好", "天气")
 
@@ -157,6 +157,12 @@ def further_text(file: Path, out: Path) -> dict[str, int]:
     return {}
 
 
+def row_that_is_wrong(file: Path, out: Path) -> dict[str, int]:
+    with file.open("a", encoding="utf-8") as opened:
+        opened.write("one, more\n")
+    return {}
+
+
 def other_artifact(file: Path, out: Path) -> dict[str, int]:
     told = json.loads(beside(out).read_text(encoding="utf-8"))
     edited_json(beside(out), asked={**told["asked"], "artifact": "0" * 64})
@@ -218,63 +224,33 @@ def test_kept_answers_are_not_mixed_with_others(
     assert answer_file(predictor, asked, out, quiet=True)[0] in (60, 61)
 
 
-def test_what_a_full_disk_or_model_stops_is_kept_and_after_a_wrong_row_nothing_is(
+def test_what_a_full_disk_a_model_or_a_damaged_picture_stops_is_kept(
     finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_windows: None
 ) -> None:
-    for error in (ResourceError("The disk is full."), ArtifactError("The graph cannot be asked.")):
+    damaged = DataError("The picture cannot be read.")
+    for error in (ResourceError("The disk is full."), ArtifactError("The graph cannot be asked."), damaged):
         _, out = begun(finished_run, tmp_path, monkeypatch, error)
-        assert part_of(out).exists()
+        assert json.loads(beside(out).read_text(encoding="utf-8"))["rows"] == 32
         part_of(out).unlink()
         beside(out).unlink()
-    _, out = begun(finished_run, tmp_path, monkeypatch, DataError("A row is wrong."))
-    assert [path.name for path in tmp_path.iterdir()] == ["texts.csv"]
 
 
+@pytest.mark.parametrize("change", ["changed_text", "row_that_is_wrong"])
 def test_a_file_that_changes_while_it_is_answered_has_no_answers(
-    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_windows: None
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_windows: None, change: str
 ) -> None:
     file, out = texts_of(tmp_path, 60), tmp_path / "answers.jsonl"
     predictor, asked = asked_of(finished_run / "artifact", file)
     read = answering_files.decides
 
     def changing(*given):
-        changed_text(file, out)
+        {"changed_text": changed_text, "row_that_is_wrong": row_that_is_wrong}[change](file, out)
         return read(*given)
 
     monkeypatch.setattr(answering_files, "decides", changing)
     with pytest.raises(DataError, match="The file was changed"):
         answer_file(predictor, asked, out, quiet=True)
     assert [path.name for path in tmp_path.iterdir()] == ["texts.csv"]
-
-
-def test_a_strange_file_in_the_way_is_left_alone(tmp_path: Path) -> None:
-    out = tmp_path / "answers.jsonl"
-    part_of(out).write_text("my own notes", encoding="utf-8")
-    with pytest.raises(ResourceError, match="nothing says whose answers"), kept_answers(out, {}):
-        pass
-    assert part_of(out).read_text(encoding="utf-8") == "my own notes"
-
-
-def test_a_kill_when_the_last_answer_was_just_in_place_leaves_nothing_in_the_way(tmp_path: Path) -> None:
-    out = tmp_path / "answers.jsonl"
-    with kept_answers(out, {"a": 1}) as kept:
-        kept.add([{"id": "1"}])
-        told = beside(out).read_text(encoding="utf-8")
-    beside(out).write_text(told, encoding="utf-8")
-    with kept_answers(out, {"a": 2}) as kept:
-        assert kept.began == 0
-        kept.add([{"id": "2"}])
-    assert out.read_text(encoding="utf-8") == '{"id": "2"}\n'
-    assert [path.name for path in tmp_path.iterdir()] == ["answers.jsonl"]
-
-
-def test_two_processes_do_not_write_the_same_answers(tmp_path: Path) -> None:
-    out = tmp_path / "answers.jsonl"
-    with kept_answers(out, {"a": 1}) as kept:
-        with pytest.raises(ResourceError, match="Another process"), kept_answers(out, {"a": 1}):
-            pass
-        kept.add([{"id": "1"}])
-    assert out.read_text(encoding="utf-8") == '{"id": "1"}\n'
 
 
 def test_windows_end_where_the_texts_say() -> None:

@@ -19,12 +19,13 @@ from tunesmith.compressing import compress
 from tunesmith.compression import COMPRESSORS, Compressed, Compressor, Trained, Workshop
 from tunesmith.compression_plan import planned
 from tunesmith.compression_report import front
-from tunesmith.errors import ArtifactError, ModelError, RecipeError, TrainingError
+from tunesmith.errors import ArtifactError, ModelError, RecipeError, ResourceError, TrainingError
 from tunesmith.evaluation.intervals import Comparison, Estimate
 from tunesmith.experiment import Experiment
 from tunesmith.inference.artifact import add_file, read_description, verify
 from tunesmith.inference.predictor import Predictor
 from tunesmith.judging import judge_artifact
+from tunesmith.locking import hold
 from tunesmith.models.model import Model
 from tunesmith.models.shapes import blocks_of
 from tunesmith.tasks import Task
@@ -243,6 +244,44 @@ def test_a_chain_stopped_at_its_last_answers_goes_on_and_its_artifact_appears_wh
     # The original is served, with what its method learnt, of which artifact.json goes on to speak.
     assert (tmp_path / "out" / "adapter.safetensors").is_file()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "run"]
+
+
+@pytest.mark.usefixtures("steps")
+@pytest.mark.parametrize("floor", ["0", "0.4"])
+def test_a_second_process_does_not_touch_what_the_first_has_under_way(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, floor: str
+) -> None:
+    artifact, out, real = finished_run / "artifact", tmp_path / "out", compressing._made
+    other = planned(artifact, ["ruin"], [f"compression.floor={floor}"])
+
+    def beset(*given: Any) -> TradeOff:
+        row = real(*given)
+        with pytest.raises(ResourceError, match="Another process is compressing to the same place"):
+            compress(artifact, out, other, quiet=True)
+        assert given[1].is_dir()
+        return row
+
+    monkeypatch.setattr(compressing, "_made", beset)
+    chain = compress(artifact, out, planned(artifact, ["ruin"], ["compression.floor=0"]), quiet=True)
+    assert [row.name for row in chain.rows] == ["original", "ruin"]
+    verify(out)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.usefixtures("steps")
+def test_a_process_that_waited_until_the_first_had_finished_leaves_its_work_alone(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact, out = finished_run / "artifact", tmp_path / "out"
+
+    def late(*given: Any) -> None:
+        out.mkdir()
+        hold(*given)
+
+    monkeypatch.setattr("tunesmith.compression_bench.hold", late)
+    with pytest.raises(RecipeError, match="name is taken"):
+        compress(artifact, out, planned(artifact, ["ruin"], []), quiet=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def stopped(*_: object) -> None:

@@ -30,7 +30,7 @@ from tunesmith.evaluation.results import DialogueForm, answered_row, dialogue_ro
 from tunesmith.experiment import reading
 from tunesmith.inference.artifact import MANIFEST, file_hash
 from tunesmith.inference.predictor import CHUNK, Predictor
-from tunesmith.kept_answers import Kept, kept_answers, part_of
+from tunesmith.kept_answers import Kept, OtherTextsError, kept_answers, part_of
 from tunesmith.training.tracking import announce
 from tunesmith.versions import versions
 
@@ -103,26 +103,45 @@ def answer_file(predictor: Predictor, asked: Asked, out: Path, *, quiet: bool = 
 
     Raises:
         DataError: a row is wrong, or answers kept from before belong to other texts, settings or another artifact.
+        OtherTextsError: the file was changed meanwhile; nothing is kept.
         ResourceError: the disk is full; what was answered is kept.
     """
-    tally, digest, again = Tally(), hashlib.sha256(), hashlib.sha256()
+    tally, digest = Tally(), hashlib.sha256()
     texts = sum(1 for _ in noted(iterate(asked.source, tally), digest.update))
     decided = decides(predictor, asked, digest.hexdigest(), texts)
     with kept_answers(out, decided) as kept:
         if kept.began and not quiet:
             announce([f"Going on after the {kept.began:,} answers that {part_of(out).name} holds."])
         with answers_bar(texts, kept.began, quiet=quiet) as bar, said_when_stopped(kept, out):
-            rest = islice(noted(iterate(asked.source, Tally()), again.update), kept.began, None)
+            rest = islice(read_again(asked.source, digest.digest(), texts), kept.began, None)
             for window in windows(rest, writes=predictor.task.label_kind == "text"):
                 kept.add(list(rows_of(predictor, asked, window)))
                 bar.advance(len(window))
-        if again.digest() != digest.digest():
-            raise DataError(
-                f"The file was changed: it had {texts:,} texts at first, and then {kept.rows:,}, or others.",
-                where=asked.source.path,
-                to_do="Leave the file as it is while it is answered.",
-            )
         return kept.rows, tally.findings()
+
+
+def read_again(source: Source, digest: bytes, texts: int) -> Iterator[Example]:
+    """The examples of a file that was read before.
+
+    Raises:
+        OtherTextsError: they are not those of the first reading, in which no row was wrong.
+    """
+    again, count = hashlib.sha256(), 0
+    to_do = "Leave the file as it is while it is answered, and give the command again."
+    try:
+        for example in noted(iterate(source, Tally()), again.update):
+            count += 1
+            yield example
+    except DataError as error:
+        raise OtherTextsError(
+            f"The file was changed after its first reading: {error.what}", where=error.where, to_do=to_do
+        ) from error
+    if again.digest() != digest:
+        raise OtherTextsError(
+            f"The file was changed: it had {texts:,} texts at first, and then {count:,}, or others.",
+            where=source.path,
+            to_do=to_do,
+        )
 
 
 def noted(examples: Iterable[Example], take: Callable[[bytes], object]) -> Iterator[Example]:
@@ -146,7 +165,7 @@ def decides(predictor: Predictor, asked: Asked, digest: str, texts: int) -> dict
         "device": str(predictor.model.device),
         # Sums are cut among threads, so that the last bits of a number depend on how many there are.
         "number of threads (OMP_NUM_THREADS)": torch.get_num_threads(),
-        "set of versions": versions(),
+        "set of versions": versions(*predictor.runtimes),
     }
 
 

@@ -43,6 +43,7 @@ from tunesmith.errors import DataError, ResourceError, TunesmithError
 from tunesmith.experiment import Experiment
 from tunesmith.inference.predictor import Predictor
 from tunesmith.judging import judge_artifact
+from tunesmith.kept_answers import beside, part_of, see_free
 from tunesmith.machine import inspect_machine
 from tunesmith.models.catalogue import known_models
 from tunesmith.versions import versions
@@ -131,6 +132,8 @@ def predict(
     """Answer texts with a trained model."""
     if not texts.text and given.file is None:
         raise TunesmithError("There is nothing to answer.", where="predict", to_do="Give --text or --file.")
+    if given.out is not None:
+        see_out(given.out, given.file)
     predictor = Predictor.load(artifact, backend=backend)
     inputs = predictor.task.inputs
     if given.form is not None and (predictor.task.label_kind != "text" or given.file is None):
@@ -147,6 +150,28 @@ def predict(
     if given.file is not None:
         source = asked_source(given.file, given.changes or (), inputs)
         answer(predictor, Asked(artifact, source, given.form, passes, backend), given.out)
+
+
+def see_out(out: Path, file: Path | None) -> None:
+    """See, before anything is computed, that answers to a file can be written to `out`.
+
+    Raises:
+        TunesmithError: there is no file, or it or something else would be overwritten.
+    """
+    if file is None:
+        raise TunesmithError(
+            "Only answers to a file are written to --out.", where="--out", to_do="Give --file, or leave it out."
+        )
+    read = Path(str(file).partition("!")[0]).resolve()
+    written_to = out.resolve()
+    if read in (written_to, part_of(written_to), beside(written_to)) or (
+        out.exists() and read.exists() and out.samefile(read)
+    ):
+        raise TunesmithError(
+            "The answers would be written over the texts.", where=str(out), to_do="Choose another --out."
+        )
+    if out.is_file():
+        see_free(out)
 
 
 def answer(predictor: Predictor, asked: Asked, out: Path | None) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -16,21 +15,19 @@ from tunesmith import promotion, run_folder
 from tunesmith.combining import Combined, paired, vet_out, write_combined
 from tunesmith.components import name_of, settings_of
 from tunesmith.compression import COMPRESSORS, Compressed, Compressor, Converting, Shrinking, Trained, Workshop
+from tunesmith.compression_bench import Bench, opened_bench, plan_of
 from tunesmith.compression_report import Chain, keep_chain, kept_chain, write_chain
 from tunesmith.data.records import Splits
-from tunesmith.data.splits import fingerprint
 from tunesmith.enlarging import without_judges
-from tunesmith.errors import ArtifactError, DataError
+from tunesmith.errors import ArtifactError
 from tunesmith.evaluation.intervals import Comparison
 from tunesmith.evaluation.report import SplitReport, evaluate_split
 from tunesmith.experiment import Experiment
-from tunesmith.inference.artifact import WEIGHTS, file_hash, load_artifact, origin_of, save_artifact, seal, verify
+from tunesmith.inference.artifact import load_artifact, origin_of, save_artifact, seal, verify
 from tunesmith.inference.predictor import Predictor, best_device
-from tunesmith.learnt_from import Source
 from tunesmith.models.model import Model
 from tunesmith.pipeline import Result
 from tunesmith.preparation import encode, prepare, stop_at_errors
-from tunesmith.recovery import Recovery
 from tunesmith.tasks import Batch
 from tunesmith.tasks.batches import cut
 from tunesmith.trade_offs import Original, TradeOff, measured_before, verdict
@@ -44,26 +41,8 @@ COMPRESSED = "compressed"
 FINISHED = "compressed.json"
 """What came of a run's chain, beside them, so that a run that is resumed again need not go through it anew."""
 
-_PLAN, _MEASURED = "plan.json", "measured.json"
+_MEASURED = "measured.json"
 _AGAIN = "Free disk space and give the same command again."
-
-
-@dataclass(frozen=True)
-class Bench:
-    """Where a chain is worked on: from what to what it goes, recipe and data, and the folder of what is under way."""
-
-    artifact: Path
-    out: Path
-    experiment: Experiment
-    splits: Splits
-    folder: Path
-    quiet: bool
-
-    def workshop(self, step: Path, before: Path) -> Workshop:
-        """What a step works with."""
-        teacher = Recovery(self.experiment, self.splits, step, quiet=self.quiet)
-        splits = self.splits
-        return Workshop(splits.train, splits.validation, self.artifact, before, teacher, self.experiment.seed)
 
 
 def run(
@@ -108,7 +87,7 @@ def resume(folder: str | Path, *, quiet: bool = False) -> tuple[Result, Chain | 
 def _with_chain(result: Result, experiment: Experiment, *, quiet: bool) -> tuple[Result, Chain | None]:
     if not experiment.compress:
         return result, None
-    out, plan = result.folder / COMPRESSED, _plan(result.artifact, experiment)
+    out, plan = result.folder / COMPRESSED, plan_of(result.artifact, experiment)
     if (chain := _finished(result, plan)) is not None:
         return result, chain
     if out.exists():  # of the same run, but damaged, or made with other versions: its folder was new
@@ -138,12 +117,19 @@ def compress(artifact: Path, out: Path, experiment: Experiment, *, quiet: bool =
     Raises:
         ArtifactError: the artifact cannot be changed: it is an ensemble, or in another form than that of training.
         DataError: there are no validation examples to judge by, or the data is not what it was.
+        ResourceError: another process compresses to the same place.
         TunesmithError: a step does not fit the model, or cannot go on.
     """
     vet_out(out)
     began = time.monotonic()
     _see_changeable(artifact, experiment.compress)
-    bench = _bench(artifact, out, experiment, quiet=quiet)
+    with opened_bench(artifact, out, experiment, quiet=quiet) as bench:
+        return _chained(bench, began)
+
+
+def _chained(bench: Bench, began: float) -> Chain:
+    """Go through the steps, and put what stood the test to its place."""
+    artifact, out, experiment = bench.artifact, bench.out, bench.experiment
     original = Original.of(artifact, bench.splits.validation, experiment.seed)
     rows, left = [original.as_trade_off()], artifact
     for number, step in enumerate(experiment.compress, 1):
@@ -151,50 +137,15 @@ def compress(artifact: Path, out: Path, experiment: Experiment, *, quiet: bool =
         row = measured_before(place / _MEASURED) or _made(step, place, left, bench, original)
         rows.append(row)
         left = place / "artifact" if row.stands else left
-        if not quiet:
+        if not bench.quiet:
             announce([f"{row.name}: {row.why}"])
     made = bench.folder / "made" / out.name  # beside `out`, where it appears whole: with its reports
     _put(left, made, bench)
     chain = _judged(made, bench, original, tuple(rows), began)
     with refused(out, to_do=_AGAIN):
         made.replace(out)
-    shutil.rmtree(bench.folder)
+    shutil.rmtree(bench.folder, ignore_errors=True)  # another process may just try to lock it
     return chain
-
-
-def _bench(artifact: Path, out: Path, experiment: Experiment, *, quiet: bool) -> Bench:
-    """Read the data again, and open or take up the folder of what is under way."""
-    source = Source.of(artifact)
-    splits = source.splits(load_artifact(artifact).task)
-    for name, examples in splits.named().items():
-        if fingerprint(examples) != source.fingerprints.get(name):
-            raise DataError(
-                f"The {name} examples are not those of the run: a file has changed since.",
-                where=f"data.{name} of {artifact}",
-                to_do="Put the file back as it was.",
-            )
-    if not len(splits.validation) or not len(splits.train):
-        raise DataError(
-            "There are no validation or no training examples to judge the steps by and to learn from.",
-            where="data",
-            to_do="Compress a run that had both.",
-        )
-    folder = out.parent / f".{out.name}.compressing"
-    plan = _plan(artifact, experiment)
-    with refused(folder, to_do="Choose another --out folder."):
-        known = (folder / _PLAN).read_text(encoding="utf-8") if (folder / _PLAN).is_file() else ""
-        if folder.exists() and known != plan:
-            announce(["What lay here of an interrupted compression had other steps, and is begun anew."])
-            shutil.rmtree(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / _PLAN).write_text(plan, encoding="utf-8")
-    return Bench(artifact, out, experiment, splits, folder, quiet)
-
-
-def _plan(artifact: Path, experiment: Experiment) -> str:
-    """What decides the result of a chain."""
-    told = [file_hash(artifact / WEIGHTS), experiment.to_mapping(), versions()]
-    return hashlib.sha256(json.dumps(told, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def _see_changeable(artifact: Path, steps: Sequence[Compressor]) -> None:

@@ -7,7 +7,6 @@ bytes. Both go when the last answer is there and the part takes its final name.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -17,7 +16,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from tunesmith.errors import DataError, ResourceError
+from tunesmith.locking import hold
 from tunesmith.writing import refused, written
+
+
+class OtherTextsError(DataError):
+    """The texts are no longer those that were asked about, so the answers so far are thrown away."""
+
 
 _BLOCK = 1 << 20
 _TO_DO = "Free disk space, or choose another --out; the same command goes on after the answers that are kept."
@@ -97,7 +102,7 @@ def kept_answers(out: Path, asked: Mapping[str, object]) -> Iterator[Kept]:
     """Answers that appear at `out` when the block ends well.
 
     When it ends otherwise those written are kept for the next time; nothing is left behind where there are none, or
-    where what is asked was wrong.
+    where the texts changed meanwhile (OtherTextsError).
 
     Args:
         out: the file to be written; a link is followed.
@@ -105,35 +110,34 @@ def kept_answers(out: Path, asked: Mapping[str, object]) -> Iterator[Kept]:
 
     Raises:
         DataError: the answers kept from before were begun with something else, or were changed.
-        ResourceError: it cannot be written, or another process writes it.
+        ResourceError: it is there already, cannot be written, or another process writes it.
     """
     out = out.resolve()
-    part = part_of(out)
-    if not beside(out).exists() and part.exists() and not (part.is_file() and part.stat().st_size == 0):
-        raise ResourceError(
-            "The file is there already, and nothing says whose answers it holds.",
-            where=str(part),
-            to_do="Move it away, or choose another --out.",
-        )
-    with refused(out, to_do=_TO_DO):
-        if not part.exists():  # the process was killed when the part had just taken its final name
-            beside(out).unlink(missing_ok=True)
-        opened = part.open("a+b")
-    with opened as file:
-        _lock(file, part)
+    see_free(out)
+    with _held(out) as file:
         kept = Kept(out, asked, file)
-        kept.note()
         try:
+            kept.note()
             yield kept
             with refused(out, to_do=_TO_DO):
-                part.replace(out)
+                part_of(out).replace(out)
                 beside(out).unlink(missing_ok=True)
-        except DataError:  # the texts are wrong, and so would be what was answered of them
+        except OtherTextsError:
             _drop(out)
             raise
         finally:
             if not kept.rows:
                 _drop(out)
+
+
+def see_free(out: Path) -> None:
+    """See that answers can be written to `out`; while they are unfinished they lie beside it, and it is not there.
+
+    Raises:
+        ResourceError: something is there already.
+    """
+    if out.exists():
+        raise ResourceError("Something is there already.", where=str(out), to_do="Choose another --out.")
 
 
 def part_of(out: Path) -> Path:
@@ -155,13 +159,40 @@ def _drop(out: Path) -> None:
     beside(out).unlink(missing_ok=True)
 
 
-def _lock(file: IO[bytes], part: Path) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise ResourceError(
+@contextmanager
+def _held(out: Path) -> Iterator[IO[bytes]]:
+    """The answers so far, opened, which no other process writes until the block ends."""
+    part = part_of(out)
+    is_new = not part.exists()
+    with refused(out, to_do=_TO_DO):
+        opened = part.open("a+b")
+    with opened as file:
+        busy = ResourceError(
             "Another process is writing these answers.", where=str(part), to_do="Wait for it, or choose another --out."
-        ) from error
+        )
+        hold(file, part, busy)
+        try:
+            see_free(out)  # again, since who held it until now may have finished it
+            _see_ours(out, is_empty=part.stat().st_size == 0, is_new=is_new)
+        except (DataError, ResourceError):
+            if is_new and part.stat().st_size == 0:
+                part.unlink()
+            raise
+        yield file
+
+
+def _see_ours(out: Path, *, is_empty: bool, is_new: bool) -> None:
+    """See that what lies there was left by an earlier process like this one."""
+    place = beside(out)
+    if is_empty and is_new and place.exists():  # killed when the part had just taken its final name
+        _read(place, out)
+        place.unlink()
+    if not is_empty and not place.exists():
+        raise ResourceError(
+            "The file is there already, and nothing says whose answers it holds.",
+            where=str(part_of(out)),
+            to_do="Move it away, or choose another --out.",
+        )
 
 
 def _read(place: Path, out: Path) -> dict[str, Any]:

@@ -51,6 +51,12 @@ class Place:
                 where=name,
                 to_do="Correct the path; it is relative to the folder you are in.",
             )
+        if not file.is_file() and not file.is_dir():
+            raise DataError(
+                "This is a pipe or a device, which cannot be read twice.",
+                where=name,
+                to_do="Write it to a file first, and name that.",
+            )
         if not file.is_file():
             raise DataError("This is a folder, not a file.", where=name, to_do="Name the file inside it.")
         if file.stat().st_size == 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,13 @@ from tunesmith.tasks.encoding import Batch, Generation, Heard
 
 
 class GraphProgram(Protocol):
-    """A graph, ready to be asked."""
+    """A graph, ready to be asked.
+
+    Attributes:
+        runtime: the module that computes it.
+    """
+
+    runtime: ClassVar[str]
 
     def ask(self, output: str, inputs: Mapping[str, Tensor]) -> Tensor:
         """One of its outputs, [P, ...], for inputs [P, T]."""
@@ -63,6 +69,11 @@ class GraphNetwork(nn.Module):
             ArtifactError: always.
         """
         raise ArtifactError("A model that is a graph writes no text.", where="generate", to_do="Serve it with torch.")
+
+    @property
+    def runtime(self) -> str:
+        """The module that computes the body."""
+        return self._program.runtime
 
     @property
     def device(self) -> torch.device:

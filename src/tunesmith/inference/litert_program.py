@@ -10,7 +10,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -41,6 +41,8 @@ class LiteProgram:
 
     A piece is padded to the next length, whatever is beside it, so that its answer has the same bits in every batch.
     """
+
+    runtime: ClassVar[str] = "ai_edge_litert"
 
     def __init__(self, file: Path, lengths: Sequence[int]) -> None:
         """Load a file.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +29,10 @@ class LlamaCppNetwork(nn.Module):
     Attributes:
         head: the task's layer.
         pooling: how the body was trained to turn token states into one.
+        runtime: the module that computes the body.
     """
+
+    runtime: ClassVar[str] = "llama_cpp"
 
     def __init__(self, program: Program, head: nn.Module, *, ends: Sequence[int] = (), pooling: str = "last") -> None:
         super().__init__()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -73,6 +73,8 @@ def run_session(session: Any, outputs: Sequence[str], inputs: Mapping[str, Tenso
 
 class OnnxProgram:
     """A graph in ONNX Runtime."""
+
+    runtime: ClassVar[str] = "onnxruntime"
 
     def __init__(self, path: Path) -> None:
         """Read a graph.

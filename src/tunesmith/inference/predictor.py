@@ -88,6 +88,12 @@ class Predictor:
         ensemble = self.answering
         return ensemble.members if isinstance(ensemble, Ensemble) else (Member(self.model, self.task),)
 
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        """The modules beside torch that compute the answers."""
+        networks = [member.network for member in self.members]
+        return tuple(sorted({network.runtime for network in networks if not isinstance(network, Model)}))
+
     def with_dropout(self, passes: int, *, seed: int = 13) -> Predictor:
         """The same model asked `passes` times with dropout: mean probabilities, and how far the passes are apart.
 
