@@ -16,7 +16,7 @@ TESTS := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo format lint types layers test test-extras check test-all bench clean
+.PHONY: help install demo format lint types layers test test-litert test-ray check test-all bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,12 +72,16 @@ layers: $(READY) ## imports go down only
 test: $(READY) ## the fast tests
 	$(TESTS) -q -n $(WORKERS)
 
-test-extras: $(EXTRAS)/.ready ## the tests of the extras 'litert' and 'ray', which it installs beside
-	$(subst $(BIN),$(EXTRAS)/bin,$(TESTS)) -p no:anyio -q -k 'litert or ray' tests/inference/test_litert.py tests/service
+# Two processes: what converts for LiteRT has threads that do not like to be forked, and Ray forks.
+test-litert: $(EXTRAS)/.ready ## the tests of the extra 'litert', which it installs beside
+	$(subst $(BIN),$(EXTRAS)/bin,$(TESTS)) -p no:anyio -q tests/inference/test_litert.py
+
+test-ray: $(EXTRAS)/.ready ## the tests of the extra 'ray', which it installs beside
+	$(subst $(BIN),$(EXTRAS)/bin,$(TESTS)) -p no:anyio -q -k ray tests/service
 
 check: lint types layers test ## all of the above: what must be green before a commit
 
-test-all: $(LLAMA) test-extras ## the slow tests too, those on real data, and those that need llama.cpp, which it compiles
+test-all: $(LLAMA) test-litert test-ray ## the slow tests too, those on real data, and those that need llama.cpp, which it compiles
 	$(TESTS) -q -n $(WORKERS) -m ''
 
 bench: $(READY) ## training speed beside other software
