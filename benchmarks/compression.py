@@ -1,7 +1,8 @@
 """Whether pruning in rounds beats pruning at once, and whether a distilled student beats one that learns alone.
 
 pruning: a model is trained; then as many heads and neurons are taken out at once as in rounds, with as many epochs of
-training in all. Aim: the rounds are better at equal size.
+training in all. Aim: the rounds are better at equal size. With --epochs 0 nothing is
+trained, and rounds differ only in that importance is measured anew before each.
 
 student: a model is trained, and a student of some of its layers learns from its answers ("distilled"). The same layers
 of the pre-trained model learn from the labels alone for as many epochs ("alone"). Aim: the distilled one is better,
@@ -89,7 +90,7 @@ def pruned(given: argparse.Namespace, seed: int) -> list[dict[str, object]]:
     """Pruning at once and in rounds, at each share."""
     whole = trained(given, seed)
     rows = [row_of("whole", seed, whole, 0.0)]
-    half = max(1, given.epochs // 2)
+    half = given.epochs // 2
     for share in given.shares:
         for name, rounds in (("one_shot", 1), ("rounds", given.rounds)):
             each = half // rounds

@@ -23,10 +23,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 from benchmarks.load import Reply, Target, closed, quantile, statuses
 from benchmarks.served import serving
 from benchmarks.service_reliability import bodies, path, texts
@@ -179,7 +180,11 @@ def started(other: Other) -> Iterator[Target]:
             raise SystemExit(f"{other.name} did not start.")
         yield target
     finally:
+        family = psutil.Process(process.pid).children(recursive=True)  # BentoML's workers have sessions of their own
         os.killpg(process.pid, signal.SIGKILL)
+        for one in family:
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
         process.wait(20)
 
 

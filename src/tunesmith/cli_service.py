@@ -164,8 +164,7 @@ def _ray(strength: Strength, elastic: Elastic, cores: int) -> RayEngine:
             to_do="Raise --most.",
         )
     if not elastic.ray_address:
-        for name, value in LOCAL_ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
+        os.environ.update(LOCAL_ENVIRONMENT)
     settings = RaySettings(address=elastic.ray_address, processors=max(cores, elastic.least * threads), threads=threads)
     scaling = Scaling(elastic.least, most, elastic.waiting_each, elastic.up_after, elastic.down_after)
     return RayEngine(settings, scaling)

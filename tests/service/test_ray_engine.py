@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
+import subprocess
 import sys
 import time
 import types
@@ -132,11 +134,42 @@ def test_a_cluster_of_this_machine_lets_in_who_has_its_token(
     """Ray runs whatever it is sent; its ports are open to everybody on the machine."""
     monkeypatch.setitem(sys.modules, "ray", None)
     for name in ray_engine.LOCAL_ENVIRONMENT:
-        monkeypatch.setenv(name, "")  # remembered, so that it is as before after the test
-        monkeypatch.delenv(name)
+        monkeypatch.setenv(name, "disabled")  # what the environment says of it does not open the ports
     given = ["serve", str(artifacts["classes"]), "--engine", "ray", "--state", str(tmp_path / "s"), "--port", "0"]
     assert isinstance(CliRunner().invoke(app, given).exception, MissingExtraError)
     assert os.environ["RAY_AUTH_MODE"] == "token"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:99999", "[::1]:1"])
+def test_a_cluster_that_cannot_be_reached_is_said_at_once(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    ray = types.SimpleNamespace(is_initialized=lambda: False, init=lambda **given: pytest.fail("Ray tries for minutes"))
+    monkeypatch.setitem(sys.modules, "ray", cast(types.ModuleType, ray))
+    with pytest.raises(ServiceError, match="No Ray cluster can be reached") as refused:
+        RayEngine(RaySettings(address=address), Scaling())._join()
+    assert address in str(refused.value.where)
+
+
+def test_a_service_joins_a_cluster_that_runs_already(
+    artifacts: dict[str, Path], ray_cluster: Any, tmp_path: Path
+) -> None:
+    given = [f"c={artifacts['classes']}", "--engine", "ray", "--ray-address", ray_cluster.address]
+    command = [sys.executable, "-m", "tunesmith", "serve", *given, "--state", str(tmp_path / "state"), "--port", "0"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        said = ""
+        while "Try:" not in said:
+            line = process.stdout.readline()
+            assert line, f"the service ended: {said}"
+            said += line
+        key, port = re.search(r"Key (ts_\S+)", said), re.search(r"Listening at http://127.0.0.1:(\d+)", said)
+        assert key, said
+        assert port, said
+        body = {"inputs": ["good film"]}
+        found = Running(int(port[1])).post("/v1/models/c/predict", body, authorization=f"Bearer {key[1]}")
+        assert found.status == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) in {0, -signal.SIGTERM}
 
 
 @pytest.mark.parametrize(

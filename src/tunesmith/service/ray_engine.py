@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -27,10 +28,12 @@ LOCAL_ENVIRONMENT = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # also on Linux: a cluster of this machine alone listens at 127.0.0.1
     "RAY_AUTH_MODE": "token",
 }
-"""What the environment must hold before Ray is imported, for a cluster that is this machine."""
+"""What the environment holds when Ray is imported, for a cluster that is this machine, whatever it held before."""
 OBJECT_STORE = 300_000_000
 """Bytes of shared memory that Ray books; batches are small and go past it. Its own default is 30 % of the memory."""
 _LOOK = 0.5
+_REACHED = 5.0
+"""Seconds in which a cluster's address must take a connection; Ray itself tries for minutes, and says nothing."""
 _WAIT, _LONGEST_WAIT = 0.2, 10.0
 """Seconds before a replica that could not be started is tried again, doubled up to the longest."""
 
@@ -120,6 +123,7 @@ class RayEngine:
     def _join(self) -> None:
         if self.ray.is_initialized():
             return
+        _see_reachable(self.settings.address)
         own = {
             "num_cpus": self.settings.processors,
             "object_store_memory": OBJECT_STORE,
@@ -270,3 +274,22 @@ class RayEngine:
         self._seats.remove(seat)
         seat.end()
         self._count()
+
+
+def _see_reachable(address: str) -> None:
+    """See that somebody listens at a cluster's address; "auto" and the like are Ray's to find.
+
+    Raises:
+        ServiceError: nobody does.
+    """
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal() or "/" in host:
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _REACHED).close()
+    except (OSError, OverflowError) as error:
+        raise ServiceError(
+            "No Ray cluster can be reached there.",
+            where=f"--ray-address {address}",
+            to_do="Look whether its head runs there (ray start --head), and whether this machine may reach it.",
+        ) from error
