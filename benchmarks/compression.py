@@ -1,8 +1,9 @@
 """Whether pruning in rounds beats pruning at once, and whether a distilled student beats one that learns alone.
 
-pruning: a model is trained; then as many heads and neurons are taken out at once as in rounds, with as many epochs of
-training in all. Aim: the rounds are better at equal size. With --epochs 0 nothing is
-trained, and rounds differ only in that importance is measured anew before each.
+pruning: a model is trained; then as many heads and neurons are taken out at once ("one_shot") as in rounds, with as
+many epochs of training in all: as many in each round ("rounds"), or most in the first ("cubic"). "one_shot_short" has
+only the epochs that the rounds have after their last cut. Aim: the rounds are better at equal size. With --epochs 0
+nothing is trained, and rounds differ only in that importance is measured anew before each.
 
 student: a model is trained, and a student of some of its layers learns from its answers ("distilled"). The same layers
 of the pre-trained model learn from the labels alone for as many epochs ("alone"). Aim: the distilled one is better,
@@ -50,6 +51,7 @@ def main() -> None:
     options.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     options.add_argument("--shares", type=float, nargs="+", default=[0.5], help="of heads and neurons, for pruning")
     options.add_argument("--rounds", type=int, default=4)
+    options.add_argument("--ways", nargs="+", default=["one_shot", "rounds", "cubic"], help="of pruning, see above")
     options.add_argument("--layers", type=int, default=3, help="of the student")
     options.add_argument("--epochs", type=int, default=4, help="of training after or between cuts, in all")
     options.add_argument("--set", dest="changes", action="append", default=[], help="a change of the recipe")
@@ -90,18 +92,23 @@ def pruned(given: argparse.Namespace, seed: int) -> list[dict[str, object]]:
     """Pruning at once and in rounds, at each share."""
     whole = trained(given, seed)
     rows = [row_of("whole", seed, whole, 0.0)]
-    half = given.epochs // 2
+    each = given.epochs // 2 // given.rounds
+    if 2 * given.rounds * each != given.epochs:
+        raise SystemExit(
+            f"{given.epochs} epochs for the two steps cannot be parted into {given.rounds} rounds of each."
+        )
+    ways = {
+        "one_shot": (1, given.rounds * each, "linear"),
+        "rounds": (given.rounds, each, "linear"),
+        "cubic": (given.rounds, each, "cubic"),
+        "one_shot_short": (1, each, "linear"),
+    }
     for share in given.shares:
-        for name, rounds in (("one_shot", 1), ("rounds", given.rounds)):
-            each = half // rounds
-            if each * rounds != half:
-                raise SystemExit(f"{half} epochs for each of the two steps cannot be parted into {rounds} rounds.")
+        for name in given.ways:
+            rounds, epochs, schedule = ways[name]
+            wanted = {"share": share, "rounds": rounds, "epochs": epochs, "schedule": schedule}
             steps = ("head_prune", "feed_forward_prune")
-            changes = [
-                f"{step}.{key}={value}"
-                for step in steps
-                for key, value in (("share", share), ("rounds", rounds), ("epochs", each))
-            ]
+            changes = [f"{step}.{key}={value}" for step in steps for key, value in wanted.items()]
             out = given.folder / f"seed-{seed}" / f"{name}-{share:g}"
             rows.append(row_of(f"{name}, {share:g} taken out", seed, smaller(whole, steps, changes, out), share))
     return rows
@@ -152,7 +159,8 @@ def show(rows: Sequence[Mapping[str, object]], console: Console, title: str) -> 
     values = {name: {row["seed"]: float(str(row["value"])) for row in rows if row["name"] == name} for name in names}
     sizes = {str(row["name"]): int(str(row["parameters"])) for row in rows}
     for name in names:
-        other = name.replace("rounds", "one_shot") if name.startswith("rounds") else "alone" if name != "alone" else ""
+        _, comma, share = name.partition(",")
+        other = f"one_shot{comma}{share}" if comma else "alone"
         gaps = [value - values[other][seed] for seed, value in values[name].items()] if other in values else []
         shown = ("", "", "") if not gaps or other == name else (other, f"{np.mean(gaps):+.4f}", interval(gaps))
         mean = float(np.mean(list(values[name].values())))

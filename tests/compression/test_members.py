@@ -212,6 +212,7 @@ def test_a_teacher_with_other_heads_is_refused(tiny_model_folder: Path, tmp_path
     [
         ("head_prune", {"share": 0}, "share must lie above 0"),
         ("head_prune", {"rounds": 0}, "rounds must be at least 1"),
+        ("head_prune", {"schedule": "cubik"}, "cubic"),
         ("feed_forward_prune", {"epochs": -1}, "epochs must not be negative"),
         ("feed_forward_prune", {"learning_rate": 0.0}, "learning_rate must be a positive"),
         ("layer_drop", {"layers": 2, "keep": [0, 1]}, "the same thing twice"),

@@ -17,7 +17,7 @@ from tunesmith.components import build
 from tunesmith.compression import COMPRESSORS, Compressor, FeedForwardPrune, HeadPrune, LayerDrop, Lesson, Trained
 from tunesmith.compression.importance import Part, counts, gated, importances
 from tunesmith.compression.layer_drop import drop
-from tunesmith.compression.pruning import chosen, cut_out
+from tunesmith.compression.pruning import Schedule, chosen, cut_out, out_after
 from tunesmith.compression.trained import batches_of
 from tunesmith.errors import ModelError, RecipeError
 from tunesmith.inference.artifact import Origin, load_artifact, read_description, save_artifact
@@ -219,7 +219,19 @@ def passed_over(_part: PreTrainedModel, inputs: tuple[Tensor, ...], output: Tens
     return (inputs[0], *output[1:]) if isinstance(output, tuple) else inputs[0]
 
 
-def test_rounds_take_a_part_each_and_train_between(tiny_model_folder: Path, tmp_path: Path) -> None:
+def test_of_a_cubic_schedule_most_is_out_after_the_first_round() -> None:
+    cubic, linear = FeedForwardPrune(rounds=4, schedule="cubic"), FeedForwardPrune(rounds=4)
+    assert [out_after(number, cubic) for number in (1, 2, 3, 4)] == [0.578125, 0.875, 0.984375, 1]
+    assert [out_after(number, linear) for number in (1, 2, 3, 4)] == [0.25, 0.5, 0.75, 1]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "left"),
+    [("linear", [("round-1", 6), ("round-2", 4)]), ("cubic", [("round-1", 4), ("round-2", 4)])],
+)
+def test_rounds_take_a_part_each_and_train_between(
+    schedule: Schedule, left: list[tuple[str, int]], tiny_model_folder: Path, tmp_path: Path
+) -> None:
     trained = trained_model(tiny_model_folder, SequenceClassification(), CLASSES)
     workshop = workshop_of(trained, CLASSES, tmp_path)
     seen: list[tuple[str, int]] = []
@@ -229,7 +241,7 @@ def test_rounds_take_a_part_each_and_train_between(tiny_model_folder: Path, tmp_
         seen.append((lesson.name, sum(counts(blocks_of(taught.model.body), "heads"))))
         teach(taught, lesson)
 
-    made = HeadPrune(share=0.5, rounds=2).compress(trained, replace(workshop, teach=noted))
-    assert seen == [("round-1", 6), ("round-2", 4)]
+    made = HeadPrune(share=0.5, rounds=2, schedule=schedule).compress(trained, replace(workshop, teach=noted))
+    assert seen == left
     assert sum(counts(blocks_of(made.trained.model.body), "heads")) == 4
     assert float(made.facts["masked_difference"]) < 1e-5  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,6 +16,8 @@ from tunesmith.errors import ModelError, RecipeError
 from tunesmith.models.model import Model
 from tunesmith.models.shapes import Block, blocks_of, keep_heads, keep_neurons
 from tunesmith.tasks import Batch, Task
+
+Schedule = Literal["linear", "cubic"]
 
 CLOSE = 1e-4
 """How far a pruned model's logits may be from those of the masked one, relative to the largest; sums change order."""
@@ -34,6 +37,8 @@ class HeadPrune:
     Attributes:
         share: of all heads, how many are taken out.
         rounds: in how many parts; 1 is one shot.
+        schedule: linear for as many in each round; cubic for most in the first and few in the last, so that a share of
+            1 - (1 - i / rounds)^3 of them is out after round i (Zhu and Gupta 2017, eq. 1 from 0).
         epochs: passes over the training examples after each round; 0 for no training.
         learning_rate: the peak rate of this training; none means the recipe's.
         examples: training examples by which importance is measured; 0 for all.
@@ -44,6 +49,7 @@ class HeadPrune:
 
     share: float = 0.25
     rounds: int = 4
+    schedule: Schedule = "linear"
     epochs: int = 1
     learning_rate: float | None = None
     examples: int = 512
@@ -80,6 +86,8 @@ class FeedForwardPrune:
     Attributes:
         share: of all neurons, how many are taken out.
         rounds: in how many parts; 1 is one shot.
+        schedule: linear for as many in each round; cubic for most in the first and few in the last, so that a share of
+            1 - (1 - i / rounds)^3 of them is out after round i (Zhu and Gupta 2017, eq. 1 from 0).
         epochs: passes over the training examples after each round; 0 for no training.
         learning_rate: the peak rate of this training; none means the recipe's.
         examples: training examples by which importance is measured; 0 for all.
@@ -90,6 +98,7 @@ class FeedForwardPrune:
 
     share: float = 0.25
     rounds: int = 4
+    schedule: Schedule = "linear"
     epochs: int = 1
     learning_rate: float | None = None
     examples: int = 512
@@ -155,7 +164,7 @@ def in_rounds(trained: Trained, workshop: Workshop, part: Part, settings: Settin
     gaps = []
     for number in range(1, settings.rounds + 1):
         taken = sum(before) - sum(counts(blocks, part))
-        now = round(wanted * number / settings.rounds) - taken
+        now = round(wanted * out_after(number, settings)) - taken
         if now:
             found = importances(trained, batches_of(trained, examples, workshop.seed), part)
             kept = chosen(found, now, settings)
@@ -171,6 +180,12 @@ def in_rounds(trained: Trained, workshop: Workshop, part: Part, settings: Settin
     proof = f"Pruned and masked logits differed by at most {gap:.1e}, relative to the largest."
     left = [list(block.heads) for block in blocks] if part == "heads" else after
     return Compressed(trained, {part: left, "left": after, "before": before, "masked_difference": gap}, (said, proof))
+
+
+def out_after(number: int, settings: Settings) -> float:
+    """The share of what is taken out in all that is out after the round with this number, counted from 1."""
+    passed = number / settings.rounds
+    return passed if settings.schedule == "linear" else 1 - (1 - passed) ** 3
 
 
 def chosen(importance: Sequence[Tensor], count: int, settings: Settings) -> list[Tensor]:
