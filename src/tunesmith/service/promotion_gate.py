@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from tunesmith.access.audit import AuditLog
 from tunesmith.access.refusals import RefusedError
@@ -14,13 +14,14 @@ from tunesmith.data.records import Prediction
 from tunesmith.evaluation.non_inferiority import Judged, WorseSlice, judged
 from tunesmith.evaluation.results import plain_number
 from tunesmith.service.golden import Golden
+from tunesmith.service.jobs import Counted, Measured
 from tunesmith.service.line import Line
 from tunesmith.service.refusals import Figure, NoAnswerError
 from tunesmith.service.rows import prediction_of
 from tunesmith.service.versions import Served, Version
 
-TOGETHER = 16
-"""Golden examples that wait at once: those who ask meanwhile never stand behind more of them."""
+TOGETHER, TOKENS = 16, 1024
+"""Golden examples that wait at once, and their tokens (or one example): nobody who asks stands behind more of them."""
 SECONDS = 900.0
 """In which both versions must have answered all of them."""
 LONGEST_SLICE = 80
@@ -77,21 +78,21 @@ class PromotionGate:
     async def _answers(self, golden: Golden, served: Served, version: Version, until: float) -> list[Prediction]:
         """A version's answers to all golden examples, a few at a time through the queue that requests stand in."""
         which = "champion" if version is served.champion else "new version"
-        found: list[Prediction] = []
-        for start in range(0, len(golden.questions), TOGETHER):
-            asked = [{**one, "golden": True} for one in golden.questions[start : start + TOGETHER]]
-            try:
-                rows = await self._rows(served, version, asked, until)
-            except (NoAnswerError, RefusedError) as error:
-                raise NoAnswerError("golden_unanswered", field=which, detail=error.code) from None
-            found += [prediction_of(row, version.label_kind, str(start + place)) for place, row in enumerate(rows)]
-        return found
+        rows: list[Mapping[str, object]] = []
+        try:
+            for start in range(0, len(golden.questions), TOGETHER):
+                asked = [{**one, "golden": True} for one in golden.questions[start : start + TOGETHER]]
+                for few in _few(self._line.measured(version, asked)):
+                    rows += await self._rows(served, version, few, until)
+        except (NoAnswerError, RefusedError) as error:
+            raise NoAnswerError("golden_unanswered", field=which, detail=error.code) from None
+        names = [example.id for example in golden.examples]
+        return [prediction_of(row, version.label_kind, name) for row, name in zip(rows, names, strict=True)]
 
     async def _rows(
-        self, served: Served, version: Version, asked: Sequence[Mapping[str, object]], until: float
+        self, served: Served, version: Version, measured: Measured, until: float
     ) -> Sequence[Mapping[str, object]]:
         """The rows of a few answers; where too much waits already, later."""
-        measured = self._line.measured(version, asked)
         while True:
             try:
                 return await self._line.rows(served, version, measured, until)
@@ -99,6 +100,17 @@ class PromotionGate:
                 if error.code != "overloaded" or time.monotonic() + error.seconds > until:
                     raise
                 await asyncio.sleep(max(0.05, error.seconds))
+
+
+def _few(measured: Measured) -> Iterator[Measured]:
+    """Parts that are short together."""
+    part: list[Counted] = []
+    for one in measured:
+        if part and sum(each.tokens for each in part) + one.tokens > TOKENS:
+            yield part
+            part = []
+        part.append(one)
+    yield part
 
 
 def figures_of(found: Judged, golden: Golden) -> Figures:
