@@ -20,6 +20,7 @@ from tunesmith.tasks import Task
 
 Objection = Literal["inferior", "slice_worse", "calibration_worse"]
 RESAMPLES, SLICE_RESAMPLES = 10_000, 2_000
+SEED = 13
 FEWEST = 20
 """Examples below which a bootstrap says nothing."""
 
@@ -126,8 +127,6 @@ def judged(
     new: Sequence[Prediction],
     terms: Terms,
     look: int = 1,
-    *,
-    seed: int = 13,
 ) -> Judged:
     """Judge new answers beside old ones to the same examples.
 
@@ -143,8 +142,8 @@ def judged(
     """
     alpha, whole = terms.alpha_of(look), list(range(len(examples)))
     one, other = (main_measure(task, examples, answers, whole) for answers in (old, new))
-    gap = gap_of(one, other, alpha, seed=seed, resamples=RESAMPLES)
-    slices, worst = _worst_slice(task, examples, old, new, terms, seed)
+    gap = gap_of(one, other, alpha, seed=SEED, resamples=RESAMPLES)
+    slices, worst = _worst_slice(task, examples, old, new, terms)
     before, after = (_calibration_error(task, examples, answers) for answers in (old, new))
     objection: Objection | None = None
     if not gap.low > -terms.margin:
@@ -185,7 +184,6 @@ def _worst_slice(
     old: Sequence[Prediction],
     new: Sequence[Prediction],
     terms: Terms,
-    seed: int,
 ) -> tuple[int, WorseSlice | None]:
     """How many slices there are, and the one that is shown to be worse than the margin lets it be, by most."""
     parts = list(members_of(examples))
@@ -195,7 +193,7 @@ def _worst_slice(
         loss = (before.value() - after.value()) * (1 if after.higher_is_better else -1)
         if not loss > terms.margin:  # its bound cannot be beyond the margin either
             continue
-        gap = gap_of(before, after, terms.alpha / len(parts), seed=seed, resamples=SLICE_RESAMPLES)
+        gap = gap_of(before, after, terms.alpha / len(parts), seed=SEED, resamples=SLICE_RESAMPLES)
         if gap.high < -terms.margin:
             found.append(WorseSlice(kind, value, len(inside), gap))
     return len(parts), min(found, key=lambda one: one.gap.difference, default=None)
