@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -11,14 +14,15 @@ import typer
 
 from tunesmith import console, remembered_console
 from tunesmith.access.audit import AuditLog
-from tunesmith.arguments import AsJson
+from tunesmith.arguments import AsJson, spread
+from tunesmith.doubted_feedback import Doubted, Trusted, sifted
 from tunesmith.errors import RecipeError
 from tunesmith.private_files import state_folder
 from tunesmith.remembered import erasing, reviewing
 from tunesmith.remembered.database import OPENING_SECONDS, Database, open_database, revision
-from tunesmith.remembered.reviewing import Which
+from tunesmith.remembered.reviewing import Which, released
 from tunesmith.remembered.secret import secret_of
-from tunesmith.remembered.training_rows import Exported, Wanted, training_rows
+from tunesmith.remembered.training_rows import Exported, Wanted, training_rows, voices
 
 STATE = Path("~/.local/state/tunesmith")
 FILE = "answers.db"
@@ -98,12 +102,31 @@ def review(
     database.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Which feedback is exported, and what it is held against."""
+
+    status: Statuses = None
+    key: Key = ""
+    model: Model = ""
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            help="An artifact in whose space labels are held against trusted examples; what is doubted is set "
+            "aside and quarantined."
+        ),
+    ] = None
+    trusted: Annotated[Path | None, typer.Option(help="The trusted examples, a labelled file.")] = None
+    aside: Annotated[Path | None, typer.Option(help="Where to write what is set aside; beside --out if left out.")] = (
+        None
+    )
+
+
 @verbs.command()
+@spread
 def export(
     out: Annotated[Path, typer.Option(help="The file to write, JSON lines; a recipe names it in data.train.")],
-    status: Statuses = None,
-    key: Key = "",
-    model: Model = "",
+    chosen: Chosen,
     confirmed_weight: Annotated[
         float | None, typer.Option(help="Write weights: 1 for corrected answers, this for confirmed ones.")
     ] = None,
@@ -111,12 +134,57 @@ def export(
     state: State = STATE,
     as_json: AsJson = False,
 ) -> None:
-    """Write accepted feedback as examples to learn from, and count what is left out."""
-    wanted = Wanted(Which(tuple(status or ("accepted",)), key, model), confirmed_weight)
+    """Write accepted feedback as examples to learn from, and count what is left out and set aside."""
+    aside = chosen.aside or out.with_suffix(".aside.jsonl")
+    _see_complete(chosen, out, aside)
+    which = Which(tuple(chosen.status or ("accepted",)), chosen.key, chosen.model)
+    wanted = Wanted(which, confirmed_weight)
+    trusted = Trusted.load(chosen.against, chosen.trusted) if chosen.against and chosen.trusted else None
     database, exported = opened(store, state), Exported()
-    console.write_lines(training_rows(database, wanted, exported), out, quiet=True)
-    remembered_console.show_exported(exported, out, as_json=as_json)
+    rows = training_rows(database, wanted, exported)
+    doubted: Sequence[Doubted] = ()
+    if trusted is not None:
+        rows, doubted = _sifted(database, list(rows), trusted, which, exported)
+    console.write_lines(rows, out, quiet=True)
+    if doubted:
+        console.write_lines(({**one.row, "reason": one.reason} for one in doubted), aside, quiet=True)
+        _quarantine(database, doubted, state)
+    remembered_console.show_exported(exported, out, doubted, aside, as_json=as_json)
     database.close()
+
+
+def _see_complete(chosen: Chosen, out: Path, aside: Path) -> None:
+    if (chosen.against is None) != (chosen.trusted is None) or (chosen.aside and not chosen.against):
+        raise RecipeError(
+            "Labels are held against trusted examples in the space of an artifact.",
+            where="--against and --trusted",
+            to_do="Give both, or none.",
+        )
+    if aside.absolute() == out.absolute():
+        raise RecipeError("What is set aside would be written over the rest.", where="--aside", to_do="Name two files.")
+
+
+def _sifted(
+    database: Database, rows: Sequence[dict[str, object]], trusted: Trusted, which: Which, exported: Exported
+) -> tuple[Iterator[dict[str, object]], Sequence[Doubted]]:
+    """The rows that are kept, and those that are set aside; `exported` counts both."""
+    everybody = voices(database, Which(which.statuses, model=which.model))
+    found = sifted(rows, everybody, trusted, released(database, which))
+    exported.written -= len(found.aside)
+    exported.corrected -= sum(one.row["verdict"] not in ("correct",) for one in found.aside)
+    exported.set_aside = dict(Counter(one.code for one in found.aside))
+    exported.unjudged = found.unjudged
+    return (dict(row) for row in found.kept), found.aside
+
+
+def _quarantine(database: Database, doubted: Sequence[Doubted], state: Path) -> None:
+    """Give what is set aside the status of it, with the reason, until a person judges; the audit log says so."""
+    reasons = {str(one.row["id"]): one.reason for one in doubted}
+    before = reviewing.statuses_of(database, list(reasons))
+    log, target = AuditLog(state_folder(state.expanduser())), f"{len(reasons)} rows"
+    after = {"quarantined": len(reasons)}
+    with log.recorded(f"uid {os.getuid()}", "feedback.set_aside", target, before=before, after=after):
+        reviewing.review(database, list(reasons), "quarantined", "export --against", reasons)
 
 
 @verbs.command()

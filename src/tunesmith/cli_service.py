@@ -18,6 +18,7 @@ from tunesmith.access.principal import Limits as KeyLimits
 from tunesmith.access.signing_keys import ASYMMETRIC
 from tunesmith.arguments import spread
 from tunesmith.errors import RecipeError, TunesmithError, nearest
+from tunesmith.evaluation.non_inferiority import Terms
 from tunesmith.guarding.guards import Guards
 from tunesmith.guarding.saved import read_guards
 from tunesmith.machine import inspect_machine
@@ -27,6 +28,7 @@ from tunesmith.remembered.records import Policy
 from tunesmith.remembered.secret import secret_of
 from tunesmith.remembered.store import Store
 from tunesmith.service.engine import Engine
+from tunesmith.service.golden import read_goldens
 from tunesmith.service.hushed import hushed, logged_to
 from tunesmith.service.local import LocalEngine
 from tunesmith.service.ray_engine import LOCAL_ENVIRONMENT, RayEngine, RaySettings
@@ -84,6 +86,7 @@ def serve(
         root=held.root,
         sharing=sharing,
         versions=held.versions,
+        goldens=read_goldens(held.golden or [], versions, Terms(held.margin, held.calibration_margin)),
     )
     tracer = open_tracer(traces.traces, share=traces.trace_share) if traces.traces else None
     engine = _engine(strength, elastic)

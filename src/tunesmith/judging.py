@@ -21,6 +21,7 @@ from tunesmith.inference.predictor import Predictor
 from tunesmith.learnt_from import USED, Source, learnt_by, sources_of
 from tunesmith.redacted_data import redactor_of, without_personal_data
 from tunesmith.scoring.subgroups import with_worst_subgroup
+from tunesmith.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -178,19 +179,8 @@ def examples_to_judge(candidate: Candidate, data: str, changes: Sequence[str]) -
     The file is read as the recipe reads its own, as far as its format knows what the recipe says, and as the changes
     say; a data set that has a name as the catalogue says.
     """
-    experiment, task = candidate.experiment, candidate.predictor.task
     if data:
-        settings, path = _how_read(experiment.data, data)
-        source = usable(settings.source(path, task.label_kind, task.inputs))
-        if changes:
-            # What the recipe says and the file's format has no use for was left out; what --set says must be of use.
-            kept = {name: value for name, value in asdict(source).items() if name in LABELLED}
-            known = replace(settings, name="", **kept)
-            source = reading(changes, LABELLED, known).source(path, task.label_kind, task.inputs)
-        examples = read(source).examples
-        if experiment.data.redact:  # as the texts that the model learnt from
-            examples, _ = without_personal_data(examples, redactor_of(experiment.data), task.label_kind)
-        return Path(data).name, examples
+        return Path(data).name, examples_of_file(candidate.experiment.data, candidate.predictor.task, data, changes)
     splits = load_splits(candidate)
     for name, examples in (("test", splits.test), ("validation", splits.validation)):
         if len(examples):
@@ -202,6 +192,25 @@ def examples_to_judge(candidate: Candidate, data: str, changes: Sequence[str]) -
                 )
             return name, examples
     raise DataError("The recipe has no test or validation split.", where="data", to_do="Give --data FILE.")
+
+
+def examples_of_file(own: Data, task: Task, data: str, changes: Sequence[str] = ()) -> Sequence[Example]:
+    """The labelled examples of a file, or of a known data set, for a task whose recipe has this `data` section.
+
+    Raises:
+        DataError: it cannot be read, or holds none.
+    """
+    settings, path = _how_read(own, data)
+    source = usable(settings.source(path, task.label_kind, task.inputs))
+    if changes:
+        # What the recipe says and the file's format has no use for was left out; what --set says must be of use.
+        kept = {name: value for name, value in asdict(source).items() if name in LABELLED}
+        known = replace(settings, name="", **kept)
+        source = reading(changes, LABELLED, known).source(path, task.label_kind, task.inputs)
+    examples = read(source).examples
+    if own.redact:  # as the texts that the model learnt from
+        examples, _ = without_personal_data(examples, redactor_of(own), task.label_kind)
+    return examples
 
 
 def _how_read(own: Data, data: str) -> tuple[Data, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,11 +12,13 @@ from typing import Any
 from sqlalchemy import Row
 
 from tunesmith import console
+from tunesmith.doubted_feedback import Doubted
 from tunesmith.remembered.erasing import Erased
 from tunesmith.remembered.reviewing import iso
 from tunesmith.remembered.training_rows import Exported
 
 _LONGEST = 60
+_SHOWN = 3
 
 
 def plain_feedback(row: Row[Any], *, with_text: bool) -> dict[str, object]:
@@ -74,10 +77,11 @@ def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
-def show_exported(exported: Exported, out: Path, *, as_json: bool) -> None:
-    """Say what was written, and what was left out."""
+def show_exported(exported: Exported, out: Path, doubted: Sequence[Doubted], aside: Path, *, as_json: bool) -> None:
+    """Say what was written, what was left out, and what was set aside and why."""
     if as_json:
-        console.say_json({"out": str(out), **asdict(exported)})
+        told = [{"id": one.row["id"], "key": one.row["key"], "reason": one.reason} for one in doubted]
+        console.say_json({"out": str(out), **asdict(exported), "aside": str(aside) if doubted else "", "doubted": told})
         return
     console.say(
         f"Wrote {exported.written} rows to {out}: {exported.corrected} corrected, "
@@ -92,8 +96,26 @@ def show_exported(exported: Exported, out: Path, *, as_json: bool) -> None:
     ):
         if count:
             console.say(f"  {count:6} {why}")
+    if exported.unjudged:
+        console.say(f"  {exported.unjudged:6} written, and not judged: no trusted example has their label")
+    if doubted:
+        _show_aside(exported, doubted, aside)
     if exported.by_status.get("new"):
         console.say("New feedback waits for a reviewer: tunesmith feedback review.")
+
+
+def _show_aside(exported: Exported, doubted: Sequence[Doubted], aside: Path) -> None:
+    why = {"other_keys": "other keys say something else of like texts", "neighbours": "trusted neighbours do"}
+    counts = ", ".join(f"{count} since {why[code]}" for code, count in exported.set_aside.items())
+    console.say(f"  {len(doubted):6} set aside and quarantined, {counts}; they are in {aside}")
+    for one in doubted[:_SHOWN]:
+        console.say(f"         {one.row['id']} of key {one.row['key']}: {one.reason}")
+    if len(doubted) > _SHOWN:
+        keys = Counter(str(one.row["key"]) for one in doubted).most_common(_SHOWN)
+        console.say(f"         ... most by key {', '.join(f'{key} ({count})' for key, count in keys)}")
+    console.say(
+        "Those that are right after all: tunesmith feedback review ID... --to accepted; they are not doubted again."
+    )
 
 
 def show_erased(erased: Erased, what: str, *, is_file: bool, as_json: bool) -> None:

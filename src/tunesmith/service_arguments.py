@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from tunesmith.arguments import Backend
+from tunesmith.evaluation.non_inferiority import Terms
 from tunesmith.service.room import MOST_VERSIONS
 
 STATE = Path("~/.local/state/tunesmith")
@@ -93,7 +94,7 @@ class Elastic:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """In which form models are held, and where further versions are."""
+    """In which form models are held, where further versions are, and what these must show before they answer."""
 
     backend: Backend = ""
     root: Annotated[
@@ -105,6 +106,19 @@ class Held:
     share_bases: Annotated[
         bool, typer.Option("--share-bases", help="Hold the base model of several adapters once, not in each of them.")
     ] = False
+    golden: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Labelled examples by which a version of a model is judged before it is promoted, NAME=FILE; may be "
+            "given several times."
+        ),
+    ] = None
+    margin: Annotated[
+        float, typer.Option(help="How much worse the main metric of a promoted version may be on these, at most.")
+    ] = Terms().margin
+    calibration_margin: Annotated[
+        float, typer.Option(help="How much larger its expected calibration error may be.")
+    ] = Terms().calibration
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,13 @@ def show_ready(address: str, secret: str | None, versions: Sequence[Version], se
     for version in versions:
         held = settings.sharing.told(version)
         console.say(f"{version.model}: {version.task}, version {version.id}, {version.form}{held and f', {held}'}")
+    for name, golden in settings.goldens.items():
+        console.say(
+            f"{name}: to be promoted, a version must not be worse by {golden.terms.margin:g} {golden.task.metric} on "
+            f"{len(golden.examples)} golden examples, sha256 {golden.sha256[:12]}"
+        )
+        for note in golden.notes:
+            console.say(f"  {note}")
     if not settings.sharing.is_asked and (several := could_share(versions)):
         console.say(f"{several} of these learnt beside one base model: with --share-bases it is held once.")
     console.say(f"Listening at {address}")

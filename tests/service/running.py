@@ -6,22 +6,24 @@ import asyncio
 import http.client
 import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import uvicorn
+import yaml
 
 from tests.builders import build_model
 from tunesmith.access.principal import SCOPES, Limits, Principal
+from tunesmith.components import name_of
 from tunesmith.data.records import Example
 from tunesmith.inference.artifact import Origin, save_artifact
 from tunesmith.service.engine import Answers, Engine, Part, Slot, UnanswerableError, WorkerLostError
 from tunesmith.service.serving import Behind, Doors, Settings, assembled, configured, listening
 from tunesmith.service.versions import Version
-from tunesmith.tasks import Task
+from tunesmith.tasks import TASKS, Task
 from tunesmith.watching.traces import Tracer
 
 
@@ -104,13 +106,17 @@ def saved(folder: Path, name: str, body: Path, task: Task, examples: Sequence[Ex
     model, prepared, encoder = build_model(body, task, examples)
     for number, parameter in enumerate(model.head.parameters()):
         parameter.data.add_(0.01 * (seed + number))
-    origin = Origin(f"name: {name}\ntask: any\n", {}, "tiny", {}, seed)
+    recipe = {"name": name, "task": name_of(TASKS, task), "data": {"train": "train.jsonl", "keep": ["channel"]}}
+    origin = Origin(yaml.safe_dump(recipe), {}, "tiny", {}, seed)
     save_artifact(folder, model, prepared, encoder, origin, "")
     return folder
 
 
 class FakeEngine:
-    """Workers that are coroutines: they answer with the text, fail on "poison" and end on "deadly"."""
+    """Workers that are coroutines: they answer with the text, fail on "poison" and end on "deadly".
+
+    What else they answer may be said by slot and text.
+    """
 
     def __init__(self, width: int = 1, seconds: float = 0.0) -> None:
         self.batches: list[list[str]] = []
@@ -118,6 +124,7 @@ class FakeEngine:
         self.seconds = seconds
         self.refused: str = ""
         self.told = 0
+        self.said: Callable[[str, str], Mapping[str, Any]] = lambda slot, text: {"label": text, "confidence": 1.0}
         self._width = width
         self._free = asyncio.Semaphore(width)
 
@@ -162,7 +169,7 @@ class FakeEngine:
             raise WorkerLostError("A model worker ended.")
         if "poison" in texts:
             raise UnanswerableError("The model failed.")
-        rows = [{"label": text, "confidence": 1.0, "slot": slot} for text in texts]
+        rows = [{**self.said(slot, text), "slot": slot} for text in texts]
         return Answers(rows, max(self.seconds, 1e-3), sum(map(len, texts)), 0)
 
     async def write(self, slot: str, question: Mapping[str, Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -48,8 +49,43 @@ MISTAKES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
     "no rules for tokens": (lambda place, good: [str(good), "--tokens", str(place / "none.yaml")], "none.yaml"),
     "rules with an unknown key": (lambda place, good: [str(good), "--tokens", str(tokens(place))], "audience"),
     "spans to no address": (lambda place, good: [str(good), "--traces", "collector:4318"], "http or https"),
+    "golden examples of nobody": (
+        lambda place, good: [str(good), "--golden", f"clases={golden(place, 400)}"],
+        "No model is served as 'clases'",
+    ),
+    "golden examples twice": (
+        lambda place, good: [str(good), *2 * ("--golden", f"classes={golden(place, 400)}")],
+        "two files of golden examples",
+    ),
+    "no golden file": (
+        lambda place, good: [str(good), "--golden", f"classes={place / 'none.jsonl'}"],
+        "There is no such file",
+    ),
+    "few golden examples": (
+        lambda place, good: [str(good), "--golden", str(golden(place, 347))],
+        "It has 347 examples; with a margin of 0.01 at least 348 are needed",
+    ),
+    "a long golden example": (
+        lambda place, good: [str(good), "--golden", str(golden(place, 400, "long " * 5000))],
+        "golden.jsonl:400",
+    ),
+    "golden examples with other labels": (
+        lambda place, good: [str(good), "--golden", str(golden(place, 400, label="joy"))],
+        "The model knows none of these labels",
+    ),
+    "a margin of nothing": (
+        lambda place, good: [str(good), "--golden", str(golden(place, 400)), "--margin", "0"],
+        "A margin of 0 cannot be shown",
+    ),
     "answers that are no numbers": (lambda place, good: [str(unsound(place / "nan", good))], "numbers that are none"),
 }
+
+
+def golden(place: Path, size: int, last: str = "a good day", label: str = "good") -> Path:
+    rows = [{"text": last if number == size else "a day", "label": label} for number in range(1, size + 1)]
+    lines = (json.dumps({**row, "channel": "mail"}) + "\n" for row in rows)
+    (place / "golden.jsonl").write_text("".join(lines), encoding="utf-8")
+    return place / "golden.jsonl"
 
 
 def guards(place: Path) -> Path:
@@ -73,6 +109,18 @@ def test_mistakes_are_explained(
     assert said in shown
     assert "do:" in shown
     assert "Traceback" not in "".join(line for line in shown.splitlines() if not line.startswith("{"))
+
+
+@pytest.mark.parametrize(("name", "metric"), [("chat", "perplexity"), ("items", "ndcg@10")])
+def test_golden_examples_of_a_task_whose_answers_do_not_tell_its_metric_are_refused(
+    name: str, metric: str, tmp_path: Path, artifacts: dict[str, Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    given = [f"{name}={artifacts[name]}", "--golden", f"{name}={golden(tmp_path, 400)}"]
+    command = ["serve", *given, "--port", "0", "--state", str(tmp_path / "state")]
+    assert cli.guarded(lambda: cli.app(command, standalone_mode=False)) == 2
+    shown = " ".join(capfd.readouterr().err.split())
+    assert f"do not tell {metric}" in shown
+    assert "tunesmith evaluate NEW --against OLD" in shown
 
 
 def test_a_service_asks_no_hub_for_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,8 +46,8 @@ def slices_of(
 ) -> tuple[Slice, ...]:
     """Measure each slice with at least five examples, at most twelve of a kind (the largest)."""
     found = []
-    for kind, value, inside in _members(examples):
-        main = _main(task, examples, predictions, inside)
+    for kind, value, inside in members_of(examples):
+        main = main_measure(task, examples, predictions, inside)
         result = estimate([main], seed=seed, resamples=resamples)[task.metric]
         found.append(Slice(kind, value, len(inside), result))
     return tuple(found)
@@ -58,13 +58,13 @@ def compared_slices(
 ) -> tuple[ComparedSlice, ...]:
     """Two sets of answers compared on each slice, paired by example."""
     found = []
-    for kind, value, inside in _members(examples):
-        one, other = (_main(task, examples, answers, inside) for answers in (ours, theirs))
+    for kind, value, inside in members_of(examples):
+        one, other = (main_measure(task, examples, answers, inside) for answers in (ours, theirs))
         found.append(ComparedSlice(kind, value, len(inside), compare(one, other, seed=seed, resamples=2000)))
     return tuple(found)
 
 
-def _members(examples: Sequence[Example]) -> Iterator[tuple[str, str, list[int]]]:
+def members_of(examples: Sequence[Example]) -> Iterator[tuple[str, str, list[int]]]:
     """The kind and value of each slice, and the places of its examples."""
     for kind, belongs in slicings(examples).items():
         members = [belongs(example) for example in examples]
@@ -74,7 +74,10 @@ def _members(examples: Sequence[Example]) -> Iterator[tuple[str, str, list[int]]
             yield kind, value, [index for index, values in enumerate(members) if value in values]
 
 
-def _main(task: Task, examples: Sequence[Example], predictions: Sequence[Prediction], inside: Sequence[int]) -> Measure:
+def main_measure(
+    task: Task, examples: Sequence[Example], predictions: Sequence[Prediction], inside: Sequence[int]
+) -> Measure:
+    """The task's main metric on the examples at these places."""
     measures = task.measures([examples[index] for index in inside], [predictions[index] for index in inside])
     return next(measure for measure in measures if measure.name == task.metric)
 

@@ -56,15 +56,27 @@ def confident_joint(given: NDArray[np.int64], probabilities: NDArray[np.float64]
     label; of several such classes the likeliest counts. Examples that reach none are left out.
     """
     classes = probabilities.shape[1]
+    confident = confident_classes(probabilities, class_thresholds(given, probabilities))
+    counted = confident >= 0
+    joint = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(joint, (given[counted], confident[counted]), 1)
+    return joint
+
+
+def class_thresholds(given: NDArray[np.int64], probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean probability of each class over the examples that have it as label [C]; infinite for a class of none."""
+    classes = probabilities.shape[1]
     has = np.eye(classes, dtype=bool)[given]
     totals = has.sum(axis=0)
     sums = np.where(has, probabilities, 0.0).sum(axis=0)
-    thresholds = np.divide(sums, totals, out=np.full(classes, np.inf), where=totals > 0)
+    means: NDArray[np.float64] = np.divide(sums, totals, out=np.full(classes, np.inf), where=totals > 0)
+    return means
+
+
+def confident_classes(probabilities: NDArray[np.float64], thresholds: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The likeliest class of those whose threshold each example [N, C] reaches; -1 where it reaches none."""
     reached = np.where(probabilities >= thresholds, probabilities, -1.0)
-    counted = reached.max(axis=1) >= 0
-    joint = np.zeros((classes, classes), dtype=np.int64)
-    np.add.at(joint, (given[counted], reached.argmax(axis=1)[counted]), 1)
-    return joint
+    return np.where(reached.max(axis=1) >= 0, reached.argmax(axis=1), -1)
 
 
 def estimated_noise(given: NDArray[np.int64], probabilities: NDArray[np.float64]) -> Noise:

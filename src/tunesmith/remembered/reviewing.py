@@ -69,18 +69,26 @@ def statuses_of(database: Database, ids: Sequence[str]) -> dict[str, int]:
         return dict(Counter(row.status for row in _there(connection, ids, database.place).values()))
 
 
-def review(database: Database, ids: Sequence[str], status: str, reviewer: str = "") -> int:
-    """Give feedback another status; who did it and when is kept with it. Gives how many rows changed.
+def review(
+    database: Database, ids: Sequence[str], status: str, reviewer: str = "", reasons: Mapping[str, str] | None = None
+) -> int:
+    """Give feedback another status; who did it, when and why (by id) is kept with it. Gives how many rows changed.
 
     Raises:
         StoreError: there is no such status, or no such feedback (then nothing is changed), or the database cannot be
             used.
     """
     Which((status,))
+    told = reasons or {}
+
+    def step(row: Row[Any]) -> dict[str, object]:
+        made = {"from": row.status, "to": status, "at": iso(int(time.time() * 1000)), "by": reviewer}
+        return made | ({"why": told[row.id]} if row.id in told else {})
+
     with explained(database.place), database.writing() as connection:
         there = _there(connection, ids, database.place)
         changed = [
-            {"of_id": row.id, "to": status, "why": {**row.provenance, "reviews": _reviews(row, status, reviewer)}}
+            {"of_id": row.id, "to": status, "why": {**row.provenance, "reviews": [*_steps(row), step(row)]}}
             for row in there.values()
             if row.status != status
         ]
@@ -111,9 +119,22 @@ def _of(ids: Sequence[str]) -> Select[Any]:
     return select(feedback.c.id, feedback.c.status, feedback.c.provenance).where(feedback.c.id.in_(ids))
 
 
-def _reviews(row: Row[Any], status: str, reviewer: str) -> list[object]:
-    step = {"from": row.status, "to": status, "at": iso(int(time.time() * 1000)), "by": reviewer}
-    return [*row.provenance.get("reviews", ()), step]
+def released(database: Database, which: Which) -> frozenset[str]:
+    """The ids of what was quarantined once and then accepted by a person: it is not doubted again.
+
+    Raises:
+        StoreError: the database cannot be used.
+    """
+    return frozenset(
+        row.id
+        for row in found(database, which)
+        if any(step.get("from") == "quarantined" and step.get("to") == "accepted" for step in _steps(row))
+    )
+
+
+def _steps(row: Row[Any]) -> Sequence[dict[str, object]]:
+    steps: Sequence[dict[str, object]] = row.provenance.get("reviews", ())
+    return steps
 
 
 def _chosen(which: Which) -> Select[Any]:

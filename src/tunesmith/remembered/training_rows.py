@@ -41,8 +41,10 @@ class Wanted:
 class Exported:
     """What became of the feedback: rows written, and what is left out by its reason.
 
-    `agreeing` rows say what another row says of the same text, and are written once. `conflicting` ones say different
-    things of the same text, and none of these is written; `conflicts` has up to three ids of them.
+    `set_aside` ones were doubted and quarantined, by the reason; `unjudged` ones have a label that could not be held
+    against anything, and are written. `agreeing` rows say what another row says of the same text, and are written once.
+    `conflicting` ones say different things of the same text, and none of these is written; `conflicts` has up to three
+    ids of them.
     """
 
     written: int = 0
@@ -53,6 +55,44 @@ class Exported:
     without_right_answer: int = 0
     by_status: dict[str, int] = field(default_factory=dict)
     conflicts: list[str] = field(default_factory=list)
+    set_aside: dict[str, int] = field(default_factory=dict)
+    unjudged: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """What a key says to be the class of a text that a model answered.
+
+    Attributes:
+        content: the text, and the second one where there are two.
+    """
+
+    content: str
+    model: str
+    key: str
+    label: str
+
+
+def voices(database: Database, which: Which) -> list[Voice]:
+    """What every key says, copies too; feedback without a text, or of which right is no class, has no voice.
+
+    Raises:
+        StoreError: the database cannot be used.
+    """
+    said = (
+        voice_of({**(row.further or {}), "text": row.text, "model": row.model, "key": row.key_id, **label})
+        for row in found(database, which)
+        if row.text is not None and (label := _label(row)) is not None
+    )
+    return [voice for voice in said if voice is not None]
+
+
+def voice_of(row: Mapping[str, Any]) -> Voice | None:
+    """What a row of `training_rows` says; None where what is right is no class."""
+    label, second = row.get("label"), row.get("second", "")
+    if not isinstance(label, str):
+        return None
+    return Voice(f"{row['text']}\n{second}" if second else row["text"], row["model"], row["key"], label)
 
 
 def training_rows(database: Database, wanted: Wanted, exported: Exported) -> Iterator[dict[str, object]]:

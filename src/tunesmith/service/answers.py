@@ -66,7 +66,10 @@ class PredictResponse:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why a request was not answered (RFC 9457); `code` is stable, no text of the request ever occurs."""
+    """Why a request was not answered (RFC 9457); `code` is stable, no text of the request ever occurs.
+
+    `figures` are what golden examples showed of a version that was not promoted.
+    """
 
     title: str
     status: int
@@ -74,6 +77,7 @@ class Problem:
     detail: str
     where: str = ""
     request_id: str = ""
+    figures: Mapping[str, str | float | None] = field(default_factory=dict)
 
 
 def plain_answer(row: Mapping[str, Any], question: Mapping[str, Any], *, vectors: bool = False) -> dict[str, Any]:

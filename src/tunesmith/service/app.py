@@ -24,13 +24,13 @@ from tunesmith.service import (
     own_routes,
     playground,
 )
+from tunesmith.service.changing import Change
 from tunesmith.service.desk import Desk, Gone
 from tunesmith.service.feedback_routes import FeedbackRequest
 from tunesmith.service.inference_routes import TeiEmbed, TeiPredict
 from tunesmith.service.open_inference import InferRequest
 from tunesmith.service.openai_routes import ChatRequest, EmbeddingRequest
 from tunesmith.service.openapi import describe
-from tunesmith.service.operation_routes import Change
 from tunesmith.service.own_routes import json_response
 from tunesmith.service.protection import GuardedError
 from tunesmith.service.questions import PredictRequest

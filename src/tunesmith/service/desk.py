@@ -11,17 +11,15 @@ from typing import Any, Protocol, TypeVar
 from fastapi import Request
 from pydantic import TypeAdapter, ValidationError
 
-from tunesmith.access.audit import AuditLog
 from tunesmith.access.body_limits import read_json
 from tunesmith.access.principal import Principal
 from tunesmith.access.rate_limits import source_of
+from tunesmith.service.changing import Changes
 from tunesmith.service.front import Front
 from tunesmith.service.jobs import Answered, Asked
 from tunesmith.service.protection import Protection
 from tunesmith.service.refusals import NoAnswerError
 from tunesmith.service.surroundings import language_of
-from tunesmith.service.switching import Switch
-from tunesmith.service.versions import Version
 from tunesmith.watching.metrics import Metrics
 
 T = TypeVar("T")
@@ -49,11 +47,10 @@ class Desk:
     """What routes work with."""
 
     front: Front
-    switch: Switch
+    changes: Changes
     doorkeeper: Doorkeeper
     metrics: Metrics
     protection: Protection
-    audit: AuditLog | None = None
     fetching: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def admit(self, request: Request, scope: str) -> Principal:
@@ -86,34 +83,6 @@ class Desk:
             return form.validate_python(value)
         except ValidationError as error:
             raise _misread(error, form) from error
-
-    async def changed(self, who: Principal, name: str, verb: str, version: str, share: float) -> Version:
-        """Change who answers under a name; the audit log says who did.
-
-        Raises:
-            NoAnswerError: there is no such verb, model or version.
-        """
-        before = self.front.registry[name].roles
-        changed = await self._done(name, verb, version, share)
-        if self.audit is not None:
-            after = self.front.registry[name].roles
-            await asyncio.to_thread(self.audit.append, who.id, f"model.{verb}", name, before=before, after=after)
-        return changed
-
-    async def _done(self, name: str, verb: str, version: str, share: float) -> Version:
-        if verb == "load":
-            return await self.switch.load(name, version)
-        if verb == "promote":
-            return await self.switch.promote(name, version)
-        if verb == "rollback":
-            return await self.switch.roll_back(name)
-        if verb == "canary":
-            return await self.switch.canary(name, version, share)
-        if verb == "unload":
-            return await self.switch.unload(name, version)
-        if verb == "shadow":
-            return await self.switch.shadow(name, version)
-        raise NoAnswerError("not_found")
 
     async def answered(self, request: Request, asked: Asked) -> Answered:
         """What is asked, answered; given up when the client leaves."""

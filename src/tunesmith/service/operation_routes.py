@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
-
 from fastapi import APIRouter, Request, Response
-from pydantic import ConfigDict, Field, TypeAdapter, with_config
+from pydantic import TypeAdapter
 
 from tunesmith.service.answers import Problem
+from tunesmith.service.changing import Change
 from tunesmith.service.desk import Desk
 from tunesmith.service.openapi import body_of
 from tunesmith.service.own_routes import json_response
-
-
-@with_config(ConfigDict(extra="forbid"))
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What is to change about who answers under a name.
-
-    Attributes:
-        version: for `load` the folder ROOT/MODEL/version; for all others the id that `load` answered.
-        share: for `canary` the share of requests, in [0, 1].
-    """
-
-    version: str = ""
-    share: Annotated[float, Field(ge=0, le=1)] = 0.0
-
 
 _CHANGE = TypeAdapter(Change)
 _EXAMPLES = {"load or promote": {"version": "2026-11-28"}, "canary": {"version": "4f3a9c0d1e2b", "share": 0.1}}
@@ -60,10 +43,15 @@ def routes(desk: Desk) -> APIRouter:
         responses={code: {"model": Problem} for code in (400, 401, 403, 404, 409, 422, 507)},
     )
     async def change(request: Request, name: str, verb: str) -> Response:
-        """Change who answers: load, promote, rollback, canary, shadow, unload."""
+        """Change who answers: load, promote, rollback, canary, shadow, unload.
+
+        Where the model has golden examples, `promote` lets both versions answer them first, and says what they showed.
+        """
         who = await desk.admit(request, "admin")
         given = await desk.read(request, _CHANGE)
-        version = await desk.changed(who, name, verb, given.version, given.share)
-        return json_response({**desk.front.registry[name].plain, "model": name, "version": version.id})
+        changed = await desk.changes.make(who, name, verb, given)
+        told = {**desk.front.registry[name].plain, **await desk.changes.told(name)}
+        figures = {"figures": changed.figures} if changed.figures else {}
+        return json_response({**told, **figures, "model": name, "version": changed.version.id})
 
     return router

@@ -135,3 +135,13 @@ def example_of(question: Mapping[str, Any], name: str) -> Example:
         turns=tuple(Turn(*turn) for turn in question.get("turns", ())),
         history=tuple(question.get("history", ())),
     )
+
+
+def question_of(example: Example, inputs: Sequence[str]) -> dict[str, Any]:
+    """A labelled example as a question for a worker: what a request would ask, and so without word borders."""
+    question: dict[str, Any] = {"text": example.text}
+    if example.second:
+        question["second"] = example.second
+    if "marks" in inputs:
+        question["marks"] = [[mark.start, mark.end, mark.label] for mark in example.marks]
+    return question

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from tunesmith.service.engine import ServiceError
 
+Figure = str | int | float | bool | None
+"""A number that was measured, or a name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Why:
@@ -95,6 +98,47 @@ REASONS: Mapping[str, Why] = {
         "This service was started without --root, so it loads no further versions.",
         "服务启动时未指定 --root，不能加载新的版本。",
     ),
+    "inferior": Why(
+        409,
+        "Not promoted, the traffic is as before: on {n} golden examples {metric} is {new}, the champion's is {old}; "
+        "the difference is {difference}, and all that is shown is that it is above {bound}, not above -{margin} "
+        "(try {look} on these examples, alpha {alpha}). See where it is worse, or promote it with force.",
+        "未切换，流量未受影响：在 {n} 条黄金样本上，{metric} 为 {new}，当前版本为 {old}；差值 {difference}，"
+        "目前只能证明其高于 {bound}，未能证明高于 -{margin}（对该样本第 {look} 次尝试，alpha {alpha}）。"
+        "请查明变差之处，或用 force 强制切换。",
+    ),
+    "slice_worse": Why(
+        409,
+        "Not promoted, the traffic is as before: on the {slice_n} golden examples of '{slice}' it is shown to be worse "
+        "by more than {margin}: {slice_new} where the champion has {slice_old}, the difference is below {slice_bound}. "
+        "Better this part, or promote it with force.",
+        "未切换，流量未受影响：在“{slice}”的 {slice_n} 条黄金样本上，已证明其变差超过 {margin}："
+        "为 {slice_new}，当前版本为 {slice_old}，差值低于 {slice_bound}。请改进这一部分，或用 force 强制切换。",
+    ),
+    "calibration_worse": Why(
+        409,
+        "Not promoted, the traffic is as before: its confidence is further from the truth. The expected calibration "
+        "error is {new_ece} where the champion has {old_ece}; {calibration_margin} more is let pass. "
+        "Calibrate it, or promote it with force.",
+        "未切换，流量未受影响：其置信度偏差更大，期望校准误差为 {new_ece}，当前版本为 {old_ece}，最多允许增加 "
+        "{calibration_margin}。请重新校准，或用 force 强制切换。",
+    ),
+    "golden_changed": Why(
+        409,
+        "Not promoted: the file of golden examples is not what it was when the service began. Put it back, or start "
+        "the service again with the new one.",
+        "未切换：黄金样本文件与服务启动时不一致。请恢复原文件，或用新文件重启服务。",
+    ),
+    "golden_unanswered": Why(
+        409,
+        "Not promoted: the {field} did not answer all golden examples ({detail}). Try again, or promote it with force.",
+        "未切换：{field} 未能回答全部黄金样本（{detail}）。请重试，或用 force 强制切换。",
+    ),
+    "champion_changed": Why(
+        409,
+        "Not promoted: another version became champion while the golden examples were answered. Try again.",
+        "未切换：回答黄金样本期间主版本已更换，请重试。",
+    ),
 }
 
 
@@ -129,17 +173,28 @@ class NoAnswerError(ServiceError):
     Attributes:
         code: one of `REASONS`.
         seconds: when to try again; 0 where that has no use.
+        figures: what was measured, by name; mostly nothing.
     """
 
-    def __init__(self, code: str, *, where: str = "", seconds: float = 0.0, **numbers: object) -> None:
+    def __init__(
+        self,
+        code: str,
+        *,
+        where: str = "",
+        seconds: float = 0.0,
+        figures: Mapping[str, Figure] | None = None,
+        **numbers: object,
+    ) -> None:
         self.code = code
         self.seconds = seconds
+        self.figures = figures or {}
         self.numbers = {
             "seconds": max(1, round(seconds)),
             "limit": "",
             "given": "",
             "field": "",
             "detail": "",
+            **{name: "?" if value is None else value for name, value in self.figures.items()},
             **numbers,
         }
         super().__init__(self.said("en"), where=where)

@@ -25,13 +25,17 @@ from tunesmith.remembered.labels import LabelSchema
 from tunesmith.remembered.store import Store
 from tunesmith.service.app import create_app
 from tunesmith.service.batching import Batcher
+from tunesmith.service.changing import Changes
 from tunesmith.service.chores import Chores
 from tunesmith.service.connections import Patience, guarded
 from tunesmith.service.desk import Desk, Doorkeeper
 from tunesmith.service.engine import Engine, ServiceError
 from tunesmith.service.front import Front
+from tunesmith.service.golden import Golden
 from tunesmith.service.jobs import Limits
+from tunesmith.service.line import Line
 from tunesmith.service.notes import Notes
+from tunesmith.service.promotion_gate import PromotionGate
 from tunesmith.service.protection import Protection
 from tunesmith.service.room import MOST_VERSIONS
 from tunesmith.service.sharing import Sharing
@@ -57,6 +61,7 @@ class Settings:
         root: where further versions lie, as ROOT/MODEL/VERSION; None for none.
         sharing: which base models are held once for several adapters.
         versions: of one model that may be loaded at once.
+        goldens: by the name of a model, the examples by which its versions are judged before they are promoted.
         limits: what a request may ask for.
         patience: what a connection may cost.
     """
@@ -70,6 +75,7 @@ class Settings:
     root: Path | None = None
     sharing: Sharing = field(default_factory=Sharing)
     versions: int = MOST_VERSIONS
+    goldens: Mapping[str, Golden] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     patience: Patience = field(default_factory=Patience)
 
@@ -146,7 +152,9 @@ def assembled(
         if tracer is not None:
             await asyncio.to_thread(tracer.close)
 
-    desk = Desk(front, switch, doors.keeper, metrics, protection, doors.audit)
+    gate = PromotionGate(settings.goldens, Line(batcher, settings.limits), doors.audit)
+    changes = Changes(switch, registry, gate, doors.audit)
+    desk = Desk(front, changes, doors.keeper, metrics, protection)
     return create_app(desk, begin=begin, end=end, tracer=tracer)
 
 

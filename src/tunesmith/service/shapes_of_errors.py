@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from tunesmith.access.refusals import RefusedError
@@ -27,6 +28,7 @@ class Why:
     detail: str
     where: str = ""
     seconds: float = 0.0
+    figures: Mapping[str, object] = field(default_factory=dict)
 
 
 Refusing = NoAnswerError | RefusedError | GuardedError | FeedbackError
@@ -41,7 +43,7 @@ def why(error: Refusing, language: Language) -> Why:
         seconds = 1.0 if error.code == "feedback_unavailable" else 0.0
         return Why(_FEEDBACK.get(error.code, 422), error.code, error.said(language), seconds=seconds)
     if isinstance(error, NoAnswerError):
-        return Why(error.status, error.code, error.said(language), error.where, error.seconds)
+        return Why(error.status, error.code, error.said(language), error.where, error.seconds, error.figures)
     told = error.told(language)
     between = "" if language == "zh" else " "
     detail = between.join(part for part in (told["message"], told["to_do"]) if part)
@@ -64,4 +66,5 @@ def shaped(found: Why, path: str, request_id: str) -> tuple[int, dict[str, Any],
         return (400 if too_long else status), {"error": told | ({"code": _CONTEXT} if too_long else {})}, headers
     body = {"title": found.code.replace("_", " "), "status": status, "code": found.code, "detail": found.detail}
     body |= {"request_id": request_id, **({"where": found.where} if found.where else {})}
+    body |= {"figures": found.figures} if found.figures else {}
     return status, body, {**headers, "content-type": "application/problem+json"}

@@ -96,12 +96,15 @@ class Switch:
             served.held[version.id] = version
             return version
 
-    async def promote(self, name: str, version: str) -> Version:
+    async def promote(self, name: str, version: str, instead_of: str = "") -> Version:
         """Let a loaded version answer all requests from now on.
 
         The one before is kept for rolling back; the one before that is let go once its requests are answered.
+
+        Raises:
+            NoAnswerError: it is not loaded, or the champion is not the one in whose place it shall be put.
         """
-        return await self._changed(name, lambda served: _promote(served, _held(served, version)))
+        return await self._changed(name, lambda served: _promote(served, held(served, version), instead_of))
 
     async def roll_back(self, name: str) -> Version:
         """Let the version before answer again."""
@@ -109,7 +112,7 @@ class Switch:
 
     async def canary(self, name: str, version: str, share: float) -> Version:
         """Let a loaded version answer a share of the requests; none with a share of 0."""
-        return await self._changed(name, lambda served: _canary(served, _held(served, version), share))
+        return await self._changed(name, lambda served: _canary(served, held(served, version), share))
 
     async def shadow(self, name: str, version: str) -> Version:
         """Ask a loaded version beside the one that answers; none with an empty version."""
@@ -122,10 +125,10 @@ class Switch:
             NoAnswerError: it is not loaded, or still has a part.
         """
         served = self._registry[name]
-        held = _held(served, version)
-        if held.id in served.used:
+        loaded = held(served, version)
+        if loaded.id in served.used:
             raise NoAnswerError("in_use")
-        await self._drain(served, held)
+        await self._drain(served, loaded)
         return served.champion
 
     async def _changed(self, name: str, change: Callable[[Served], None]) -> Version:
@@ -155,13 +158,20 @@ class Switch:
             self._watcher.released(version)
 
 
-def _held(served: Served, version: str) -> Version:
+def held(served: Served, version: str) -> Version:
+    """A version that is loaded.
+
+    Raises:
+        NoAnswerError: it is not.
+    """
     if version not in served.held:
         raise NoAnswerError("unknown_version")
     return served.held[version]
 
 
-def _promote(served: Served, version: Version) -> None:
+def _promote(served: Served, version: Version, instead_of: str) -> None:
+    if instead_of and served.champion.id != instead_of:
+        raise NoAnswerError("champion_changed")
     if version is served.champion:
         return
     served.previous, served.champion = served.champion, version
@@ -182,4 +192,4 @@ def _canary(served: Served, version: Version, share: float) -> None:
 
 
 def _shadow(served: Served, version: str) -> None:
-    served.shadow = _held(served, version) if version else None
+    served.shadow = held(served, version) if version else None

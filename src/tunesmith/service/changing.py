@@ -1,0 +1,113 @@
+"""Who answers under a name, changed by those who may: by a verb, past the golden examples, and written down."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, with_config
+
+from tunesmith.access.audit import AuditLog
+from tunesmith.access.principal import Principal
+from tunesmith.service.promotion_gate import Figures, PromotionGate
+from tunesmith.service.refusals import NoAnswerError
+from tunesmith.service.switching import Switch, held
+from tunesmith.service.versions import Registry, Version
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is to change about who answers under a name.
+
+    Attributes:
+        version: for `load` the folder ROOT/MODEL/version; for all others the id that `load` answered.
+        share: for `canary` the share of requests, in [0, 1].
+        force: for `promote`: do not ask the golden examples; the audit log says so.
+    """
+
+    version: str = ""
+    share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What came of it: the version that was changed, and what it showed on golden examples, where it was asked."""
+
+    version: Version
+    figures: Figures = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What changes who answers.
+
+    Attributes:
+        audit: where it is written down; None for nowhere.
+    """
+
+    switch: Switch
+    registry: Registry
+    gate: PromotionGate
+    audit: AuditLog | None = None
+
+    async def make(self, who: Principal, name: str, verb: str, change: Change) -> Changed:
+        """Change who answers under a name; the audit log says who did, and who was refused by golden examples.
+
+        Raises:
+            NoAnswerError: there is no such verb, model or version; or the version may not be promoted.
+        """
+        before = self.registry[name].roles
+        if verb == "promote" and name in self.gate.goldens:
+            changed = await self._promoted(who, name, change)
+        else:
+            changed = Changed(await self._done(name, verb, change))
+        await self._record(who, f"model.{verb}", name, before, {**self.registry[name].roles, **changed.figures})
+        return changed
+
+    async def told(self, name: str) -> Mapping[str, object]:
+        """What is told of a model's golden examples; nothing where it has none."""
+        if name not in self.gate.goldens:
+            return {}
+        return {"golden": {**self.gate.goldens[name].plain, "looks": await self.gate.looks(name)}}
+
+    async def _promoted(self, who: Principal, name: str, change: Change) -> Changed:
+        served = self.registry[name]
+        version = held(served, change.version)
+        figures: Figures = {"golden": self.gate.goldens[name].sha256}
+        if change.force:
+            return Changed(await self.switch.promote(name, version.id), {**figures, "forced": True})
+        async with self.gate.turn(name):
+            champion = served.champion
+            if version is champion:
+                return Changed(version)
+            try:
+                figures = await self.gate.figures(name, served, version)
+                return Changed(await self.switch.promote(name, version.id, champion.id), figures)
+            except NoAnswerError as error:
+                tried = {**figures, **error.figures, "version": version.id, "refused": error.code}
+                await self._record(who, "model.promote.refused", name, {"champion": champion.id}, tried)
+                raise
+
+    async def _record(self, who: Principal, what: str, name: str, before: Figures, after: Figures) -> None:
+        if self.audit is not None:
+            await asyncio.to_thread(self.audit.append, who.id, what, name, before=before, after=after)
+
+    async def _done(self, name: str, verb: str, change: Change) -> Version:
+        switch = self.switch
+        if verb == "load":
+            return await switch.load(name, change.version)
+        if verb == "promote":
+            return await switch.promote(name, change.version)
+        if verb == "rollback":
+            return await switch.roll_back(name)
+        if verb == "canary":
+            return await switch.canary(name, change.version, change.share)
+        if verb == "unload":
+            return await switch.unload(name, change.version)
+        if verb == "shadow":
+            return await switch.shadow(name, change.version)
+        raise NoAnswerError("not_found")

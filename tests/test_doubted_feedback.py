@@ -1,0 +1,266 @@
+"""Feedback held against trusted examples: a planted attack is mostly set aside, honest corrections mostly are not."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.builders import TASK_CASES
+from tests.remembered.conftest import answered
+from tests.service.running import saved
+from tunesmith import cli
+from tunesmith.access.audit import AuditLog
+from tunesmith.data.records import Example
+from tunesmith.doubted_feedback import Sifted, Trusted, sifted
+from tunesmith.errors import DataError
+from tunesmith.labelling.confident import class_thresholds, confident_classes
+from tunesmith.labelling.neighbours import neighbour_shares
+from tunesmith.remembered.records import Feedback, Policy
+from tunesmith.remembered.reviewing import Which, found, review
+from tunesmith.remembered.secret import secret_of
+from tunesmith.remembered.store import Store
+from tunesmith.remembered.training_rows import Voice, voice_of
+
+NOTHING: frozenset[str] = frozenset()
+TOWARDS = {"good": 1.0, "bad": -1.0, "between": 0.0}
+
+
+def places(examples: Sequence[Example]) -> NDArray[np.float64]:
+    """Texts whose first word says where they lie, with noise that the rest decides."""
+    found = []
+    for one in examples:
+        noise = np.random.default_rng(zlib.crc32(one.text.encode())).normal(size=6)
+        found.append(np.array([4 * TOWARDS.get(one.text.split()[0], 0.0), *np.zeros(5)]) + noise)
+    return np.array(found)
+
+
+def made(word: str, label: str, count: int, start: int = 0) -> list[Example]:
+    return [Example(f"{word}{n}", f"{word} {n * 7919}", label) for n in range(start, start + count)]
+
+
+def row(number: int, text: str, label: object, key: str = "key1") -> dict[str, Any]:
+    return {"id": f"f{number}", "text": text, "label": label, "model": "films", "key": key}
+
+
+def trusted() -> Trusted:
+    between = [Example(f"t{n}", f"between {n * 31}", ("good", "bad")[n % 2]) for n in range(40)]
+    return Trusted.of([*made("good", "good", 150), *made("bad", "bad", 150), *between], places)
+
+
+def parted(rows: Sequence[Mapping[str, Any]], released: frozenset[str] = NOTHING, more: Sequence[Voice] = ()) -> Sifted:
+    voices = [voice for one in rows if (voice := voice_of(one)) is not None]
+    return sifted(rows, [*voices, *more], trusted(), released)
+
+
+def test_a_key_that_flips_a_fifth_of_the_labels_is_set_aside_and_honest_corrections_are_not() -> None:
+    clear = [row(n, f"{('good', 'bad')[n % 2]} {n} x", ("good", "bad")[n % 2], f"key{n % 5}") for n in range(200)]
+    hard = [row(200 + n, f"between {n} y", ("good", "bad")[n % 2], f"key{n % 5}") for n in range(40)]
+    flips = [row(240 + n, f"{('good', 'bad')[n % 2]} {n} z", ("bad", "good")[n % 2], "attacker") for n in range(60)]
+    found = parted([*clear, *hard, *flips])
+    aside = [one.row["key"] for one in found.aside]
+    assert aside.count("attacker") >= 54
+    assert len(aside) - aside.count("attacker") <= 0.2 * len(hard)
+    assert {one.code for one in found.aside} == {"neighbours"}
+    assert len(found.kept) + len(found.aside) == 300, "nothing is dropped"
+    assert found.unjudged == 0
+    assert not [one for one in found.aside if one.row["text"] in one.reason]
+    assert any("trusted neighbours 100% are 'good', 0% 'bad'" in one.reason for one in found.aside)
+
+
+def test_what_a_person_released_is_not_doubted_again() -> None:
+    flip = row(1, "good 5 z", "bad", "attacker")
+    assert [one.row["id"] for one in parted([flip]).aside] == ["f1"]
+    assert [one["id"] for one in parted([flip], frozenset({"f1"})).kept] == ["f1"]
+
+
+LONG = "good and the bank in the middle of the old town did not open on this rainy morning"
+
+
+def test_other_keys_that_say_otherwise_of_near_copies_speak_against_a_row() -> None:
+    mine = row(1, LONG, "good", "attacker")
+    others = [Voice(f"{LONG}{end}", "films", f"key{end}", "bad") for end in (".", "!")]
+    (doubt,) = parted([mine], more=others).aside
+    assert (doubt.code, doubt.reason) == (
+        "other_keys",
+        "2 other keys say something else of like texts, 0 say the same",
+    )
+    elsewhere = [Voice(one.content, "another model", one.key, one.label) for one in others]
+    assert not parted([mine], more=elsewhere).aside
+    assert not parted([mine], more=[Voice("good is something else", "films", "key2", "bad")]).aside
+
+
+def test_one_key_has_one_vote_however_often_it_speaks() -> None:
+    mine = row(1, LONG, "good", "key1")
+    flood = [Voice(f"{LONG}{'!' * n}", "films", "attacker", "bad") for n in range(1, 20)]
+    two = [Voice(f"{LONG} ", "films", f"key{n}", "good") for n in (2, 3)]
+    assert not parted([mine], more=[*flood, *two]).aside
+    assert not parted([mine], more=[*flood, Voice(LONG, "films", "attacker", "good")]).aside, "it says both"
+
+
+def test_two_other_keys_that_agree_outweigh_the_neighbours_and_one_does_not() -> None:
+    text = f"good {LONG}"
+    mine = row(1, text, "bad", "key1")
+    agreeing = [Voice(f"{text}{end}", "films", f"key{end}", "bad") for end in (".", "!")]
+    assert not parted([mine], more=agreeing).aside
+    assert [one.code for one in parted([mine], more=agreeing[:1]).aside] == ["neighbours"]
+    own = [Voice(f"{text}{end}", "films", "key1", "bad") for end in (".", "!")]
+    assert [one.code for one in parted([mine], more=own).aside] == ["neighbours"], "its own key does not count"
+
+
+def test_what_cannot_be_judged_is_kept_and_counted() -> None:
+    found = parted([row(1, "good 3 z", "new class"), row(2, "good 4 z", ["good"])])
+    assert (len(found.kept), found.unjudged) == (2, 2)
+
+
+def test_no_trusted_examples_are_refused() -> None:
+    with pytest.raises(DataError, match="10 trusted examples of 1 classes"):
+        Trusted.of(made("good", "good", 10), places)
+
+
+def test_shares_are_those_of_a_plain_count() -> None:
+    generator = np.random.default_rng(4)
+    known, asked = generator.normal(size=(50, 5)), generator.normal(size=(7, 5))
+    labels = generator.integers(3, size=50)
+    shares = neighbour_shares(asked, known, labels, neighbours=6)
+    for vector, share in zip(asked, shares, strict=True):
+        cosines = known @ vector / np.linalg.norm(known, axis=1) / np.linalg.norm(vector)
+        nearest = np.argsort(-cosines)[:6]
+        plain = [max(0.0, cosines[labels == c][np.isin(np.flatnonzero(labels == c), nearest)].sum()) for c in range(3)]
+        assert share == pytest.approx(np.array(plain) / sum(plain))
+    alone = neighbour_shares(known[:3], known, labels, neighbours=1, own=np.arange(3))
+    with_itself = neighbour_shares(known[:3], known, labels, neighbours=1)
+    assert (with_itself.argmax(axis=1) == labels[:3]).all()
+    assert alone.shape == (3, 3)
+
+
+def test_a_class_counts_where_its_threshold_is_reached() -> None:
+    shares = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.5, 0.5]])
+    thresholds = class_thresholds(np.array([0, 0, 1, 1]), shares)
+    assert thresholds == pytest.approx([0.75, 0.65])
+    assert confident_classes(shares, thresholds).tolist() == [0, -1, 1, -1]
+
+
+def asked(*arguments: object) -> int:
+    return cli.guarded(lambda: cli.app(["feedback", *map(str, arguments)], standalone_mode=False))
+
+
+def said(word: str, number: int) -> str:
+    return f"{word} {word} {word} {number}"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A state folder with accepted feedback, an artifact, and trusted examples."""
+
+    state: Path
+    artifact: Path
+    trusted: Path
+    out: Path
+
+    def export(self, *more: object) -> int:
+        held = ("--against", self.artifact, "--trusted", self.trusted)
+        return asked("export", "--out", self.out, "--state", self.state, *held, *more)
+
+    def lines(self, suffix: str = ".jsonl") -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.with_suffix(suffix).read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture
+def place(tmp_path: Path, tiny_model_folder: Path) -> Place:
+    """Forty rows of which one key flipped eight; an untrained model tells good from bad by the words alone."""
+    artifact = saved(tmp_path / "artifact", "films", tiny_model_folder, *TASK_CASES["single_label"])
+    words = ("good", "bad")
+    rows = [{"text": said(word, n), "label": word, "channel": ""} for n in range(30) for word in words]
+    (tmp_path / "trusted.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows), encoding="utf-8")
+    state = tmp_path / "state"
+    state.mkdir()
+    with Store.open(str(state / "answers.db"), Policy(text="raw"), secret_of(state)) as store:
+        store.remember([answered(f"r{n}", said(words[n % 2], n + 40)) for n in range(40)])
+        for n in range(40):
+            is_flip = n % 5 == 0
+            right = words[(n + is_flip) % 2]
+            store.feedback(Feedback(f"r{n}", 0, "attacker" if is_flip else f"key{n % 4}", "wrong", {"label": right}))
+        review(store.database, [one.id for one in found(store.database, Which())], "accepted", "ann")
+    return Place(state, artifact, tmp_path / "trusted.jsonl", tmp_path / "feedback.jsonl")
+
+
+def test_what_is_set_aside_is_shown_quarantined_and_taken_in_by_review(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert place.export() == 0
+    said = capsys.readouterr().out
+    aside, kept = place.lines(".aside.jsonl"), place.lines()
+    assert {one["key"] for one in aside} == {"attacker"}
+    assert len(aside) >= 6
+    assert len(kept) + len(aside) == 40
+    assert f"Wrote {len(kept)} rows" in said
+    assert f"{len(aside)} set aside and quarantined, {len(aside)} since trusted neighbours do" in said
+    assert all("trusted neighbours" in one["reason"] for one in aside)
+    assert asked("list", "--status", "quarantined", "--json", "--limit", 0, "--state", place.state) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["counts"]["quarantined"] == len(aside)
+    steps = listed["feedback"][0]["provenance"]["reviews"]
+    assert [step["to"] for step in steps] == ["accepted", "quarantined"]
+    assert "trusted neighbours" in steps[-1]["why"]
+    (line,) = AuditLog(place.state).records()
+    assert (line["what"], line["before"], line["after"]) == (
+        "feedback.set_aside",
+        {"accepted": len(aside)},
+        {"quarantined": len(aside)},
+    )
+    chosen = aside[0]["id"]
+    assert asked("review", chosen, "--to", "accepted", "--by", "ann", "--state", place.state) == 0
+    capsys.readouterr()
+    assert place.export("--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["set_aside"], told["written"], told["doubted"]) == ({}, len(kept) + 1, [])
+    assert told["by_status"]["quarantined"] == len(aside) - 1
+    assert chosen in {one["id"] for one in place.lines()}
+
+
+def test_what_is_set_aside_is_counted_as_json(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert place.export("--aside", place.out.with_name("doubted.jsonl"), "--json", "--key", "attacker") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["set_aside"] == {"neighbours": len(told["doubted"])}
+    assert told["written"] == told["corrected"] == 8 - len(told["doubted"])
+    assert {one["key"] for one in told["doubted"]} == {"attacker"}
+    assert told["aside"].endswith("doubted.jsonl")
+    assert not place.out.with_suffix(".aside.jsonl").exists()
+
+
+WRONG = {
+    "no trusted examples": (["--against", "{artifact}"], "Give both"),
+    "no artifact": (["--trusted", "{trusted}"], "Give both"),
+    "aside of nothing": (["--aside", "{trusted}"], "Give both"),
+    "aside over the rest": (["--against", "{artifact}", "--trusted", "{trusted}", "--aside", "{out}"], "two files"),
+    "no such artifact": (["--against", "{out}", "--trusted", "{trusted}"], "no manifest"),
+    "no such file": (["--against", "{artifact}", "--trusted", "{out}"], "feedback.jsonl"),
+}
+
+
+@pytest.mark.parametrize("given", WRONG.values(), ids=WRONG)
+def test_mistakes_are_explained_and_change_nothing(
+    given: tuple[list[str], str], place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = [one.format(artifact=place.artifact, trusted=place.trusted, out=place.out) for one in given[0]]
+    before = place.trusted.read_bytes()
+    assert asked("export", "--out", place.out, "--state", place.state, *more) == 2
+    assert given[1] in " ".join(capsys.readouterr().err.split())
+    assert not place.out.exists()
+    assert place.trusted.read_bytes() == before
+
+
+def test_labels_that_are_no_class_are_refused(
+    place: Place, tiny_model_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spans = saved(place.artifact.with_name("spans"), "spans", tiny_model_folder, *TASK_CASES["tokens"])
+    assert asked("export", "--out", place.out, "--state", place.state, "--against", spans, "--trusted", spans) == 2
+    assert "Only labels that are one class" in capsys.readouterr().err
