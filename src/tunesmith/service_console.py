@@ -18,6 +18,7 @@ def show_ready(address: str, secret: str | None, versions: Sequence[Version], se
     for version in versions:
         held = settings.sharing.told(version)
         console.say(f"{version.model}: {version.task}, version {version.id}, {version.form}{held and f', {held}'}")
+        console.say_held(version.slot.folder)
     if not settings.sharing.is_asked and (several := could_share(versions)):
         console.say(f"{several} of these learnt beside one base model: with --share-bases it is held once.")
     console.say(f"Listening at {address}")
