@@ -175,7 +175,7 @@ def work(folder: Path, *, rows: int, clients: int, synchronous: str, seed: int) 
 
     event.listen(Pool, "checkout", settle)
     told = os.open(folder / ACKNOWLEDGED, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
-    store = Store.open(str(folder / DATABASE), Policy(text="raw", timeout_seconds=60), SECRET)
+    store = Store.open(str(folder / DATABASE), Policy(text="masked", mask=lambda _: (), timeout_seconds=60), SECRET)
 
     def client(number: int) -> None:
         chance = random.Random(f"{seed} {number}")

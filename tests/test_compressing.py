@@ -127,6 +127,10 @@ def test_a_chain_keeps_what_stands_and_undoes_what_does_not(
     )
     changed = [json.loads(line) for line in (out / "changes.jsonl").read_text(encoding="utf-8").splitlines()]
     assert {row["step"] for row in changed} >= {"2 ruin"}
+    assert {key for row in changed for key in row} == {
+        *("step", "id", "gold", "before", "after", "was_right", "is_right")
+    }
+    assert "film number" not in page, "texts do not travel with the model"
 
 
 @pytest.mark.usefixtures("steps")

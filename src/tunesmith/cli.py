@@ -21,6 +21,7 @@ from tunesmith import (
     cli_forms,
     cli_guarding,
     cli_labels,
+    cli_parts,
     cli_privacy,
     cli_remembered,
     cli_service,
@@ -73,6 +74,7 @@ app.add_typer(cli_privacy.verbs)
 app.add_typer(cli_remembered.verbs, name="feedback")
 app.add_typer(cli_guarding.guard, name="guard")
 app.add_typer(cli_capacity.verbs)
+app.add_typer(cli_parts.verbs)
 
 
 @app.command()

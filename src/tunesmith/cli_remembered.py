@@ -18,10 +18,11 @@ from tunesmith.arguments import AsJson, spread
 from tunesmith.doubted_feedback import Doubted, Trusted, sifted
 from tunesmith.errors import RecipeError
 from tunesmith.private_files import state_folder
-from tunesmith.remembered import erasing, reviewing
+from tunesmith.remembered import encrypting, erasing, reviewing
 from tunesmith.remembered.database import OPENING_SECONDS, Database, open_database, revision
 from tunesmith.remembered.reviewing import Which, released
 from tunesmith.remembered.secret import secret_of
+from tunesmith.remembered.text_keys import TextKeys
 from tunesmith.remembered.training_rows import Exported, Wanted, training_rows, voices
 
 STATE = Path("~/.local/state/tunesmith")
@@ -39,7 +40,7 @@ StoreOption = Annotated[
         help="The database: a file, or postgresql://user@host/name; answers.db in the state folder if left out.",
     ),
 ]
-State = Annotated[Path, typer.Option(help="The service's state folder, with the secret of pseudonyms.")]
+State = Annotated[Path, typer.Option(help="The service's state folder, with its secrets.")]
 Statuses = Annotated[
     list[str] | None, typer.Option("--status", help="new, accepted, rejected or quarantined; may be given again.")
 ]
@@ -54,7 +55,8 @@ def opened(store: str, state: Path, *, with_secret: bool = False, make: bool = F
     """The database of --store; with the secret of --state where pseudonyms are asked for."""
     folder = state.expanduser()
     secret = secret_of(folder, make=False) if with_secret else b""
-    return open_database(store or str(folder / FILE), secret, make=make, patience=OPENING_SECONDS)
+    keys = TextKeys.of(folder)
+    return open_database(store or str(folder / FILE), secret, keys, make=make, patience=OPENING_SECONDS)
 
 
 @verbs.command("list")
@@ -71,7 +73,8 @@ def list_feedback(
     """List feedback, the newest first."""
     which = Which(tuple(status or ()), key, model, limit)
     database = opened(store, state)
-    rows, counts = list(reviewing.found(database, which)), reviewing.by_status(database, which)
+    rows = list(reviewing.found(database, which, with_texts=with_text))
+    counts = reviewing.by_status(database, which)
     remembered_console.show_feedback(rows, counts, with_text=with_text, as_json=as_json)
     database.close()
 
@@ -92,7 +95,7 @@ def review(
         raise RecipeError("Give either ids or --every.", where="feedback review", to_do="See: tunesmith feedback list.")
     Which((to,))
     database = opened(store, state)
-    chosen = ids or [row.id for row in reviewing.found(database, Which((every,), key, model))]
+    chosen = ids or [row.id for row in reviewing.found(database, Which((every,), key, model), with_texts=False)]
     before = reviewing.statuses_of(database, chosen)
     log, who = AuditLog(state_folder(state.expanduser())), by or f"uid {os.getuid()}"
     target = chosen[0] if len(chosen) == 1 else f"{len(chosen)} rows"
@@ -216,6 +219,26 @@ def purge(quick: Quick = False, store: StoreOption = "", state: State = STATE, a
     database = opened(store, state)
     erased = erasing.purge(database, thorough=not quick)
     remembered_console.show_erased(erased, "what was past its date", is_file=database.is_sqlite, as_json=as_json)
+    database.close()
+
+
+@verbs.command()
+def encrypt(
+    new_key: Annotated[bool, typer.Option("--new-key", help="Make a new key first; earlier ones still read.")] = False,
+    drop_unreadable: Annotated[
+        bool, typer.Option("--drop-unreadable", help="Delete texts that no key opens; labels and times remain.")
+    ] = False,
+    quick: Quick = False,
+    store: StoreOption = "",
+    state: State = STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Encrypt raw texts that an earlier version kept in the clear, and those under an older key."""
+    database, folder = opened(store, state), state_folder(state.expanduser())
+    how = {"new_key": new_key, "drop_unreadable": drop_unreadable}
+    with AuditLog(folder).recorded(f"uid {os.getuid()}", "feedback.encrypt", "raw texts", before={}, after=how):
+        done = encrypting.encrypt(database, **how, thorough=not quick)
+    remembered_console.show_encrypted(done, TextKeys.of(folder).place, is_file=database.is_sqlite, as_json=as_json)
     database.close()
 
 

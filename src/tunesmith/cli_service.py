@@ -27,6 +27,7 @@ from tunesmith.remembered.labels import LabelSchema, label_check
 from tunesmith.remembered.records import Policy
 from tunesmith.remembered.secret import secret_of
 from tunesmith.remembered.store import Store
+from tunesmith.remembered.text_keys import TextKeys
 from tunesmith.service.engine import Engine
 from tunesmith.service.golden import read_goldens
 from tunesmith.service.hushed import hushed, logged_to
@@ -226,4 +227,5 @@ def _store(given: Protections, state: Path) -> Callable[[Mapping[str, LabelSchem
 
     policy = Policy(text=given.keep, mask=mask, keep_days=given.keep_days)
     secret = secret_of(state, make=True)
-    return lambda schemas: Store.open(given.store, policy, secret, label_check(schemas))
+    keys = TextKeys.of(state)
+    return lambda schemas: Store.open(given.store, policy, secret, label_check(schemas), keys)

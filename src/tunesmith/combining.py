@@ -14,7 +14,7 @@ from tunesmith.data.splits import fingerprint
 from tunesmith.errors import ArtifactError, DataError, RecipeError
 from tunesmith.evaluation.intervals import Comparison, compare
 from tunesmith.evaluation.page import render
-from tunesmith.evaluation.report import Cost, RunReport, SplitReport, metrics_json
+from tunesmith.evaluation.report import Cost, RunReport, SplitReport, metrics_json, without_texts
 from tunesmith.inference.artifact import add_file, read_description
 from tunesmith.learnt_from import Source
 from tunesmith.machine import peak_memory_bytes
@@ -122,4 +122,4 @@ def write_combined(combined: Combined, task: Task, what: str, parameters: int, b
     )
     add_file(combined.folder, f"{what}.json", json.dumps(combined.facts, ensure_ascii=False, indent=2) + "\n")
     add_file(combined.folder, "metrics.json", json.dumps(metrics_json(report), ensure_ascii=False, indent=2))
-    add_file(combined.folder, "report.html", render(report))
+    add_file(combined.folder, "report.html", render(without_texts(report)))

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tunesmith.combining import Combined
-from tunesmith.console import compared, metrics_table, plain_console, say, say_json
+from tunesmith.console import compared, metrics_table, plain_console, say, say_held, say_json
 from tunesmith.evaluation.report import plain
 
 
@@ -45,3 +45,4 @@ def _show(made: Combined, *, as_json: bool) -> None:
     for note in made.notes:
         console.print(escape(note), highlight=False)
     say(f"Report:   {made.folder / 'report.html'}\nArtifact: {made.folder}")
+    say_held(made.folder)

@@ -295,5 +295,5 @@ def _judged(made: Path, bench: Bench, original: Original, rows: tuple[TradeOff, 
     )
     combined = Combined(made, bench.artifact, tuple(splits), tested, chain.plain(), chain.notes())
     write_combined(combined, task, "compression", chain.parameters, began)
-    write_chain(chain, made)
+    write_chain(chain, made, task.label_kind)
     return chain

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rich.markup import escape
 from rich.table import Table
 
 from tunesmith.compression_report import Chain, said_of
-from tunesmith.console import compared, plain_console, plain_result, say, say_json, show_result
+from tunesmith.console import compared, plain_console, plain_result, say, say_held, say_json, show_result
 from tunesmith.pipeline import Result
 
 
@@ -57,3 +59,4 @@ def show_chain(chain: Chain, *, as_json: bool) -> None:
     for line in chain.notes()[-1:]:
         console.print(escape(line), highlight=False)
     say(f"Report:   {chain.artifact}/compression.html\nArtifact: {chain.artifact}")
+    say_held(Path(chain.artifact))

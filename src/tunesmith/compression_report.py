@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tunesmith.evaluation.figures import BLUE, GREY, ORANGE, fragment, script
 from tunesmith.evaluation.intervals import Comparison
 from tunesmith.evaluation.page import metric_words
 from tunesmith.inference.artifact import add_file
-from tunesmith.trade_offs import TradeOff
+from tunesmith.trade_offs import Change, TradeOff
 from tunesmith.writing import defined, written
 
 SHOWN = 40
@@ -261,12 +261,40 @@ def page_of(chain: Chain) -> str:
     )
 
 
-def write_chain(chain: Chain, folder: Path) -> None:
-    """Put the page, the table and all changed answers into the artifact (compression.json is there already)."""
+def without_texts(chain: Chain, label_kind: str) -> Chain:
+    """The chain as it travels with the model: changed answers by their ids and labels, and no text of the data."""
+    is_written = label_kind not in _LABELS
+
+    def bare(label: object) -> object:
+        if is_written:
+            return None
+        return [_without_words(one) for one in label] if isinstance(label, list) else label
+
+    def untold(one: Change) -> Change:
+        return replace(one, text="", gold=bare(one.gold), before=bare(one.before), after=bare(one.after))
+
+    return replace(chain, rows=tuple(replace(row, changes=tuple(map(untold, row.changes))) for row in chain.rows))
+
+
+_LABELS = ("class", "number", "classes", "spans")
+"""The kinds of answers that are no text."""
+
+
+def _without_words(span: object) -> object:
+    return {key: value for key, value in span.items() if key not in ("text",)} if isinstance(span, dict) else span
+
+
+def write_chain(chain: Chain, folder: Path, label_kind: str) -> None:
+    """Put the page, the table and all changed answers into the artifact (compression.json is there already).
+
+    None of these quotes a text of the data.
+    """
+    chain = without_texts(chain, label_kind)
     lines = [
-        json.dumps({"step": f"{number} {row.name}", **asdict(one)}, ensure_ascii=False)
+        json.dumps({key: value for key, value in told.items() if key not in ("text",)}, ensure_ascii=False)
         for number, row in enumerate(chain.rows)
         for one in row.changes
+        for told in ({"step": f"{number} {row.name}", **asdict(one)},)
     ]
     add_file(folder, "compression.html", page_of(chain))
     add_file(folder, "compression.md", as_markdown(chain))

@@ -20,6 +20,8 @@ from tunesmith.errors import TunesmithError
 from tunesmith.evaluation.intervals import Comparison
 from tunesmith.evaluation.report import SplitReport, metrics_json
 from tunesmith.evaluation.results import answer_of, answered_row
+from tunesmith.inference.artifact import read_description
+from tunesmith.inference.held_texts import texts_in
 from tunesmith.judging import Judgement
 from tunesmith.machine import Machine
 from tunesmith.pipeline import Result
@@ -104,6 +106,13 @@ def show_result(result: Result, *, as_json: bool) -> None:
         highlight=False,
     )
     say(f"Report:   {result.folder / 'report.html'}\nArtifact: {result.artifact}")
+    say_held(result.artifact)
+
+
+def say_held(artifact: Path) -> None:
+    """Say which texts of its data an artifact holds by design, if any."""
+    if held := texts_in(read_description(artifact)):
+        say(held)
 
 
 def plain_result(result: Result) -> dict[str, object]:

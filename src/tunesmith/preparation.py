@@ -202,8 +202,8 @@ def example_shown(encoded: Mapping[str, Sequence[Encoded]], encoder: TextEncoder
         shown = text if len(text) <= 600 else f"{text[:300]} ... {text[-300:]}"
         parts.append(f"[{shown}]" if is_learnt else shown)
     brackets = f"; the {len(learnt)} tokens in brackets are learnt" if learnt else ""
-    message = f"The first example as the model reads it{brackets}: {''.join(parts)}"
-    return [Finding("example_shown", "note", message, 1)]
+    message = f"The first example as the model reads it{brackets}:"
+    return [Finding("example_shown", "note", message, 1, ("".join(parts),))]
 
 
 def encode(task: Task, example: Example, encoder: TextEncoder, *, is_train: bool) -> Encoded:

@@ -9,19 +9,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Row
-
 from tunesmith import console
 from tunesmith.doubted_feedback import Doubted
+from tunesmith.remembered.encrypting import Encrypted
 from tunesmith.remembered.erasing import Erased
-from tunesmith.remembered.reviewing import iso
+from tunesmith.remembered.reviewing import Remark, iso
 from tunesmith.remembered.training_rows import Exported
 
 _LONGEST = 60
 _SHOWN = 3
 
 
-def plain_feedback(row: Row[Any], *, with_text: bool) -> dict[str, object]:
+def plain_feedback(row: Remark, *, with_text: bool) -> dict[str, object]:
     """Feedback and its answer as plain values; the text only where it is asked for."""
     plain: dict[str, object] = {
         "id": row.id,
@@ -41,7 +40,7 @@ def plain_feedback(row: Row[Any], *, with_text: bool) -> dict[str, object]:
     return plain | ({"text": row.text, "further": row.further, "comment": row.comment} if with_text else {})
 
 
-def show_feedback(rows: Sequence[Row[Any]], counts: Mapping[str, int], *, with_text: bool, as_json: bool) -> None:
+def show_feedback(rows: Sequence[Remark], counts: Mapping[str, int], *, with_text: bool, as_json: bool) -> None:
     """List feedback, the newest first, and how much there is of each status."""
     if as_json:
         console.say_json({"counts": counts, "feedback": [plain_feedback(row, with_text=with_text) for row in rows]})
@@ -57,13 +56,15 @@ def show_feedback(rows: Sequence[Row[Any]], counts: Mapping[str, int], *, with_t
     console.say(f"{len(rows)} shown; {said}.")
 
 
-def _said(row: Row[Any]) -> str:
+def _said(row: Remark) -> str:
     if row.right_answer is not None:
         return f"right is {_short(row.right_answer)}"
     return {"correct": "this is right"}.get(row.verdict, "this is wrong, and what is right is not said")
 
 
-def _short(answer: Mapping[str, Any]) -> str:
+def _short(answer: Mapping[str, Any] | str) -> str:
+    if isinstance(answer, str):  # it is encrypted, and texts were not asked for
+        return answer
     for key in ("label", "spans", "answer", "answers"):
         if key in answer:
             value = answer[key]
@@ -124,7 +125,24 @@ def show_erased(erased: Erased, what: str, *, is_file: bool, as_json: bool) -> N
         console.say_json(asdict(erased))
         return
     console.say(f"Deleted {what}: {erased.answers} answers, {erased.feedback} feedback.")
-    if erased.is_gone:
+    _say_gone(is_gone=erased.is_gone, is_file=is_file)
+
+
+def show_encrypted(encrypted: Encrypted, keys: Path, *, is_file: bool, as_json: bool) -> None:
+    """Say how much was encrypted, under which file of keys, and whether the earlier form is gone from the files."""
+    if as_json:
+        console.say_json({**asdict(encrypted), "keys": str(keys)})
+        return
+    console.say(f"Encrypted {encrypted.answers} answers and {encrypted.feedback} feedback under the newest of {keys}.")
+    if encrypted.dropped:
+        console.say(f"Deleted {encrypted.dropped} texts that no key opens; labels and times remain.")
+    console.say("Keep a copy of the file of keys apart from the database: without it no raw text can be read.")
+    _say_gone(is_gone=encrypted.is_gone, is_file=is_file)
+
+
+def _say_gone(*, is_gone: bool, is_file: bool) -> None:
+    """Whether the files hold nothing any more of what was deleted or replaced."""
+    if is_gone:
         console.say("The database's files hold none of it any more; backups and exported files may.")
     elif is_file:
         console.say("Its log could not be emptied, or the file was not written anew; run it again without --quick.")

@@ -7,7 +7,14 @@ from pathlib import Path
 
 from tunesmith.data.records import Splits
 from tunesmith.evaluation.page import render
-from tunesmith.evaluation.report import HistoryPoint, RunReport, SplitReport, evaluate_split, metrics_json
+from tunesmith.evaluation.report import (
+    HistoryPoint,
+    RunReport,
+    SplitReport,
+    evaluate_split,
+    metrics_json,
+    without_texts,
+)
 from tunesmith.evaluation.results import write_predictions
 from tunesmith.experiment import Experiment
 from tunesmith.inference.artifact import add_file
@@ -32,7 +39,11 @@ def summary(
     sizes = ", ".join(f"{len(examples):,} {name}" for name, examples in prepared.splits.named().items())
     done = f"{experiment.name}: {sizes or 'no examples'}; {learning:,} of {parameters:,} parameters learn."
     warnings = [finding.message for finding in prepared.findings if finding.severity == "warning"]
-    shown = [finding.message for finding in prepared.findings if finding.code == "example_shown"]
+    shown = [
+        " ".join((finding.message, *finding.examples))
+        for finding in prepared.findings
+        if finding.code == "example_shown"
+    ]
     held = [described(quantized)] if quantized else []
     return [done, *held, *shown, *(f"warning: {message}" for message in warnings)]
 
@@ -115,14 +126,14 @@ def judge(served: Predictor, prepared: Prepared, folder: Path, experiment: Exper
 
 
 def write_report(report: RunReport, folder: Path) -> None:
-    """Write metrics.json and report.html, and put both into the artifact."""
+    """Write metrics.json and report.html, and put both into the artifact, where the page quotes no text of the data."""
     metrics = json.dumps(metrics_json(report), indent=2, ensure_ascii=False)
     page = render(report)
     for name, content in (("metrics.json", metrics), ("report.html", page)):
         with written(folder / name, to_do="Free disk space and run: tunesmith resume.") as file:
             file.write(content)
     add_file(folder / "artifact", "metrics.json", metrics)
-    add_file(folder / "artifact", "report.html", page)
+    add_file(folder / "artifact", "report.html", render(without_texts(report)))
 
 
 def history(log: Path, metric: str) -> tuple[HistoryPoint, ...]:

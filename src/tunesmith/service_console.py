@@ -18,6 +18,7 @@ def show_ready(address: str, secret: str | None, versions: Sequence[Version], se
     for version in versions:
         held = settings.sharing.told(version)
         console.say(f"{version.model}: {version.task}, version {version.id}, {version.form}{held and f', {held}'}")
+        console.say_held(version.slot.folder)
     for name, golden in settings.goldens.items():
         console.say(
             f"{name}: to be promoted, a version must not be worse by {golden.terms.margin:g} {golden.task.metric} on "

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from tests.remembered.cluster import Cluster, why_not
 from tunesmith.remembered.records import Answered, Policy
 from tunesmith.remembered.store import Store
+from tunesmith.remembered.text_keys import TextKeys
 
 SECRET = b"a secret that only tests have..."
 
@@ -33,14 +35,31 @@ def place(request, tmp_path) -> str:
 
 
 @pytest.fixture
-def opened(place) -> Iterator[Callable[..., Store]]:
+def opened(place, tmp_path) -> Iterator[Callable[..., Store]]:
     """Open the store of the test, maybe several times."""
     with ExitStack() as stack:
 
         def make(policy: Policy | None = None, check=None) -> Store:
-            return stack.enter_context(Store.open(place, policy or Policy(text="raw"), SECRET, check))
+            return stack.enter_context(
+                Store.open(place, policy or Policy(text="raw"), SECRET, check, TextKeys.of(tmp_path))
+            )
 
         yield make
+
+
+@pytest.fixture
+def cluster_files(place, tmp_path, request) -> Callable[[Store], Path]:
+    """The folder in which the database's files lie."""
+
+    def folder(store) -> Path:
+        if store.database.is_sqlite:
+            return tmp_path
+        with store.database.writing() as connection:
+            connection.exec_driver_sql("CHECKPOINT")
+            name = connection.exec_driver_sql("SELECT oid FROM pg_database WHERE datname = current_database()").scalar()
+        return request.getfixturevalue("cluster").data / "base" / str(name)
+
+    return folder
 
 
 def answered(request_id: str, text: str = "a good film", **more) -> Answered:

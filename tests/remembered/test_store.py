@@ -19,6 +19,7 @@ from tunesmith.remembered.refusals import REFUSALS, FeedbackError, StoreError
 from tunesmith.remembered.reviewing import Which, found
 from tunesmith.remembered.store import Store
 from tunesmith.remembered.tables import answers
+from tunesmith.remembered.text_keys import TextKeys
 
 QUICK = Policy(text="raw", timeout_seconds=1.5, grace_seconds=0.05)
 
@@ -246,7 +247,7 @@ def cluster_or_lock(place, request):
 
 
 def test_a_full_disk_refuses_feedback_and_keeps_what_was_acknowledged(tmp_path):
-    with Store.open(str(tmp_path / "a.db"), QUICK, SECRET) as store:
+    with Store.open(str(tmp_path / "a.db"), QUICK, SECRET, keys=TextKeys.of(tmp_path)) as store:
         store.remember([answered(f"r{number}") for number in range(200)])
         kept = [store.feedback(wrong("r0", comment="x")).id]
 

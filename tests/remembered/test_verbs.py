@@ -14,6 +14,7 @@ from tunesmith.access.audit import AuditLog
 from tunesmith.remembered.records import Feedback, Policy
 from tunesmith.remembered.secret import secret_of
 from tunesmith.remembered.store import Store
+from tunesmith.remembered.text_keys import TextKeys
 
 PLANTED = "planted-text-4711"
 
@@ -26,7 +27,7 @@ def asked(*arguments: object) -> int:
 def state(tmp_path):
     """A service's state folder with feedback in its database."""
     folder = tmp_path / "state"
-    with Store.open(_made(folder), Policy(text="raw"), secret_of(folder)) as store:
+    with Store.open(_made(folder), Policy(text="raw"), secret_of(folder), keys=TextKeys.of(folder)) as store:
         store.remember([answered(f"r{n}", f"{PLANTED} 第{n}句", subject=f"person{n % 2}") for n in range(6)])
         for number in range(4):
             right = {"label": "bad"} if number else None
@@ -97,6 +98,35 @@ def test_one_person_and_one_key_are_forgotten(state, tmp_path, capsys, monkeypat
     assert "0 answers, 0 feedback" in capsys.readouterr().out
     assert asked("migrate", "--state", state) == 0
     assert "is at step 0001" in capsys.readouterr().out
+
+
+def test_raw_texts_are_encrypted_anew_and_the_audit_log_says_so(state, tmp_path, capsys):
+    assert asked("encrypt", "--new-key", "--state", state, "--json") == 0
+    done = json.loads(capsys.readouterr().out)
+    assert (done["answers"], done["feedback"], done["dropped"], done["is_gone"]) == (6, 4, 0, True)
+    assert asked("encrypt", "--state", state) == 0
+    assert "Encrypted 0 answers and 0 feedback" in capsys.readouterr().out
+    assert [one["what"] for one in AuditLog(state).records()] == ["feedback.encrypt"] * 2
+    assert asked("list", "--state", state, "--text") == 0
+    assert PLANTED in capsys.readouterr().out
+
+
+def test_without_the_file_of_keys_nothing_is_exported_and_labels_are_listed(state, tmp_path, capsys):
+    (state / "texts.keys").rename(tmp_path / "kept")
+    assert asked("review", "--every", "new", "--to", "accepted", "--state", state) == 0
+    assert asked("list", "--state", state) == 0
+    assert "4 shown; 0 new, 4 accepted" in capsys.readouterr().out
+    out = tmp_path / "out.jsonl"
+    for given in (["export", "--out", out], ["list", "--text"], ["encrypt"]):
+        assert asked(*given, "--state", state) == 2
+        said = capsys.readouterr().err
+        assert "not in the file of keys" in said
+        assert "Put the file back" in said
+    assert not out.exists()
+    assert not (state / "texts.keys").exists()
+    (tmp_path / "kept").rename(state / "texts.keys")
+    assert asked("export", "--out", out, "--state", state) == 0
+    assert PLANTED in out.read_text(encoding="utf-8")
 
 
 def test_the_store_may_be_named_by_the_environment(state, capsys, monkeypatch, tmp_path):

@@ -23,9 +23,11 @@ from tunesmith.components import build
 from tunesmith.guarding import GUARDS
 from tunesmith.guarding.guards import Guards
 from tunesmith.privacy import Mask, Pseudonymise, RedactionKey, Redactor, Refuse, standard
-from tunesmith.remembered.labels import label_check
-from tunesmith.remembered.records import Answered, Policy
+from tunesmith.remembered.labels import LabelSchema, label_check
+from tunesmith.remembered.records import Answered, Feedback, Policy
+from tunesmith.remembered.reviewing import Which, found
 from tunesmith.remembered.store import Store
+from tunesmith.remembered.text_keys import TextKeys
 from tunesmith.service.batching import Batcher
 from tunesmith.service.engine import Slot
 from tunesmith.service.front import Front
@@ -188,10 +190,21 @@ def test_personal_data_is_not_kept_where_nothing_is_said_of_texts(tmp_path: Path
     assert MAIL.encode() not in kept
 
 
+def test_raw_texts_are_kept_encrypted_by_the_service(tmp_path: Path) -> None:
+    schemas = {"chat": LabelSchema("text")}
+    with cli_service._store(Protections(store=str(tmp_path / "a.db"), keep="raw"), tmp_path)(schemas) as store:
+        store.remember([Answered("r1", 0, "chat", "0", "key", f"write to {MAIL}", {"answer": f"{MAIL} it is"})])
+        store.feedback(Feedback("r1", 0, "key", "wrong", {"answer": f"not {MAIL}"}, comment=f"it is {MAIL}"))
+        for file in tmp_path.iterdir():
+            assert MAIL.encode() not in file.read_bytes(), file
+        assert [row.text for row in found(store.database, Which())] == [f"write to {MAIL}"]
+
+
 def test_what_is_past_its_date_is_gone_once_the_service_has_looked(artifacts: dict[str, Path], tmp_path: Path) -> None:
     """Retention does not wait for somebody to call `feedback purge`."""
     policy = Policy(text="raw", keep_days=1e-9)
-    behind = Behind(opened=lambda schemas: Store.open(str(tmp_path / "a.db"), policy, b"s" * 32, label_check(schemas)))
+    keys = TextKeys.of(tmp_path)
+    behind = Behind(opened=lambda schemas: Store.open(str(tmp_path / "a.db"), policy, b"s" * 32, keys=keys))
     with served(artifacts, behind, "classes") as service:
         assert service.predict("classes", "kept for no time").status == 200
         time.sleep(0.5)

@@ -288,7 +288,7 @@ def test_a_run_without_training_answers_zero_shot_or_in_context(
     result = pipeline.run(Experiment.from_yaml(recipe), tmp_path / "run", quiet=True)
     assert result.report.cost.parameters_trained == 0
     assert result.report.splits[-1].metrics["accuracy"].low >= 0
-    (shown,) = [one.message for one in result.report.findings if one.code == "example_shown"]
+    (shown,) = [" ".join((one.message, *one.examples)) for one in result.report.findings if one.code == "example_shown"]
     assert "brackets" not in shown
     assert shown.lower().endswith("it was")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tunesmith.data.records import Example, Finding, Label, Prediction, Span
 from tunesmith.evaluation.calibration import Calibration, calibration_error, judged_confidences, reliability
@@ -204,6 +204,13 @@ def badness(gold: Label, prediction: Prediction, text: str = "") -> float:
         wrong = [score for span, score in zip(answer, prediction.span_scores, strict=False) if span not in gold]
         return len(set(gold) - set(answer)) + sum(wrong) if prediction.span_scores else len(set(gold) ^ set(answer))
     return 1.0
+
+
+def without_texts(report: RunReport) -> RunReport:
+    """The report as it travels with the model: all figures, findings and settings, and no text of the data."""
+    splits = tuple(replace(split, mistakes=()) for split in report.splits)
+    findings = tuple(replace(finding, examples=()) for finding in report.findings)
+    return replace(report, splits=splits, findings=findings)
 
 
 def metrics_json(report: RunReport) -> dict[str, dict[str, dict[str, float | None]]]:

@@ -18,6 +18,7 @@ from torch import Tensor
 from tunesmith.components import build, name_of, settings_of
 from tunesmith.errors import ArtifactError, ResourceError, TunesmithError
 from tunesmith.inference.folder import could_run_code, names_in, read_json
+from tunesmith.inference.held_texts import HELD_TEXTS, held_texts
 from tunesmith.methods import METHODS
 from tunesmith.models.backbone import load_saved, save_tokenizer
 from tunesmith.models.model import Model
@@ -334,6 +335,7 @@ def _describe(model: Model, task: Task, encoder: TextEncoder, origin: Origin, pr
         "new_parameters": sorted(model.lacking),
         "data_fingerprints": dict(origin.fingerprints),
         "redacted": dict(origin.redacted),
+        HELD_TEXTS: held_texts(task, origin.model_name),
         "versions": dict(origin.versions),
         "seed": origin.seed,
         # What the method added must be there before its weights can be read; merged, it left nothing behind.

@@ -19,7 +19,9 @@ from tunesmith.inference.artifact import (
     verify,
 )
 from tunesmith.inference.ensemble import Combination, check_combinable
+from tunesmith.inference.folder import read_json
 from tunesmith.inference.forms import Served, read_form
+from tunesmith.inference.held_texts import HELD_TEXTS, held_in
 from tunesmith.writing import refused
 
 MEMBERS = "members"
@@ -46,7 +48,8 @@ def save_ensemble(folder: Path, artifacts: Sequence[Path], by: Combination) -> N
         for number, artifact in enumerate(artifacts, 1):
             shutil.copytree(artifact, draft / MEMBERS / str(number))
         first = json.loads((artifacts[0] / DESCRIPTION).read_text(encoding="utf-8"))
-        told = {**first, "ensemble": {"by": by, "members": len(artifacts)}}
+        held = {text for artifact in artifacts for text in held_in(read_json(artifact / DESCRIPTION))}
+        told = {**first, "ensemble": {"by": by, "members": len(artifacts)}, HELD_TEXTS: sorted(held)}
         (draft / DESCRIPTION).write_text(json.dumps(told, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
         shutil.copy(artifacts[0] / "recipe.yaml", draft / "recipe.yaml")
         seal(draft)

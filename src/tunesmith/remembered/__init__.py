@@ -4,6 +4,8 @@
     database               a database opened: SQLite with every commit on disk, or PostgreSQL
     records, refusals      what is kept in Python's terms; why feedback is not taken
     stored_text            texts as the policy keeps them: none, masked (spans move along), raw
+    text_keys, sealing     raw texts encrypted, each bound to its row; which columns of which rows
+    encrypting             texts in the clear, or under an older key, encrypted anew
     recording, writer      one transaction for many waiting writers; the thread that makes it
     store                  Store: what the service asks
     reviewing, erasing     feedback listed and judged; rows deleted until the text is gone from the file

@@ -25,6 +25,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from tunesmith.errors import import_extra
 from tunesmith.remembered.refusals import StoreError
 from tunesmith.remembered.tables import facts
+from tunesmith.remembered.text_keys import TextKeys
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_SECONDS = 1
@@ -44,11 +45,13 @@ class Database:
         engine: its connections.
         place: where it is, without a password.
         secret: what turns a person's name into what is stored; empty where none was given.
+        keys: what raw texts are encrypted with; None where none may be read or written.
     """
 
     engine: Engine
     place: str
     secret: bytes = field(default=b"", repr=False)
+    keys: TextKeys | None = None
 
     @property
     def is_sqlite(self) -> bool:
@@ -105,12 +108,20 @@ class Database:
 _OF_FILES = ("sqlite",)
 
 
-def open_database(where: str, secret: bytes = b"", *, make: bool = True, patience: int = BUSY_SECONDS) -> Database:
+def open_database(
+    where: str,
+    secret: bytes = b"",
+    keys: TextKeys | None = None,
+    *,
+    make: bool = True,
+    patience: int = BUSY_SECONDS,
+) -> Database:
     """Open a database and bring it to the form that the code knows.
 
     Args:
         where: a file, or a URL: sqlite:///answers.db, postgresql://user@host/name.
         secret: what pseudonyms are made with; empty where none are made.
+        keys: what raw texts are encrypted with; they are looked at once a text is.
         make: whether a file that is not there is made, for its owner alone to read.
         patience: so many seconds a statement waits for a lock; while opening it is `OPENING_SECONDS`.
 
@@ -132,7 +143,7 @@ def open_database(where: str, secret: bytes = b"", *, make: bool = True, patienc
                 _check_secret(connection, opening)
     finally:
         opening.close()
-    return Database(_engine(url, patience), place, secret)
+    return Database(_engine(url, patience), place, secret, keys)
 
 
 def _engine(url: URL, patience: int) -> Engine:

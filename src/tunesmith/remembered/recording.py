@@ -8,11 +8,11 @@ import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
-from tunesmith.errors import TunesmithError
+from tunesmith.errors import ResourceError, TunesmithError
 from tunesmith.remembered.database import Database
 from tunesmith.remembered.records import (
     DAY,
@@ -24,7 +24,8 @@ from tunesmith.remembered.records import (
     Receipt,
     milliseconds,
 )
-from tunesmith.remembered.refusals import FeedbackError
+from tunesmith.remembered.refusals import FeedbackError, StoreError
+from tunesmith.remembered.sealing import ENCRYPTED, OF_ANSWERS, OF_FEEDBACK, opened_row, sealed_row
 from tunesmith.remembered.stored_text import Keeper, storable
 from tunesmith.remembered.tables import VERDICTS, answers, expired, feedback
 
@@ -70,7 +71,9 @@ class Recorder:
             json.dumps((row["further"], row["answer"], row["confidence"]), allow_nan=False)
             ids = (given.request_id, given.key_id, given.version)
             is_fit = max(map(len, ids)) <= LONGEST_ID and len(given.model) <= 2 * LONGEST_ID
-            return row if is_fit and all(storable(one) == one for one in (*ids, given.model)) else None
+            if not is_fit or any(storable(one) != one for one in (*ids, given.model)):
+                return None
+            return self._as_kept(row, OF_ANSWERS, given.request_id, given.item, policy=self.policy.text)
         except _FAULTS:
             return None
 
@@ -108,6 +111,8 @@ class Recorder:
             if one.right is not None and (fault := self.check(answer.model, one.right, answer.characters)):
                 return FeedbackError("wrong_right_answer", fault), None
             row = self._row(one, answer)
+        except (StoreError, ResourceError):  # the keys of raw texts are away
+            return FeedbackError("feedback_unavailable"), None
         except _FAULTS:  # of a check or a mask, which are given from outside
             return FeedbackError("not_storable"), None
         same = (one.request_id, one.item, one.key_id, row["idempotency"])
@@ -126,8 +131,8 @@ class Recorder:
         keeper = Keeper(answer.text_policy, self.policy.mask)
         said = content_of(one)
         content = self.database.keyed("content", said)
-        right = None if one.right is None else keeper.kept_answer(one.right, answer.text, answer.edits or ())
-        return {
+        right = None if one.right is None else keeper.kept_answer(one.right, self._text(answer), answer.edits or ())
+        row: dict[str, Any] = {
             "id": uuid.uuid4().hex,
             "request_id": one.request_id,
             "item": one.item,
@@ -142,6 +147,20 @@ class Recorder:
             "status": "new",
             "provenance": {"source": "api"},
         }
+        return self._as_kept(row, OF_FEEDBACK, one.request_id, one.item, row["id"], policy=answer.text_policy)
+
+    def _text(self, answer: Row[Any]) -> str | None:
+        """The stored text of an answer."""
+        row = {"text": answer.text}
+        if answer.text_policy in ENCRYPTED:
+            row = opened_row(row, ("text",), self.database.keys, answer.request_id, answer.item)
+        return cast("str | None", row["text"])
+
+    def _as_kept(
+        self, row: dict[str, Any], columns: Sequence[str], *identity: str | int, policy: str
+    ) -> dict[str, Any]:
+        """The row as its policy for texts wants it on disk."""
+        return sealed_row(row, columns, self.database.keys, *identity) if policy in ENCRYPTED else row
 
     def _keep_longer(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Keep answers that have feedback for as long as feedback is kept."""

@@ -13,8 +13,11 @@ from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
 
 from tunesmith.remembered.database import Database, explained
 from tunesmith.remembered.refusals import StoreError
+from tunesmith.remembered.sealing import ENCRYPTED, OF_ANSWERS, OF_FEEDBACK, opened_row
 from tunesmith.remembered.tables import STATUSES, answers, feedback
+from tunesmith.remembered.text_keys import TextKeys, is_sealed
 
+HIDDEN = "(encrypted)"
 _READ_AT_ONCE = 1_000
 
 
@@ -39,15 +42,58 @@ class Which:
             raise StoreError(f"There is no status '{wrong[0]}'.", to_do=f"Use {', '.join(STATUSES)}.")
 
 
-def found(database: Database, which: Which) -> Iterator[Row[Any]]:
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Feedback and the answer that it is about, as the tables have them; raw texts as they came, or `HIDDEN`."""
+
+    id: str
+    request_id: str
+    item: int
+    given_at: int
+    key_id: str
+    verdict: str
+    right_answer: Any
+    comment: Any
+    status: str
+    provenance: Mapping[str, Any]
+    asked_at: int
+    model: str
+    version: str
+    subject: str | None
+    text_policy: str
+    text: Any
+    further: Any
+    answer: Any
+    confidence: float | None
+
+
+def found(database: Database, which: Which, *, with_texts: bool = True) -> Iterator[Remark]:
     """Feedback with the answer that it is about, the newest first; rows come as they are read.
 
+    Args:
+        database: where.
+        which: which feedback.
+        with_texts: whether encrypted texts are opened; else `HIDDEN` stands for each, and no key is needed.
+
     Raises:
-        StoreError: the database cannot be used.
+        StoreError: the database cannot be used; the key of a text is not there, or does not open it.
     """
-    with database.reading() as connection:
-        rows = connection.execution_options(yield_per=_READ_AT_ONCE).execute(_chosen(which))
-        yield from rows
+    with (
+        database.reading() as connection,
+        connection.execution_options(yield_per=_READ_AT_ONCE).execute(_chosen(which)) as rows,
+    ):
+        for row in rows:
+            yield _remark(row, database.keys, with_texts=with_texts)
+
+
+def _remark(row: Row[Any], keys: TextKeys | None, *, with_texts: bool) -> Remark:
+    told = row._asdict()
+    if row.text_policy in ENCRYPTED and not with_texts:
+        told |= {name: HIDDEN for name in (*OF_ANSWERS, *OF_FEEDBACK) if is_sealed(told[name])}
+    elif row.text_policy in ENCRYPTED:
+        told = opened_row(told, OF_ANSWERS, keys, row.request_id, row.item)
+        told = opened_row(told, OF_FEEDBACK, keys, row.request_id, row.item, row.id)
+    return Remark(**told)
 
 
 def by_status(database: Database, which: Which) -> dict[str, int]:
@@ -88,7 +134,7 @@ def review(
     with explained(database.place), database.writing() as connection:
         there = _there(connection, ids, database.place)
         changed = [
-            {"of_id": row.id, "to": status, "why": {**row.provenance, "reviews": [*_steps(row), step(row)]}}
+            {"of_id": row.id, "to": status, "why": {**row.provenance, "reviews": [*_steps(row.provenance), step(row)]}}
             for row in there.values()
             if row.status != status
         ]
@@ -127,13 +173,13 @@ def released(database: Database, which: Which) -> frozenset[str]:
     """
     return frozenset(
         row.id
-        for row in found(database, which)
-        if any(step.get("from") == "quarantined" and step.get("to") == "accepted" for step in _steps(row))
+        for row in found(database, which, with_texts=False)
+        if any(step.get("from") == "quarantined" and step.get("to") == "accepted" for step in _steps(row.provenance))
     )
 
 
-def _steps(row: Row[Any]) -> Sequence[dict[str, object]]:
-    steps: Sequence[dict[str, object]] = row.provenance.get("reviews", ())
+def _steps(provenance: Mapping[str, Any]) -> Sequence[dict[str, object]]:
+    steps: Sequence[dict[str, object]] = provenance.get("reviews", ())
     return steps
 
 

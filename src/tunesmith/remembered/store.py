@@ -9,10 +9,14 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from typing import Self
 
+from tunesmith.errors import TunesmithError
 from tunesmith.remembered.database import Database, open_database
+from tunesmith.remembered.encrypting import settle_keys
 from tunesmith.remembered.recording import Recorder, check_form
 from tunesmith.remembered.records import Answered, Counts, Feedback, LabelCheck, Policy, Receipt
 from tunesmith.remembered.refusals import StoreError
+from tunesmith.remembered.sealing import ENCRYPTED
+from tunesmith.remembered.text_keys import TextKeys
 from tunesmith.remembered.writer import Writer
 
 
@@ -29,7 +33,14 @@ class Store:
     writer: Writer
 
     @classmethod
-    def open(cls, where: str, policy: Policy, secret: bytes, check: LabelCheck | None = None) -> Self:
+    def open(
+        cls,
+        where: str,
+        policy: Policy,
+        secret: bytes,
+        check: LabelCheck | None = None,
+        keys: TextKeys | None = None,
+    ) -> Self:
         """Open the database at a file or URL, bring it to the newest form, and start the writer.
 
         Args:
@@ -37,15 +48,24 @@ class Store:
             policy: how answers and feedback are kept.
             secret: what pseudonyms are made with, at least 16 bytes, always the same for a database.
             check: judges right answers by the model's labels; without one every object is taken.
+            keys: what raw texts are encrypted with, by a policy that keeps such or of rows from an earlier one.
 
         Raises:
-            StoreError: the database cannot be used, or the secret is short.
+            StoreError: the database cannot be used, the secret is short, raw texts shall be kept without keys, or the
+                keys are not those of the database.
+            ResourceError: the file of keys cannot be made or read.
         """
         if len(secret) < 16:
             raise StoreError(
                 "The secret of pseudonyms has fewer than 16 bytes.", to_do="Give random bytes, such as 32."
             )
-        database = open_database(where, secret)
+        database = open_database(where, secret, keys)
+        if policy.text in ENCRYPTED:
+            try:
+                settle_keys(database)
+            except TunesmithError:
+                database.close()
+                raise
         return cls(database, policy, Writer(Recorder(database, policy, check or _anything)))
 
     def remember(self, given: Sequence[Answered]) -> int:

@@ -12,7 +12,8 @@ Edit = tuple[int, int, int, int]
 
 WRITTEN = ("answer", "answers", "texts", "comment")
 """Keys of an answer under which written text stands, which is kept like the text that was asked."""
-_OWN_TEXT = ("text", "word")
+OWN_TEXT = ("text", "word")
+"""Keys of a span under which its own words stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,4 +139,4 @@ def _span_on(borders: tuple[int, int], value: Mapping[str, object], text: str | 
     places = {"start": borders[0], "answer_start": borders[0], "end": borders[1]}
     own = None if text is None else text[slice(*borders)]
     moved_ones: dict[str, object] = {key: place for key, place in places.items() if key in value}
-    return moved_ones | dict.fromkeys((key for key in _OWN_TEXT if key in value), own)
+    return moved_ones | dict.fromkeys((key for key in OWN_TEXT if key in value), own)

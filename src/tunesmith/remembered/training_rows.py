@@ -9,11 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Row
-
 from tunesmith.remembered.database import Database
 from tunesmith.remembered.refusals import StoreError
-from tunesmith.remembered.reviewing import Which, by_status, found, iso
+from tunesmith.remembered.reviewing import Remark, Which, by_status, found, iso
 
 LABEL_KEYS = ("label", "spans", "answer", "answers")
 """The keys of an answer that say what is right; each is a column that the readers of `data` know."""
@@ -137,7 +135,7 @@ def _said(database: Database, which: Which) -> Mapping[bytes, set[bytes]]:
     return said
 
 
-def _row(row: Row[Any], label: Mapping[str, object], weight: float | None, wanted: Wanted) -> dict[str, object]:
+def _row(row: Remark, label: Mapping[str, object], weight: float | None, wanted: Wanted) -> dict[str, object]:
     weighed = {} if wanted.confirmed_weight is None else {"weight": weight}
     return {
         **(row.further or {}),
@@ -158,7 +156,7 @@ def _row(row: Row[Any], label: Mapping[str, object], weight: float | None, wante
     }
 
 
-def _label(row: Row[Any]) -> dict[str, object] | None:
+def _label(row: Remark) -> dict[str, object] | None:
     """What is right by this feedback: what it says, or the answer that it confirms; None where it does not say."""
     right = row.right_answer if row.right_answer is not None else row.answer if _is_confirmed(row.verdict) else None
     if right is None:
@@ -174,7 +172,7 @@ def _is_confirmed(verdict: str) -> bool:
     return verdict in ("correct",)
 
 
-def _asked(row: Row[Any]) -> bytes:
+def _asked(row: Remark) -> bytes:
     return _digest([row.text, row.further])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
 import numpy as np
@@ -31,7 +31,7 @@ from tunesmith.tasks.nearest_words import (
     thinned,
     transitions,
 )
-from tunesmith.tasks.ranges import check_labels, check_numbers
+from tunesmith.tasks.ranges import HELD, check_labels, check_numbers
 from tunesmith.tasks.tagged_words import by_example, laid_out, spans_on_text
 from tunesmith.tasks.token_classification import TokenClassification
 
@@ -79,7 +79,7 @@ class FewShotTagging:
     max_length: int = 0
     stride: int = 64
     temperature: float = 1.0
-    counts: tuple[int, ...] = ()
+    counts: tuple[int, ...] = field(default=(), metadata={HELD: "the states of training words, as vectors"})
     moves: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:

@@ -27,7 +27,7 @@ from tunesmith.tasks.label_words import LabelWordHead, LabelWords, check_words, 
 from tunesmith.tasks.losses import class_divergence, class_loss
 from tunesmith.tasks.mixing import Form
 from tunesmith.tasks.prompts import Filled, Template, answer_places, shortened, text_tokens
-from tunesmith.tasks.ranges import check_labels, check_numbers
+from tunesmith.tasks.ranges import HELD, check_labels, check_numbers
 
 CONTENT_FREE = ("N/A", "[MASK]", "")
 """Texts that say nothing, by which a model's preference for a label shows (Zhao et al. 2021, sec. 5)."""
@@ -81,7 +81,7 @@ class PromptClassification:
     separator: str = "\n"
     max_length: int = 0
     temperature: float = 1.0
-    shown: tuple[Demonstration, ...] = ()
+    shown: tuple[Demonstration, ...] = field(default=(), metadata={HELD: "training examples that are shown"})
     mask_id: int = -1
 
     def __post_init__(self) -> None:

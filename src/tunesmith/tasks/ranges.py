@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from tunesmith.errors import RecipeError
 
+HELD = "holds_texts"
+"""The key of a field's metadata that says in words which texts of the data a prepared task keeps in it by design."""
+
 
 def check_labels(labels: Sequence[str]) -> None:
     """See that each label is named once and none is empty.

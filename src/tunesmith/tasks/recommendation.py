@@ -45,7 +45,7 @@ from tunesmith.tasks.heads import BodyShape
 from tunesmith.tasks.item_batches import HISTORY, among, collate_histories, sampled
 from tunesmith.tasks.item_catalogue import ItemCatalogue
 from tunesmith.tasks.item_encoders import NEIGHBOURS, ItemHead, ItemShape
-from tunesmith.tasks.ranges import check_numbers
+from tunesmith.tasks.ranges import HELD, check_numbers
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Recommendation:
     stride: int = 32
     answers: int = 10
     temperature: float = 1.0
-    item_texts: dict[str, str] = field(default_factory=dict)
+    item_texts: dict[str, str] = field(default_factory=dict, metadata={HELD: "the texts of the items"})
     popularity: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:

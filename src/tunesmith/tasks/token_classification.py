@@ -40,7 +40,7 @@ from tunesmith.tasks.gold import spans_of
 from tunesmith.tasks.heads import MARKS, BodyShape, TokenHead
 from tunesmith.tasks.losses import class_losses, labelled, summed_by_example, target_divergence, weighed_mean
 from tunesmith.tasks.mixing import Form
-from tunesmith.tasks.ranges import check_labels, check_numbers
+from tunesmith.tasks.ranges import HELD, check_labels, check_numbers
 from tunesmith.tasks.tagged_words import by_example, by_piece, laid_out, owning_windows, spans_on_text, units_of
 from tunesmith.tasks.word_shapes import SHAPES, is_uncased, token_shapes
 
@@ -78,7 +78,7 @@ class TokenClassification:
     casing: bool | Literal["auto"] = "auto"
     label_smoothing: float = 0.0
     gazetteer: tuple[str, ...] = ()
-    entries: dict[str, dict[str, str]] = field(default_factory=dict)
+    entries: dict[str, dict[str, str]] = field(default_factory=dict, metadata={HELD: "names of the gazetteer"})
     forbidden_steps: tuple[str, ...] = ()
     max_length: int = 0
     stride: int = 64
