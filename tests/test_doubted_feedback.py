@@ -27,6 +27,7 @@ from tunesmith.remembered.records import Feedback, Policy
 from tunesmith.remembered.reviewing import Which, found, review
 from tunesmith.remembered.secret import secret_of
 from tunesmith.remembered.store import Store
+from tunesmith.remembered.text_keys import TextKeys
 from tunesmith.remembered.training_rows import Voice, voice_of
 
 NOTHING: frozenset[str] = frozenset()
@@ -182,7 +183,8 @@ def place(tmp_path: Path, tiny_model_folder: Path) -> Place:
     (tmp_path / "trusted.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows), encoding="utf-8")
     state = tmp_path / "state"
     state.mkdir()
-    with Store.open(str(state / "answers.db"), Policy(text="raw"), secret_of(state)) as store:
+    opened = (str(state / "answers.db"), Policy(text="raw"), secret_of(state))
+    with Store.open(*opened, keys=TextKeys.of(state)) as store:
         store.remember([answered(f"r{n}", said(words[n % 2], n + 40)) for n in range(40)])
         for n in range(40):
             is_flip = n % 5 == 0
