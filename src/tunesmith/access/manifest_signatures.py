@@ -82,7 +82,7 @@ class TrustedKeys:
             Ed25519PublicKey.from_public_bytes(self.keys[told.key]).verify(told.content, _signed(manifest))
         except InvalidSignature as error:
             raise UntrustedError(
-                "The artifact's signature does not fit its manifest, which was changed since, or the signature is forged.",
+                "The artifact's signature does not fit its manifest: that was changed since, or is forged.",
                 where=where,
                 to_do=_SIGN,
             ) from error

@@ -117,7 +117,7 @@ DETAILS: Mapping[str, str] = {
     "The artifact is not signed.": "该模型未签名。",
     "The artifact is signed by a key that is not trusted here.": "其签名密钥不受信任。",
     "The artifact's signature cannot be read.": "其签名无法读取。",
-    "The artifact's signature does not fit its manifest, which was changed since, or the signature is forged.": (
+    "The artifact's signature does not fit its manifest: that was changed since, or is forged.": (
         "其签名与清单不符：清单在签名后被改动，或签名系伪造。"
     ),
     "The artifact was replaced after it was loaded.": "加载之后该模型已被替换。",
