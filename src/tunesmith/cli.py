@@ -25,6 +25,7 @@ from tunesmith import (
     cli_privacy,
     cli_remembered,
     cli_service,
+    cli_signing,
     cli_study,
     cli_watching,
     compressing,
@@ -75,6 +76,7 @@ app.add_typer(cli_remembered.verbs, name="feedback")
 app.add_typer(cli_guarding.guard, name="guard")
 app.add_typer(cli_capacity.verbs)
 app.add_typer(cli_parts.verbs)
+app.add_typer(cli_signing.verbs)
 
 
 @app.command()

@@ -14,6 +14,7 @@ from tunesmith import service_console
 from tunesmith.access.bearer_tokens import TokenRules, TokenVerifier
 from tunesmith.access.gate import Gate
 from tunesmith.access.key_store import KeyStore
+from tunesmith.access.manifest_signatures import TrustedKeys
 from tunesmith.access.principal import Limits as KeyLimits
 from tunesmith.access.signing_keys import ASYMMETRIC
 from tunesmith.arguments import spread
@@ -64,7 +65,8 @@ def serve(
     if held.root is not None and not held.root.is_dir():
         raise TunesmithError("There is no such folder.", where=f"--root {held.root}", to_do="Make it, or leave it out.")
     os.environ["HF_HUB_OFFLINE"] = "1"  # the model workers inherit it: nothing that is served is fetched
-    versions = [_version(given, held.backend) for given in artifacts]
+    trusted = TrustedKeys.from_files(held.trusted) if held.trusted else None
+    versions = [_version(given, held.backend, trusted) for given in artifacts]
     _see_names_differ(versions)
     folder = entrance.state.expanduser()
     rules = _rules(entrance)
@@ -74,7 +76,7 @@ def serve(
     redactor = _redactor(protections, folder)
     guards = _guards(protections.guards or [], versions)
     opened = _store(protections, folder) if protections.store else None
-    further = _further(guards)
+    further = _further(guards, trusted)
     behind = Behind(redactor, guards, further, opened)
     every = [*versions, *further.values()]
     sharing = Sharing.among(every, further=held.root is not None) if held.share_bases else Sharing()
@@ -88,6 +90,7 @@ def serve(
         sharing=sharing,
         versions=held.versions,
         goldens=read_goldens(held.golden or [], versions, Terms(held.margin, held.calibration_margin)),
+        trusted=trusted,
     )
     tracer = open_tracer(traces.traces, share=traces.trace_share) if traces.traces else None
     engine = _engine(strength, elastic)
@@ -107,11 +110,11 @@ def serve(
         serve_app(app, channel, settings, ready=ready)
 
 
-def _version(given: str, backend: str) -> Version:
+def _version(given: str, backend: str, trusted: TrustedKeys | None) -> Version:
     name, equals, folder = given.partition("=")
     if not equals or Path(given).is_dir():
         name, folder = "", given
-    return read_version(Path(folder), name=name, backend=backend)
+    return read_version(Path(folder), name=name, backend=backend, trusted=trusted)
 
 
 def _rules(entrance: Entrance) -> TokenRules | None:
@@ -212,10 +215,13 @@ def _guards(given: Sequence[str], versions: Sequence[Version]) -> dict[str, Guar
     return found
 
 
-def _further(guards: Mapping[str, Guards]) -> dict[str, Version]:
+def _further(guards: Mapping[str, Guards], trusted: TrustedKeys | None) -> dict[str, Version]:
     """The models that guards ask, by the folder that these know them by."""
-    folders = {folder for one in guards.values() for folder in one.models}
-    return {folder: read_version(Path(folder), name=f"guard-{place}") for place, folder in enumerate(sorted(folders))}
+    folders = sorted({folder for one in guards.values() for folder in one.models})
+    return {
+        folder: read_version(Path(folder), name=f"guard-{place}", trusted=trusted)
+        for place, folder in enumerate(folders)
+    }
 
 
 def _store(given: Protections, state: Path) -> Callable[[Mapping[str, LabelSchema]], Store]:

@@ -8,6 +8,7 @@
     ├── TrainingError      a run that cannot go on (a loss that is not a number, a method without effect)
     ├── CheckpointError    a checkpoint that is missing, cut short or of another run
     ├── ArtifactError      an artifact that is damaged, changed or of another label schema
+    │   └── UntrustedError  an artifact that no trusted key has signed
     ├── ResourceError      too little disk or memory, or a file of state that cannot be used
     ├── RefusedError       a request to a service that is turned away, with a stable code (access/refusals.py)
     ├── StoreError         a database of answers that cannot be used (remembered.refusals, beside FeedbackError)
@@ -68,6 +69,10 @@ class CheckpointError(TunesmithError):
 
 class ArtifactError(TunesmithError):
     """An artifact is damaged, was changed, or has another label schema."""
+
+
+class UntrustedError(ArtifactError):
+    """No trusted key has signed an artifact."""
 
 
 class ResourceError(TunesmithError):

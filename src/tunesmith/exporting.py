@@ -12,7 +12,7 @@ from typing import Literal
 from tunesmith.combining import held_out
 from tunesmith.data.splits import spread
 from tunesmith.errors import ArtifactError, DataError, ResourceError
-from tunesmith.inference.artifact import MANIFEST, Loaded, file_hash, need_space, read_artifact, verify
+from tunesmith.inference.artifact import MANIFEST, SIGNATURE, Loaded, file_hash, need_space, read_artifact, verify
 from tunesmith.inference.forms import AnyEntry, add_form, add_gguf, add_lite, keep_only
 from tunesmith.inference.gguf_file import GgufFile, check_exportable, export_gguf
 from tunesmith.inference.gguf_form import PRECISIONS, GgufForm
@@ -25,11 +25,16 @@ ExportForm = Literal["onnx", "onnx-int8", "litert", "gguf", "gguf-q8_0"]
 
 @dataclass(frozen=True)
 class Exported:
-    """Where a form was written, and what artifact.json says of it."""
+    """Where a form was written, and what artifact.json says of it.
+
+    Attributes:
+        was_signed: whether the artifact was signed before; what was written is not.
+    """
 
     folder: Path
     form: ExportForm
     entry: AnyEntry
+    was_signed: bool = False
 
 
 def export(artifact: Path, form: ExportForm, out: Path | None = None, *, calibrate: int = 0) -> Exported:
@@ -54,6 +59,7 @@ def export(artifact: Path, form: ExportForm, out: Path | None = None, *, calibra
     if calibrate and form != "onnx-int8":
         raise DataError("Only an ONNX graph in 8 bits is calibrated.", where="--calibrate", to_do="Leave it out.")
     description, before = verify(artifact), file_hash(artifact / MANIFEST)
+    was_signed = (artifact / SIGNATURE).is_file()
     _see_single(artifact, description)
     loaded = read_artifact(artifact, description)
     if form == "gguf" or form == "gguf-q8_0":
@@ -77,7 +83,7 @@ def export(artifact: Path, form: ExportForm, out: Path | None = None, *, calibra
         else:
             _see_same(artifact, before)
             _swap(draft, place, Path(temporary) / "before")
-    return Exported(artifact if out is None else out, form, entry)
+    return Exported(artifact if out is None else out, form, entry, was_signed)
 
 
 def _see_same(artifact: Path, before: str) -> None:

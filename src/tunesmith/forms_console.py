@@ -21,7 +21,8 @@ from tunesmith.proving import Proof
 def show_export(made: Exported, *, as_json: bool) -> None:
     """Show where a form is, how large it is, and how near to torch."""
     if as_json:
-        say_json({"artifact": str(made.folder), "form": made.form, **made.entry.plain()})
+        told = {"artifact": str(made.folder), "form": made.form, "was_signed": made.was_signed}
+        say_json({**told, **made.entry.plain()})
         return
     if isinstance(made.entry, GgufEntry):
         _show_gguf(made.entry)
@@ -29,6 +30,8 @@ def show_export(made: Exported, *, as_json: bool) -> None:
         _show_lite(made.entry)
     else:
         _show_graph(made.entry)
+    if made.was_signed:
+        say(f"Unsigned: the signature was for the files before. Sign it anew: tunesmith sign {made.folder} --key FILE")
     say(f"Artifact: {made.folder}\nNext:     tunesmith parity {made.folder}")
 
 

@@ -94,7 +94,7 @@ class Elastic:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """In which form models are held, where further versions are, and what these must show before they answer."""
+    """In which form models are held, where further versions are, what these must show, and who must have signed."""
 
     backend: Backend = ""
     root: Annotated[
@@ -103,6 +103,12 @@ class Held:
     versions: Annotated[
         int, typer.Option("--most-versions", help="Versions of a model that may be loaded at once.", min=1)
     ] = MOST_VERSIONS
+    trusted: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A public key: only artifacts signed by one of these are loaded; may be given several times."
+        ),
+    ] = None
     share_bases: Annotated[
         bool, typer.Option("--share-bases", help="Hold the base model of several adapters once, not in each of them.")
     ] = False

@@ -184,6 +184,22 @@ def test_an_adapter_that_answers_otherwise_than_its_artifact_is_refused(root: Pa
         assert "facts" in ask(do="load", **version.slot.plain)
 
 
+def test_a_base_whose_other_files_were_changed_is_refused(
+    tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its weights' sum stands in the artifact, and so in what was signed; its configuration is held by the answers."""
+    monkeypatch.setattr("tunesmith.inference.adapters.LARGEST_SHARE", 0.5)
+    base = Path(shutil.copytree(tiny_model_folder, tmp_path / "base"))
+    version = read_version(trained(tmp_path / "mood", base, "bitfit", "single_label", name="mood"))
+    slot = sharing([version], further=True).placed(version).slot
+    told = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    with working() as (_, ask):
+        (base / "config.json").write_text(json.dumps({**told, "hidden_act": "tanh"}), encoding="utf-8")
+        assert "the logits differ by up to" in ask(do="load", **slot.plain)["refused"][0]
+        (base / "config.json").write_text(json.dumps(told), encoding="utf-8")
+        assert "facts" in ask(do="load", **slot.plain)
+
+
 def test_a_base_that_only_one_artifact_has_is_not_shared_unless_more_may_come(root: Path) -> None:
     given = versions(root, "mood", "foreign")
     assert not sharing(given).bases

@@ -33,7 +33,7 @@ FORMAT = 1
 WEIGHTS = "model.safetensors"
 ADAPTER = "adapter.safetensors"
 DESCRIPTION = "artifact.json"
-MANIFEST = "manifest.json"
+MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
 TORCH, FORMS, SOURCE = "torch", "forms", "weights_of"
 """The form where none is named; the keys of what is said of others (`inference/forms.py`), and of the whole weights."""
 _KEYS = ("task", "schema_sha256", "pooling", "prefix", "max_length", "data_fingerprints")
@@ -159,6 +159,7 @@ def need_space(folder: Path, size: int) -> None:
 
 def seal(folder: Path) -> None:
     """Write the manifest: the sha256 of every file, also of those in the folders of an ensemble's members."""
+    (folder / SIGNATURE).unlink(missing_ok=True)  # it would not hold for this manifest
     _write_json(
         folder / MANIFEST,
         {name: file_hash(folder / name) for name in sorted(names_in(folder)) if name != MANIFEST},
@@ -243,7 +244,7 @@ def task_for(description: Mapping[str, object], folder: Path, labels: tuple[str,
 
 
 def verify(folder: Path) -> Mapping[str, object]:
-    """Check every file against the manifest and return the artifact's description.
+    """Check every file against the manifest and return the artifact's description; whose manifest it is, is not asked.
 
     Raises:
         ArtifactError: no artifact, an unlisted, missing or changed file, code, a pickle, or an unknown format.
@@ -263,7 +264,7 @@ def verify(folder: Path) -> Mapping[str, object]:
                 where=str(folder),
                 to_do="Do not load it. Artifacts hold safetensors and JSON only.",
             )
-    for name in sorted(present ^ set(manifest)):
+    for name in sorted((present - {SIGNATURE}) ^ set(manifest)):
         state = "is missing" if name in manifest else "was added"
         raise ArtifactError(
             f"The file '{name}' {state} since the artifact was written.", where=str(folder), to_do=_COPY

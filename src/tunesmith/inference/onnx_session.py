@@ -1,7 +1,8 @@
-"""Sessions of ONNX Runtime: as many threads as torch has, and none of them busy between two calls."""
+"""Sessions of ONNX Runtime: as many threads as torch has, none busy between two calls, and memory with an end."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,24 +10,33 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from tunesmith.errors import ArtifactError, import_extra
-from tunesmith.machine import inspect_machine
+from tunesmith.errors import ArtifactError, ResourceError, import_extra
+from tunesmith.inference.graph_file import see_harmless
+from tunesmith.machine import free_memory, inspect_machine
 
 _EXTRA = "onnx"
 TOKENS_AT_ONCE = 4096
 """The most tokens that pass through the body at once: one text may have hundreds of windows."""
 SLOWER = ["SkipLayerNormFusion"]
 """Fusions that cost time: sum and normalisation in one have no vector code in ONNX Runtime 1.32, its two parts have."""
+UNBOUNDED = ["ConstantFolding", "AttentionFusion"]
+"""What makes constants anew while a graph is loaded, outside of its memory; exports leave nothing to do for it."""
+LEAST_MEMORY, MOST_MEMORY = 1 << 30, 16 << 30
+"""Bytes that a graph may take while it answers, on small machines and on large ones."""
+_REGISTERING = threading.Lock()
+_NO_MEMORY = ("Available memory of", "Failed to allocate memory", "bad allocation", "bad_alloc")
+"""How ONNX Runtime says that a session's memory, or the machine's, does not suffice."""
 
 
 def open_session(path: Path) -> Any:
-    """A session over a graph, on the CPU, with `torch.get_num_threads()` threads.
+    """A session over a graph, on the CPU, with `torch.get_num_threads()` threads and memory up to `memory_bound`.
 
     Raises:
-        ArtifactError: the graph cannot be read.
+        ArtifactError: the graph cannot be read, or has what no export writes.
         MissingExtraError: ONNX Runtime is not installed.
     """
     runtime = import_extra("onnxruntime", _EXTRA)
+    constants = see_harmless(path)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1
@@ -39,9 +49,7 @@ def open_session(path: Path) -> Any:
         options.add_session_config_entry("session.x64quantprecision", "1")
     errors = import_extra("onnxruntime.capi.onnxruntime_pybind11_state", _EXTRA)
     try:
-        return runtime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=SLOWER
-        )
+        return _bounded_session(runtime, path, options, constants)
     except (
         errors.Fail,
         errors.InvalidGraph,
@@ -62,13 +70,60 @@ def open_session(path: Path) -> Any:
         ) from error
 
 
+def memory_bound() -> int:
+    """The bytes that a graph may take while it answers: half of what is free, by this process's share of the cores."""
+    cores = max(1, inspect_machine().cores)
+    free = free_memory() or 2 * MOST_MEMORY
+    share = min(1.0, torch.get_num_threads() / cores)
+    return min(MOST_MEMORY, max(LEAST_MEMORY, int(free * share / 2)))
+
+
+def _bounded_session(runtime: Any, path: Path, options: Any, constants: int) -> Any:
+    """A session with an arena of its own, out of which all that its graph computes is taken.
+
+    ONNX Runtime sets a bound only for arenas of its environment. It has one arena for each place; a session keeps the
+    one that was there when it was made, so that each can have its own, made anew before it. Packed matrices are counted
+    among what was taken but not refused, and beyond the bound the rest becomes a number below 0, which is read as
+    endless (bfc_arena.cc: Reserve, Extend, 1.32). So what constants may take at most is added to the bound.
+    """
+    place = runtime.OrtMemoryInfo("Cpu", runtime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, runtime.OrtMemType.DEFAULT)
+    most = {"max_mem": constants + memory_bound(), "arena_extend_strategy": -1}
+    arena = runtime.OrtArenaCfg({**most, "initial_chunk_size_bytes": -1, "max_dead_bytes_per_chunk": -1})
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    with _REGISTERING:
+        runtime.create_and_register_allocator(place, arena)
+        return runtime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=[*SLOWER, *UNBOUNDED]
+        )
+
+
 def run_session(session: Any, outputs: Sequence[str], inputs: Mapping[str, Tensor]) -> list[Tensor]:
-    """The graph's outputs; nothing is computed that these do not need."""
+    """The graph's outputs; nothing is computed that these do not need.
+
+    Raises:
+        ResourceError: the graph asks for more memory than its session may take.
+        ArtifactError: it fails otherwise. What ONNX Runtime says may hold what was read, and is left out.
+    """
     runtime = import_extra("onnxruntime", _EXTRA)
+    errors = import_extra("onnxruntime.capi.onnxruntime_pybind11_state", _EXTRA)
     how = runtime.RunOptions()
     how.only_execute_path_to_fetches = True
+    how.log_severity_level = 4
     given = {name: tensor.contiguous().cpu().numpy() for name, tensor in inputs.items()}
-    return [torch.from_numpy(row) for row in session.run(list(outputs), given, how)]
+    try:
+        return [torch.from_numpy(row) for row in session.run(list(outputs), given, how)]
+    except (errors.Fail, errors.InvalidArgument, errors.RuntimeException, errors.EPFail, MemoryError) as error:
+        if isinstance(error, MemoryError) or any(sign in str(error) for sign in _NO_MEMORY):
+            raise ResourceError(
+                f"The graph asks for more memory than a graph may take here ({memory_bound() >> 20} MB).",
+                where="ONNX Runtime",
+                to_do="If you trust it, free memory, or give this process more threads; else do not load it.",
+            ) from error
+        raise ArtifactError(
+            f"The graph failed while it was computed ({type(error).__name__}).",
+            where="ONNX Runtime",
+            to_do="Export the artifact again with this version: tunesmith export.",
+        ) from error
 
 
 class OnnxProgram:

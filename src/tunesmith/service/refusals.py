@@ -77,6 +77,12 @@ REASONS: Mapping[str, Why] = {
     "not_loaded": Why(
         409, "It was not loaded, and the traffic is as before: {detail}", "未加载，流量未受影响：{detail}"
     ),
+    "untrusted": Why(
+        409,
+        "This service takes versions that a trusted key has signed, and the traffic is as before: {detail} "
+        "Sign it: tunesmith sign.",
+        "本服务只接受由受信任密钥签名的版本，流量未受影响：{detail}请用 tunesmith sign 签名。",
+    ),
     "in_use": Why(
         409,
         "The version still has a part (champion, canary, shadow or previous). Give that to another one first.",
@@ -152,6 +158,13 @@ DETAILS: Mapping[str, str] = {
         "一维列表表示一对文本；多条文本请写成 [[文本], [文本]]"
     ),
     "its answers mean something else (another task or labels).": "其回答的含义不同（任务或标签不同）。",
+    "The artifact is not signed.": "该模型未签名。",
+    "The artifact is signed by a key that is not trusted here.": "其签名密钥不受信任。",
+    "The artifact's signature cannot be read.": "其签名无法读取。",
+    "The artifact's signature does not fit its manifest: that was changed since, or is forged.": (
+        "其签名与清单不符：清单在签名后被改动，或签名系伪造。"
+    ),
+    "The artifact was replaced after it was loaded.": "加载之后该模型已被替换。",
     "texts and lists are mixed": "文本与列表混用",
     "one text, or a pair of two": "应为一段文本或一对文本",
     "inputs are named text and second": "输入名应为 text 和 second",

@@ -17,6 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from tunesmith.access.audit import AuditLog
+from tunesmith.access.manifest_signatures import TrustedKeys
 from tunesmith.access.rate_limits import RateLimiter
 from tunesmith.guarding.guards import Guards
 from tunesmith.privacy import Redactor
@@ -39,7 +40,7 @@ from tunesmith.service.promotion_gate import PromotionGate
 from tunesmith.service.protection import Protection
 from tunesmith.service.room import MOST_VERSIONS
 from tunesmith.service.sharing import Sharing
-from tunesmith.service.switching import Switch
+from tunesmith.service.switching import Admission, Switch
 from tunesmith.service.versions import Registry, Version
 from tunesmith.watching.metrics import Metrics
 from tunesmith.watching.traces import Tracer
@@ -62,6 +63,7 @@ class Settings:
         sharing: which base models are held once for several adapters.
         versions: of one model that may be loaded at once.
         goldens: by the name of a model, the examples by which its versions are judged before they are promoted.
+        trusted: the keys of which one must have signed what is loaded by request; None asks for no signature.
         limits: what a request may ask for.
         patience: what a connection may cost.
     """
@@ -76,6 +78,7 @@ class Settings:
     sharing: Sharing = field(default_factory=Sharing)
     versions: int = MOST_VERSIONS
     goldens: Mapping[str, Golden] = field(default_factory=dict)
+    trusted: TrustedKeys | None = None
     limits: Limits = field(default_factory=Limits)
     patience: Patience = field(default_factory=Patience)
 
@@ -128,7 +131,8 @@ def assembled(
     notes = Notes(metrics, registry, protection)
     batcher = Batcher(engine, notes, budget=settings.batch_tokens, most=settings.waiting_tokens)
     front = Front(registry, batcher, settings.limits, RateLimiter(), protection)
-    switch = Switch(engine, registry, notes, settings.root, settings.sharing, settings.versions)
+    admission = Admission(settings.root, settings.versions, settings.trusted)
+    switch = Switch(engine, registry, notes, admission, settings.sharing)
     retention = [lambda: purge(store.database, thorough=False)] if store is not None else []
     chores = Chores([*doors.chores, *retention])
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from tunesmith.access.manifest_signatures import TrustedKeys
 from tunesmith.access.names import path_below
-from tunesmith.errors import TunesmithError
+from tunesmith.errors import ArtifactError, TunesmithError, UntrustedError
+from tunesmith.inference.signed import see_signed
 from tunesmith.service.engine import Engine
 from tunesmith.service.refusals import NoAnswerError
 from tunesmith.service.room import MOST_VERSIONS, see_room
@@ -30,13 +33,27 @@ class SwitchWatcher(Protocol):
         """A version was let go."""
 
 
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Which versions may be loaded by request.
+
+    Attributes:
+        root: the folder that holds them, as ROOT/MODEL/VERSION; None lets nothing be loaded.
+        most: versions of one model that may be loaded at once.
+        trusted: the keys of which one must have signed a version; None asks for no signature.
+    """
+
+    root: Path | None = None
+    most: int = MOST_VERSIONS
+    trusted: TrustedKeys | None = None
+
+
 class Switch:
     """What changes who answers.
 
     Attributes:
-        root: the folder that holds further versions, as ROOT/MODEL/VERSION; None lets nothing be loaded by request.
+        admission: which versions may be loaded by request.
         sharing: which versions are held beside a base model that others share.
-        most: versions of one model that may be loaded at once.
     """
 
     def __init__(
@@ -44,12 +61,10 @@ class Switch:
         engine: Engine,
         registry: Registry,
         watcher: SwitchWatcher,
-        root: Path | None = None,
+        admission: Admission | None = None,
         sharing: Sharing | None = None,
-        most: int = MOST_VERSIONS,
     ) -> None:
-        self.root = root
-        self.most = most
+        self.admission = admission or Admission()
         self.sharing = sharing or Sharing()
         self._engine = engine
         self._registry = registry
@@ -74,23 +89,26 @@ class Switch:
         Raises:
             NoAnswerError: there is no root, no such version, it is refused, or has no room; the traffic is as before.
         """
-        served = self._registry[name]
-        if self.root is None:
+        served, rules = self._registry[name], self.admission
+        if rules.root is None:
             raise NoAnswerError("no_root")
-        place = path_below(self.root, name, folder, kind="version")
+        place = path_below(rules.root, name, folder, kind="version")
         async with self._lock:
             try:
-                version = self.sharing.placed(await asyncio.to_thread(read_version, place, name=name))
+                found = await asyncio.to_thread(read_version, place, name=name, trusted=rules.trusted)
+                version = self.sharing.placed(found)
                 if version.id in served.held:
                     return served.held[version.id]
                 if version.schema != served.champion.schema:
                     raise NoAnswerError(
                         "not_loaded", detail="its answers mean something else (another task or labels)."
                     )
-                see_room(version, served, self.most, self._engine.copies)
+                see_room(version, served, rules.most, self._engine.copies)
                 await self._engine.load(version.slot)
             except NoAnswerError:
                 raise
+            except UntrustedError as error:
+                raise NoAnswerError("untrusted", detail=error.what) from error
             except TunesmithError as error:
                 raise NoAnswerError("not_loaded", detail=error.what) from error
             served.held[version.id] = version
@@ -102,8 +120,13 @@ class Switch:
         The one before is kept for rolling back; the one before that is let go once its requests are answered.
 
         Raises:
-            NoAnswerError: it is not loaded, or the champion is not the one in whose place it shall be put.
+            NoAnswerError: it is not loaded, the champion is not the one in whose place it shall be put, or no trusted
+                key has signed what now lies in its folder, from which a worker that ends would load it again; the
+                traffic is as before.
         """
+        if self.admission.trusted is not None:
+            loaded = held(self._registry[name], version)
+            await asyncio.to_thread(_see_signed_still, loaded, self.admission.trusted)
         return await self._changed(name, lambda served: _promote(served, held(served, version), instead_of))
 
     async def roll_back(self, name: str) -> Version:
@@ -167,6 +190,15 @@ def held(served: Served, version: str) -> Version:
     if version not in served.held:
         raise NoAnswerError("unknown_version")
     return served.held[version]
+
+
+def _see_signed_still(version: Version, trusted: TrustedKeys) -> None:
+    try:
+        sha256, _ = see_signed(version.slot.folder, trusted)
+    except ArtifactError as error:
+        raise NoAnswerError("untrusted", detail=error.what) from error
+    if sha256 != version.sha256:
+        raise NoAnswerError("untrusted", detail="The artifact was replaced after it was loaded.")
 
 
 def _promote(served: Served, version: Version, instead_of: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import yaml
 
+from tunesmith.access.manifest_signatures import TrustedKeys
 from tunesmith.access.names import check_name
 from tunesmith.access.refusals import RefusedError
 from tunesmith.access.tokenizer_check import check_tokenizer
@@ -18,6 +19,7 @@ from tunesmith.components import name_of
 from tunesmith.inference.adapters import base_of
 from tunesmith.inference.artifact import MANIFEST, TORCH, file_hash, task_of, verify
 from tunesmith.inference.ensemble_folder import member_folders
+from tunesmith.inference.signed import see_signed
 from tunesmith.service.engine import ServiceError, Slot
 from tunesmith.service.refusals import NoAnswerError
 from tunesmith.service.tokens import TokenCounter
@@ -81,16 +83,19 @@ class Version:
         }
 
 
-def read_version(folder: Path, *, name: str = "", backend: str = "") -> Version:
-    """What an artifact is, after it was verified.
+def read_version(folder: Path, *, name: str = "", backend: str = "", trusted: TrustedKeys | None = None) -> Version:
+    """What an artifact is, after it was verified; where keys are trusted, one of these must have signed it.
+
+    The digest of the manifest that was signed goes to whoever loads the version, and nothing else is loaded there.
 
     Raises:
         ArtifactError: it is damaged, or was changed.
+        UntrustedError: no trusted key has signed it.
         ServiceError: its name cannot be one of a served model.
     """
     description = verify(folder)
+    sha256 = file_hash(folder / MANIFEST) if trusted is None else see_signed(folder, trusted)[0]
     task = task_of(description, folder)
-    sha256 = file_hash(folder / MANIFEST)
     members = member_folders(folder, description)
     first = members[0]
     model = name or recipe_name(folder)
