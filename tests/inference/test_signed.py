@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -161,3 +162,16 @@ def test_the_verbs_make_keys_sign_and_verify(made: Path, tmp_path: Path, capsys:
     assert told["files"] == len(json.loads((folder / MANIFEST).read_text()))
     assert asked("sign", folder, "--key", f"{key}.pub") == 2
     assert asked("verify", folder, "--trusted", key) == 2
+
+
+def test_the_walk_of_the_documents_runs(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
+    walk = page.partition("## Signed artifacts")[2].partition("```console\n")[2].partition("```")[0]
+    lines = [shlex.split(line.removeprefix("$ tunesmith "), comments=True) for line in walk.strip().splitlines()]
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(made, tmp_path / "runs" / "sst2" / "artifact")
+    assert [line[0] for line in lines] == ["signing-keys", "sign", "verify", "serve"]
+    assert [asked(*line) for line in lines[:3]] == [0, 0, 0]
+    assert "signed by the trusted key" in " ".join(capsys.readouterr().out.split())
