@@ -132,13 +132,26 @@ def test_workers_load_what_was_seen_to_be_signed_and_nothing_else(root: Path, ke
         assert "another artifact than the front" in ask(do="load", **version.slot.plain)["refused"][0]
 
 
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The trusted keys of the services that would have started; none does."""
+    given: list[Any] = []
+
+    def stop(versions: Any, engine: Any, doors: Any, settings: Settings, behind: Any, tracer: Any) -> None:
+        given.append(settings.trusted)
+        raise TunesmithError("Everything was read.")
+
+    monkeypatch.setattr(cli_service, "assembled", stop)
+    return given
+
+
 def served(tmp_path: Path, *arguments: object) -> int:
     command = ["serve", *map(str, arguments), "--port", "0", "--workers", "1", "--state", str(tmp_path / "state")]
     return cli.guarded(lambda: cli.app(command, standalone_mode=False))
 
 
 def test_a_service_does_not_start_with_what_nobody_trusted_signed(
-    root: Path, keys: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    root: Path, keys: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], given: list[Any]
 ) -> None:
     unsigned(root / "classes" / "first", keys)
     assert served(tmp_path, root / "classes" / "first", "--trusted", keys / "our.key.pub") == 2
@@ -147,21 +160,15 @@ def test_a_service_does_not_start_with_what_nobody_trusted_signed(
     assert "tunesmith sign ARTIFACT --key FILE" in shown
     assert served(tmp_path, root / "classes" / "second", "--trusted", keys / "our.key") == 2
     assert "the public one" in " ".join(capfd.readouterr().err.split())
+    assert not given
 
 
 def test_the_models_that_guards_ask_have_to_be_signed_too(
-    root: Path, keys: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    root: Path, keys: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], given: list[Any]
 ) -> None:
     judge = Path(shutil.copytree(root / "classes" / "second", tmp_path / "judge"))
     guards = {"guards": [{"name": "toxicity", "artifact": "judge", "labels": ["bad"]}]}
     (tmp_path / "guards.json").write_text(json.dumps(guards))
-    given: list[Any] = []
-
-    def stop(versions: Any, engine: Any, doors: Any, settings: Settings, behind: Any, tracer: Any) -> None:
-        given.append(settings.trusted)
-        raise TunesmithError("Everything was read.")
-
-    monkeypatch.setattr(cli_service, "assembled", stop)
     others = ["--guards", tmp_path / "guards.json", "--trusted", keys / "their.key.pub"]
     command = [root / "classes" / "first", *others, "--trusted", keys / "our.key.pub"]
     assert served(tmp_path, *command) == 2
