@@ -68,6 +68,7 @@ def sharing(given: Sequence[Version], *, further: bool = False) -> Sharing:
 def working() -> Iterator[tuple[Worker, Any]]:
     """A worker on a thread of this process, and what asks it."""
     ours, theirs = socket.socketpair()
+    ours.settimeout(60)  # a worker that ends says nothing
     worker = Worker(theirs)
     thread = threading.Thread(target=worker.run, daemon=True)
     thread.start()
