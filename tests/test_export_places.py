@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.inference.causal_artifacts import causal_artifact
 from tests.test_bad_forms import asked
-from tunesmith import exporting
+from tunesmith import exporting, forms_console
+from tunesmith.access.manifest_signatures import make_keys
 from tunesmith.errors import ResourceError
 from tunesmith.exporting import export
-from tunesmith.inference.artifact import verify
+from tunesmith.inference.artifact import SIGNATURE, verify
 from tunesmith.inference.forms import add_form, forms_of
+from tunesmith.inference.signed import sign_artifact
 from tunesmith.inference.weight_only import hold_artifact
 
 pytest.importorskip("onnx")
@@ -39,6 +42,20 @@ def test_the_folder_that_one_is_in_can_be_exported(artifact: Path, monkeypatch: 
     monkeypatch.chdir(artifact)
     export(Path(), "onnx")
     assert forms_of(artifact, verify(artifact)) == ("torch", "onnx")
+
+
+def test_an_export_says_that_the_signature_is_gone(
+    artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_keys(tmp_path / "our.key")
+    sign_artifact(artifact, tmp_path / "our.key")
+    made = export(artifact, "onnx", tmp_path / "graph")
+    assert (artifact / SIGNATURE).exists()
+    assert not (tmp_path / "graph" / SIGNATURE).exists()
+    forms_console.show_export(made, as_json=False)
+    assert "Sign it anew" in " ".join(capsys.readouterr().out.split())
+    forms_console.show_export(replace(made, was_signed=False), as_json=False)
+    assert "Sign it anew" not in " ".join(capsys.readouterr().out.split())
 
 
 def test_what_another_export_put_there_meanwhile_is_not_lost(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
