@@ -32,6 +32,7 @@ from transformers import (
 
 from tests.builders import write_recipe
 from tunesmith import pipeline
+from tunesmith.access.manifest_signatures import TrustedKeys, make_keys
 from tunesmith.experiment import Experiment
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -287,3 +288,18 @@ def tiny_backbones(
         "distilbert": tiny_distilbert_folder,
         "llama": tiny_decoder_folder,
     }
+
+
+@pytest.fixture(scope="session")
+def signing_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with our key for signing artifacts and that of somebody else."""
+    folder = tmp_path_factory.mktemp("keys")
+    for name in ("our.key", "their.key"):
+        make_keys(folder / name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trusted_keys(signing_keys: Path) -> TrustedKeys:
+    """Our key, as those have it who trust us."""
+    return TrustedKeys.from_files([signing_keys / "our.key.pub"])

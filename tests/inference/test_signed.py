@@ -13,7 +13,7 @@ import pytest
 from tests.builders import TASK_CASES
 from tests.service.running import saved
 from tunesmith import cli
-from tunesmith.access.manifest_signatures import TrustedKeys, make_keys
+from tunesmith.access.manifest_signatures import TrustedKeys
 from tunesmith.errors import ArtifactError, UntrustedError
 from tunesmith.inference.artifact import MANIFEST, SIGNATURE, add_file, seal, verify
 from tunesmith.inference.ensemble_folder import save_ensemble
@@ -22,35 +22,21 @@ from tunesmith.inference.signed import look_at, sign_artifact
 
 
 @pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with our key and that of somebody else."""
-    folder = tmp_path_factory.mktemp("keys")
-    for name in ("our.key", "their.key"):
-        make_keys(folder / name)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def trusted(keys: Path) -> TrustedKeys:
-    return TrustedKeys.from_files([keys / "our.key.pub"])
-
-
-@pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Path:
     return saved(tmp_path_factory.mktemp("made") / "one", "one", tiny_model_folder, *TASK_CASES["single_label"])
 
 
 @pytest.fixture
-def artifact(made: Path, keys: Path, tmp_path: Path) -> Path:
+def artifact(made: Path, signing_keys: Path, tmp_path: Path) -> Path:
     """An artifact that we have signed."""
     folder = Path(shutil.copytree(made, tmp_path / "artifact"))
-    sign_artifact(folder, keys / "our.key")
+    sign_artifact(folder, signing_keys / "our.key")
     return folder
 
 
-def test_a_signed_artifact_is_the_same_artifact(artifact: Path, made: Path, trusted: TrustedKeys) -> None:
-    seen = look_at(artifact, trusted)
-    assert (seen.is_trusted, seen.key) == (True, next(iter(trusted.keys)))
+def test_a_signed_artifact_is_the_same_artifact(artifact: Path, made: Path, trusted_keys: TrustedKeys) -> None:
+    seen = look_at(artifact, trusted_keys)
+    assert (seen.is_trusted, seen.key) == (True, next(iter(trusted_keys.keys)))
     assert (artifact / MANIFEST).read_bytes() == (made / MANIFEST).read_bytes()
     assert Predictor.load(artifact).predict_texts(["a"]) == Predictor.load(made).predict_texts(["a"])
 
@@ -96,47 +82,47 @@ def _no_signature(folder: Path) -> None:
     ],
 )
 def test_whatever_is_changed_takes_the_trust_away(
-    change: Callable[[Path], None], artifact: Path, trusted: TrustedKeys
+    change: Callable[[Path], None], artifact: Path, trusted_keys: TrustedKeys
 ) -> None:
     change(artifact)
     with pytest.raises(ArtifactError):
-        look_at(artifact, trusted)
+        look_at(artifact, trusted_keys)
 
 
-def test_a_new_manifest_takes_the_signature_away(artifact: Path, trusted: TrustedKeys, keys: Path) -> None:
+def test_a_new_manifest_takes_the_signature_away(artifact: Path, trusted_keys: TrustedKeys, signing_keys: Path) -> None:
     """Else a form put beside would leave a signature that holds no longer, and nobody would see why."""
     add_file(artifact, "report.html", "<p>")
     assert not (artifact / SIGNATURE).exists()
     verify(artifact)
     with pytest.raises(UntrustedError, match="not signed"):
-        look_at(artifact, trusted)
-    sign_artifact(artifact, keys / "our.key")
-    assert look_at(artifact, trusted).is_trusted
+        look_at(artifact, trusted_keys)
+    sign_artifact(artifact, signing_keys / "our.key")
+    assert look_at(artifact, trusted_keys).is_trusted
 
 
-def test_what_is_damaged_is_not_signed(artifact: Path, keys: Path) -> None:
+def test_what_is_damaged_is_not_signed(artifact: Path, signing_keys: Path) -> None:
     signature = (artifact / SIGNATURE).read_bytes()
     _a_changed_file(artifact)
     with pytest.raises(ArtifactError, match=r"config\.json"):
-        sign_artifact(artifact, keys / "our.key")
+        sign_artifact(artifact, signing_keys / "our.key")
     assert (artifact / SIGNATURE).read_bytes() == signature
 
 
 def test_the_signature_of_an_ensemble_is_for_its_members_too(
-    artifact: Path, keys: Path, trusted: TrustedKeys, tmp_path: Path
+    artifact: Path, signing_keys: Path, trusted_keys: TrustedKeys, tmp_path: Path
 ) -> None:
     """A member's own signature, by whomever, is a file as any other."""
-    sign_artifact(artifact, keys / "their.key")
+    sign_artifact(artifact, signing_keys / "their.key")
     whole = tmp_path / "ensemble"
     save_ensemble(whole, [artifact, artifact], "probabilities")
     with pytest.raises(UntrustedError, match="not signed"):
-        look_at(whole, trusted)
-    sign_artifact(whole, keys / "our.key")
-    assert look_at(whole, trusted).is_trusted
+        look_at(whole, trusted_keys)
+    sign_artifact(whole, signing_keys / "our.key")
+    assert look_at(whole, trusted_keys).is_trusted
     assert len(Predictor.load(whole).members) == 2
     seal(whole / "members" / "2")  # without its signature
     with pytest.raises(ArtifactError, match="members/2"):
-        look_at(whole, trusted)
+        look_at(whole, trusted_keys)
 
 
 def asked(*arguments: object) -> int:

@@ -14,25 +14,12 @@ from tests.builders import TASK_CASES
 from tests.service.running import FakeEngine, Response, Running, running, saved
 from tests.service.test_sharing import working
 from tunesmith import cli, cli_service
-from tunesmith.access.manifest_signatures import TrustedKeys, make_keys
+from tunesmith.access.manifest_signatures import TrustedKeys
 from tunesmith.errors import TunesmithError
 from tunesmith.inference.artifact import SIGNATURE, seal
 from tunesmith.inference.signed import sign_artifact
 from tunesmith.service.serving import Settings
 from tunesmith.service.versions import read_version
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("keys")
-    for name in ("our.key", "their.key"):
-        make_keys(folder / name)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def trusted(keys: Path) -> TrustedKeys:
-    return TrustedKeys.from_files([keys / "our.key.pub"])
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +32,11 @@ def made_once(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path)
 
 
 @pytest.fixture
-def root(made_once: Path, keys: Path, tmp_path: Path) -> Path:
+def root(made_once: Path, signing_keys: Path, tmp_path: Path) -> Path:
     """Two versions of a model, both signed by us."""
     root = Path(shutil.copytree(made_once, tmp_path / "root"))
     for name in ("first", "second"):
-        sign_artifact(root / "classes" / name, keys / "our.key")
+        sign_artifact(root / "classes" / name, signing_keys / "our.key")
     return root
 
 
@@ -57,15 +44,15 @@ def admin(service: Running, verb: str, version: str, language: str = "en") -> Re
     return service.post(f"/admin/models/classes:{verb}", {"version": version}, accept_language=language)
 
 
-def unsigned(folder: Path, keys: Path) -> None:
+def unsigned(folder: Path, signing_keys: Path) -> None:
     (folder / SIGNATURE).unlink()
 
 
-def signed_by_another(folder: Path, keys: Path) -> None:
-    sign_artifact(folder, keys / "their.key")
+def signed_by_another(folder: Path, signing_keys: Path) -> None:
+    sign_artifact(folder, signing_keys / "their.key")
 
 
-def forged(folder: Path, keys: Path) -> None:
+def forged(folder: Path, signing_keys: Path) -> None:
     """Changed, with sums that fit, and the signature that was there."""
     signature = (folder / SIGNATURE).read_bytes()
     (folder / "config.json").write_text((folder / "config.json").read_text() + " ")
@@ -82,38 +69,40 @@ FORGERIES = {
 
 @pytest.mark.parametrize("forge", FORGERIES)
 def test_a_version_without_a_trusted_signature_is_refused_and_the_traffic_goes_on(
-    forge: Callable[[Path, Path], None], root: Path, keys: Path, trusted: TrustedKeys
+    forge: Callable[[Path, Path], None], root: Path, signing_keys: Path, trusted_keys: TrustedKeys
 ) -> None:
-    first = read_version(root / "classes" / "first", trusted=trusted)
+    first = read_version(root / "classes" / "first", trusted=trusted_keys)
     second = root / "classes" / "second"
-    forge(second, keys)
+    forge(second, signing_keys)
     engine = FakeEngine()
-    with running([first], engine, Settings(root=root, trusted=trusted)) as service:
+    with running([first], engine, Settings(root=root, trusted=trusted_keys)) as service:
         for language, sentence in zip(("en", "zh"), FORGERIES[forge], strict=True):
             answer = admin(service, "load", "second", language)
             assert (answer.status, answer.body["code"]) == (409, "untrusted"), answer.text
             assert sentence in answer.body["detail"]
         assert engine.loaded == [first.slot.name]
         assert service.predict("classes", "good film").body["version"] == first.id
-        sign_artifact(second, keys / "our.key")
+        sign_artifact(second, signing_keys / "our.key")
         assert admin(service, "load", "second").status == 200
     with running([first], FakeEngine(), Settings(root=root)) as service:
-        forge(second, keys)
+        forge(second, signing_keys)
         assert admin(service, "load", "second").status == 200, "nobody asked for signatures"
 
 
-def test_what_was_replaced_after_it_was_loaded_is_not_promoted(root: Path, keys: Path, trusted: TrustedKeys) -> None:
+def test_what_was_replaced_after_it_was_loaded_is_not_promoted(
+    root: Path, signing_keys: Path, trusted_keys: TrustedKeys
+) -> None:
     """A worker that ends would find another artifact there, or none that is trusted."""
-    first = read_version(root / "classes" / "first", trusted=trusted)
+    first = read_version(root / "classes" / "first", trusted=trusted_keys)
     second = root / "classes" / "second"
-    with running([first], FakeEngine(), Settings(root=root, trusted=trusted)) as service:
+    with running([first], FakeEngine(), Settings(root=root, trusted=trusted_keys)) as service:
         loaded = admin(service, "load", "second").body["version"]
         shutil.copytree(second, root / "kept")
-        forged(second, keys)
+        forged(second, signing_keys)
         refused = admin(service, "promote", loaded, "zh")
         assert (refused.status, refused.body["code"]) == (409, "untrusted")
         assert "不符" in refused.body["detail"]
-        sign_artifact(second, keys / "our.key")  # trusted, but another one than was loaded
+        sign_artifact(second, signing_keys / "our.key")  # trusted, but another one than was loaded
         assert "replaced" in admin(service, "promote", loaded).body["detail"]
         assert service.get("/v1/models/classes").body["roles"]["champion"] == first.id
         shutil.rmtree(second)
@@ -122,13 +111,15 @@ def test_what_was_replaced_after_it_was_loaded_is_not_promoted(root: Path, keys:
         assert admin(service, "promote", loaded).body["roles"]["champion"] == loaded
 
 
-def test_workers_load_what_was_seen_to_be_signed_and_nothing_else(root: Path, keys: Path, trusted: TrustedKeys) -> None:
+def test_workers_load_what_was_seen_to_be_signed_and_nothing_else(
+    root: Path, signing_keys: Path, trusted_keys: TrustedKeys
+) -> None:
     """They are told the digest of the manifest that was signed; replicas in Ray hand it on to their worker."""
-    version = read_version(root / "classes" / "first", trusted=trusted)
+    version = read_version(root / "classes" / "first", trusted=trusted_keys)
     with working() as (_, ask):
         assert "facts" in ask(do="load", **version.slot.plain)
         ask(do="unload", slot=version.slot.name)
-        forged(root / "classes" / "first", keys)
+        forged(root / "classes" / "first", signing_keys)
         assert "another artifact than the front" in ask(do="load", **version.slot.plain)["refused"][0]
 
 
@@ -151,30 +142,30 @@ def served(tmp_path: Path, *arguments: object) -> int:
 
 
 def test_a_service_does_not_start_with_what_nobody_trusted_signed(
-    root: Path, keys: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], given: list[Any]
+    root: Path, signing_keys: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], given: list[Any]
 ) -> None:
-    unsigned(root / "classes" / "first", keys)
-    assert served(tmp_path, root / "classes" / "first", "--trusted", keys / "our.key.pub") == 2
+    unsigned(root / "classes" / "first", signing_keys)
+    assert served(tmp_path, root / "classes" / "first", "--trusted", signing_keys / "our.key.pub") == 2
     shown = " ".join(capfd.readouterr().err.split())
     assert "The artifact is not signed." in shown
     assert "tunesmith sign ARTIFACT --key FILE" in shown
-    assert served(tmp_path, root / "classes" / "second", "--trusted", keys / "our.key") == 2
+    assert served(tmp_path, root / "classes" / "second", "--trusted", signing_keys / "our.key") == 2
     assert "the public one" in " ".join(capfd.readouterr().err.split())
     assert not given
 
 
 def test_the_models_that_guards_ask_have_to_be_signed_too(
-    root: Path, keys: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], given: list[Any]
+    root: Path, signing_keys: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], given: list[Any]
 ) -> None:
     judge = Path(shutil.copytree(root / "classes" / "second", tmp_path / "judge"))
     guards = {"guards": [{"name": "toxicity", "artifact": "judge", "labels": ["bad"]}]}
     (tmp_path / "guards.json").write_text(json.dumps(guards))
-    others = ["--guards", tmp_path / "guards.json", "--trusted", keys / "their.key.pub"]
-    command = [root / "classes" / "first", *others, "--trusted", keys / "our.key.pub"]
+    others = ["--guards", tmp_path / "guards.json", "--trusted", signing_keys / "their.key.pub"]
+    command = [root / "classes" / "first", *others, "--trusted", signing_keys / "our.key.pub"]
     assert served(tmp_path, *command) == 2
     assert "Everything was read." in capfd.readouterr().err
     assert [len(one.keys) for one in given] == [2], "what is loaded by request later has to be signed by one of them"
-    unsigned(judge, keys)
+    unsigned(judge, signing_keys)
     assert served(tmp_path, *command) == 2
     shown = " ".join(capfd.readouterr().err.split())
     assert "The artifact is not signed." in shown
