@@ -24,8 +24,8 @@ from tunesmith.inference.parity import Parity
 from tunesmith.models.backbone import load_tokenizer
 from tunesmith.service.serving import Settings
 from tunesmith.service.versions import read_version
-from tunesmith.tasks import TASKS
 from tunesmith.tasks.ranges import HELD
+from tunesmith.tasks.recommendation import Recommendation
 from tunesmith.trade_offs import Change, TradeOff
 
 PLANTED = "zq4711planted"
@@ -227,6 +227,6 @@ def quotes(value: str, examples: list[Example]) -> bool:
 
 
 def test_items_are_declared() -> None:
-    task = TASKS["recommendation"](item_texts=ITEM_TEXTS)
+    task = Recommendation(item_texts=ITEM_TEXTS)
     assert held_texts(task, "") == ["the texts of the items"]
     assert texts_in({}) == ""

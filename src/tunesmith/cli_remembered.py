@@ -174,7 +174,7 @@ def _sifted(
     everybody = voices(database, Which(which.statuses, model=which.model))
     found = sifted(rows, everybody, trusted, released(database, which))
     exported.written -= len(found.aside)
-    exported.corrected -= sum(one.row["verdict"] not in ("correct",) for one in found.aside)
+    exported.corrected -= sum(one.row["verdict"] != "correct" for one in found.aside)
     exported.set_aside = dict(Counter(one.code for one in found.aside))
     exported.unjudged = found.unjudged
     return (dict(row) for row in found.kept), found.aside

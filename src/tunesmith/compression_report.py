@@ -281,7 +281,7 @@ _LABELS = ("class", "number", "classes", "spans")
 
 
 def _without_words(span: object) -> object:
-    return {key: value for key, value in span.items() if key not in ("text",)} if isinstance(span, dict) else span
+    return {key: value for key, value in span.items() if key != "text"} if isinstance(span, dict) else span
 
 
 def write_chain(chain: Chain, folder: Path, label_kind: str) -> None:
@@ -291,7 +291,7 @@ def write_chain(chain: Chain, folder: Path, label_kind: str) -> None:
     """
     chain = without_texts(chain, label_kind)
     lines = [
-        json.dumps({key: value for key, value in told.items() if key not in ("text",)}, ensure_ascii=False)
+        json.dumps({key: value for key, value in told.items() if key != "text"}, ensure_ascii=False)
         for number, row in enumerate(chain.rows)
         for one in row.changes
         for told in ({"step": f"{number} {row.name}", **asdict(one)},)

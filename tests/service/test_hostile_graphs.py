@@ -53,7 +53,7 @@ def hostile(folder: Path, model_folder: Path, at: str) -> Path:
     model, task, encoder = build_model(model_folder, task, examples)
     save_artifact(folder, model, task, encoder, Origin("name: bad\n", {}, "tiny", {}, 1), "")
     config: Any = model.body.config
-    number = encoder.tokenizer.convert_tokens_to_ids(at)
+    number = encoder.tokenizer.get_vocab()[at]
     graph_that_bursts(folder / "model.onnx", config.hidden_size, config.vocab_size, number)
     told = Graph(NAMES, ("states",), 20, "eager", (), 0.0)
     weights = file_hash(folder / "model.safetensors")

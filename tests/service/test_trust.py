@@ -60,7 +60,7 @@ def forged(folder: Path, signing_keys: Path) -> None:
     (folder / SIGNATURE).write_bytes(signature)
 
 
-FORGERIES = {
+FORGERIES: dict[Callable[[Path, Path], None], tuple[str, str]] = {
     unsigned: ("not signed", "未签名"),
     signed_by_another: ("not trusted here", "不受信任"),
     forged: ("does not fit its manifest", "不符"),
