@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +221,7 @@ def test_what_is_set_aside_is_shown_quarantined_and_taken_in_by_review(
     chosen = aside[0]["id"]
     assert asked("review", chosen, "--to", "accepted", "--by", "ann", "--state", place.state) == 0
     capsys.readouterr()
+    place = replace(place, out=place.out.with_name("later.jsonl"))
     assert place.export("--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["set_aside"], told["written"], told["doubted"]) == ({}, len(kept) + 1, [])
@@ -258,6 +259,34 @@ def test_mistakes_are_explained_and_change_nothing(
     assert given[1] in " ".join(capsys.readouterr().err.split())
     assert not place.out.exists()
     assert place.trusted.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["feedback.jsonl", "feedback.aside.jsonl"])
+def test_files_that_are_there_are_kept_and_nothing_is_quarantined(
+    name: str, place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = place.out.with_name(name)
+    there.write_text("mine")
+    assert place.export() == 2
+    assert "exists already" in capsys.readouterr().err
+    see_untouched(place, capsys)
+    assert there.read_text() == "mine"
+
+
+def test_what_cannot_be_written_aside_is_written_nowhere_and_stays_accepted(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert place.export("--aside", place.out.with_name("no") / "aside.jsonl") == 2
+    assert "Make the folder" in capsys.readouterr().err
+    see_untouched(place, capsys)
+    assert not place.out.exists()
+
+
+def see_untouched(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert asked("list", "--json", "--state", place.state) == 0
+    counts = json.loads(capsys.readouterr().out)["counts"]
+    assert (counts["accepted"], counts["quarantined"]) == (40, 0)
+    assert not AuditLog(place.state).path.exists()
 
 
 def test_labels_that_are_no_class_are_refused(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +17,7 @@ from tunesmith import console, remembered_console
 from tunesmith.access.audit import AuditLog
 from tunesmith.arguments import AsJson, spread
 from tunesmith.doubted_feedback import Doubted, Trusted, sifted
-from tunesmith.errors import RecipeError
+from tunesmith.errors import RecipeError, ResourceError
 from tunesmith.private_files import state_folder
 from tunesmith.remembered import encrypting, erasing, reviewing
 from tunesmith.remembered.database import OPENING_SECONDS, Database, open_database, revision
@@ -24,6 +25,7 @@ from tunesmith.remembered.reviewing import Which, released
 from tunesmith.remembered.secret import secret_of
 from tunesmith.remembered.text_keys import TextKeys
 from tunesmith.remembered.training_rows import Exported, Wanted, training_rows, voices
+from tunesmith.writing import written
 
 STATE = Path("~/.local/state/tunesmith")
 FILE = "answers.db"
@@ -148,10 +150,12 @@ def export(
     doubted: Sequence[Doubted] = ()
     if trusted is not None:
         rows, doubted = _sifted(database, list(rows), trusted, which, exported)
-    console.write_lines(rows, out, quiet=True)
-    if doubted:
-        console.write_lines(({**one.row, "reason": one.reason} for one in doubted), aside, quiet=True)
-        _quarantine(database, doubted, state)
+    with written(out) as file:
+        file.writelines(_lines(rows))
+        if doubted:
+            with written(aside) as beside:
+                beside.writelines(_lines({**one.row, "reason": one.reason} for one in doubted))
+                _quarantine(database, doubted, state)
     remembered_console.show_exported(exported, out, doubted, aside, as_json=as_json)
     database.close()
 
@@ -165,6 +169,13 @@ def _see_complete(chosen: Chosen, out: Path, aside: Path) -> None:
         )
     if aside.absolute() == out.absolute():
         raise RecipeError("What is set aside would be written over the rest.", where="--aside", to_do="Name two files.")
+    for path, option in ((out, "--out"), (aside, "--aside")):
+        if path.is_file() and (path is out or chosen.against is not None):
+            raise ResourceError("The file exists already.", where=str(path), to_do=f"Choose another {option}.")
+
+
+def _lines(rows: Iterable[Mapping[str, object]]) -> Iterator[str]:
+    return (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def _sifted(

@@ -196,11 +196,15 @@ def test_an_interrupted_study_leaves_no_process(place: Path) -> None:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    while not (out / JOURNAL).is_file() or not journal(out):
-        assert process.poll() is None
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGINT)
-    assert process.wait() == 130
+    try:
+        while not (out / JOURNAL).is_file() or not journal(out):
+            assert process.poll() is None
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGINT)
+        assert process.wait(120) == 130
+    finally:  # where it ignores the signal, as what nohup starts does
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
     with alone(out):  # free at once, so no run goes on
         rows = journal(out)
     assert [row["event"] for row in rows].count("start") == [row["event"] for row in rows].count("end")
