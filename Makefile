@@ -16,7 +16,7 @@ TESTS := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo format lint types layers test test-litert test-ray check test-all bench clean
+.PHONY: help install demo format lint types layers test test-litert test-ray check test-all bench lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -86,6 +86,10 @@ test-all: $(LLAMA) test-litert test-ray ## the slow tests too, those on real dat
 
 bench: $(READY) ## training speed beside other software
 	$(BIN)/python benchmarks/training_speed.py
+
+lock: $(READY) ## pin each file that the image holds, for this machine's kind of processor and Python
+	$(BIN)/python -m pip install -q --disable-pip-version-check --dry-run --ignore-installed --only-binary :all: --report - \
+	    -c constraints.txt '.[onnx,otel,postgres,ray]' 'hatchling>=1.26,<2' | $(BIN)/python deploy/lock.py
 
 clean: ## remove what was made here, .venv too
 	rm -rf $(VENV) runs build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -12,9 +12,11 @@ from typing import Any, get_type_hints
 import jsonschema
 import pytest
 import yaml
+from packaging.utils import canonicalize_name
 
 from tunesmith import __file__ as package
 from tunesmith.cli_service import verbs
+from tunesmith.parts import installed_parts
 from tunesmith.service.ray_engine import LOCAL_ENVIRONMENT
 from tunesmith.service.serving import Settings
 from tunesmith.service_arguments import Address, Elastic, Strength
@@ -22,6 +24,7 @@ from tunesmith.service_arguments import Address, Elastic, Strength
 ROOT = Path(package).parents[2]
 DEPLOY = ROOT / "deploy"
 MANIFESTS = ("kubernetes.yaml", "kuberay.yaml")
+LOCK = DEPLOY / "requirements.lock"
 CONTAINERFILE = (DEPLOY / "Containerfile").read_text(encoding="utf-8")
 OPTIONS = {"--root", "--state", "--drain", "--backend"} | {
     f"--{name.replace('_', '-')}" for group in (Address, Strength, Elastic) for name in get_type_hints(group)
@@ -192,7 +195,7 @@ def test_selectors_find_their_pods_and_policies_close_what_is_not_asked() -> Non
 def test_the_image_runs_as_nobody_and_holds_no_secret() -> None:
     assert re.search(r"^USER 10001:10001$", CONTAINERFILE, re.M)
     copied = re.findall(r"^COPY (?!--from)(.*)$", CONTAINERFILE, re.M)
-    assert copied == ["pyproject.toml constraints.txt README.md LICENSE ./", "src ./src"]
+    assert copied == ["deploy/requirements.lock ./", "pyproject.toml README.md LICENSE ./", "src ./src"]
     assert not re.search(r"(?i)(token|secret|password|pepper)\s*=", CONTAINERFILE)
     assert "/livez" in CONTAINERFILE.split("HEALTHCHECK")[1]
     command = re.search(r"^CMD (\[.*\])$", CONTAINERFILE, re.M)
@@ -210,3 +213,20 @@ def test_ray_tells_nobody_of_its_use_and_asks_for_its_token() -> None:
             told = {one["name"]: one for one in container["env"]}
             assert told["RAY_AUTH_MODE"]["value"] == "token"
             assert "secretKeyRef" in told["RAY_AUTH_TOKEN"]["valueFrom"]
+
+
+def test_the_image_holds_files_of_known_sums_alone() -> None:
+    """A line of the lock for all that runs, of the versions that are tested; nothing else is fetched for the image."""
+    lines = [line for line in LOCK.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    pins = [re.fullmatch(r"(\S+)==(\S+) --hash=sha256:[0-9a-f]{64}", line) for line in lines]
+    assert [line for line, pin in zip(lines, pins, strict=True) if pin is None] == []
+    locked = {str(canonicalize_name(pin[1])): pin[2].split("+")[0] for pin in pins if pin is not None}
+    tested = dict(re.findall(r"^(\S+)==(\S+)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.M))
+    tested = {str(canonicalize_name(name)): version for name, version in tested.items()}
+    assert locked.items() <= tested.items()
+    needed = {part.name for part in installed_parts(extras={"onnx", "otel", "postgres", "ray"})} - {"tunesmith"}
+    assert needed <= set(locked)
+    assert {"fastapi", "torch", "onnxruntime", "psycopg", "ray"} <= set(locked)
+    installs = re.findall(r"pip install (.*)", CONTAINERFILE)
+    assert installs
+    assert all("--require-hashes" in one or "--no-index --no-deps --no-build-isolation" in one for one in installs)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import site
+from collections.abc import Iterable
 from email.message import Message
 from importlib.metadata import version
 from pathlib import Path
@@ -117,6 +119,21 @@ def refused(parts: tuple[Part, ...]) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def parts() -> tuple[Part, ...]:
     return installed_parts()
+
+
+STARTERS = {"distutils-precedence.pth", "_editable_impl_tunesmith.pth", "beside.pth"}
+"""What may run or change the search path whenever Python starts: setuptools', our own source, .venv/extras' .venv."""
+
+
+def test_nothing_unknown_runs_when_python_starts(tmp_path: Path) -> None:
+    assert starters(map(Path, site.getsitepackages())) - STARTERS == set()
+    for name in ("litellm_init.pth", "sitecustomize.py"):
+        (tmp_path / name).touch()
+    assert starters([tmp_path]) == {"litellm_init.pth", "sitecustomize.py"}
+
+
+def starters(places: Iterable[Path]) -> set[str]:
+    return {path.name for place in places for kind in ("*.pth", "*customize.py") for path in place.glob(kind)}
 
 
 def refs(bill: dict[str, Any]) -> list[str]:

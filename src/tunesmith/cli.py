@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -77,6 +78,21 @@ app.add_typer(cli_guarding.guard, name="guard")
 app.add_typer(cli_capacity.verbs)
 app.add_typer(cli_parts.verbs)
 app.add_typer(cli_signing.verbs)
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        console.say(f"tunesmith {version('tunesmith')}")
+        raise typer.Exit
+
+
+@app.callback()
+def every(
+    told: Annotated[
+        bool, typer.Option("--version", help="Say the version and exit.", callback=_say_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Fine-tune, prove and serve language models."""
 
 
 @app.command()

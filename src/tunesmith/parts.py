@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass
 from email.message import Message
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
@@ -40,14 +41,16 @@ class Part:
     needs: tuple[str, ...]
 
 
-def installed_parts(root: str = OURSELVES) -> tuple[Part, ...]:
-    """`root`, all that it needs and what is installed of its extras (but for building it), sorted by name.
+def installed_parts(root: str = OURSELVES, extras: Collection[str] | None = None) -> tuple[Part, ...]:
+    """`root`, all that it needs and what is installed of its extras, sorted by name.
+
+    Without `extras` these are all of them, but for the one by which it is built.
 
     What is needed for an extra and not installed is left out: it does not run here.
     """
     base = _reached(root, frozenset())
     ours = distribution(root).metadata.get_all("Provides-Extra") or []
-    every = _reached(root, frozenset(ours) - {DEVELOPMENT})
+    every = _reached(root, frozenset(ours) - {DEVELOPMENT} if extras is None else frozenset(extras))
     return tuple(
         Part(name, found.version, licence_of(cast(Message, found.metadata)), name not in base, needs)
         for name, (found, needs) in sorted(every.items())
