@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,6 +94,13 @@ def test_nothing_but_tunesmiths_own_words_reaches_the_terminal(
     printed = capfd.readouterr()
     assert "XNNPACK" not in printed.err + printed.out
     assert printed.out.strip()
+
+
+def test_what_the_extra_installs_is_silent_where_it_is_not_asked_for(finished_run: Path) -> None:
+    """torchao complains of what it lacks when transformers imports it, in a process that is new."""
+    asked = [sys.executable, "-m", "tunesmith", "predict", str(finished_run / "artifact"), "--text", "a good film"]
+    done = subprocess.run(asked, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
 
 
 def test_the_file_tells_nothing_of_the_machine(exported: Path) -> None:

@@ -7,7 +7,6 @@ model, whose body is the one that the adapters learnt beside.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Container
 from dataclasses import dataclass
@@ -229,11 +228,3 @@ def memory(module: nn.Module) -> int:
     """Bytes of a module's tensors, each counted once."""
     held = {tensor.data_ptr(): tensor.nbytes for tensor in [*module.parameters(), *module.buffers()]}
     return sum(held.values())
-
-
-def _is_of_use(record: logging.LogRecord) -> bool:
-    return "kernels-community" not in record.getMessage()
-
-
-# Imported by PEFT, bitsandbytes complains on some CPUs that it could not fetch a kernel, which is of no use here.
-logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(_is_of_use)
