@@ -62,8 +62,8 @@ MISTAKES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
         "There is no such file",
     ),
     "few golden examples": (
-        lambda place, good: [str(good), "--golden", str(golden(place, 347))],
-        "It has 347 examples; with a margin of 0.01 at least 348 are needed",
+        lambda place, good: [str(good), "--golden", str(golden(place, 348))],
+        "It has 348 examples; with a margin of 0.01 at least 349 are needed",
     ),
     "a long golden example": (
         lambda place, good: [str(good), "--golden", str(golden(place, 400, "long " * 5000))],

@@ -9,16 +9,18 @@ from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tunesmith.data.records import Example, Prediction
 from tunesmith.errors import RecipeError
-from tunesmith.evaluation.calibration import judged_confidences, reliability
+from tunesmith.evaluation.calibration import Calibration, judged_confidences, reliability
 from tunesmith.evaluation.intervals import draws, quantile
+from tunesmith.evaluation.paired_shares import fewest_pairs, score_bounds
 from tunesmith.evaluation.slices import main_measure, members_of
-from tunesmith.scoring import Measure, mean_measure
+from tunesmith.scoring import Measure
 from tunesmith.tasks import Task
 
-Objection = Literal["inferior", "slice_worse", "calibration_worse"]
+Objection = Literal["inferior", "slice_worse", "slice_undefined", "calibration_worse", "confidence_missing"]
 RESAMPLES, SLICE_RESAMPLES = 10_000, 2_000
 SEED = 13
 FEWEST = 20
@@ -62,7 +64,9 @@ class Terms:
         """Examples with which a score that is a share could be shown to keep the margin: if all are answered alike."""
         if self.margin >= 1:
             return FEWEST
-        return max(FEWEST, math.floor(math.log(self.alpha_of(look)) / math.log1p(-self.margin)) + 1)
+        alpha = self.alpha_of(look)
+        by_none = math.floor(math.log(alpha) / math.log1p(-self.margin)) + 1
+        return max(FEWEST, by_none, fewest_pairs(self.margin, alpha))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,10 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class WorseSlice:
-    """A part of the examples in which the new answers are shown to be worse by more than the margin."""
+    """A part of the examples in which the new answers are shown to be worse by more than the margin.
+
+    Or one in which their metric is not defined, as a correlation of answers all the same, and the old ones' is.
+    """
 
     kind: str
     value: str
@@ -133,35 +140,52 @@ def judged(
     They are refused unless the one-sided lower bound of the difference of the main metric is above -margin (a test of
     non-inferiority: Blackwelder 1982); if in a slice of at least five examples they are shown to be worse by more than
     the margin, at a level of alpha over the number of slices (Bonferroni; it is not spent over tries, which would make
-    each further try the easier for the answers); or if their expected calibration error is larger by more than
-    `terms.calibration`, noise and all.
+    each further try the easier for the answers), or have no defined metric where the old ones have one; or if their
+    expected calibration error is larger by more than `terms.calibration`, noise and all, or fewer have a confidence.
 
     Raises:
         DataError: answers and examples do not match.
         LabelError: an example has no label.
     """
     alpha, whole = terms.alpha_of(look), list(range(len(examples)))
-    one, other = (main_measure(task, examples, answers, whole) for answers in (old, new))
-    gap = gap_of(one, other, alpha, seed=SEED, resamples=RESAMPLES)
+    if task.label_kind == "class" and task.metric == "accuracy":
+        gap = share_gap(_right(task, examples, old, whole), _right(task, examples, new, whole), alpha)
+    else:
+        one, other = (main_measure(task, examples, answers, whole) for answers in (old, new))
+        gap = gap_of(one, other, alpha, seed=SEED, resamples=RESAMPLES)
     slices, worst = _worst_slice(task, examples, old, new, terms)
-    before, after = (_calibration_error(task, examples, answers) for answers in (old, new))
+    before, after = (_calibration(task, examples, answers) for answers in (old, new))
     objection: Objection | None = None
     if not gap.low > -terms.margin:
         objection = "inferior"
     elif worst is not None:
-        objection = "slice_worse"
-    elif after - before > terms.calibration:
+        objection = "slice_undefined" if math.isnan(worst.gap.new) else "slice_worse"
+    elif after.left_out > before.left_out:
+        objection = "confidence_missing"
+    elif after.ece - before.ece > terms.calibration:
         objection = "calibration_worse"
-    return Judged(task.metric, len(examples), look, alpha, gap, slices, worst, before, after, objection)
+    return Judged(task.metric, len(examples), look, alpha, gap, slices, worst, before.ece, after.ece, objection)
+
+
+def share_gap(old: NDArray[np.bool_], new: NDArray[np.bool_], alpha: float) -> Gap:
+    """The difference of two shares of right answers [N] to the same examples, with its one-sided bounds.
+
+    Those of a score test for matched pairs (`paired_shares`); and below no less far than the share of texts of which a
+    sample of this size may hold none by chance, as in `gap_of`.
+    """
+    lost, won, size = int((old & ~new).sum()), int((new & ~old).sum()), len(old)
+    low, high = score_bounds(lost, won, size, alpha)
+    difference = (won - lost) / size
+    return Gap(float(old.mean()), float(new.mean()), difference, min(low, difference - _unseen(size, alpha)), high)
 
 
 def gap_of(old: Measure, new: Measure, alpha: float, *, seed: int, resamples: int) -> Gap:
     """The difference of two measures of the same examples with its one-sided bounds, by a paired bootstrap.
 
     The bound is the outermost of three. The percentile of the resampled differences; the normal bound with their
-    standard deviation, since few resamples lie beyond a small alpha; and for scores, below, the share of texts of which
-    a sample of this size may hold none by chance, 1 - alpha^(1 / n) (Clopper and Pearson 1934, as for no event out of
-    n), since answers that are all alike resample to a difference of exactly 0.
+    standard deviation, since few resamples lie beyond a small alpha; and for scores the share of texts of which a
+    sample of this size may hold none by chance, 1 - alpha^(1 / n) (Clopper and Pearson 1934, as for no event out of n),
+    since answers that are all alike resample to a difference of exactly 0, and few to one that hardly varies.
     """
     sign = 1.0 if new.higher_is_better else -1.0
     values = old.value(), new.value()
@@ -174,8 +198,12 @@ def gap_of(old: Measure, new: Measure, alpha: float, *, seed: int, resamples: in
     if math.isnan(low):
         return Gap(*values, difference, math.nan, math.nan)
     normal = NormalDist().inv_cdf(1 - alpha) * float(np.nanstd(drawn))
-    unseen = 1 - alpha ** (1 / new.size) if new.higher_is_better else 0.0
-    return Gap(*values, difference, min(low, difference - normal, difference - unseen), max(high, difference + normal))
+    around = max(normal, _unseen(new.size, alpha) if new.higher_is_better else 0.0)
+    return Gap(*values, difference, min(low, difference - around), max(high, difference + around))
+
+
+def _unseen(size: int, alpha: float) -> float:
+    return 1 - float(alpha ** (1 / size))
 
 
 def _worst_slice(
@@ -189,27 +217,43 @@ def _worst_slice(
     parts = list(members_of(examples))
     found = []
     for kind, value, inside in parts:
-        before, after = (_slice_measure(task, examples, answers, inside) for answers in (old, new))
-        loss = (before.value() - after.value()) * (1 if after.higher_is_better else -1)
-        if not loss > terms.margin:  # its bound cannot be beyond the margin either
-            continue
-        gap = gap_of(before, after, terms.alpha / len(parts), seed=SEED, resamples=SLICE_RESAMPLES)
-        if gap.high < -terms.margin:
+        gap = _slice_gap(task, examples, (old, new), inside, terms.alpha / len(parts), terms.margin)
+        if gap.high < -terms.margin or (math.isnan(gap.new) and not math.isnan(gap.old)):
             found.append(WorseSlice(kind, value, len(inside), gap))
-    return len(parts), min(found, key=lambda one: one.gap.difference, default=None)
+    return len(parts), min(found, key=_sorted_by, default=None)
 
 
-def _slice_measure(
+def _sorted_by(slice_: WorseSlice) -> tuple[bool, float]:
+    """By how much it is worse; those without a defined metric last."""
+    return math.isnan(slice_.gap.new), slice_.gap.difference
+
+
+def _slice_gap(
+    task: Task,
+    examples: Sequence[Example],
+    both: tuple[Sequence[Prediction], Sequence[Prediction]],
+    inside: Sequence[int],
+    alpha: float,
+    margin: float,
+) -> Gap:
+    """The gap in a slice; of classes that of right answers, since an F1 goes by which classes a slice has."""
+    if task.label_kind == "class":
+        ours, theirs = (_right(task, examples, answers, inside) for answers in both)
+        return share_gap(ours, theirs, alpha)
+    before, after = (main_measure(task, examples, answers, inside) for answers in both)
+    values = before.value(), after.value()
+    difference = (values[1] - values[0]) * (1 if after.higher_is_better else -1)
+    if not difference < -margin:  # its bound cannot be beyond the margin either
+        return Gap(*values, difference, math.nan, math.nan)
+    return gap_of(before, after, alpha, seed=SEED, resamples=SLICE_RESAMPLES)
+
+
+def _right(
     task: Task, examples: Sequence[Example], answers: Sequence[Prediction], inside: Sequence[int]
-) -> Measure:
-    """The main metric of a slice; of classes the share of right answers, since an F1 goes by which classes it has."""
-    if task.label_kind != "class":
-        return main_measure(task, examples, answers, inside)
-    right = [float(task.is_correct(examples[place], answers[place])) for place in inside]
-    return mean_measure("accuracy", np.array(right))
+) -> NDArray[np.bool_]:
+    return np.array([task.is_correct(examples[place], answers[place]) for place in inside], dtype=np.bool_)
 
 
-def _calibration_error(task: Task, examples: Sequence[Example], answers: Sequence[Prediction]) -> float:
-    """The expected calibration error; nan where no answer has a confidence."""
+def _calibration(task: Task, examples: Sequence[Example], answers: Sequence[Prediction]) -> Calibration:
     pairs = [pair for one in judged_confidences(task, examples, answers) for pair in one]
-    return reliability([sure for sure, _ in pairs], [right for _, right in pairs]).ece
+    return reliability([sure for sure, _ in pairs], [right for _, right in pairs])

@@ -121,6 +121,21 @@ REASONS: Mapping[str, Why] = {
         "未切换，流量未受影响：在“{slice}”的 {slice_n} 条黄金样本上，已证明其变差超过 {margin}："
         "为 {slice_new}，当前版本为 {slice_old}，差值低于 {slice_bound}。请改进这一部分，或用 force 强制切换。",
     ),
+    "slice_undefined": Why(
+        409,
+        "Not promoted, the traffic is as before: on the {slice_n} golden examples of '{slice}' its {metric} is not "
+        "defined, as where all its answers are the same; the champion has {slice_old}. Better this part, or promote it "
+        "with force.",
+        "未切换，流量未受影响：在“{slice}”的 {slice_n} 条黄金样本上，其 {metric} 无定义（例如所有回答都相同），"
+        "当前版本为 {slice_old}。请改进这一部分，或用 force 强制切换。",
+    ),
+    "confidence_missing": Why(
+        409,
+        "Not promoted, the traffic is as before: it leaves more answers to golden examples without a confidence than "
+        "the champion does. Export it with its confidences, or promote it with force.",
+        "未切换，流量未受影响：与当前版本相比，它有更多黄金样本的回答没有置信度。请保留置信度后重试，"
+        "或用 force 强制切换。",
+    ),
     "calibration_worse": Why(
         409,
         "Not promoted, the traffic is as before: its confidence is further from the truth. The expected calibration "
