@@ -282,12 +282,12 @@ def test_golden_examples_that_find_no_room_are_asked_later(stage: Stage, version
     first, second = (read_version(versions / "classes" / name) for name in ("first", "second"))
     line = Crowded()
     gate = PromotionGate(read_goldens([str(stage.file)], [first], Terms()), line, None)  # type: ignore[arg-type]
-    figures = asyncio.run(gate.figures("classes", Served(first), second))
+    figures = asyncio.run(gate.figures("classes", Served(first), first, second))
     assert (figures["old"], figures["n"]) == (0.5, SIZE)
     assert line.refused == 4 * SIZE / promotion_gate.TOGETHER
     late = PromotionGate(gate.goldens, Crowded(), None, seconds=0)  # type: ignore[arg-type]
     with pytest.raises(NoAnswerError) as refused:
-        asyncio.run(late.figures("classes", Served(first), second))
+        asyncio.run(late.figures("classes", Served(first), first, second))
     assert (refused.value.code, refused.value.numbers["detail"]) == ("golden_unanswered", "overloaded")
 
 

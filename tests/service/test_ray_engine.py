@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import types
 from pathlib import Path
@@ -155,7 +156,10 @@ def test_a_service_joins_a_cluster_that_runs_already(
     given = [f"c={artifacts['classes']}", "--engine", "ray", "--ray-address", ray_cluster.address]
     command = [sys.executable, "-m", "tunesmith", "serve", *given, "--state", str(tmp_path / "state"), "--port", "0"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    patience = threading.Timer(180, process.kill)
+    patience.start()
+    try:
         assert process.stdout is not None
         said = ""
         while "Try:" not in said:
@@ -170,6 +174,10 @@ def test_a_service_joins_a_cluster_that_runs_already(
         assert found.status == 200
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) in {0, -signal.SIGTERM}
+    finally:
+        patience.cancel()
+        process.kill()
+        process.communicate()
 
 
 @pytest.mark.parametrize(

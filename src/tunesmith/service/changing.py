@@ -85,7 +85,7 @@ class Changes:
             if version is champion:
                 return Changed(version)
             try:
-                figures = await self.gate.figures(name, served, version)
+                figures = await self.gate.figures(name, served, champion, version)
                 return Changed(await self.switch.promote(name, version.id, champion.id), figures)
             except NoAnswerError as error:
                 tried = {**figures, **error.figures, "version": version.id, "refused": error.code}

@@ -59,7 +59,7 @@ class Front:
         measured = self._line.measured(version, [one.question for one in taken])
         allowance = self._limiter.take(asked.who, sum(one.tokens for one in measured))
         until = began + (min(asked.seconds, self.limits.deadline) if asked.seconds else self.limits.deadline)
-        with self._unless_overloaded(asked.who, measured):
+        with served.holding(version), self._unless_overloaded(asked.who, measured):
             rows = await self._guarded.rows(served, version, measured, until)
         if served.shadow is not None and served.shadow is not version:
             self._ask_beside(served, version, measured, until)
@@ -82,12 +82,13 @@ class Front:
         taken = self._protection.taken(asked.questions[0], 0)
         measured = self._line.measured(version, [taken.question])
         self._limiter.take(asked.who, measured[0].tokens)
-        return self._charged(asked, measured, self._said(asked, served, version, taken, measured))
+        parts = self._said(asked, version, taken, measured)
+        return self._charged(asked, served, version, measured, parts)
 
     async def _charged(
-        self, asked: Asked, measured: Measured, parts: AsyncGenerator[Part, None]
+        self, asked: Asked, served: Served, version: Version, measured: Measured, parts: AsyncGenerator[Part, None]
     ) -> AsyncGenerator[Part, None]:
-        with self._unless_overloaded(asked.who, measured):
+        with served.holding(version), self._unless_overloaded(asked.who, measured):
             async with aclosing(parts):
                 async for part in parts:
                     yield part
@@ -103,7 +104,7 @@ class Front:
             raise
 
     async def _said(
-        self, asked: Asked, served: Served, version: Version, taken: Taken, measured: Measured
+        self, asked: Asked, version: Version, taken: Taken, measured: Measured
     ) -> AsyncGenerator[Part, None]:
         """The parts as they may go out; the whole is remembered."""
         until = time.monotonic() + self.limits.deadline
@@ -113,7 +114,7 @@ class Front:
             return
         text, last = "", Part("")
         is_judged = self._protection.judges(version.model)
-        async with aclosing(self._parts(asked, served, version, passed[0])) as parts:
+        async with aclosing(self._parts(asked, version, passed[0])) as parts:
             async for last in parts:
                 text += last.text
                 if not is_judged:
@@ -126,30 +127,24 @@ class Front:
             yield replace(last, text=said)
         self._remember(asked, version, [row])
 
-    async def _parts(
-        self, asked: Asked, served: Served, version: Version, counted: Counted
-    ) -> AsyncGenerator[Part, None]:
+    async def _parts(self, asked: Asked, version: Version, counted: Counted) -> AsyncGenerator[Part, None]:
         """The parts as they are written; the first must come within the deadline, the last within that of writing."""
         began = asyncio.get_running_loop().time()
         whole = min(asked.seconds or self.limits.writing, self.limits.writing)
         seconds = min(whole, self.limits.deadline)
-        served.asked[version.id] = served.asked.get(version.id, 0) + 1
-        try:
-            async with aclosing(self._batcher.write(version.slot.name, counted.question, counted.tokens)) as parts:
-                while True:
-                    try:
-                        async with asyncio.timeout_at(began + seconds):
-                            part = await anext(parts, None)
-                    except TimeoutError as error:
-                        raise NoAnswerError("deadline", limit=round(1000 * seconds)) from error
-                    if part is None:
-                        return
-                    seconds = whole
-                    self._limiter.settle(asked.who, part.written)
-                    self._protection.metrics.generated(version.model, part.written)
-                    yield part
-        finally:
-            served.asked[version.id] -= 1
+        async with aclosing(self._batcher.write(version.slot.name, counted.question, counted.tokens)) as parts:
+            while True:
+                try:
+                    async with asyncio.timeout_at(began + seconds):
+                        part = await anext(parts, None)
+                except TimeoutError as error:
+                    raise NoAnswerError("deadline", limit=round(1000 * seconds)) from error
+                if part is None:
+                    return
+                seconds = whole
+                self._limiter.settle(asked.who, part.written)
+                self._protection.metrics.generated(version.model, part.written)
+                yield part
 
     def _remember(self, asked: Asked, version: Version, rows: Sequence[Mapping[str, Any]]) -> None:
         if any(question.get("embed") for question in asked.questions):

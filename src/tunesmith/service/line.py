@@ -41,11 +41,8 @@ class Line:
 
     async def rows(self, served: Served, version: Version, questions: Measured, until: float) -> list[Any]:
         """The rows of answers of a version, which is not let go meanwhile."""
-        served.asked[version.id] = served.asked.get(version.id, 0) + 1
-        try:
+        with served.holding(version):
             return await self.waited(version, questions, until)
-        finally:
-            served.asked[version.id] -= 1
 
     async def waited(self, version: Version, questions: Measured, until: float) -> list[Any]:
         """The rows of answers, in the order of the questions.

@@ -55,8 +55,8 @@ class PromotionGate:
         self._looks[sha256] = max(self._looks[sha256], told)
         return self._looks[sha256]
 
-    async def figures(self, name: str, served: Served, version: Version) -> Figures:
-        """What a version shows beside the champion.
+    async def figures(self, name: str, served: Served, champion: Version, version: Version) -> Figures:
+        """What a version shows beside the champion that it would replace.
 
         Raises:
             NoAnswerError: it may not be promoted, or one of the two does not answer.
@@ -65,8 +65,8 @@ class PromotionGate:
         if not await asyncio.to_thread(lambda: golden.is_unchanged):
             raise NoAnswerError("golden_changed")
         until = time.monotonic() + self._seconds
-        old = await self._answers(golden, served, served.champion, until)
-        new = await self._answers(golden, served, version, until)
+        old = await self._answers(golden, served, champion, "champion", until)
+        new = await self._answers(golden, served, version, "new version", until)
         look = await self.looks(name) + 1
         self._looks[golden.sha256] = look
         found = await asyncio.to_thread(judged, golden.task, golden.examples, old, new, golden.terms, look)
@@ -75,9 +75,10 @@ class PromotionGate:
             raise NoAnswerError(found.objection, figures=figures)
         return figures
 
-    async def _answers(self, golden: Golden, served: Served, version: Version, until: float) -> list[Prediction]:
+    async def _answers(
+        self, golden: Golden, served: Served, version: Version, which: str, until: float
+    ) -> list[Prediction]:
         """A version's answers to all golden examples, a few at a time through the queue that requests stand in."""
-        which = "champion" if version is served.champion else "new version"
         rows: list[Mapping[str, object]] = []
         try:
             for start in range(0, len(golden.questions), TOGETHER):

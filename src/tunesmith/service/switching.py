@@ -169,16 +169,23 @@ class Switch:
             return served.champion
 
     async def _drain(self, served: Served, version: Version) -> None:
+        """Let go of a version once its requests are answered, or have had their time; not if it is called back."""
         until = time.monotonic() + DRAIN_SECONDS
-        while served.asked.get(version.id, 0) and time.monotonic() < until:
+        while version.id not in served.used:
+            if not _is_busy(served, version, until):
+                async with self._lock:
+                    if version.id in served.used or served.held.get(version.id) is not version:
+                        return
+                    if not _is_busy(served, version, until):
+                        del served.held[version.id]
+                        await self._engine.unload(version.slot.name)
+                        self._watcher.released(version)
+                        return
             await asyncio.sleep(0.02)
-        async with self._lock:
-            called_back = version.id in served.used or served.asked.get(version.id, 0)
-            if served.held.get(version.id) is not version or (called_back and time.monotonic() < until):
-                return
-            del served.held[version.id]
-            await self._engine.unload(version.slot.name)
-            self._watcher.released(version)
+
+
+def _is_busy(served: Served, version: Version, until: float) -> bool:
+    return served.asked.get(version.id, 0) > 0 and time.monotonic() < until
 
 
 def held(served: Served, version: str) -> Version:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -174,6 +175,15 @@ class Served:
             return self.champion
         drawn = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) / 2**64
         return self.canary if drawn < self.share else self.champion
+
+    @contextmanager
+    def holding(self, version: Version) -> Iterator[None]:
+        """A request is with a version, which is not let go meanwhile."""
+        self.asked[version.id] = self.asked.get(version.id, 0) + 1
+        try:
+            yield
+        finally:
+            self.asked[version.id] -= 1
 
     @property
     def used(self) -> set[str]:
