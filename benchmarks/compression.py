@@ -151,7 +151,7 @@ def row_of(name: str, seed: int, artifact: Path, share: float) -> dict[str, obje
 
 
 def show(rows: Sequence[Mapping[str, object]], console: Console, title: str) -> None:
-    """The mean of each kind over seeds, and its difference from the kind that it is held against, paired by seed."""
+    """The mean of each kind over seeds, and its differences from those that it is held against, paired by seed."""
     table = Table(title=title)
     for column in ("model", "parameters", "seeds", "mean", "held against", "difference", "95 % t interval"):
         table.add_column(column, justify="left" if column in ("model", "held against") else "right")
@@ -159,13 +159,22 @@ def show(rows: Sequence[Mapping[str, object]], console: Console, title: str) -> 
     values = {name: {row["seed"]: float(str(row["value"])) for row in rows if row["name"] == name} for name in names}
     sizes = {str(row["name"]): int(str(row["parameters"])) for row in rows}
     for name in names:
-        _, comma, share = name.partition(",")
-        other = f"one_shot{comma}{share}" if comma else "alone"
-        gaps = [value - values[other][seed] for seed, value in values[name].items()] if other in values else []
-        shown = ("", "", "") if not gaps or other == name else (other, f"{np.mean(gaps):+.4f}", interval(gaps))
         mean = float(np.mean(list(values[name].values())))
-        table.add_row(name, f"{sizes[name]:,}", str(len(values[name])), f"{mean:.4f}", *shown)
+        told = [name, f"{sizes[name]:,}", str(len(values[name])), f"{mean:.4f}"]
+        for other in held_against(name, names) or [""]:
+            gaps = [value - values[other][seed] for seed, value in values[name].items()] if other else []
+            shown = (other, f"{np.mean(gaps):+.4f}", interval(gaps)) if gaps else ("", "", "")
+            table.add_row(*told, *shown)
+            told = [""] * len(told)
     console.print(table)
+
+
+def held_against(name: str, names: Sequence[str]) -> list[str]:
+    """Of pruned models those that were cut once, with as many epochs in all and with as many after the cut."""
+    _, comma, share = name.partition(",")
+    others = [f"{one}{comma}{share}" for one in ("one_shot", "one_shot_short")] if comma else ["alone"]
+    mine = others.index(name) if name in others else len(others)
+    return [other for other in others[:mine] if other in names]
 
 
 def interval(gaps: Sequence[float]) -> str:
