@@ -12,10 +12,12 @@ import yaml
 
 from tests.builders import write_examples, write_recipe
 from tunesmith import pipeline
+from tunesmith.data.dataset import Data
 from tunesmith.errors import ArtifactError, DataError
 from tunesmith.experiment import Experiment
 from tunesmith.inference.predictor import Predictor
-from tunesmith.judging import judge_artifact
+from tunesmith.judging import examples_of_file, judge_artifact
+from tunesmith.tasks import SequenceClassification
 
 
 def rows_of(path: str) -> list[str]:
@@ -85,6 +87,25 @@ def test_a_known_data_set_is_judged_by_its_test_split(
     (place / "alpaca-5000").mkdir()
     with pytest.raises(DataError, match="neither a test nor a validation split"):
         judge_artifact(finished_run / "artifact", "alpaca-5000", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("gold.jsonl", '{"text": "价格是多少？", "label": "NUM"}\n{"text": "谁？", "label": "HUM"}\n'),
+        ("gold.csv", "text,label\n价格是多少？,NUM\n谁？,HUM\n"),
+        ("gold.test", "NUM:money What is the price ?\nHUM:ind Who ?\n"),  # as TREC is written
+    ],
+)
+def test_a_file_is_read_by_its_suffix_though_the_recipe_names_a_data_set_of_another_form_that_is_not_here(
+    name: str, written: str, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNESMITH_DATA", str(place / "nowhere"))
+    path = place / name
+    path.write_text(written, encoding="utf-8")
+    found = examples_of_file(Data(name="trec"), SequenceClassification(), str(path))
+    assert [example.label for example in found] == ["NUM", "HUM"]
+    assert found[1].text in {"谁？", "Who ?"}
 
 
 def test_labels_that_the_model_does_not_know_are_counted_and_never_right(place: Path, finished_run: Path) -> None:

@@ -52,9 +52,6 @@ from tunesmith.models.catalogue import known_models
 from tunesmith.versions import versions
 from tunesmith.writing import written
 
-INTERRUPTED = 130
-"""The exit code after Ctrl-C."""
-
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -328,12 +325,12 @@ def guarded(command: Callable[[], object]) -> int:
         )
         return 2
     # With standalone_mode off, typer returns exit codes, also that of an interruption.
-    if code == INTERRUPTED:
+    if code == console.INTERRUPTED:
         console.complain(
             TunesmithError(
                 "Stopped.",
                 to_do="A run goes on from its last checkpoint: tunesmith resume. "
-                "A study, and answers to a file, go on by the same command.",
+                "A study, a compression, and answers to a file go on by the same command.",
             )
         )
     return code if isinstance(code, int) else 0

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from tunesmith import service_console
+from tunesmith import console, service_console
 from tunesmith.access.bearer_tokens import TokenRules, TokenVerifier
 from tunesmith.access.gate import Gate
 from tunesmith.access.key_store import KeyStore
@@ -38,7 +38,7 @@ from tunesmith.service.scaling import Scaling
 from tunesmith.service.serving import Behind, Doors, Settings, assembled, listening, serve_app
 from tunesmith.service.sharing import Sharing
 from tunesmith.service.versions import Version, read_version
-from tunesmith.service_arguments import Address, Elastic, Entrance, Held, Protections, Strength, Traces
+from tunesmith.service_arguments import Address, Elastic, Entrance, Held, Protections, Strength, Traces, see_of_use
 from tunesmith.watching.open_telemetry import open_tracer
 
 verbs = typer.Typer()
@@ -62,6 +62,7 @@ def serve(
     traces: Traces,
 ) -> None:
     """Serve trained models over HTTP; Ctrl-C or SIGTERM end it once the last answer is out."""
+    see_of_use(protections, elastic, held, traces)
     if held.root is not None and not held.root.is_dir():
         raise TunesmithError("There is no such folder.", where=f"--root {held.root}", to_do="Make it, or leave it out.")
     os.environ["HF_HUB_OFFLINE"] = "1"  # the model workers inherit it: nothing that is served is fetched
@@ -107,7 +108,11 @@ def serve(
             if rules is not None:
                 service_console.show_tokens(rules, knows_signers=knows_signers)
 
-        serve_app(app, channel, settings, ready=ready)
+        try:
+            serve_app(app, channel, settings, ready=ready)
+        except KeyboardInterrupt:  # which uvicorn raises again once all is ended
+            console.say("Stopped.")
+            raise SystemExit(console.INTERRUPTED) from None
 
 
 def _version(given: str, backend: str, trusted: TrustedKeys | None) -> Version:

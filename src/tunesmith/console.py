@@ -27,6 +27,8 @@ from tunesmith.machine import Machine
 from tunesmith.pipeline import Result
 from tunesmith.writing import defined, written
 
+INTERRUPTED = 130
+"""The exit code after Ctrl-C."""
 _COLOURS = {"error": "red", "warning": "yellow", "note": "dim"}
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from tunesmith.data.checks import label_names
 from tunesmith.data.data_sets import DATA_SETS
 from tunesmith.data.dataset import Data
 from tunesmith.data.duplicates import text_key
+from tunesmith.data.files import suffix_of
+from tunesmith.data.parallel import MARK
 from tunesmith.data.records import Example, Prediction, Splits
 from tunesmith.data.sources import read, usable
 from tunesmith.data.splits import fingerprint
@@ -227,10 +230,34 @@ def _how_read(own: Data, data: str) -> tuple[Data, str]:
         raise DataError(
             f"The data set '{data}' has neither a test nor a validation split.", where="--data", to_do="Give a file."
         )
-    settings = own.resolved()
-    if Path(data).suffix not in {Path(path).suffix for path in own.located().values()}:
-        settings = replace(settings, format="auto")
-    return settings, data
+    return written_like(own, data), data
+
+
+_OF_A_FORM = ("format", "encoding", "separator", "label_first", "header", "quoted")
+"""What files of another form have no use for, or would be read wrongly by."""
+
+
+def written_like(own: Data, path: str) -> Data:
+    """How another file is written: as the recipe's own files; or, where its suffix is none of theirs, as that says.
+
+    The data set that the recipe names need not be here; what its form needs goes for files with a suffix of its own.
+    """
+    entry, usual = DATA_SETS.get(own.name), Data().__dict__
+    theirs = [own.train, own.validation, own.test]
+    form: Mapping[str, Any] = {}
+    if entry is not None:
+        theirs += [entry.train, entry.validation, entry.test]
+        form = {name: value for name, value in entry.reading.items() if own.__dict__[name] == usual[name]}
+    if _suffix(path) not in map(_suffix, filter(None, theirs)):
+        form = {name: value for name, value in form.items() if name not in _OF_A_FORM} | {"format": "auto"}
+    items = own.located_items() if entry is not None and entry.items else own.items
+    return replace(own, name="", items=items, **form)
+
+
+def _suffix(path: str) -> str:
+    """The suffix of a file, of the first of two beside each other, or of a member of an archive."""
+    name, _, inside = path.partition(MARK)[0].partition("!")
+    return suffix_of(Path(name)) or suffix_of(Path(inside))
 
 
 def unknown_labels(known: Sequence[str], examples: Sequence[Example]) -> list[str]:

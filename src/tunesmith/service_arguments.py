@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from tunesmith.arguments import Backend
+from tunesmith.errors import RecipeError
 from tunesmith.evaluation.non_inferiority import Terms
 from tunesmith.service.room import MOST_VERSIONS
 
@@ -154,3 +155,29 @@ class Entrance:
             help="A YAML file of rules for tokens, in the place of --issuer: scopes, algorithms, keys, limits."
         ),
     ] = None
+
+
+def see_of_use(protections: Protections, elastic: Elastic, held: Held, traces: Traces) -> None:
+    """Refuse options that would do nothing, since who gives one believes that it does.
+
+    Raises:
+        RecipeError: one is not as it is by default, and what it needs is not there.
+    """
+    needs = (
+        (held, "margin calibration_margin", bool(held.golden), "--golden NAME=FILE"),
+        (held, "versions", held.root is not None, "--root FOLDER"),
+        (elastic, "ray_address least most waiting_each up_after down_after", elastic.engine == "ray", "--engine ray"),
+        (protections, "keep keep_days", bool(protections.store), "--store FILE"),
+        (traces, "trace_share", bool(traces.traces), "--traces URL"),
+    )
+    for group, names, is_there, needed in needs:
+        told, usual = asdict(group), {field.name: field.default for field in fields(group)}
+        given = [name for name in names.split() if told[name] != usual[name]]
+        if given and not is_there:
+            shown = _OPTIONS.get(given[0], f"--{given[0].replace('_', '-')}")
+            raise RecipeError(
+                f"Without {needed} it does nothing.", where=shown, to_do=f"Give {needed}, or leave it out."
+            )
+
+
+_OPTIONS = {"versions": "--most-versions"}

@@ -197,7 +197,7 @@ def test_tries_are_counted_over_restarts_and_each_spends_its_share(versions: Pat
         assert third["look"] == 3
         assert third["alpha"] == pytest.approx(looks[0]["alpha"] / 9, rel=1e-3)
         assert stage.admin("load", version="second").body["golden"]["looks"] == 3
-        assert stage.admin("rollback").body["code"] == "unknown_version"
+        assert stage.admin("rollback").body["code"] == "no_previous"
 
 
 def test_a_file_that_changed_while_serving_is_refused(stage: Stage) -> None:

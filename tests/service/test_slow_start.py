@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -154,3 +157,51 @@ class _Quiet:
     def restarted(self, reason: str) -> None: ...
 
     def alive(self, workers: int) -> None: ...
+
+
+def commands_below(pid: int) -> Iterator[bytes]:
+    """How the children of a process were called."""
+    for told in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in told.read_text().split():
+            with contextlib.suppress(OSError):
+                yield Path(f"/proc/{child}/cmdline").read_bytes()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc, to see when the fork server begins")
+@pytest.mark.parametrize("is_ready", [False, True])
+def test_what_a_terminal_sends_all_of_its_processes_ends_the_service_and_nothing_else_is_said(
+    is_ready: bool, artifacts: dict[str, Path], tmp_path: Path
+) -> None:
+    given = [str(artifacts["classes"]), "--port", "0", "--state", str(tmp_path), "--workers", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tunesmith", "serve", *given],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        start_new_session=True,
+    )
+    patience = threading.Timer(120, process.kill)
+    patience.start()
+    try:
+        assert process.stdout is not None
+        if is_ready:
+            for line in process.stdout:
+                if line.startswith("Try:"):
+                    break
+        else:  # the fork server imports what workers need
+            while process.poll() is None and not any(b"forkserver" in one for one in commands_below(process.pid)):
+                time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.stdout.read()
+        assert process.wait(60) == 130
+    finally:
+        patience.cancel()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert said.splitlines()[-1] == "Stopped."
+    assert "Traceback" not in said
+    assert "never retrieved" not in said
+    assert "resume" not in said
+    assert is_ready or "SIGINT came before the service was ready." in said

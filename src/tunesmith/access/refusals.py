@@ -156,7 +156,7 @@ REFUSALS: Mapping[str, Refusal] = {
     "bad_path": _refusal(
         404,
         ("There is no such {kind}.", "没有这个 {kind}。"),
-        ("Ask for the list of those that there are.", "请查询现有列表。"),
+        ("See whether the name is misspelt.", "请检查名称拼写。"),
     ),
 }
 """Everything that is said outside."""

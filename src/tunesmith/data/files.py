@@ -22,6 +22,12 @@ _NOT_OF_FILES = {"idna", "punycode", "undefined", "unicode-escape", "raw-unicode
 """Encodings of names and of program text, which can hold what is no character."""
 
 
+def suffix_of(file: Path) -> str:
+    """The suffix of what a file holds, such as ".csv" for "a.csv.xz"; empty for none."""
+    kept = [suffix for suffix in file.suffixes if suffix.lower() not in _COMPRESSED]
+    return kept[-1].lower() if kept else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where rows are: a file, and what is meant `inside` it (a member of a zip, or keys of a JSON object)."""
@@ -78,8 +84,7 @@ class Place:
         """The suffix that tells the format, such as ".csv" for "a.csv.xz"."""
         if self._is_zip:
             return PurePosixPath(self.inside.partition("!")[0]).suffix.lower()
-        kept = [suffix for suffix in self.file.suffixes if suffix.lower() not in _COMPRESSED]
-        return kept[-1].lower() if kept else ""
+        return suffix_of(self.file)
 
     @property
     def keys(self) -> tuple[str, ...]:

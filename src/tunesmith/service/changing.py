@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, with_config
+from pydantic import ConfigDict, Field, StrictBool, with_config
 
 from tunesmith.access.audit import AuditLog
 from tunesmith.access.principal import Principal
@@ -30,7 +30,7 @@ class Change:
 
     version: str = ""
     share: Annotated[float, Field(ge=0, le=1)] = 0.0
-    force: bool = False
+    force: StrictBool = False
 
 
 @dataclass(frozen=True, slots=True)

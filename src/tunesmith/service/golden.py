@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunesmith.data.data_sets import DATA_SETS
-from tunesmith.data.dataset import Data
 from tunesmith.data.records import Example
 from tunesmith.errors import DataError, RecipeError, nearest
 from tunesmith.evaluation.non_inferiority import Terms
@@ -110,7 +108,7 @@ def read_golden(path: Path, version: Version, terms: Terms) -> Golden:
     if not path.is_file():
         raise DataError("There is no such file.", where=f"--golden {version.model}={path}", to_do="Give a file.")
     sha256 = _digest(path)
-    examples = list(examples_of_file(_as_written(sources_of(folder)[0].experiment.data), task, str(path)))
+    examples = list(examples_of_file(sources_of(folder)[0].experiment.data, task, str(path)))
     least = terms.fewest()
     if len(examples) < least:
         raise DataError(
@@ -127,15 +125,6 @@ def read_golden(path: Path, version: Version, terms: Terms) -> Golden:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _as_written(own: Data) -> Data:
-    """How the recipe's own files are written, though a data set that has a name may not be on this machine."""
-    if own.name not in DATA_SETS:
-        return own
-    usual = Data().__dict__
-    known = {key: value for key, value in DATA_SETS[own.name].reading.items() if own.__dict__[key] == usual[key]}
-    return replace(own, name="", format="auto", **{key: value for key, value in known.items() if key != "format"})
 
 
 def _see_lengths(examples: Sequence[Example], questions: Sequence[Mapping[str, Any]], version: Version) -> None:

@@ -9,10 +9,12 @@ import importlib
 import itertools
 import logging
 import multiprocessing
+import signal
 import socket
 import threading
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any
 
@@ -190,7 +192,13 @@ class LocalEngine:
         process = self._context.Process(target=_work, args=(channel, self._threads), daemon=True, name="model worker")
         try:
             with self._beginning:  # asked for by two threads at once, the fork server would be started twice
-                process.start()
+                resource_tracker.ensure_running()  # it takes the block away again when it is begun
+                # A terminal sends Ctrl-C to the fork server too; what this thread begins never hears of it.
+                before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+                try:
+                    process.start()
+                finally:
+                    signal.pthread_sigmask(signal.SIG_SETMASK, before)
         except (OSError, EOFError) as error:
             raise WorkerLostError(
                 f"No model worker could be started ({type(error).__name__}): the process that starts them has ended.",

@@ -50,8 +50,9 @@ def routes(desk: Desk) -> APIRouter:
         who = await desk.admit(request, "admin")
         given = await desk.read(request, _CHANGE)
         changed = await desk.changes.make(who, name, verb, given)
-        told = {**desk.front.registry[name].plain, **await desk.changes.told(name)}
+        served = desk.front.registry[name]
+        told = {**changed.version.plain, "roles": served.roles, "versions": sorted(served.held)}
         figures = {"figures": changed.figures} if changed.figures else {}
-        return json_response({**told, **figures, "model": name, "version": changed.version.id})
+        return json_response({**told, **await desk.changes.told(name), **figures, "model": name})
 
     return router

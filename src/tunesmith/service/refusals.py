@@ -37,7 +37,15 @@ REASONS: Mapping[str, Why] = {
     "unknown_model": Why(
         404, "There is no such model here. GET /v1/models lists them.", "没有这个模型。GET /v1/models 可列出全部模型。"
     ),
-    "unknown_version": Why(404, "There is no such version of this model.", "此模型没有这个版本。"),
+    "unknown_version": Why(
+        404,
+        "No version of this model is loaded under this id. The id is what :load answered; /v1/models/NAME lists those "
+        "that are loaded.",
+        "此模型没有加载该编号的版本。编号见 :load 的回答；已加载的版本见 /v1/models/名称。",
+    ),
+    "no_previous": Why(
+        409, "There is no version to go back to: none was replaced.", "没有可回退的版本：尚未替换过任何版本。"
+    ),
     "not_found": Why(404, "There is nothing at this address.", "此地址不存在。"),
     "method_not_allowed": Why(405, "This address does not take this method.", "此地址不支持该请求方法。"),
     "wrong_task": Why(424, "This model's task cannot answer this route.", "此模型的任务不支持该接口。"),

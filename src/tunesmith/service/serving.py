@@ -230,8 +230,11 @@ def serve_app(app: FastAPI, channel: socket.socket, settings: Settings, *, ready
 
     server.handle_exit = leave  # type: ignore[method-assign, assignment]
 
+    tasks: list[asyncio.Task[None]] = []
+
     async def run() -> None:
         running = asyncio.create_task(server.serve(sockets=[channel]))
+        tasks.append(running)
         while not server.started and not running.done():
             await asyncio.sleep(0.02)
             if early and app.state.beginning is not None and not app.state.beginning.done():
@@ -246,6 +249,8 @@ def serve_app(app: FastAPI, channel: socket.socket, settings: Settings, *, ready
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(run())
     except SystemExit:
+        for task in filter(asyncio.Task.done, tasks):
+            task.exception()  # it is this one: asyncio need not say so again
         if early:
             log.warning("%s came before the service was ready.", signal.Signals(early[0]).name)
             signal.raise_signal(early[0])  # as uvicorn does once a service that was ready has ended

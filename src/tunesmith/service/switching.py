@@ -222,7 +222,7 @@ def _promote(served: Served, version: Version, instead_of: str) -> None:
 
 def _roll_back(served: Served) -> None:
     if served.previous is None:
-        raise NoAnswerError("unknown_version")
+        raise NoAnswerError("no_previous")
     served.champion, served.previous = served.previous, served.champion
 
 
