@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -119,6 +120,27 @@ def test_two_other_keys_that_agree_outweigh_the_neighbours_and_one_does_not() ->
 def test_what_cannot_be_judged_is_kept_and_counted() -> None:
     found = parted([row(1, "good 3 z", "new class"), row(2, "good 4 z", ["good"])])
     assert (len(found.kept), found.unjudged) == (2, 2)
+
+
+@pytest.mark.parametrize("few", [1, 2, 10])
+def test_a_class_of_few_trusted_examples_speaks_against_no_label(few: int) -> None:
+    """Themselves left out they have hardly a neighbour of their class, so their threshold would be next to nothing."""
+    rare = [Example(f"x{n}", f"between {n * 101}", "rare") for n in range(few)]
+    held = Trusted.of([*made("good", "good", 150), *made("bad", "bad", 150), *rare], places)
+    assert dict(zip(held.labels, held.thresholds, strict=True))["rare"] == np.inf
+    honest = [row(n, f"between {n} y", ("good", "bad")[n % 2], f"key{n}") for n in range(100)]
+    reasons = [one.reason for one in sifted(honest, [], held, NOTHING).aside]
+    assert not [reason for reason in reasons if "are 'rare'" in reason]
+
+
+def test_neighbours_speak_against_a_label_only_with_more_of_another_class_than_of_its_own() -> None:
+    """A class that is hard to tell apart has a low threshold, which it may reach where most neighbours agree."""
+    held = replace(trusted(), thresholds=np.array([0.05, 0.99]))  # of bad, and of good
+    rows = [row(n, f"between {n} y", "good", f"key{n}") for n in range(60)]
+    aside = sifted(rows, [], held, NOTHING).aside
+    shares = [[float(one) for one in re.findall(r"(\d+)%", doubt.reason)] for doubt in aside]
+    assert 0 < len(aside) < 60
+    assert all(of_bad >= of_good for of_bad, of_good in shares)
 
 
 def test_no_trusted_examples_are_refused() -> None:
