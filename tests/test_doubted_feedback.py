@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.builders import TASK_CASES
-from tests.remembered.conftest import answered
-from tests.service.running import saved
-from tunesmith import cli
-from tunesmith.access.audit import AuditLog
 from tunesmith.data.records import Example
 from tunesmith.doubted_feedback import Sifted, Trusted, sifted
 from tunesmith.errors import DataError
 from tunesmith.labelling.confident import class_thresholds, confident_classes
 from tunesmith.labelling.neighbours import neighbour_shares
-from tunesmith.remembered.records import Feedback, Policy
-from tunesmith.remembered.reviewing import Which, found, review
-from tunesmith.remembered.secret import secret_of
-from tunesmith.remembered.store import Store
-from tunesmith.remembered.text_keys import TextKeys
 from tunesmith.remembered.training_rows import Voice, voice_of
 
 NOTHING: frozenset[str] = frozenset()
@@ -169,151 +157,3 @@ def test_a_class_counts_where_its_threshold_is_reached() -> None:
     thresholds = class_thresholds(np.array([0, 0, 1, 1]), shares)
     assert thresholds == pytest.approx([0.75, 0.65])
     assert confident_classes(shares, thresholds).tolist() == [0, -1, 1, -1]
-
-
-def asked(*arguments: object) -> int:
-    return cli.guarded(lambda: cli.app(["feedback", *map(str, arguments)], standalone_mode=False))
-
-
-def said(word: str, number: int) -> str:
-    return f"{word} {word} {word} {number}"
-
-
-@dataclass(frozen=True)
-class Place:
-    """A state folder with accepted feedback, an artifact, and trusted examples."""
-
-    state: Path
-    artifact: Path
-    trusted: Path
-    out: Path
-
-    def export(self, *more: object) -> int:
-        held = ("--against", self.artifact, "--trusted", self.trusted)
-        return asked("export", "--out", self.out, "--state", self.state, *held, *more)
-
-    def lines(self, suffix: str = ".jsonl") -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.with_suffix(suffix).read_text(encoding="utf-8").splitlines()]
-
-
-@pytest.fixture
-def place(tmp_path: Path, tiny_model_folder: Path) -> Place:
-    """Forty rows of which one key flipped eight; an untrained model tells good from bad by the words alone."""
-    artifact = saved(tmp_path / "artifact", "films", tiny_model_folder, *TASK_CASES["single_label"])
-    words = ("good", "bad")
-    rows = [{"text": said(word, n), "label": word, "channel": ""} for n in range(30) for word in words]
-    (tmp_path / "trusted.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows), encoding="utf-8")
-    state = tmp_path / "state"
-    state.mkdir()
-    opened = (str(state / "answers.db"), Policy(text="raw"), secret_of(state))
-    with Store.open(*opened, keys=TextKeys.of(state)) as store:
-        store.remember([answered(f"r{n}", said(words[n % 2], n + 40)) for n in range(40)])
-        for n in range(40):
-            is_flip = n % 5 == 0
-            right = words[(n + is_flip) % 2]
-            store.feedback(Feedback(f"r{n}", 0, "attacker" if is_flip else f"key{n % 4}", "wrong", {"label": right}))
-        review(store.database, [one.id for one in found(store.database, Which())], "accepted", "ann")
-    return Place(state, artifact, tmp_path / "trusted.jsonl", tmp_path / "feedback.jsonl")
-
-
-def test_what_is_set_aside_is_shown_quarantined_and_taken_in_by_review(
-    place: Place, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert place.export() == 0
-    said = capsys.readouterr().out
-    aside, kept = place.lines(".aside.jsonl"), place.lines()
-    assert {one["key"] for one in aside} == {"attacker"}
-    assert len(aside) >= 6
-    assert len(kept) + len(aside) == 40
-    assert f"Wrote {len(kept)} rows" in said
-    assert f"{len(aside)} set aside and quarantined, {len(aside)} since trusted neighbours do" in said
-    assert all("trusted neighbours" in one["reason"] for one in aside)
-    assert asked("list", "--status", "quarantined", "--json", "--limit", 0, "--state", place.state) == 0
-    listed = json.loads(capsys.readouterr().out)
-    assert listed["counts"]["quarantined"] == len(aside)
-    steps = listed["feedback"][0]["provenance"]["reviews"]
-    assert [step["to"] for step in steps] == ["accepted", "quarantined"]
-    assert "trusted neighbours" in steps[-1]["why"]
-    (line,) = AuditLog(place.state).records()
-    assert (line["what"], line["before"], line["after"]) == (
-        "feedback.set_aside",
-        {"accepted": len(aside)},
-        {"quarantined": len(aside)},
-    )
-    chosen = aside[0]["id"]
-    assert asked("review", chosen, "--to", "accepted", "--by", "ann", "--state", place.state) == 0
-    capsys.readouterr()
-    place = replace(place, out=place.out.with_name("later.jsonl"))
-    assert place.export("--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["set_aside"], told["written"], told["doubted"]) == ({}, len(kept) + 1, [])
-    assert told["by_status"]["quarantined"] == len(aside) - 1
-    assert chosen in {one["id"] for one in place.lines()}
-
-
-def test_what_is_set_aside_is_counted_as_json(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    assert place.export("--aside", place.out.with_name("doubted.jsonl"), "--json", "--key", "attacker") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["set_aside"] == {"neighbours": len(told["doubted"])}
-    assert told["written"] == told["corrected"] == 8 - len(told["doubted"])
-    assert {one["key"] for one in told["doubted"]} == {"attacker"}
-    assert told["aside"].endswith("doubted.jsonl")
-    assert not place.out.with_suffix(".aside.jsonl").exists()
-
-
-WRONG = {
-    "no trusted examples": (["--against", "{artifact}"], "Give both"),
-    "no artifact": (["--trusted", "{trusted}"], "Give both"),
-    "aside of nothing": (["--aside", "{trusted}"], "Give both"),
-    "aside over the rest": (["--against", "{artifact}", "--trusted", "{trusted}", "--aside", "{out}"], "two files"),
-    "no such artifact": (["--against", "{out}", "--trusted", "{trusted}"], "no manifest"),
-    "no such file": (["--against", "{artifact}", "--trusted", "{out}"], "feedback.jsonl"),
-}
-
-
-@pytest.mark.parametrize("given", WRONG.values(), ids=WRONG)
-def test_mistakes_are_explained_and_change_nothing(
-    given: tuple[list[str], str], place: Place, capsys: pytest.CaptureFixture[str]
-) -> None:
-    more = [one.format(artifact=place.artifact, trusted=place.trusted, out=place.out) for one in given[0]]
-    before = place.trusted.read_bytes()
-    assert asked("export", "--out", place.out, "--state", place.state, *more) == 2
-    assert given[1] in " ".join(capsys.readouterr().err.split())
-    assert not place.out.exists()
-    assert place.trusted.read_bytes() == before
-
-
-@pytest.mark.parametrize("name", ["feedback.jsonl", "feedback.aside.jsonl"])
-def test_files_that_are_there_are_kept_and_nothing_is_quarantined(
-    name: str, place: Place, capsys: pytest.CaptureFixture[str]
-) -> None:
-    there = place.out.with_name(name)
-    there.write_text("mine")
-    assert place.export() == 2
-    assert "exists already" in capsys.readouterr().err
-    see_untouched(place, capsys)
-    assert there.read_text() == "mine"
-
-
-def test_what_cannot_be_written_aside_is_written_nowhere_and_stays_accepted(
-    place: Place, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert place.export("--aside", place.out.with_name("no") / "aside.jsonl") == 2
-    assert "Make the folder" in capsys.readouterr().err
-    see_untouched(place, capsys)
-    assert not place.out.exists()
-
-
-def see_untouched(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    assert asked("list", "--json", "--state", place.state) == 0
-    counts = json.loads(capsys.readouterr().out)["counts"]
-    assert (counts["accepted"], counts["quarantined"]) == (40, 0)
-    assert not AuditLog(place.state).path.exists()
-
-
-def test_labels_that_are_no_class_are_refused(
-    place: Place, tiny_model_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    spans = saved(place.artifact.with_name("spans"), "spans", tiny_model_folder, *TASK_CASES["tokens"])
-    assert asked("export", "--out", place.out, "--state", place.state, "--against", spans, "--trusted", spans) == 2
-    assert "Only labels that are one class" in capsys.readouterr().err

@@ -25,10 +25,12 @@ from tunesmith.remembered.reviewing import Which, released
 from tunesmith.remembered.secret import secret_of
 from tunesmith.remembered.text_keys import TextKeys
 from tunesmith.remembered.training_rows import Exported, Wanted, training_rows, voices
-from tunesmith.writing import written
+from tunesmith.writing import new_files
 
 STATE = Path("~/.local/state/tunesmith")
 FILE = "answers.db"
+_ASIDE = "quarantined"
+"""The status of what is set aside."""
 
 verbs = typer.Typer(help="What people said of answers: listed, judged, exported, deleted.", no_args_is_help=True)
 
@@ -140,7 +142,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write accepted feedback as examples to learn from, and count what is left out and set aside."""
-    aside = chosen.aside or out.with_suffix(".aside.jsonl")
+    aside = chosen.aside or out.parent / f"{out.name.removesuffix('.jsonl')}.aside.jsonl"
     _see_complete(chosen, out, aside)
     which = Which(tuple(chosen.status or ("accepted",)), chosen.key, chosen.model)
     wanted = Wanted(which, confirmed_weight)
@@ -150,12 +152,11 @@ def export(
     doubted: Sequence[Doubted] = ()
     if trusted is not None:
         rows, doubted = _sifted(database, list(rows), trusted, which, exported)
-    with written(out) as file:
-        file.writelines(_lines(rows))
-        if doubted:
-            with written(aside) as beside:
-                beside.writelines(_lines({**one.row, "reason": one.reason} for one in doubted))
-                _quarantine(database, doubted, state)
+    texts = {out: _lines(rows)}
+    if doubted:
+        texts[aside] = _lines({**one.row, "reason": one.reason} for one in doubted)
+    with new_files(texts):
+        exported.changed_meanwhile = _quarantine(database, doubted, state)
     remembered_console.show_exported(exported, out, doubted, aside, as_json=as_json)
     database.close()
 
@@ -167,8 +168,11 @@ def _see_complete(chosen: Chosen, out: Path, aside: Path) -> None:
             where="--against and --trusted",
             to_do="Give both, or none.",
         )
-    if aside.absolute() == out.absolute():
+    if chosen.against and not chosen.aside and out.exists() and not out.is_file():
+        raise RecipeError("Beside a device no file is written.", where="--out", to_do="Name --aside, too.")
+    if aside.resolve() == out.resolve():
         raise RecipeError("What is set aside would be written over the rest.", where="--aside", to_do="Name two files.")
+    # Seen again when they are written: loading a model and reading take minutes.
     for path, option in ((out, "--out"), (aside, "--aside")):
         if path.is_file() and (path is out or chosen.against is not None):
             raise ResourceError("The file exists already.", where=str(path), to_do=f"Choose another {option}.")
@@ -191,14 +195,22 @@ def _sifted(
     return (dict(row) for row in found.kept), found.aside
 
 
-def _quarantine(database: Database, doubted: Sequence[Doubted], state: Path) -> None:
-    """Give what is set aside the status of it, with the reason, until a person judges; the audit log says so."""
+def _quarantine(database: Database, doubted: Sequence[Doubted], state: Path) -> int:
+    """Give what is set aside the status of it, with the reason, until a person judges; the audit log says so.
+
+    Returns:
+        How many rows were judged or deleted since they were read, and so are left as they are.
+    """
     reasons = {str(one.row["id"]): one.reason for one in doubted}
-    before = reviewing.statuses_of(database, list(reasons))
-    log, target = AuditLog(state_folder(state.expanduser())), f"{len(reasons)} rows"
-    after = {"quarantined": len(reasons)}
-    with log.recorded(f"uid {os.getuid()}", "feedback.set_aside", target, before=before, after=after):
-        reviewing.review(database, list(reasons), "quarantined", "export --against", reasons)
+    read = {str(one.row["id"]): str(one.row["status"]) for one in doubted if one.row["status"] not in (_ASIDE,)}
+    still = reviewing.unchanged(database, read)
+    if not still:
+        return len(read)
+    log, before = AuditLog(state_folder(state.expanduser())), Counter(read[one] for one in still)
+    after = {_ASIDE: len(still)}
+    with log.recorded(f"uid {os.getuid()}", "feedback.set_aside", f"{len(still)} rows", before=before, after=after):
+        done = reviewing.review(database, still, _ASIDE, "export --against", reasons, read=read)
+    return len(read) - done
 
 
 @verbs.command()

@@ -114,6 +114,8 @@ def _show_aside(exported: Exported, doubted: Sequence[Doubted], aside: Path) -> 
     if len(doubted) > _SHOWN:
         keys = Counter(str(one.row["key"]) for one in doubted).most_common(_SHOWN)
         console.say(f"         ... most by key {', '.join(f'{key} ({count})' for key, count in keys)}")
+    if exported.changed_meanwhile:
+        console.say(f"  {exported.changed_meanwhile:6} of these were judged or deleted meanwhile, and stay as they are")
     console.say(
         "Those that are right after all: tunesmith feedback review ID... --to accepted; they are not doubted again."
     )

@@ -40,7 +40,8 @@ class Exported:
     """What became of the feedback: rows written, and what is left out by its reason.
 
     `set_aside` ones were doubted and quarantined, by the reason; `unjudged` ones have a label that could not be held
-    against anything, and are written. `agreeing` rows say what another row says of the same text, and are written once.
+    against anything, and are written; `changed_meanwhile` ones were to be quarantined, and were judged by a person or
+    deleted since they were read. `agreeing` rows say what another row says of the same text, and are written once.
     `conflicting` ones say different things of the same text, and none of these is written; `conflicts` has up to three
     ids of them.
     """
@@ -55,6 +56,7 @@ class Exported:
     conflicts: list[str] = field(default_factory=list)
     set_aside: dict[str, int] = field(default_factory=dict)
     unjudged: int = 0
+    changed_meanwhile: int = 0
 
 
 @dataclass(frozen=True, slots=True)
