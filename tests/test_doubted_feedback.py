@@ -17,9 +17,9 @@ from tunesmith.doubted_feedback import Sifted, Trusted, sifted
 from tunesmith.errors import DataError
 from tunesmith.labelling.confident import class_thresholds, confident_classes
 from tunesmith.labelling.neighbours import neighbour_shares
-from tunesmith.remembered.training_rows import Voice, voice_of
+from tunesmith.remembered.training_rows import Claim, Voice, voice_of
 
-NOTHING: frozenset[str] = frozenset()
+NOTHING: frozenset[Claim] = frozenset()
 TOWARDS = {"good": 1.0, "bad": -1.0, "between": 0.0}
 
 
@@ -45,7 +45,9 @@ def trusted() -> Trusted:
     return Trusted.of([*made("good", "good", 150), *made("bad", "bad", 150), *between], places)
 
 
-def parted(rows: Sequence[Mapping[str, Any]], released: frozenset[str] = NOTHING, more: Sequence[Voice] = ()) -> Sifted:
+def parted(
+    rows: Sequence[Mapping[str, Any]], released: frozenset[Claim] = NOTHING, more: Sequence[Voice] = ()
+) -> Sifted:
     voices = [voice for one in rows if (voice := voice_of(one)) is not None]
     return sifted(rows, [*voices, *more], trusted(), released)
 
@@ -68,7 +70,12 @@ def test_a_key_that_flips_a_fifth_of_the_labels_is_set_aside_and_honest_correcti
 def test_what_a_person_released_is_not_doubted_again() -> None:
     flip = row(1, "good 5 z", "bad", "attacker")
     assert [one.row["id"] for one in parted([flip]).aside] == ["f1"]
-    assert [one["id"] for one in parted([flip], frozenset({"f1"})).kept] == ["f1"]
+    said = frozenset({("good 5 z", "films", "bad")})
+    again = row(2, "good 5 z", "bad", "key2")
+    assert [one["id"] for one in parted([flip], said).kept] == ["f1"]
+    assert [one["id"] for one in parted([again], said).kept] == ["f2"], "a later row that says the same"
+    others = [row(3, "good 6 z", "bad"), {**flip, "model": "another"}, row(4, "bad 5 z", "good")]
+    assert not parted(others, said).kept
 
 
 LONG = "good and the bank in the middle of the old town did not open on this rainy morning"

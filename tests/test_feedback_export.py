@@ -6,71 +6,28 @@ import json
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 
 from tests.builders import TASK_CASES
-from tests.remembered.conftest import answered
+from tests.judged_feedback import Place, asked, feedback_place
 from tests.service.running import saved
-from tunesmith import cli, cli_remembered
+from tunesmith import cli_remembered
 from tunesmith.access.audit import AuditLog
+from tunesmith.doubted_feedback import sifted
 from tunesmith.errors import ResourceError
 from tunesmith.remembered import reviewing
 from tunesmith.remembered.database import Database
 from tunesmith.remembered.erasing import forget_key
-from tunesmith.remembered.records import Feedback, Policy
 from tunesmith.remembered.reviewing import Which, found, review
-from tunesmith.remembered.secret import secret_of
-from tunesmith.remembered.store import Store
-from tunesmith.remembered.text_keys import TextKeys
-
-
-def asked(*arguments: object) -> int:
-    return cli.guarded(lambda: cli.app(["feedback", *map(str, arguments)], standalone_mode=False))
-
-
-def said(word: str, number: int) -> str:
-    return f"{word} {word} {word} {number}"
-
-
-@dataclass(frozen=True)
-class Place:
-    """A state folder with accepted feedback, an artifact, and trusted examples."""
-
-    state: Path
-    artifact: Path
-    trusted: Path
-    out: Path
-
-    def export(self, *more: object) -> int:
-        held = ("--against", self.artifact, "--trusted", self.trusted)
-        return asked("export", "--out", self.out, "--state", self.state, *held, *more)
-
-    def lines(self, suffix: str = ".jsonl") -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.with_suffix(suffix).read_text(encoding="utf-8").splitlines()]
 
 
 @pytest.fixture
 def place(tmp_path: Path, tiny_model_folder: Path) -> Place:
-    """Forty rows of which one key flipped eight; an untrained model tells good from bad by the words alone."""
-    artifact = saved(tmp_path / "artifact", "films", tiny_model_folder, *TASK_CASES["single_label"])
-    words = ("good", "bad")
-    rows = [{"text": said(word, n), "label": word, "channel": ""} for n in range(30) for word in words]
-    (tmp_path / "trusted.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows), encoding="utf-8")
-    state = tmp_path / "state"
-    state.mkdir()
-    opened = (str(state / "answers.db"), Policy(text="raw"), secret_of(state))
-    with Store.open(*opened, keys=TextKeys.of(state)) as store:
-        store.remember([answered(f"r{n}", said(words[n % 2], n + 40)) for n in range(40)])
-        for n in range(40):
-            is_flip = n % 5 == 0
-            right = words[(n + is_flip) % 2]
-            store.feedback(Feedback(f"r{n}", 0, "attacker" if is_flip else f"key{n % 4}", "wrong", {"label": right}))
-        review(store.database, [one.id for one in found(store.database, Which())], "accepted", "ann")
-    return Place(state, artifact, tmp_path / "trusted.jsonl", tmp_path / "feedback.jsonl")
+    return feedback_place(tmp_path, tiny_model_folder)
 
 
 def test_what_is_set_aside_is_shown_quarantined_and_taken_in_by_review(
@@ -248,7 +205,6 @@ def test_a_file_that_is_made_while_rows_are_judged_is_not_replaced(
 
 def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[Database], object]) -> None:
     """Let something happen between the reading of rows and the writing of files."""
-    sifted = cli_remembered.sifted
 
     def sift(*given: Any) -> Any:
         result = sifted(*given)
@@ -262,7 +218,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[Database], object]
         return databases[0]
 
     monkeypatch.setattr(cli_remembered, "opened", open_)
-    monkeypatch.setattr(cli_remembered, "sifted", sift)
+    monkeypatch.setattr("tunesmith.cli_remembered.sifted", sift)
 
 
 def test_another_name_for_out_is_no_other_file(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -21,10 +21,18 @@ from tunesmith.errors import RecipeError, ResourceError
 from tunesmith.private_files import state_folder
 from tunesmith.remembered import encrypting, erasing, reviewing
 from tunesmith.remembered.database import OPENING_SECONDS, Database, open_database, revision
-from tunesmith.remembered.reviewing import Which, released
+from tunesmith.remembered.reviewing import Which
 from tunesmith.remembered.secret import secret_of
 from tunesmith.remembered.text_keys import TextKeys
-from tunesmith.remembered.training_rows import Exported, Wanted, training_rows, voices
+from tunesmith.remembered.training_rows import (
+    Copies,
+    Exported,
+    Wanted,
+    released,
+    released_by_copies,
+    training_rows,
+    voices,
+)
 from tunesmith.writing import new_files
 
 STATE = Path("~/.local/state/tunesmith")
@@ -148,13 +156,16 @@ def export(
     wanted = Wanted(which, confirmed_weight)
     trusted = Trusted.load(chosen.against, chosen.trusted) if chosen.against and chosen.trusted else None
     database, exported = opened(store, state), Exported()
-    rows = training_rows(database, wanted, exported)
     doubted: Sequence[Doubted] = ()
-    if trusted is not None:
-        rows, doubted = _sifted(database, list(rows), trusted, which, exported)
+    if trusted is None:
+        rows = training_rows(database, wanted, exported)
+    else:
+        rows, doubted = _sifted(database, wanted, trusted, exported)
     texts = {out: _lines(rows)}
     if doubted:
-        texts[aside] = _lines({**one.row, "reason": one.reason} for one in doubted)
+        texts[aside] = _lines(
+            {**one.row, "reason": one.reason, "copies": [copy.id for copy in one.copies]} for one in doubted
+        )
     with new_files(texts):
         exported.changed_meanwhile = _quarantine(database, doubted, state)
     remembered_console.show_exported(exported, out, doubted, aside, as_json=as_json)
@@ -183,16 +194,21 @@ def _lines(rows: Iterable[Mapping[str, object]]) -> Iterator[str]:
 
 
 def _sifted(
-    database: Database, rows: Sequence[dict[str, object]], trusted: Trusted, which: Which, exported: Exported
+    database: Database, wanted: Wanted, trusted: Trusted, exported: Exported
 ) -> tuple[Iterator[dict[str, object]], Sequence[Doubted]]:
-    """The rows that are kept, and those that are set aside; `exported` counts both."""
-    everybody = voices(database, Which(which.statuses, model=which.model))
-    found = sifted(rows, everybody, trusted, released(database, which))
-    exported.written -= len(found.aside)
-    exported.corrected -= sum(one.row["verdict"] != "correct" for one in found.aside)
-    exported.set_aside = dict(Counter(one.code for one in found.aside))
-    exported.unjudged = found.unjudged
-    return (dict(row) for row in found.kept), found.aside
+    """The rows that are kept, and those that are set aside, with their copies; `exported` counts both."""
+    copies, which = Copies(list), wanted.which
+    rows = list(training_rows(database, wanted, exported, copies))
+    free = released_by_copies(released(database, which), rows, copies)
+    result = sifted(rows, voices(database, Which(which.statuses, model=which.model)), trusted, free)
+    aside = [replace(one, copies=copies[str(one.row["id"])]) for one in result.aside]
+    exported.written -= len(aside)
+    exported.corrected -= sum(one.row["verdict"] != "correct" for one in aside)
+    exported.copies_aside = sum(len(one.copies) for one in aside)
+    exported.agreeing -= exported.copies_aside
+    exported.set_aside = dict(Counter(one.code for one in aside))
+    exported.unjudged = result.unjudged
+    return (dict(row) for row in result.kept), aside
 
 
 def _quarantine(database: Database, doubted: Sequence[Doubted], state: Path) -> int:
@@ -201,8 +217,10 @@ def _quarantine(database: Database, doubted: Sequence[Doubted], state: Path) -> 
     Returns:
         How many rows were judged or deleted since they were read, and so are left as they are.
     """
-    reasons = {str(one.row["id"]): one.reason for one in doubted}
-    read = {str(one.row["id"]): str(one.row["status"]) for one in doubted if one.row["status"] not in (_ASIDE,)}
+    rows = [(str(one.row["id"]), str(one.row["status"]), one.reason) for one in doubted]
+    rows += [(copy.id, copy.status, one.reason) for one in doubted for copy in one.copies]
+    reasons = {one: reason for one, _, reason in rows}
+    read = {one: status for one, status, _ in rows if status not in (_ASIDE,)}
     still = reviewing.unchanged(database, read)
     if not still:
         return len(read)

@@ -20,7 +20,7 @@ from tunesmith.judging import examples_of_file
 from tunesmith.labelling.confident import class_thresholds, confident_classes
 from tunesmith.labelling.neighbours import neighbour_shares
 from tunesmith.learnt_from import sources_of
-from tunesmith.remembered.training_rows import Voice, voice_of
+from tunesmith.remembered.training_rows import Claim, Copy, Voice, voice_of
 from tunesmith.scoring.answers import class_of
 
 NEIGHBOURS = 10
@@ -108,11 +108,13 @@ class Doubted:
         row: as it would have been written.
         code: "other_keys" or "neighbours".
         reason: in words, without the text.
+        copies: rows that say the same of the same text, and are set aside with it; else they would come one by one.
     """
 
     row: Mapping[str, Any]
     code: str
     reason: str
+    copies: Sequence[Copy] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,21 +127,21 @@ class Sifted:
 
 
 def sifted(
-    rows: Sequence[Mapping[str, Any]], voices: Sequence[Voice], trusted: Trusted, released: frozenset[str]
+    rows: Sequence[Mapping[str, Any]], voices: Sequence[Voice], trusted: Trusted, released: frozenset[Claim]
 ) -> Sifted:
     """Part rows of feedback by what is known of their labels.
 
     A row is set aside where more other keys say something else of like texts (the same or near copies) than say the
     same; and, unless two others say the same, where its trusted neighbours are confidently of another class, with a
-    larger share than its own has. What a person has `released` by its id is kept, as is what cannot be judged: a class
-    that no trusted example has.
+    larger share than its own has. What a person has `released` is kept, whichever row says it, as is what cannot be
+    judged: a class that no trusted example has.
     """
     others = _others(voices)
     near = _neighbour_reasons(rows, trusted)
     kept, aside, unjudged = [], [], 0
     for row, neighbours in zip(rows, near, strict=True):
         voice = voice_of(row)
-        if row["id"] in released:
+        if voice is not None and voice.claim in released:
             kept.append(row)
             continue
         same, different = others(voice) if voice is not None else (0, 0)

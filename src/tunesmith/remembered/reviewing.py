@@ -194,17 +194,9 @@ def _of(ids: Sequence[str]) -> Select[Any]:
     return select(feedback.c.id, feedback.c.status, feedback.c.provenance).where(feedback.c.id.in_(ids))
 
 
-def released(database: Database, which: Which) -> frozenset[str]:
-    """The ids of what was quarantined once and then accepted by a person: it is not doubted again.
-
-    Raises:
-        StoreError: the database cannot be used.
-    """
-    return frozenset(
-        row.id
-        for row in found(database, which, with_texts=False)
-        if any(step.get("from") == "quarantined" and step.get("to") == "accepted" for step in _steps(row.provenance))
-    )
+def was_released(row: Remark) -> bool:
+    """Whether a person accepted feedback that had been quarantined."""
+    return any(step.get("from") == "quarantined" and step.get("to") == "accepted" for step in _steps(row.provenance))
 
 
 def _steps(provenance: Mapping[str, Any]) -> Sequence[dict[str, object]]:
