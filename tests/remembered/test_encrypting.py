@@ -225,6 +225,26 @@ def test_texts_whose_key_is_lost_are_given_up_when_asked(keyless, place, tmp_pat
         assert [row["text"] for row in exported(store.database)] == [PLANTED]
 
 
+@pytest.mark.parametrize("is_rotated", [False, True])
+def test_a_damaged_text_under_the_newest_key_is_given_up_when_asked(opened, is_rotated):
+    store = opened(RAW)
+    filled(store)
+    value = stored(store.database)["r1"]
+    with store.database.writing() as connection:
+        connection.execute(update(answers).where(answers.c.request_id == "r1").values(text=value[:-6] + "AAAAA="))
+    with pytest.raises(StoreError, match="was changed") as refusal:
+        exported(store.database)
+    assert "encrypt --drop-unreadable" in refusal.value.to_do
+    others = {name: text for name, text in stored(store.database).items() if name != "r1"}
+    done = encrypt(store.database, drop_unreadable=True, new_key=is_rotated)
+    assert done.dropped == 1
+    assert {row["request_id"] for row in exported(store.database)} == {"r2", "r3"}
+    if not is_rotated:
+        assert (done.answers, done.feedback) == (1, 0), "what opens is not encrypted anew"
+        assert {name: text for name, text in stored(store.database).items() if text} == others
+    assert encrypt(store.database, drop_unreadable=True).dropped == 0
+
+
 BAD_FILES = {
     "others may read it": (lambda path: path.chmod(0o644), "by others"),
     "a short line": (lambda path: path.write_text("ab\n"), "Line 1"),

@@ -135,19 +135,24 @@ class _Renewal:
     def fresh(
         self, row: Mapping[str, Any], columns: Sequence[str], identity: tuple[str | int, ...]
     ) -> tuple[dict[str, Any], int]:
-        """The columns that must change with their new values, and how many of them lost a text."""
-        stale = [
-            name
-            for name in columns
-            if (is_sealed(row[name]) and key_of(row[name]) != self.keys.newest()) or is_clear(name, row[name])
-        ]
-        opened, dropped = {}, 0
-        for name in stale:
+        """The columns that must change with their new values, and how many of them lost a text.
+
+        Where unreadable texts are dropped every encrypted value is tried, since one under the newest key may be damaged
+        too. The newest key is read first: without it nothing is dropped.
+        """
+        newest, opened, dropped = self.keys.newest(), dict[str, Any](), 0
+        for name in columns:
+            value = row[name]
+            is_stale = is_clear(name, value) or (is_sealed(value) and key_of(value) != newest)
+            if not is_stale and not (self.drops and is_sealed(value)):
+                continue
             try:
-                opened[name] = opened_row({name: row[name]}, (name,), self.keys, *identity)[name]
+                text = opened_row({name: value}, (name,), self.keys, *identity)[name]
             except StoreError:
                 if not self.drops:
                     raise
                 opened[name] = _EMPTY[name]
                 dropped += 1
-        return sealed_row(opened, stale, self.keys, *identity), dropped
+            else:
+                opened |= {name: text} if is_stale else {}
+        return sealed_row(opened, tuple(opened), self.keys, *identity), dropped
