@@ -45,15 +45,9 @@ def settle_keys(database: Database, *, replace: bool = False) -> TextKeys:
         StoreError: no keys are given, or the key that the database knows is not among them; nothing is made then.
         ResourceError: the file of keys cannot be made or read.
     """
-    keys = database.keys
-    if keys is None:
-        raise StoreError(
-            "Raw texts are kept encrypted, and no keys are given to do so.",
-            where=database.place,
-            to_do="Give keys=TextKeys.of(Path(...)) with a folder for the file of keys.",
-        )
+    keys = _keys_of(database)
     with database.reading() as connection:
-        known = connection.execute(select(facts.c.value).where(facts.c.name == _FACT)).scalar_one_or_none()
+        known = _known(connection)
     if known is not None and keys.holds(known):
         return keys
     if known is not None and not replace:
@@ -62,6 +56,35 @@ def settle_keys(database: Database, *, replace: bool = False) -> TextKeys:
     with explained(database.place), database.writing() as connection:
         _note(connection, newest)
     return keys
+
+
+def settle_within(connection: Connection, database: Database) -> None:
+    """The same within a transaction that writes: see to a key before a text is encrypted.
+
+    A service that keeps no raw texts itself meets such on rows of an earlier policy, and may be the first with a key.
+
+    Raises:
+        StoreError, ResourceError: see `settle_keys`; the key that the database knows is never replaced.
+    """
+    keys, known = _keys_of(database), _known(connection)
+    if known is None:
+        _note(connection, keys.made().newest())
+    elif not keys.holds(known):
+        raise lost(known, keys)
+
+
+def _keys_of(database: Database) -> TextKeys:
+    if database.keys is None:
+        raise StoreError(
+            "Raw texts are kept encrypted, and no keys are given to do so.",
+            where=database.place,
+            to_do="Give keys=TextKeys.of(Path(...)) with a folder for the file of keys.",
+        )
+    return database.keys
+
+
+def _known(connection: Connection) -> str | None:
+    return connection.execute(select(facts.c.value).where(facts.c.name == _FACT)).scalar_one_or_none()
 
 
 def encrypt(
@@ -74,7 +97,8 @@ def encrypt(
     Args:
         database: where.
         new_key: make a key first; the older ones stay in the file, for other databases and backups.
-        drop_unreadable: delete texts whose key is lost or that were changed, instead of stopping at the first.
+        drop_unreadable: delete texts whose key is lost or that were changed, instead of stopping at the first; every
+            encrypted text is opened to find them.
         thorough: write the database anew, so that its files hold nothing of the texts in the clear; see `erasing`.
 
     Raises:
