@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import json
+import re
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.builders import TASK_CASES
-from tests.remembered.conftest import answered
-from tests.service.running import saved
-from tunesmith import cli
-from tunesmith.access.audit import AuditLog
 from tunesmith.data.records import Example
 from tunesmith.doubted_feedback import Sifted, Trusted, sifted
 from tunesmith.errors import DataError
 from tunesmith.labelling.confident import class_thresholds, confident_classes
 from tunesmith.labelling.neighbours import neighbour_shares
-from tunesmith.remembered.records import Feedback, Policy
-from tunesmith.remembered.reviewing import Which, found, review
-from tunesmith.remembered.secret import secret_of
-from tunesmith.remembered.store import Store
-from tunesmith.remembered.text_keys import TextKeys
-from tunesmith.remembered.training_rows import Voice, voice_of
+from tunesmith.remembered.training_rows import Claim, Voice, voice_of
 
-NOTHING: frozenset[str] = frozenset()
+NOTHING: frozenset[Claim] = frozenset()
 TOWARDS = {"good": 1.0, "bad": -1.0, "between": 0.0}
 
 
@@ -56,7 +45,9 @@ def trusted() -> Trusted:
     return Trusted.of([*made("good", "good", 150), *made("bad", "bad", 150), *between], places)
 
 
-def parted(rows: Sequence[Mapping[str, Any]], released: frozenset[str] = NOTHING, more: Sequence[Voice] = ()) -> Sifted:
+def parted(
+    rows: Sequence[Mapping[str, Any]], released: frozenset[Claim] = NOTHING, more: Sequence[Voice] = ()
+) -> Sifted:
     voices = [voice for one in rows if (voice := voice_of(one)) is not None]
     return sifted(rows, [*voices, *more], trusted(), released)
 
@@ -79,7 +70,12 @@ def test_a_key_that_flips_a_fifth_of_the_labels_is_set_aside_and_honest_correcti
 def test_what_a_person_released_is_not_doubted_again() -> None:
     flip = row(1, "good 5 z", "bad", "attacker")
     assert [one.row["id"] for one in parted([flip]).aside] == ["f1"]
-    assert [one["id"] for one in parted([flip], frozenset({"f1"})).kept] == ["f1"]
+    said = frozenset({("good 5 z", "films", "bad")})
+    again = row(2, "good 5 z", "bad", "key2")
+    assert [one["id"] for one in parted([flip], said).kept] == ["f1"]
+    assert [one["id"] for one in parted([again], said).kept] == ["f2"], "a later row that says the same"
+    others = [row(3, "good 6 z", "bad"), {**flip, "model": "another"}, row(4, "bad 5 z", "good")]
+    assert not parted(others, said).kept
 
 
 LONG = "good and the bank in the middle of the old town did not open on this rainy morning"
@@ -121,6 +117,27 @@ def test_what_cannot_be_judged_is_kept_and_counted() -> None:
     assert (len(found.kept), found.unjudged) == (2, 2)
 
 
+@pytest.mark.parametrize("few", [1, 2, 10])
+def test_a_class_of_few_trusted_examples_speaks_against_no_label(few: int) -> None:
+    """Themselves left out they have hardly a neighbour of their class, so their threshold would be next to nothing."""
+    rare = [Example(f"x{n}", f"between {n * 101}", "rare") for n in range(few)]
+    held = Trusted.of([*made("good", "good", 150), *made("bad", "bad", 150), *rare], places)
+    assert dict(zip(held.labels, held.thresholds, strict=True))["rare"] == np.inf
+    honest = [row(n, f"between {n} y", ("good", "bad")[n % 2], f"key{n}") for n in range(100)]
+    reasons = [one.reason for one in sifted(honest, [], held, NOTHING).aside]
+    assert not [reason for reason in reasons if "are 'rare'" in reason]
+
+
+def test_neighbours_speak_against_a_label_only_with_more_of_another_class_than_of_its_own() -> None:
+    """A class that is hard to tell apart has a low threshold, which it may reach where most neighbours agree."""
+    held = replace(trusted(), thresholds=np.array([0.05, 0.99]))  # of bad, and of good
+    rows = [row(n, f"between {n} y", "good", f"key{n}") for n in range(60)]
+    aside = sifted(rows, [], held, NOTHING).aside
+    shares = [[float(one) for one in re.findall(r"(\d+)%", doubt.reason)] for doubt in aside]
+    assert 0 < len(aside) < 60
+    assert all(of_bad >= of_good for of_bad, of_good in shares)
+
+
 def test_no_trusted_examples_are_refused() -> None:
     with pytest.raises(DataError, match="10 trusted examples of 1 classes"):
         Trusted.of(made("good", "good", 10), places)
@@ -147,151 +164,3 @@ def test_a_class_counts_where_its_threshold_is_reached() -> None:
     thresholds = class_thresholds(np.array([0, 0, 1, 1]), shares)
     assert thresholds == pytest.approx([0.75, 0.65])
     assert confident_classes(shares, thresholds).tolist() == [0, -1, 1, -1]
-
-
-def asked(*arguments: object) -> int:
-    return cli.guarded(lambda: cli.app(["feedback", *map(str, arguments)], standalone_mode=False))
-
-
-def said(word: str, number: int) -> str:
-    return f"{word} {word} {word} {number}"
-
-
-@dataclass(frozen=True)
-class Place:
-    """A state folder with accepted feedback, an artifact, and trusted examples."""
-
-    state: Path
-    artifact: Path
-    trusted: Path
-    out: Path
-
-    def export(self, *more: object) -> int:
-        held = ("--against", self.artifact, "--trusted", self.trusted)
-        return asked("export", "--out", self.out, "--state", self.state, *held, *more)
-
-    def lines(self, suffix: str = ".jsonl") -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.with_suffix(suffix).read_text(encoding="utf-8").splitlines()]
-
-
-@pytest.fixture
-def place(tmp_path: Path, tiny_model_folder: Path) -> Place:
-    """Forty rows of which one key flipped eight; an untrained model tells good from bad by the words alone."""
-    artifact = saved(tmp_path / "artifact", "films", tiny_model_folder, *TASK_CASES["single_label"])
-    words = ("good", "bad")
-    rows = [{"text": said(word, n), "label": word, "channel": ""} for n in range(30) for word in words]
-    (tmp_path / "trusted.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows), encoding="utf-8")
-    state = tmp_path / "state"
-    state.mkdir()
-    opened = (str(state / "answers.db"), Policy(text="raw"), secret_of(state))
-    with Store.open(*opened, keys=TextKeys.of(state)) as store:
-        store.remember([answered(f"r{n}", said(words[n % 2], n + 40)) for n in range(40)])
-        for n in range(40):
-            is_flip = n % 5 == 0
-            right = words[(n + is_flip) % 2]
-            store.feedback(Feedback(f"r{n}", 0, "attacker" if is_flip else f"key{n % 4}", "wrong", {"label": right}))
-        review(store.database, [one.id for one in found(store.database, Which())], "accepted", "ann")
-    return Place(state, artifact, tmp_path / "trusted.jsonl", tmp_path / "feedback.jsonl")
-
-
-def test_what_is_set_aside_is_shown_quarantined_and_taken_in_by_review(
-    place: Place, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert place.export() == 0
-    said = capsys.readouterr().out
-    aside, kept = place.lines(".aside.jsonl"), place.lines()
-    assert {one["key"] for one in aside} == {"attacker"}
-    assert len(aside) >= 6
-    assert len(kept) + len(aside) == 40
-    assert f"Wrote {len(kept)} rows" in said
-    assert f"{len(aside)} set aside and quarantined, {len(aside)} since trusted neighbours do" in said
-    assert all("trusted neighbours" in one["reason"] for one in aside)
-    assert asked("list", "--status", "quarantined", "--json", "--limit", 0, "--state", place.state) == 0
-    listed = json.loads(capsys.readouterr().out)
-    assert listed["counts"]["quarantined"] == len(aside)
-    steps = listed["feedback"][0]["provenance"]["reviews"]
-    assert [step["to"] for step in steps] == ["accepted", "quarantined"]
-    assert "trusted neighbours" in steps[-1]["why"]
-    (line,) = AuditLog(place.state).records()
-    assert (line["what"], line["before"], line["after"]) == (
-        "feedback.set_aside",
-        {"accepted": len(aside)},
-        {"quarantined": len(aside)},
-    )
-    chosen = aside[0]["id"]
-    assert asked("review", chosen, "--to", "accepted", "--by", "ann", "--state", place.state) == 0
-    capsys.readouterr()
-    place = replace(place, out=place.out.with_name("later.jsonl"))
-    assert place.export("--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["set_aside"], told["written"], told["doubted"]) == ({}, len(kept) + 1, [])
-    assert told["by_status"]["quarantined"] == len(aside) - 1
-    assert chosen in {one["id"] for one in place.lines()}
-
-
-def test_what_is_set_aside_is_counted_as_json(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    assert place.export("--aside", place.out.with_name("doubted.jsonl"), "--json", "--key", "attacker") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["set_aside"] == {"neighbours": len(told["doubted"])}
-    assert told["written"] == told["corrected"] == 8 - len(told["doubted"])
-    assert {one["key"] for one in told["doubted"]} == {"attacker"}
-    assert told["aside"].endswith("doubted.jsonl")
-    assert not place.out.with_suffix(".aside.jsonl").exists()
-
-
-WRONG = {
-    "no trusted examples": (["--against", "{artifact}"], "Give both"),
-    "no artifact": (["--trusted", "{trusted}"], "Give both"),
-    "aside of nothing": (["--aside", "{trusted}"], "Give both"),
-    "aside over the rest": (["--against", "{artifact}", "--trusted", "{trusted}", "--aside", "{out}"], "two files"),
-    "no such artifact": (["--against", "{out}", "--trusted", "{trusted}"], "no manifest"),
-    "no such file": (["--against", "{artifact}", "--trusted", "{out}"], "feedback.jsonl"),
-}
-
-
-@pytest.mark.parametrize("given", WRONG.values(), ids=WRONG)
-def test_mistakes_are_explained_and_change_nothing(
-    given: tuple[list[str], str], place: Place, capsys: pytest.CaptureFixture[str]
-) -> None:
-    more = [one.format(artifact=place.artifact, trusted=place.trusted, out=place.out) for one in given[0]]
-    before = place.trusted.read_bytes()
-    assert asked("export", "--out", place.out, "--state", place.state, *more) == 2
-    assert given[1] in " ".join(capsys.readouterr().err.split())
-    assert not place.out.exists()
-    assert place.trusted.read_bytes() == before
-
-
-@pytest.mark.parametrize("name", ["feedback.jsonl", "feedback.aside.jsonl"])
-def test_files_that_are_there_are_kept_and_nothing_is_quarantined(
-    name: str, place: Place, capsys: pytest.CaptureFixture[str]
-) -> None:
-    there = place.out.with_name(name)
-    there.write_text("mine")
-    assert place.export() == 2
-    assert "exists already" in capsys.readouterr().err
-    see_untouched(place, capsys)
-    assert there.read_text() == "mine"
-
-
-def test_what_cannot_be_written_aside_is_written_nowhere_and_stays_accepted(
-    place: Place, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert place.export("--aside", place.out.with_name("no") / "aside.jsonl") == 2
-    assert "Make the folder" in capsys.readouterr().err
-    see_untouched(place, capsys)
-    assert not place.out.exists()
-
-
-def see_untouched(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    assert asked("list", "--json", "--state", place.state) == 0
-    counts = json.loads(capsys.readouterr().out)["counts"]
-    assert (counts["accepted"], counts["quarantined"]) == (40, 0)
-    assert not AuditLog(place.state).path.exists()
-
-
-def test_labels_that_are_no_class_are_refused(
-    place: Place, tiny_model_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    spans = saved(place.artifact.with_name("spans"), "spans", tiny_model_folder, *TASK_CASES["tokens"])
-    assert asked("export", "--out", place.out, "--state", place.state, "--against", spans, "--trusted", spans) == 2
-    assert "Only labels that are one class" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -21,14 +21,24 @@ from tunesmith.errors import RecipeError, ResourceError
 from tunesmith.private_files import state_folder
 from tunesmith.remembered import encrypting, erasing, reviewing
 from tunesmith.remembered.database import OPENING_SECONDS, Database, open_database, revision
-from tunesmith.remembered.reviewing import Which, released
+from tunesmith.remembered.reviewing import Which
 from tunesmith.remembered.secret import secret_of
 from tunesmith.remembered.text_keys import TextKeys
-from tunesmith.remembered.training_rows import Exported, Wanted, training_rows, voices
-from tunesmith.writing import written
+from tunesmith.remembered.training_rows import (
+    Copies,
+    Exported,
+    Wanted,
+    released,
+    released_by_copies,
+    training_rows,
+    voices,
+)
+from tunesmith.writing import new_files
 
 STATE = Path("~/.local/state/tunesmith")
 FILE = "answers.db"
+_ASIDE = "quarantined"
+"""The status of what is set aside."""
 
 verbs = typer.Typer(help="What people said of answers: listed, judged, exported, deleted.", no_args_is_help=True)
 
@@ -140,22 +150,24 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write accepted feedback as examples to learn from, and count what is left out and set aside."""
-    aside = chosen.aside or out.with_suffix(".aside.jsonl")
+    aside = chosen.aside or out.parent / f"{out.name.removesuffix('.jsonl')}.aside.jsonl"
     _see_complete(chosen, out, aside)
     which = Which(tuple(chosen.status or ("accepted",)), chosen.key, chosen.model)
     wanted = Wanted(which, confirmed_weight)
     trusted = Trusted.load(chosen.against, chosen.trusted) if chosen.against and chosen.trusted else None
     database, exported = opened(store, state), Exported()
-    rows = training_rows(database, wanted, exported)
     doubted: Sequence[Doubted] = ()
-    if trusted is not None:
-        rows, doubted = _sifted(database, list(rows), trusted, which, exported)
-    with written(out) as file:
-        file.writelines(_lines(rows))
-        if doubted:
-            with written(aside) as beside:
-                beside.writelines(_lines({**one.row, "reason": one.reason} for one in doubted))
-                _quarantine(database, doubted, state)
+    if trusted is None:
+        rows = training_rows(database, wanted, exported)
+    else:
+        rows, doubted = _sifted(database, wanted, trusted, exported)
+    texts = {out: _lines(rows)}
+    if doubted:
+        texts[aside] = _lines(
+            {**one.row, "reason": one.reason, "copies": [copy.id for copy in one.copies]} for one in doubted
+        )
+    with new_files(texts):
+        exported.changed_meanwhile = _quarantine(database, doubted, state)
     remembered_console.show_exported(exported, out, doubted, aside, as_json=as_json)
     database.close()
 
@@ -167,8 +179,11 @@ def _see_complete(chosen: Chosen, out: Path, aside: Path) -> None:
             where="--against and --trusted",
             to_do="Give both, or none.",
         )
-    if aside.absolute() == out.absolute():
+    if chosen.against and not chosen.aside and out.exists() and not out.is_file():
+        raise RecipeError("Beside a device no file is written.", where="--out", to_do="Name --aside, too.")
+    if aside.resolve() == out.resolve():
         raise RecipeError("What is set aside would be written over the rest.", where="--aside", to_do="Name two files.")
+    # Seen again when they are written: loading a model and reading take minutes.
     for path, option in ((out, "--out"), (aside, "--aside")):
         if path.is_file() and (path is out or chosen.against is not None):
             raise ResourceError("The file exists already.", where=str(path), to_do=f"Choose another {option}.")
@@ -179,26 +194,41 @@ def _lines(rows: Iterable[Mapping[str, object]]) -> Iterator[str]:
 
 
 def _sifted(
-    database: Database, rows: Sequence[dict[str, object]], trusted: Trusted, which: Which, exported: Exported
+    database: Database, wanted: Wanted, trusted: Trusted, exported: Exported
 ) -> tuple[Iterator[dict[str, object]], Sequence[Doubted]]:
-    """The rows that are kept, and those that are set aside; `exported` counts both."""
-    everybody = voices(database, Which(which.statuses, model=which.model))
-    found = sifted(rows, everybody, trusted, released(database, which))
-    exported.written -= len(found.aside)
-    exported.corrected -= sum(one.row["verdict"] != "correct" for one in found.aside)
-    exported.set_aside = dict(Counter(one.code for one in found.aside))
-    exported.unjudged = found.unjudged
-    return (dict(row) for row in found.kept), found.aside
+    """The rows that are kept, and those that are set aside, with their copies; `exported` counts both."""
+    copies, which = Copies(list), wanted.which
+    rows = list(training_rows(database, wanted, exported, copies))
+    free = released_by_copies(released(database, which), rows, copies)
+    result = sifted(rows, voices(database, Which(which.statuses, model=which.model)), trusted, free)
+    aside = [replace(one, copies=copies[str(one.row["id"])]) for one in result.aside]
+    exported.written -= len(aside)
+    exported.corrected -= sum(one.row["verdict"] != "correct" for one in aside)
+    exported.copies_aside = sum(len(one.copies) for one in aside)
+    exported.agreeing -= exported.copies_aside
+    exported.set_aside = dict(Counter(one.code for one in aside))
+    exported.unjudged = result.unjudged
+    return (dict(row) for row in result.kept), aside
 
 
-def _quarantine(database: Database, doubted: Sequence[Doubted], state: Path) -> None:
-    """Give what is set aside the status of it, with the reason, until a person judges; the audit log says so."""
-    reasons = {str(one.row["id"]): one.reason for one in doubted}
-    before = reviewing.statuses_of(database, list(reasons))
-    log, target = AuditLog(state_folder(state.expanduser())), f"{len(reasons)} rows"
-    after = {"quarantined": len(reasons)}
-    with log.recorded(f"uid {os.getuid()}", "feedback.set_aside", target, before=before, after=after):
-        reviewing.review(database, list(reasons), "quarantined", "export --against", reasons)
+def _quarantine(database: Database, doubted: Sequence[Doubted], state: Path) -> int:
+    """Give what is set aside the status of it, with the reason, until a person judges; the audit log says so.
+
+    Returns:
+        How many rows were judged or deleted since they were read, and so are left as they are.
+    """
+    rows = [(str(one.row["id"]), str(one.row["status"]), one.reason) for one in doubted]
+    rows += [(copy.id, copy.status, one.reason) for one in doubted for copy in one.copies]
+    reasons = {one: reason for one, _, reason in rows}
+    read = {one: status for one, status, _ in rows if status not in (_ASIDE,)}
+    still = reviewing.unchanged(database, read)
+    if not still:
+        return len(read)
+    log, before = AuditLog(state_folder(state.expanduser())), Counter(read[one] for one in still)
+    after = {_ASIDE: len(still)}
+    with log.recorded(f"uid {os.getuid()}", "feedback.set_aside", f"{len(still)} rows", before=before, after=after):
+        done = reviewing.review(database, still, _ASIDE, "export --against", reasons, read=read)
+    return len(read) - done
 
 
 @verbs.command()

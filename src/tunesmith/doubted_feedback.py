@@ -20,11 +20,14 @@ from tunesmith.judging import examples_of_file
 from tunesmith.labelling.confident import class_thresholds, confident_classes
 from tunesmith.labelling.neighbours import neighbour_shares
 from tunesmith.learnt_from import sources_of
-from tunesmith.remembered.training_rows import Voice, voice_of
+from tunesmith.remembered.training_rows import Claim, Copy, Voice, voice_of
 from tunesmith.scoring.answers import class_of
 
 NEIGHBOURS = 10
 """Trusted examples that are asked about a text."""
+ENOUGH = NEIGHBOURS + 1
+"""Trusted examples of a class from which on it can speak against a label: themselves left out, they then could have all
+neighbours of their class. With fewer its threshold is low since they are few, not since they are hard to tell apart."""
 AGREEING = 2
 """Other keys that must say the same of like texts for a label to pass that trusted neighbours speak against."""
 MOST_ALIKE = 100
@@ -43,7 +46,8 @@ class Trusted:
         vectors: what gives texts their places in that space.
         places: of the trusted examples [N, H].
         given: their classes, as places in `labels` [N].
-        thresholds: the share of neighbours of a class from which on a text is confidently of this class [C].
+        thresholds: the share of neighbours of a class from which on a text is confidently of this class [C]; infinite
+            for a class of too few.
     """
 
     vectors: Vectors
@@ -57,7 +61,8 @@ class Trusted:
         """Fit the thresholds by the trusted examples alone, so that no feedback can move them.
 
         That of a class is the mean share that examples of it have of it among their neighbours, themselves left out:
-        confident learning (Northcutt et al. 2021, eq. 2) on neighbours' votes, as Zhu et al. 2022 have them.
+        confident learning (Northcutt et al. 2021, eq. 2) on neighbours' votes, as Zhu et al. 2022 have them. A class of
+        fewer than `ENOUGH` has none, and speaks against no label.
 
         Raises:
             DataError: there are too few examples.
@@ -73,7 +78,7 @@ class Trusted:
         places = vectors(examples)
         some = np.random.default_rng(13).permutation(len(examples))[:MOST_FITTED]
         shares = neighbour_shares(places[some], places, given, neighbours=NEIGHBOURS, own=some)
-        return cls(vectors, places, given, labels, class_thresholds(given[some], shares))
+        return cls(vectors, places, given, labels, class_thresholds(given[some], shares, at_least=ENOUGH))
 
     @classmethod
     def load(cls, artifact: Path, file: Path) -> Trusted:
@@ -103,11 +108,13 @@ class Doubted:
         row: as it would have been written.
         code: "other_keys" or "neighbours".
         reason: in words, without the text.
+        copies: rows that say the same of the same text, and are set aside with it; else they would come one by one.
     """
 
     row: Mapping[str, Any]
     code: str
     reason: str
+    copies: Sequence[Copy] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,20 +127,21 @@ class Sifted:
 
 
 def sifted(
-    rows: Sequence[Mapping[str, Any]], voices: Sequence[Voice], trusted: Trusted, released: frozenset[str]
+    rows: Sequence[Mapping[str, Any]], voices: Sequence[Voice], trusted: Trusted, released: frozenset[Claim]
 ) -> Sifted:
     """Part rows of feedback by what is known of their labels.
 
     A row is set aside where more other keys say something else of like texts (the same or near copies) than say the
-    same; and, unless two others say the same, where its trusted neighbours are confidently of another class. What a
-    person has `released` by its id is kept, as is what cannot be judged: a class that no trusted example has.
+    same; and, unless two others say the same, where its trusted neighbours are confidently of another class, with a
+    larger share than its own has. What a person has `released` is kept, whichever row says it, as is what cannot be
+    judged: a class that no trusted example has.
     """
     others = _others(voices)
     near = _neighbour_reasons(rows, trusted)
     kept, aside, unjudged = [], [], 0
     for row, neighbours in zip(rows, near, strict=True):
         voice = voice_of(row)
-        if row["id"] in released:
+        if voice is not None and voice.claim in released:
             kept.append(row)
             continue
         same, different = others(voice) if voice is not None else (0, 0)
@@ -192,7 +200,7 @@ def _neighbour_reasons(rows: Sequence[Mapping[str, Any]], trusted: Trusted) -> l
     for place, share, other in zip(known, shares, confident_classes(shares, trusted.thresholds), strict=True):
         own = number[rows[place]["label"]]
         found[place] = ""
-        if other not in (-1, own):
+        if other not in (-1, own) and share[other] > share[own]:
             found[place] = (
                 f"of {NEIGHBOURS} trusted neighbours {share[other]:.0%} are '{trusted.labels[other]}', "
                 f"{share[own]:.0%} '{trusted.labels[own]}'"

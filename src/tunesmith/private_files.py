@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tunesmith.errors import ResourceError
-from tunesmith.writing import refused
+from tunesmith.writing import refused, sync_folder
 
 _SECRET_BYTES = 32
 _WRITABLE = "Choose another --state, or free disk space."
@@ -103,15 +103,6 @@ def write_private(path: Path, text: str) -> None:
     with refused(path, to_do=_WRITABLE), _draft(path, text.encode()) as draft:
         draft.replace(path)
         sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring the names of a folder's files to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

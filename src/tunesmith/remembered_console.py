@@ -81,7 +81,15 @@ def _cut(text: str) -> str:
 def show_exported(exported: Exported, out: Path, doubted: Sequence[Doubted], aside: Path, *, as_json: bool) -> None:
     """Say what was written, what was left out, and what was set aside and why."""
     if as_json:
-        told = [{"id": one.row["id"], "key": one.row["key"], "reason": one.reason} for one in doubted]
+        told = [
+            {
+                "id": one.row["id"],
+                "key": one.row["key"],
+                "reason": one.reason,
+                "copies": [copy.id for copy in one.copies],
+            }
+            for one in doubted
+        ]
         console.say_json({"out": str(out), **asdict(exported), "aside": str(aside) if doubted else "", "doubted": told})
         return
     console.say(
@@ -114,6 +122,10 @@ def _show_aside(exported: Exported, doubted: Sequence[Doubted], aside: Path) -> 
     if len(doubted) > _SHOWN:
         keys = Counter(str(one.row["key"]) for one in doubted).most_common(_SHOWN)
         console.say(f"         ... most by key {', '.join(f'{key} ({count})' for key, count in keys)}")
+    if exported.copies_aside:
+        console.say(f"  {exported.copies_aside:6} that say the same of the same texts are quarantined with them")
+    if exported.changed_meanwhile:
+        console.say(f"  {exported.changed_meanwhile:6} of these were judged or deleted meanwhile, and stay as they are")
     console.say(
         "Those that are right after all: tunesmith feedback review ID... --to accepted; they are not doubted again."
     )

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
 from tunesmith.errors import ResourceError
 
+_OUT = "Free disk space, or choose another --out."
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+"""What file systems say that have no hard links."""
+
 
 @contextmanager
-def written(path: Path, *, to_do: str = "Free disk space, or choose another --out.") -> Iterator[IO[str]]:
+def written(path: Path, *, to_do: str = _OUT) -> Iterator[IO[str]]:
     """A text file that appears at `path` when the block ends well, and not at all otherwise.
 
     A link is followed; a device or a pipe is written to as it is.
@@ -33,6 +40,79 @@ def written(path: Path, *, to_do: str = "Free disk space, or choose another --ou
             draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_files(texts: Mapping[Path, Iterable[str]], *, to_do: str = _OUT) -> Iterator[None]:
+    """Files that are all there, whole and on the disk, while the block runs; if it fails they are taken away again.
+
+    None takes its name before all are written, and none replaces what is there. A link is followed. A device or a pipe
+    is written to as it is, behind the files, and what it was given cannot be taken back.
+
+    Args:
+        texts: what each file holds, in pieces.
+        to_do: what helps where one cannot be written.
+
+    Raises:
+        ResourceError: one cannot be written, or something is there already; then none of them is there.
+    """
+    devices = [path for path in texts if path.exists() and not path.is_file()]
+    files = [path.resolve() for path in texts if path not in devices]
+    pieces = [lines for path, lines in texts.items() if path not in devices]
+    with ExitStack() as drafts, ExitStack() as undoing:
+        ready = [drafts.enter_context(_draft(*one, to_do=to_do)) for one in zip(files, pieces, strict=True)]
+        for draft, path in zip(ready, files, strict=True):
+            with refused(path, to_do=to_do):
+                _take_name(draft, path, undoing)
+                sync_folder(path.parent)
+        for path in devices:
+            with refused(path, to_do=to_do), path.open("w", encoding="utf-8") as device:
+                device.writelines(texts[path])
+        yield
+        undoing.pop_all()
+
+
+@contextmanager
+def _draft(path: Path, pieces: Iterable[str], *, to_do: str) -> Iterator[Path]:
+    """What shall be at `path`, written beside it and on the disk; gone after the block."""
+    draft = path.with_name(f".{secrets.token_hex(4)}.{path.name}.draft")
+    with refused(path, to_do=to_do):
+        file = draft.open("x", encoding="utf-8")
+    try:
+        with refused(path, to_do=to_do), file:
+            file.writelines(pieces)
+            file.flush()
+            os.fsync(file.fileno())
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _take_name(draft: Path, path: Path, undoing: ExitStack) -> None:
+    """Give a draft its name, which nobody else may have; `undoing` takes it away."""
+    try:
+        try:
+            path.hardlink_to(draft)
+            undoing.callback(path.unlink, missing_ok=True)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            path.touch(exist_ok=False)
+            undoing.callback(path.unlink, missing_ok=True)
+            draft.replace(path)
+    except FileExistsError as error:
+        raise ResourceError(
+            "Something is there already.", where=str(path), to_do="Move it away, or choose another name."
+        ) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names of a folder's files to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from tunesmith.data.records import Example, Prediction, Span
 from tunesmith.errors import RecipeError
-from tunesmith.labelling.confident import class_doubts, confident_joint, estimated_noise, span_doubts
+from tunesmith.labelling.confident import class_doubts, class_thresholds, confident_joint, estimated_noise, span_doubts
 
 LABELS = ("a", "b", "c")
 
@@ -70,6 +70,15 @@ def test_classes_that_no_label_has_and_no_examples_at_all_are_no_trouble() -> No
     assert class_doubts(np.zeros(0, dtype=np.int64), np.zeros((0, 2)), ("a", "b")) == []
     doubts = class_doubts(np.zeros(3, dtype=np.int64), np.full((3, 2), 0.5), ("a", "b"))
     assert not any(doubt.is_suspect for doubt in doubts)
+
+
+def test_a_class_that_is_impossible_by_the_model_is_confidently_nobodys() -> None:
+    """The one example of class 2 has probability 0 of it, so its threshold is 0, which everybody would reach."""
+    given = np.array([0, 0, 1, 1, 2])
+    probabilities = np.array([[0.9, 0.1, 0], [0.8, 0.2, 0], [0.1, 0.9, 0], [0.4, 0.6, 0], [0.55, 0.45, 0]])
+    assert confident_joint(given, probabilities).tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 0]]
+    assert class_thresholds(given, probabilities).tolist() == pytest.approx([0.85, 0.75, 0.0])
+    assert class_thresholds(given, probabilities, at_least=2).tolist() == pytest.approx([0.85, 0.75, np.inf])
 
 
 def answered(

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from tests.remembered.conftest import SECRET, answered
 from tunesmith.errors import TunesmithError
@@ -17,7 +17,7 @@ from tunesmith.remembered.records import Feedback, Policy
 from tunesmith.remembered.refusals import FeedbackError, StoreError
 from tunesmith.remembered.reviewing import HIDDEN, Which, found, review
 from tunesmith.remembered.store import Store
-from tunesmith.remembered.tables import answers, feedback
+from tunesmith.remembered.tables import answers, facts, feedback
 from tunesmith.remembered.text_keys import NAME, SEALED, TextKeys
 from tunesmith.remembered.training_rows import Exported, Wanted, training_rows
 
@@ -31,8 +31,8 @@ def files_with(text: str, folder: Path) -> list[str]:
 
 
 def give(store: Store, request_id: str, **more) -> str:
-    said = {"verdict": "wrong", "right": {"label": "bad"}, **more}
-    return store.feedback(Feedback(request_id, 0, "key1", **said)).id
+    said = {"key_id": "key1", "verdict": "wrong", "right": {"label": "bad"}, **more}
+    return store.feedback(Feedback(request_id, 0, **said)).id
 
 
 def exported(database) -> list[dict]:
@@ -223,6 +223,65 @@ def test_texts_whose_key_is_lost_are_given_up_when_asked(keyless, place, tmp_pat
         store.remember([answered("r9", PLANTED)])
         give(store, "r9")
         assert [row["text"] for row in exported(store.database)] == [PLANTED]
+
+
+@pytest.mark.parametrize("is_rotated", [False, True])
+def test_a_damaged_text_under_the_newest_key_is_given_up_when_asked(opened, is_rotated):
+    store = opened(RAW)
+    filled(store)
+    value = stored(store.database)["r1"]
+    with store.database.writing() as connection:
+        connection.execute(update(answers).where(answers.c.request_id == "r1").values(text=value[:-6] + "AAAAA="))
+    with pytest.raises(StoreError, match="was changed") as refusal:
+        exported(store.database)
+    assert "encrypt --drop-unreadable" in refusal.value.to_do
+    others = {name: text for name, text in stored(store.database).items() if name != "r1"}
+    done = encrypt(store.database, drop_unreadable=True, new_key=is_rotated)
+    assert done.dropped == 1
+    assert {row["request_id"] for row in exported(store.database)} == {"r2", "r3"}
+    if not is_rotated:
+        assert (done.answers, done.feedback) == (1, 0), "what opens is not encrypted anew"
+        assert {name: text for name, text in stored(store.database).items() if text} == others
+    assert encrypt(store.database, drop_unreadable=True).dropped == 0
+
+
+MASKED = Policy(text="masked", mask=lambda _: (), grace_seconds=0.01, timeout_seconds=2)
+
+
+def without_keys(store: Store, folder: Path) -> None:
+    """Rows in the clear, of a version that knew no keys."""
+    in_clear(store)
+    with store.database.writing() as connection:
+        connection.execute(delete(facts).where(facts.c.name == "text_key"))
+    (folder / NAME).unlink()
+
+
+def test_a_comment_on_a_raw_text_of_before_is_taken_by_a_service_that_masks_now(opened, tmp_path):
+    without_keys(opened(RAW), tmp_path)
+    store = opened(MASKED)
+    give(store, "r1", key_id="key2")
+    assert not (tmp_path / NAME).exists(), "a label alone needs no key"
+    give(store, "r1", key_id="key3", comment=PLANTED)
+    assert (tmp_path / NAME).stat().st_mode & 0o777 == 0o600
+    assert sorted(row.comment for row in found(store.database, Which()) if row.key_id == "key3") == [PLANTED]
+    with store.database.reading() as connection:
+        (kept,) = connection.execute(select(feedback.c.comment).where(feedback.c.key_id == "key3")).scalars()
+        known = connection.execute(select(facts.c.value).where(facts.c.name == "text_key")).scalar_one()
+    assert kept.startswith(f"{SEALED}{known}:")
+    assert len(exported(opened(RAW).database)) == 3, "the key is the one of the database from now on"
+
+
+@pytest.mark.parametrize("left", ["nothing", "another key"])
+def test_a_service_that_masks_makes_no_key_in_the_place_of_one_that_is_lost(left, keyless, opened, tmp_path):
+    if left == "another key":
+        TextKeys.of(tmp_path).made()
+    before = files_with("", tmp_path)
+    with pytest.raises(FeedbackError) as refusal:
+        give(opened(MASKED), "r1", right=None, comment="no")
+    assert refusal.value.code == "feedback_unavailable"
+    assert (NAME in before) == (tmp_path / NAME).exists() == (left == "another key")
+    with pytest.raises(StoreError, match="is not in the file of keys"):
+        exported(keyless.database)
 
 
 BAD_FILES = {

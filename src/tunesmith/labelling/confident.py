@@ -63,19 +63,27 @@ def confident_joint(given: NDArray[np.int64], probabilities: NDArray[np.float64]
     return joint
 
 
-def class_thresholds(given: NDArray[np.int64], probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean probability of each class over the examples that have it as label [C]; infinite for a class of none."""
+def class_thresholds(
+    given: NDArray[np.int64], probabilities: NDArray[np.float64], *, at_least: int = 1
+) -> NDArray[np.float64]:
+    """The mean probability of each class over the examples that have it as label [C].
+
+    It is infinite for a class of fewer than `at_least` examples, so that none is confidently of it.
+    """
     classes = probabilities.shape[1]
     has = np.eye(classes, dtype=bool)[given]
     totals = has.sum(axis=0)
     sums = np.where(has, probabilities, 0.0).sum(axis=0)
-    means: NDArray[np.float64] = np.divide(sums, totals, out=np.full(classes, np.inf), where=totals > 0)
+    means: NDArray[np.float64] = np.divide(sums, totals, out=np.full(classes, np.inf), where=totals >= max(at_least, 1))
     return means
 
 
 def confident_classes(probabilities: NDArray[np.float64], thresholds: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The likeliest class of those whose threshold each example [N, C] reaches; -1 where it reaches none."""
-    reached = np.where(probabilities >= thresholds, probabilities, -1.0)
+    """The likeliest class of those whose threshold each example [N, C] reaches; -1 where it reaches none.
+
+    A probability of 0 reaches none, not even the threshold 0 of a class whose own examples are never taken for it.
+    """
+    reached = np.where((probabilities >= thresholds) & (probabilities > 0), probabilities, -1.0)
     return np.where(reached.max(axis=1) >= 0, reached.argmax(axis=1), -1)
 
 

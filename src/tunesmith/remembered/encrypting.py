@@ -45,15 +45,9 @@ def settle_keys(database: Database, *, replace: bool = False) -> TextKeys:
         StoreError: no keys are given, or the key that the database knows is not among them; nothing is made then.
         ResourceError: the file of keys cannot be made or read.
     """
-    keys = database.keys
-    if keys is None:
-        raise StoreError(
-            "Raw texts are kept encrypted, and no keys are given to do so.",
-            where=database.place,
-            to_do="Give keys=TextKeys.of(Path(...)) with a folder for the file of keys.",
-        )
+    keys = _keys_of(database)
     with database.reading() as connection:
-        known = connection.execute(select(facts.c.value).where(facts.c.name == _FACT)).scalar_one_or_none()
+        known = _known(connection)
     if known is not None and keys.holds(known):
         return keys
     if known is not None and not replace:
@@ -62,6 +56,35 @@ def settle_keys(database: Database, *, replace: bool = False) -> TextKeys:
     with explained(database.place), database.writing() as connection:
         _note(connection, newest)
     return keys
+
+
+def settle_within(connection: Connection, database: Database) -> None:
+    """The same within a transaction that writes: see to a key before a text is encrypted.
+
+    A service that keeps no raw texts itself meets such on rows of an earlier policy, and may be the first with a key.
+
+    Raises:
+        StoreError, ResourceError: see `settle_keys`; the key that the database knows is never replaced.
+    """
+    keys, known = _keys_of(database), _known(connection)
+    if known is None:
+        _note(connection, keys.made().newest())
+    elif not keys.holds(known):
+        raise lost(known, keys)
+
+
+def _keys_of(database: Database) -> TextKeys:
+    if database.keys is None:
+        raise StoreError(
+            "Raw texts are kept encrypted, and no keys are given to do so.",
+            where=database.place,
+            to_do="Give keys=TextKeys.of(Path(...)) with a folder for the file of keys.",
+        )
+    return database.keys
+
+
+def _known(connection: Connection) -> str | None:
+    return connection.execute(select(facts.c.value).where(facts.c.name == _FACT)).scalar_one_or_none()
 
 
 def encrypt(
@@ -74,7 +97,8 @@ def encrypt(
     Args:
         database: where.
         new_key: make a key first; the older ones stay in the file, for other databases and backups.
-        drop_unreadable: delete texts whose key is lost or that were changed, instead of stopping at the first.
+        drop_unreadable: delete texts whose key is lost or that were changed, instead of stopping at the first; every
+            encrypted text is opened to find them.
         thorough: write the database anew, so that its files hold nothing of the texts in the clear; see `erasing`.
 
     Raises:
@@ -135,19 +159,24 @@ class _Renewal:
     def fresh(
         self, row: Mapping[str, Any], columns: Sequence[str], identity: tuple[str | int, ...]
     ) -> tuple[dict[str, Any], int]:
-        """The columns that must change with their new values, and how many of them lost a text."""
-        stale = [
-            name
-            for name in columns
-            if (is_sealed(row[name]) and key_of(row[name]) != self.keys.newest()) or is_clear(name, row[name])
-        ]
-        opened, dropped = {}, 0
-        for name in stale:
+        """The columns that must change with their new values, and how many of them lost a text.
+
+        Where unreadable texts are dropped every encrypted value is tried, since one under the newest key may be damaged
+        too. The newest key is read first: without it nothing is dropped.
+        """
+        newest, opened, dropped = self.keys.newest(), dict[str, Any](), 0
+        for name in columns:
+            value = row[name]
+            is_stale = is_clear(name, value) or (is_sealed(value) and key_of(value) != newest)
+            if not is_stale and not (self.drops and is_sealed(value)):
+                continue
             try:
-                opened[name] = opened_row({name: row[name]}, (name,), self.keys, *identity)[name]
+                text = opened_row({name: value}, (name,), self.keys, *identity)[name]
             except StoreError:
                 if not self.drops:
                     raise
                 opened[name] = _EMPTY[name]
                 dropped += 1
-        return sealed_row(opened, stale, self.keys, *identity), dropped
+            else:
+                opened |= {name: text} if is_stale else {}
+        return sealed_row(opened, tuple(opened), self.keys, *identity), dropped

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from tunesmith.errors import ResourceError, TunesmithError
 from tunesmith.remembered.database import Database
+from tunesmith.remembered.encrypting import settle_within
 from tunesmith.remembered.records import (
     DAY,
     Answered,
@@ -25,7 +26,7 @@ from tunesmith.remembered.records import (
     milliseconds,
 )
 from tunesmith.remembered.refusals import FeedbackError, StoreError
-from tunesmith.remembered.sealing import ENCRYPTED, OF_ANSWERS, OF_FEEDBACK, opened_row, sealed_row
+from tunesmith.remembered.sealing import ENCRYPTED, OF_ANSWERS, OF_FEEDBACK, is_clear, opened_row, sealed_row
 from tunesmith.remembered.stored_text import Keeper, storable
 from tunesmith.remembered.tables import VERDICTS, answers, expired, feedback
 
@@ -73,7 +74,9 @@ class Recorder:
             is_fit = max(map(len, ids)) <= LONGEST_ID and len(given.model) <= 2 * LONGEST_ID
             if not is_fit or any(storable(one) != one for one in (*ids, given.model)):
                 return None
-            return self._as_kept(row, OF_ANSWERS, given.request_id, given.item, policy=self.policy.text)
+            if self.policy.text in ENCRYPTED:
+                row = sealed_row(row, OF_ANSWERS, self.database.keys, given.request_id, given.item)
+            return row
         except _FAULTS:
             return None
 
@@ -92,7 +95,7 @@ class Recorder:
         known = _Known.of(connection, given, self.policy.caps)
         outcomes, fresh = [], []
         for one in given:
-            outcome, row = self._judge(one, known)
+            outcome, row = self._judge(connection, one, known)
             outcomes.append(outcome)
             if row is not None:
                 fresh.append(row)
@@ -101,7 +104,7 @@ class Recorder:
             self._keep_longer(connection, fresh)
         return outcomes
 
-    def _judge(self, one: Feedback, known: _Known) -> tuple[Outcome, dict[str, Any] | None]:
+    def _judge(self, connection: Connection, one: Feedback, known: _Known) -> tuple[Outcome, dict[str, Any] | None]:
         answer = known.answers.get((one.request_id, one.item))
         if answer is None:
             return FeedbackError("gone" if one.request_id in known.expired else "unknown_request"), None
@@ -111,6 +114,8 @@ class Recorder:
             if one.right is not None and (fault := self.check(answer.model, one.right, answer.characters)):
                 return FeedbackError("wrong_right_answer", fault), None
             row = self._row(one, answer)
+            if answer.text_policy in ENCRYPTED:
+                row = self._sealed(connection, row)
         except (StoreError, ResourceError):  # the keys of raw texts are away
             return FeedbackError("feedback_unavailable"), None
         except _FAULTS:  # of a check or a mask, which are given from outside
@@ -147,7 +152,17 @@ class Recorder:
             "status": "new",
             "provenance": {"source": "api"},
         }
-        return self._as_kept(row, OF_FEEDBACK, one.request_id, one.item, row["id"], policy=answer.text_policy)
+        return row
+
+    def _sealed(self, connection: Connection, row: dict[str, Any]) -> dict[str, Any]:
+        """Feedback on a raw text with its own texts encrypted; an earlier policy may have kept that text without a key.
+
+        Raises:
+            StoreError, ResourceError: the keys are away.
+        """
+        if any(is_clear(name, row[name]) for name in OF_FEEDBACK):
+            settle_within(connection, self.database)
+        return sealed_row(row, OF_FEEDBACK, self.database.keys, row["request_id"], row["item"], row["id"])
 
     def _text(self, answer: Row[Any]) -> str | None:
         """The stored text of an answer."""
@@ -155,12 +170,6 @@ class Recorder:
         if answer.text_policy in ENCRYPTED:
             row = opened_row(row, ("text",), self.database.keys, answer.request_id, answer.item)
         return cast("str | None", row["text"])
-
-    def _as_kept(
-        self, row: dict[str, Any], columns: Sequence[str], *identity: str | int, policy: str
-    ) -> dict[str, Any]:
-        """The row as its policy for texts wants it on disk."""
-        return sealed_row(row, columns, self.database.keys, *identity) if policy in ENCRYPTED else row
 
     def _keep_longer(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Keep answers that have feedback for as long as feedback is kept."""

@@ -115,10 +115,35 @@ def statuses_of(database: Database, ids: Sequence[str]) -> dict[str, int]:
         return dict(Counter(row.status for row in _there(connection, ids, database.place).values()))
 
 
+def unchanged(database: Database, read: Mapping[str, str]) -> list[str]:
+    """The ids of feedback that still has the status that was `read` (by id); what was deleted has none.
+
+    Raises:
+        StoreError: the database cannot be used.
+    """
+    with explained(database.place), database.reading() as connection:
+        there = _by_id(connection, list(read))
+    return [one for one, status in read.items() if one in there and there[one].status == status]
+
+
 def review(
-    database: Database, ids: Sequence[str], status: str, reviewer: str = "", reasons: Mapping[str, str] | None = None
+    database: Database,
+    ids: Sequence[str],
+    status: str,
+    reviewer: str = "",
+    reasons: Mapping[str, str] | None = None,
+    *,
+    read: Mapping[str, str] | None = None,
 ) -> int:
-    """Give feedback another status; who did it, when and why (by id) is kept with it. Gives how many rows changed.
+    """Give feedback another status; who did it, when and why is kept with it. Gives how many rows changed.
+
+    Args:
+        database: where.
+        ids: which feedback.
+        status: one of `tables.STATUSES`.
+        reviewer: who.
+        reasons: why, by id.
+        read: by id, the status that feedback must still have; what was judged or deleted meanwhile is left alone.
 
     Raises:
         StoreError: there is no such status, or no such feedback (then nothing is changed), or the database cannot be
@@ -132,11 +157,11 @@ def review(
         return made | ({"why": told[row.id]} if row.id in told else {})
 
     with explained(database.place), database.writing() as connection:
-        there = _there(connection, ids, database.place)
+        there = _there(connection, ids, database.place) if read is None else _by_id(connection, ids)
         changed = [
             {"of_id": row.id, "to": status, "why": {**row.provenance, "reviews": [*_steps(row.provenance), step(row)]}}
             for row in there.values()
-            if row.status != status
+            if row.status != status and (read is None or row.status == read[row.id])
         ]
         if changed:
             to = update(feedback).where(feedback.c.id == bindparam("of_id"))
@@ -145,16 +170,20 @@ def review(
 
 
 def _there(connection: Connection, ids: Sequence[str], place: str) -> Mapping[str, Row[Any]]:
-    """The rows of this feedback by their ids."""
-    wanted = list(dict.fromkeys(ids))
-    there = {row.id: row for part in _parts(wanted) for row in connection.execute(_of(part))}
-    if missing := [one for one in wanted if one not in there]:
+    """The rows of this feedback by their ids; each must be there."""
+    there = _by_id(connection, ids)
+    if missing := [one for one in dict.fromkeys(ids) if one not in there]:
         raise StoreError(
             f"There is no feedback with the id {missing[0][:40]!r} (of {len(missing)} such ids).",
             where=place,
             to_do="See: tunesmith feedback list.",
         )
     return there
+
+
+def _by_id(connection: Connection, ids: Sequence[str]) -> Mapping[str, Row[Any]]:
+    wanted = list(dict.fromkeys(ids))
+    return {row.id: row for part in _parts(wanted) for row in connection.execute(_of(part))}
 
 
 def _parts(ids: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -165,17 +194,9 @@ def _of(ids: Sequence[str]) -> Select[Any]:
     return select(feedback.c.id, feedback.c.status, feedback.c.provenance).where(feedback.c.id.in_(ids))
 
 
-def released(database: Database, which: Which) -> frozenset[str]:
-    """The ids of what was quarantined once and then accepted by a person: it is not doubted again.
-
-    Raises:
-        StoreError: the database cannot be used.
-    """
-    return frozenset(
-        row.id
-        for row in found(database, which, with_texts=False)
-        if any(step.get("from") == "quarantined" and step.get("to") == "accepted" for step in _steps(row.provenance))
-    )
+def was_released(row: Remark) -> bool:
+    """Whether a person accepted feedback that had been quarantined."""
+    return any(step.get("from") == "quarantined" and step.get("to") == "accepted" for step in _steps(row.provenance))
 
 
 def _steps(provenance: Mapping[str, Any]) -> Sequence[dict[str, object]]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tunesmith.remembered.database import Database
 from tunesmith.remembered.refusals import StoreError
-from tunesmith.remembered.reviewing import Remark, Which, by_status, found, iso
+from tunesmith.remembered.reviewing import Remark, Which, by_status, found, iso, was_released
 
 LABEL_KEYS = ("label", "spans", "answer", "answers")
 """The keys of an answer that say what is right; each is a column that the readers of `data` know."""
@@ -39,8 +39,10 @@ class Wanted:
 class Exported:
     """What became of the feedback: rows written, and what is left out by its reason.
 
-    `set_aside` ones were doubted and quarantined, by the reason; `unjudged` ones have a label that could not be held
-    against anything, and are written. `agreeing` rows say what another row says of the same text, and are written once.
+    `set_aside` ones were doubted and quarantined, by the reason, with `copies_aside` rows that say the same of the same
+    text; `changed_meanwhile` ones were to be, and were judged by a person or deleted since they were read. `unjudged`
+    ones have a label that could not be held against anything, and are written. `agreeing` rows say what another row
+    says of the same text, and are written once.
     `conflicting` ones say different things of the same text, and none of these is written; `conflicts` has up to three
     ids of them.
     """
@@ -55,6 +57,8 @@ class Exported:
     conflicts: list[str] = field(default_factory=list)
     set_aside: dict[str, int] = field(default_factory=dict)
     unjudged: int = 0
+    copies_aside: int = 0
+    changed_meanwhile: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,28 @@ class Voice:
     key: str
     label: str
 
+    @property
+    def claim(self) -> Claim:
+        """What it says, whoever does."""
+        return self.content, self.model, self.label
+
+
+Claim = tuple[str, str, str]
+"""What is said of a text: its content, the model that answered, the class that is right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A row that says what another row says of the same text, and so is not written; and who had answered."""
+
+    id: str
+    status: str
+    model: str
+
+
+Copies = defaultdict[str, list[Copy]]
+"""The copies of the rows that are written, by the ids of these."""
+
 
 def voices(database: Database, which: Which) -> list[Voice]:
     """What every key says, copies too; feedback without a text, or of which right is no class, has no voice.
@@ -77,12 +103,28 @@ def voices(database: Database, which: Which) -> list[Voice]:
     Raises:
         StoreError: the database cannot be used.
     """
-    said = (
-        voice_of({**(row.further or {}), "text": row.text, "model": row.model, "key": row.key_id, **label})
-        for row in found(database, which)
-        if row.text is not None and (label := _label(row)) is not None
-    )
+    said = (_voice(row) for row in found(database, which))
     return [voice for voice in said if voice is not None]
+
+
+def released(database: Database, which: Which) -> frozenset[Claim]:
+    """What a person accepted after it had been quarantined: it is not doubted again, whichever row or key says it.
+
+    Raises:
+        StoreError: the database cannot be used.
+    """
+    said = (_voice(row) for row in found(database, Which(("accepted",), model=which.model)) if was_released(row))
+    return frozenset(voice.claim for voice in said if voice is not None)
+
+
+def released_by_copies(
+    released: frozenset[Claim], rows: Sequence[Mapping[str, Any]], copies: Mapping[str, Sequence[Copy]]
+) -> frozenset[Claim]:
+    """The same, and what rows say of which a copy was released that another model had answered."""
+    said = ((voice, copies.get(row["id"], ())) for row in rows if (voice := voice_of(row)) is not None)
+    return released | {
+        voice.claim for voice, same in said if any((voice.content, one.model, voice.label) in released for one in same)
+    }
 
 
 def voice_of(row: Mapping[str, Any]) -> Voice | None:
@@ -93,8 +135,17 @@ def voice_of(row: Mapping[str, Any]) -> Voice | None:
     return Voice(f"{row['text']}\n{second}" if second else row["text"], row["model"], row["key"], label)
 
 
-def training_rows(database: Database, wanted: Wanted, exported: Exported) -> Iterator[dict[str, object]]:
-    """The rows, the oldest feedback last; `exported` is filled in while they are read.
+def _voice(row: Remark) -> Voice | None:
+    label = _label(row)
+    if row.text is None or label is None:
+        return None
+    return voice_of({**(row.further or {}), "text": row.text, "model": row.model, "key": row.key_id, **label})
+
+
+def training_rows(
+    database: Database, wanted: Wanted, exported: Exported, copies: Copies | None = None
+) -> Iterator[dict[str, object]]:
+    """The rows, the oldest feedback last; `exported`, and `copies` if given, are filled in while they are read.
 
     A row has the text and its further columns, the label in its form, a `group` (the person's pseudonym, or the
     request), a `weight` where these are wanted, and where it comes from: feedback, request, model, version, key, time.
@@ -106,7 +157,7 @@ def training_rows(database: Database, wanted: Wanted, exported: Exported) -> Ite
     chosen = wanted.which.statuses
     exported.by_status = {status: count for status, count in counts.items() if chosen and status not in chosen}
     said = _said(database, wanted.which)
-    written: Counter[bytes] = Counter()
+    written: dict[bytes, str] = {}
     for row in found(database, wanted.which):
         label = _label(row)
         if row.text is None:
@@ -116,10 +167,12 @@ def training_rows(database: Database, wanted: Wanted, exported: Exported) -> Ite
         elif len(said[_asked(row)]) > 1:
             exported.conflicting += 1
             exported.conflicts += [row.id] if len(exported.conflicts) < 3 else []
-        elif written[_asked(row)]:
+        elif (first := written.get(_asked(row))) is not None:
             exported.agreeing += 1
+            if copies is not None:
+                copies[first].append(Copy(row.id, row.status, row.model))
         else:
-            written[_asked(row)] += 1
+            written[_asked(row)] = row.id
             exported.written += 1
             is_confirmed = row.right_answer is None
             exported.corrected += not is_confirmed
