@@ -220,7 +220,7 @@ def _quarantine(database: Database, doubted: Sequence[Doubted], state: Path) -> 
     rows = [(str(one.row["id"]), str(one.row["status"]), one.reason) for one in doubted]
     rows += [(copy.id, copy.status, one.reason) for one in doubted for copy in one.copies]
     reasons = {one: reason for one, _, reason in rows}
-    read = {one: status for one, status, _ in rows if status not in (_ASIDE,)}
+    read = {one: status for one, status, _ in rows if status != _ASIDE}
     still = reviewing.unchanged(database, read)
     if not still:
         return len(read)
