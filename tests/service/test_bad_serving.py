@@ -77,6 +77,21 @@ MISTAKES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
         lambda place, good: [str(good), "--golden", str(golden(place, 400)), "--margin", "0"],
         "A margin of 0 cannot be shown",
     ),
+    "a margin of calibration below nothing": (
+        lambda place, good: [str(good), "--golden", str(golden(place, 400)), "--calibration-margin", "-1"],
+        "--calibration-margin",
+    ),
+    "golden examples of another task": (
+        lambda place, good: [str(good), "--golden", str(entities(place))],
+        "labelled examples of the model's task (sequence_classification)",
+    ),
+    "a margin for no examples": (lambda place, good: [str(good), "--margin", "0.02"], "Without --golden NAME=FILE"),
+    "a Ray cluster that is not asked": (
+        lambda place, good: [str(good), "--ray-address", "127.0.0.1:6379"],
+        "Without --engine ray",
+    ),
+    "versions from nowhere": (lambda place, good: [str(good), "--most-versions", "3"], "--most-versions"),
+    "a store that is not there": (lambda place, good: [str(good), "--keep", "raw"], "Without --store FILE"),
     "answers that are no numbers": (lambda place, good: [str(unsound(place / "nan", good))], "numbers that are none"),
 }
 
@@ -86,6 +101,12 @@ def golden(place: Path, size: int, last: str = "a good day", label: str = "good"
     lines = (json.dumps({**row, "channel": "mail"}) + "\n" for row in rows)
     (place / "golden.jsonl").write_text("".join(lines), encoding="utf-8")
     return place / "golden.jsonl"
+
+
+def entities(place: Path) -> Path:
+    row = {"text": "Ann met Bob.", "spans": [{"start": 0, "end": 3, "label": "PER"}]}
+    (place / "entities.jsonl").write_text(400 * (json.dumps(row) + "\n"), encoding="utf-8")
+    return place / "entities.jsonl"
 
 
 def guards(place: Path) -> Path:

@@ -151,6 +151,7 @@ def test_force_promotes_and_stands_in_the_audit_log(stage: Stage) -> None:
     stage.answers[stage.second] = wrong
     assert stage.promote().status == 409
     asked = len(stage.engine.batches)
+    assert stage.promote(force="yes").status == 400, "only true is"
     assert stage.promote(force=True).body["roles"]["champion"] == stage.second
     assert len(stage.engine.batches) == asked, "nobody was asked"
     last = stage.audit()[-1]

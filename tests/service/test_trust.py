@@ -16,7 +16,7 @@ from tests.service.test_sharing import working
 from tunesmith import cli, cli_service
 from tunesmith.access.manifest_signatures import TrustedKeys
 from tunesmith.errors import TunesmithError
-from tunesmith.inference.artifact import SIGNATURE, seal
+from tunesmith.inference.artifact import MANIFEST, file_hash, seal
 from tunesmith.inference.signed import sign_artifact
 from tunesmith.service.serving import Settings
 from tunesmith.service.versions import read_version
@@ -96,7 +96,9 @@ def test_what_was_replaced_after_it_was_loaded_is_not_promoted(
     first = read_version(root / "classes" / "first", trusted=trusted_keys)
     second = root / "classes" / "second"
     with running([first], FakeEngine(), Settings(root=root, trusted=trusted_keys)) as service:
-        loaded = admin(service, "load", "second").body["version"]
+        told = admin(service, "load", "second").body
+        loaded = told["version"]
+        assert told["sha256"] == file_hash(second / MANIFEST), "of what was loaded, not of the champion"
         shutil.copytree(second, root / "kept")
         forged(second, signing_keys)
         refused = admin(service, "promote", loaded, "zh")

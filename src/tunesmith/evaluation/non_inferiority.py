@@ -43,13 +43,18 @@ class Terms:
     alpha: float = 0.05
 
     def __post_init__(self) -> None:
-        for name, value in (("margin", self.margin), ("calibration", self.calibration)):
-            if not (value > 0 and math.isfinite(value)):
-                raise RecipeError(
-                    f"A margin of {value:g} cannot be shown to be kept by any number of examples.",
-                    where=name,
-                    to_do="Give a number above 0, such as 0.01.",
-                )
+        if not (self.margin > 0 and math.isfinite(self.margin)):
+            raise RecipeError(
+                f"A margin of {self.margin:g} cannot be shown to be kept by any number of examples.",
+                where="--margin",
+                to_do="Give a number above 0, such as 0.01.",
+            )
+        if not (self.calibration >= 0 and math.isfinite(self.calibration)):
+            raise RecipeError(
+                f"An expected calibration error cannot be larger by {self.calibration:g}.",
+                where="--calibration-margin",
+                to_do="Give a number from 0 on, such as 0.05.",
+            )
 
     def alpha_of(self, look: int) -> float:
         """What the try number `look` (from 1) may spend of `alpha`: alpha * 6 / (pi^2 look^2).

@@ -108,7 +108,15 @@ def read_golden(path: Path, version: Version, terms: Terms) -> Golden:
     if not path.is_file():
         raise DataError("There is no such file.", where=f"--golden {version.model}={path}", to_do="Give a file.")
     sha256 = _digest(path)
-    examples = list(examples_of_file(sources_of(folder)[0].experiment.data, task, str(path)))
+    try:
+        examples = list(examples_of_file(sources_of(folder)[0].experiment.data, task, str(path)))
+    except DataError as error:
+        raise DataError(
+            error.what,
+            where=error.where,
+            to_do=f"Write labelled examples of the model's task ({version.task}) as its training data are, or as JSON "
+            f"lines with the usual names. 'tunesmith evaluate {folder} --data {path}' reads the file alike.",
+        ) from error
     least = terms.fewest()
     if len(examples) < least:
         raise DataError(

@@ -24,7 +24,11 @@ REASONS: Mapping[str, Why] = {
     "bad_request": Why(
         400, "The request is not what this route takes: {detail}.", "请求不符合此接口的要求：{detail}。"
     ),
-    "missing_field": Why(422, "This model needs the field '{field}'.", "此模型需要字段“{field}”。"),
+    "missing_field": Why(
+        422,
+        "This model needs the field '{field}', which is missing or empty.",
+        "此模型需要字段“{field}”，但该字段缺失或为空。",
+    ),
     "unused_field": Why(422, "This model cannot use the field '{field}'.", "此模型不使用字段“{field}”。"),
     "bad_span": Why(
         422, "A mark does not lie within the text of {limit} characters.", "标记超出了文本（{limit} 个字符）的范围。"

@@ -1,10 +1,10 @@
 "use strict";
 
 const WORDS = {
-  en: { key: "Key", model: "Model", text: "Text", second: "Second text, or question", history: "Ids of items, parted by commas",
+  en: { key: "Key", keyHelp: "Enter the key that 'tunesmith serve' printed when it first began; 'tunesmith keys create' makes another.", model: "Model", text: "Text", second: "Second text, or question", history: "Ids of items, parted by commas",
         marks: "Mark the two entities with [ ] in the text, the first one first.", ask: "Ask", asking: "Asking ...",
         none: "Nothing was found.", empty: "The answer is an empty text.", noAnswer: "There is no answer in the passage.", gone: "The service cannot be reached." },
-  zh: { key: "密钥", model: "模型", text: "文本", second: "第二段文本或问题", history: "物品编号，以逗号分隔",
+  zh: { key: "密钥", keyHelp: "请输入 tunesmith serve 首次启动时显示的密钥；也可用 tunesmith keys create 新建。", model: "模型", text: "文本", second: "第二段文本或问题", history: "物品编号，以逗号分隔",
         marks: "请用 [ ] 在文本中依次标出两个实体。", ask: "提问", asking: "正在提问……",
         none: "没有找到任何内容。", empty: "回答为空文本。", noAnswer: "文中没有答案。", gone: "无法连接服务。" },
 };
@@ -40,6 +40,7 @@ async function listModels() {
   models = Object.fromEntries(told.map((one) => [one.name, one]));
   find("model").replaceChildren(...listed.map((name) => new Option(name, name)));
   find("model").disabled = find("ask").disabled = listed.length === 0;
+  find("keyHelp").hidden = true;
   showFields();
 }
 
