@@ -16,7 +16,7 @@ from tests.service.test_sharing import working
 from tunesmith import cli, cli_service
 from tunesmith.access.manifest_signatures import TrustedKeys
 from tunesmith.errors import TunesmithError
-from tunesmith.inference.artifact import MANIFEST, file_hash, seal
+from tunesmith.inference.artifact import MANIFEST, SIGNATURE, file_hash, seal
 from tunesmith.inference.signed import sign_artifact
 from tunesmith.service.serving import Settings
 from tunesmith.service.versions import read_version
