@@ -5,17 +5,18 @@ constants that are made, unpacked or packed while the graph is loaded, and what 
 and texts. The few fields that matter are read here (`protobuf_fields.py`), so that the package onnx is not needed where
 a model only answers.
 
-What ONNX Runtime 1.32 makes of constants while it loads a graph, seen in its sources and by experiment
-(`tests/inference/test_graph_loading.py`): each is held in the message and as a tensor; each node that multiplies by a
-matrix packs its own copy of it (`PrePack`: only of constants, only with two dimensions). A matrix is still seen as a
-constant behind the operators of `KEEPING`, which fusions move into the product. What other operators compute of
-constants is computed anew for each answer, out of the session's memory, since nothing is folded.
+What ONNX Runtime (1.23 to 1.32) makes of constants while it loads a graph, seen in its sources and by experiment
+(`tests/inference/test_graph_loading.py`): each is held in the message and as a tensor. Nodes that multiply by a matrix
+pack it (`PrePack`: only constants, only of two dimensions), and keep one copy of those that are alike: which of float32
+are. A matrix is still seen as a constant behind the operators of `KEEPING`, which fusions move into the product. What
+other operators compute of constants is computed anew for each answer, in the session's memory, as nothing is folded.
 """
 
 from __future__ import annotations
 
 import math
 import mmap
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,21 +38,24 @@ OPERATORS = frozenset(
     }
 )  # fmt: skip
 """What encoders are made of. No loops or branches, sequences, texts, random numbers, pictures or recurrent layers."""
-KEEPING = frozenset(
-    {"Cast", "CastLike", "DequantizeLinear", "Div", "Identity", "Mul", "QuantizeLinear", "Transpose", "Unsqueeze"}
-)
+KEEPING = frozenset({"Cast", "CastLike", "DequantizeLinear", "Div", "Identity", "Mul", "QuantizeLinear", "Transpose"})
 """Operators whose result ONNX Runtime may take for the constant that they read."""
-MOST_SHARE, FLOOR = 96, 64 << 20
-"""What constants may take, in bytes per byte of the file, and at least: 8 bits that each of 24 layers packs (ALBERT)."""
+MOST_SHARE, FLOOR = 24, 64 << 20
+"""What constants may take, in bytes per byte of the file, and at least."""
+PRODUCTS, MOST_COPIES = frozenset({"Gemm", "MatMul"}), 8
+"""Operators that pack float32, and how many copies of one value may differ: as MatMul, FusedMatMul, Gemm and FusedGemm,
+turned or not."""
 _BLOCK = 64
 """Kernels pad rows and columns of a packed matrix to at most so many."""
 _LEAST = 512
-"""Bytes that any constant takes."""
+"""Bytes that any constant takes, and a node that reads one."""
 _TEXT = 8
 """The type of texts, which live outside of a session's memory. (onnx.proto, TensorProto.DataType)"""
 _FLOAT, _EIGHT_BITS, _FEWER, _TWO_BYTES = 1, (2, 3, 9, 17, 18, 19, 20, 24), (21, 22, 23, 25, 26, 27, 28), (4, 5, 10, 16)
+_PACKED = 4
+"""Bytes of a packed number of float32, whose copies are shared."""
 _TYPES = {
-    _FLOAT: (4, 4),
+    _FLOAT: (4, _PACKED),
     **dict.fromkeys((*_EIGHT_BITS, *_FEWER), (1, 3)),
     **dict.fromkeys(_TWO_BYTES, (2, 8)),
     **dict.fromkeys((6, 12), (4, 8)),
@@ -127,13 +131,12 @@ class Constant:
     @property
     def read(self) -> int:
         """The bytes that a node that reads it may make of it."""
-        return self.padded * self.made
+        return _LEAST + self.padded * self.made
 
     def after(self, operator: str) -> Constant:
         """What this is where it is seen through an operator."""
-        padded = max(self.padded, _BLOCK * self.plain + _BLOCK * _BLOCK) if operator == "Unsqueeze" else self.padded
         made = max(self.made, 8) if operator in ("Cast", "CastLike") else self.made
-        return Constant(self.plain, padded, self.width, made)
+        return Constant(self.plain, self.padded, self.width, made)
 
 
 @dataclass(slots=True)
@@ -164,6 +167,7 @@ class GraphContent:
         """The bytes that constants may take: as they are, and what each node that reads one makes of it."""
         total = sum(one.held for one in self.constants.values())
         seen, read, given = dict(self.constants), set[str](), set[str]()
+        packed: Counter[str] = Counter()
         for operator, inputs, outputs in self.nodes:
             names = [name for name in inputs if name]
             makes = [name for name in outputs if name]
@@ -174,7 +178,10 @@ class GraphContent:
             if not held or not given.isdisjoint(makes) or len(set(makes)) != len(makes):
                 raise self.reader.foreign("two values of one name")
             given.update(makes)
-            total += sum(seen[name].read for name in names if name in seen)
+            for name in (one for one in names if one in seen):
+                packed[name] += operator in PRODUCTS
+                is_shared = operator in PRODUCTS and seen[name].made == _PACKED and packed[name] > MOST_COPIES
+                total += _LEAST if is_shared else seen[name].read
             if operator in KEEPING and names and all(name in seen for name in names):
                 largest = max((seen[name] for name in names), key=lambda one: one.read)
                 seen.update((name, largest.after(operator)) for name in makes)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tunesmith.errors import ArtifactError, ResourceError, import_extra
-from tunesmith.inference.graph_file import FLOOR, see_harmless
+from tunesmith.inference.graph_file import see_harmless
 from tunesmith.machine import free_memory, inspect_machine
 
 _EXTRA = "onnx"
@@ -25,8 +25,6 @@ UNBOUNDED = ["ConstantFolding", "AttentionFusion", "UnsqueezeElimination"]
 """What makes constants anew while a graph is loaded, outside of its memory; exports leave nothing to do for it."""
 LEAST_MEMORY, MOST_MEMORY = 1 << 30, 16 << 30
 """Bytes that a graph may take while it answers, on small machines and on large ones."""
-USUAL_SHARE = 24
-"""Bytes per byte of its file that the constants of a graph may take whatever is free; more is seen to be free."""
 _REGISTERING = threading.Lock()
 _LEFT = re.compile(r"Available memory of (\d+)")
 _NO_MEMORY = ("Available memory of", "Failed to allocate memory", "bad allocation", "bad_alloc")
@@ -34,8 +32,8 @@ _NO_MEMORY = ("Available memory of", "Failed to allocate memory", "bad allocatio
 _FAR_TOO_MANY = 1 << 46
 """Numbers of 4 bytes, of which no process can address that many."""
 _ASKS_MUCH = bytes.fromhex(
-    "08093a380a170a016e120179220f436f6e7374616e744f6653686170651201675a0f0a016e120a0a08080712040a02080162"
-    "090a017912040a02080142040a001014"
+    "08093a3f0a170a016e120179220f436f6e7374616e744f6653686170651201675a0f0a016e120a0a08080712040a02080162"
+    "100a0179120b0a09080112050a0312016d42040a001014"
 )
 """A graph that gives n [1] zeros y: ConstantOfShape(n)."""
 
@@ -45,7 +43,6 @@ def open_session(path: Path) -> Any:
 
     Raises:
         ArtifactError: the graph cannot be read, or has what no export writes.
-        ResourceError: loading it would take more memory than is free.
         MissingExtraError: ONNX Runtime is not installed.
     """
     runtime = import_extra("onnxruntime", _EXTRA)
@@ -61,7 +58,6 @@ def open_session(path: Path) -> Any:
         # Without VNNI the sum of two products of 8 bits may leave 16 bits; this takes the exact, slower kernels.
         options.add_session_config_entry("session.x64quantprecision", "1")
     errors = import_extra("onnxruntime.capi.onnxruntime_pybind11_state", _EXTRA)
-    _see_room(path, constants)
     try:
         return _bounded_session(runtime, path, options, constants)
     except (
@@ -92,21 +88,6 @@ def memory_bound() -> int:
     return min(MOST_MEMORY, max(LEAST_MEMORY, int(free * share / 2)))
 
 
-def _see_room(path: Path, constants: int) -> None:
-    """See that there is room for constants that many nodes pack, each for itself.
-
-    Raises:
-        ResourceError: there is not.
-    """
-    free = free_memory()
-    if constants > free > 0 and constants > USUAL_SHARE * path.stat().st_size + FLOOR:
-        raise ResourceError(
-            f"Loading the graph may take {constants >> 20} MB, since many nodes read the same; {free >> 20} MB are free.",
-            where=str(path),
-            to_do="Free memory, or serve the form torch.",
-        )
-
-
 def _bounded_session(runtime: Any, path: Path, options: Any, constants: int) -> Any:
     """A session with an arena of its own, out of which all that its graph computes is taken.
 
@@ -127,9 +108,7 @@ def _bounded_session(runtime: Any, path: Path, options: Any, constants: int) -> 
     cpu = ["CPUExecutionProvider"]
     with _REGISTERING:
         runtime.create_and_register_allocator(place, arena)
-        session = runtime.InferenceSession(
-            str(path), options, providers=cpu, disabled_optimizers=[*SLOWER, *UNBOUNDED]
-        )
+        session = runtime.InferenceSession(str(path), options, providers=cpu, disabled_optimizers=[*SLOWER, *UNBOUNDED])
         left = _rest(runtime, runtime.InferenceSession(_ASKS_MUCH, options, providers=cpu))
     if not 0 < left <= bound:
         raise ArtifactError(

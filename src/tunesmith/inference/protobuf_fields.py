@@ -45,19 +45,14 @@ EACH = Kind((_BYTES,), several=True)
 NUMBERS, FLOATS, DOUBLES = (Kind((wire, _BYTES), several=True) for wire in (_VARINT, _FIXED32, _FIXED64))
 """Several numbers, each in a field of its own or many in one."""
 
-MODEL = {1: NUMBER, 2: BYTES, 3: BYTES, 4: BYTES, 5: NUMBER, 6: BYTES, 7: BYTES, 8: EACH, 14: EACH, 20: EACH} | {
-    25: EACH,
-    26: EACH,
-}
-GRAPH = {1: EACH, 2: BYTES, 5: EACH, 10: BYTES, 11: EACH, 12: EACH, 13: EACH, 14: EACH, 15: EACH, 16: EACH}
-NODE = {1: EACH, 2: EACH, 3: BYTES, 4: BYTES, 5: EACH, 6: BYTES, 7: BYTES, 8: BYTES, 9: EACH, 10: EACH}
-ATTRIBUTE = {1: BYTES, 2: FLOAT, 3: NUMBER, 4: BYTES, 5: BYTES, 6: BYTES, 7: FLOATS, 8: NUMBERS, 9: EACH} | {
-    **{10: EACH, 11: EACH, 13: BYTES, 14: BYTES, 15: EACH},
-    **{20: NUMBER, 21: BYTES, 22: BYTES, 23: EACH},
-}
-TENSOR = {1: NUMBERS, 2: NUMBER, 3: BYTES, 4: FLOATS, 5: NUMBERS, 6: EACH, 7: NUMBERS, 8: BYTES, 9: BYTES} | {
-    **{10: DOUBLES, 11: NUMBERS, 12: BYTES, 13: EACH, 14: NUMBER, 16: EACH},
-}
+MODEL = {1: NUMBER, 2: BYTES, 3: BYTES, 4: BYTES, 5: NUMBER, 6: BYTES, 7: BYTES}
+MODEL |= dict.fromkeys((8, 14, 20, 25, 26), EACH)
+GRAPH = {2: BYTES, 10: BYTES} | dict.fromkeys((1, 5, 11, 12, 13, 14, 15, 16), EACH)
+NODE = dict.fromkeys((3, 4, 6, 7, 8), BYTES) | dict.fromkeys((1, 2, 5, 9, 10), EACH)
+ATTRIBUTE = {2: FLOAT, 3: NUMBER, 7: FLOATS, 8: NUMBERS, 20: NUMBER}
+ATTRIBUTE |= dict.fromkeys((1, 4, 5, 6, 13, 14, 21, 22), BYTES) | dict.fromkeys((9, 10, 11, 15, 23), EACH)
+TENSOR = {1: NUMBERS, 2: NUMBER, 4: FLOATS, 5: NUMBERS, 7: NUMBERS, 10: DOUBLES, 11: NUMBERS, 14: NUMBER}
+TENSOR |= dict.fromkeys((3, 8, 9, 12), BYTES) | dict.fromkeys((6, 13, 16), EACH)
 
 
 def unreadable(path: Path) -> ArtifactError:
