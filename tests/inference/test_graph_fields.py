@@ -117,6 +117,7 @@ HIDING: dict[str, tuple[tuple[int, ...], Callable[[bytes], bytes]]] = {
     "a dimension as 8 bytes": (TENSOR, lambda tensor: tensor + field(1, FIXED64, b"\0" * 8)),
     "a dimension below 0": (TENSOR, lambda tensor: field(1, VARINT, (1 << 64) - 1) * 2 + tensor),
     "a dimension of 70 bits": (TENSOR, lambda tensor: field(1, VARINT, 1 << 64) + tensor),
+    "a version of 70 bits": ((), lambda model: model.replace(field(1, VARINT, 10), field(1, VARINT, 1 << 64 | 10), 1)),
     "a dimension of 11 bytes": (TENSOR, lambda tensor: varint(1 << 3) + b"\x81" + b"\x80" * 9 + b"\0" + tensor),
     "many dimensions, cut short": (TENSOR, lambda tensor: tensor + field(1, BYTES, b"\x80")),
     "a type twice": (TENSOR, lambda tensor: field(2, VARINT, 8) + tensor),
@@ -289,6 +290,10 @@ TEXTS: dict[str, tuple[list[Any], list[Any]]] = {
     "a constant that does not say so": (
         [make.make_node("Identity", ["text"], ["y"])],
         [kinds(name="text", data_type=kinds.FLOAT, dims=[1], string_data=[b"x"])],
+    ),
+    "a constant of no texts": (
+        [make.make_node("Identity", ["text"], ["y"])],
+        [kinds(name="text", data_type=kinds.STRING, dims=[0])],
     ),
     "a node's tensor": ([make.make_node("Constant", [], ["y"], value=text("t"))], []),
     "a node's text": ([make.make_node("Constant", [], ["y"], value_string="x")], []),

@@ -93,20 +93,20 @@ def behind(operator: str, *more: str, times: int = 8, **settings: Any) -> list[A
     return nodes
 
 
-def every_way(times: int) -> list[Any]:
+def every_way(times: int, matrix: str = "w") -> list[Any]:
     """So many products with one matrix in each of the ways in which it may be packed."""
     nodes = values(times)
     for place in range(times):
         x, out = f"x{place}", f"y{place}"
-        nodes += [node("MatMul", x, "w", out=f"{out}a"), node("Gemm", x, "w", out=f"{out}b")]
-        nodes += [node("Gemm", x, "w", out=f"{out}c", transB=1)]
+        nodes += [node("MatMul", x, matrix, out=f"{out}a"), node("Gemm", x, matrix, out=f"{out}b")]
+        nodes += [node("Gemm", x, matrix, out=f"{out}c", transB=1)]
         for turn in (0, 1):
             nodes += [
-                node("Gemm", x, "w", out=f"{out}d{turn}", transB=turn),
+                node("Gemm", x, matrix, out=f"{out}d{turn}", transB=turn),
                 node("Relu", f"{out}d{turn}", out=f"{out}e{turn}"),
             ]
-        nodes += [node("MatMul", x, "w", out=f"{out}f"), node("Mul", f"{out}f", "s", out=f"{out}g")]
-        nodes += [node("Transpose", x, out=f"t{place}"), node("MatMul", f"t{place}", "w", out=f"{out}h")]
+        nodes += [node("MatMul", x, matrix, out=f"{out}f"), node("Mul", f"{out}f", "s", out=f"{out}g")]
+        nodes += [node("Transpose", x, out=f"t{place}"), node("MatMul", f"t{place}", matrix, out=f"{out}h")]
     return nodes
 
 
@@ -155,6 +155,9 @@ PACKED: dict[str, Callable[[Path], Path]] = {
         ],
         [constant("w", SIDE, SIDE, kind=np.int8), scale("s"), onnx.numpy_helper.from_array(np.uint8(3), "z")],
     ),
+    "turned, in every way": lambda path: saved(
+        path, [node("Transpose", "w", out="v"), *every_way(1, "v")], [*SQUARE, scale("s")], batch=SIDE
+    ),
     "in every way": lambda path: saved(path, every_way(6), [*SQUARE, scale("s")], batch=SIDE),
     "with a sum": lambda path: saved(path, products(8, "w", "Gemm", transB=1), SQUARE),
     "made a column by a list": lambda path: saved(
@@ -163,7 +166,7 @@ PACKED: dict[str, Callable[[Path], Path]] = {
     "numbers": lambda path: saved(
         path,
         [node("Add", f"a{place - 1}" if place else "x", f"s{place}", out=f"a{place}") for place in range(1000)],
-        [scale(f"s{place}") for place in range(1000)],
+        [onnx.numpy_helper.from_array(np.float32(place), f"s{place}") for place in range(1000)],
     ),
 }
 

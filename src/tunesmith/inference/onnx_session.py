@@ -95,13 +95,13 @@ def _bounded_session(runtime: Any, path: Path, options: Any, constants: int) -> 
     one that was there when it was made, so that each can have its own, made anew before it. Packed matrices are counted
     among what was taken but not refused, and beyond the bound the rest becomes a number below 0, which is read as
     endless (bfc_arena.cc: Reserve, Extend, 1.32). So what constants may take at most is added to the bound, and what is
-    left is looked at. A bound of 0 would be none too.
+    left is looked at. A bound of 0 is none either.
 
     Raises:
         ArtifactError: nothing is left, since the graph's constants took more than was foreseen.
     """
     place = runtime.OrtMemoryInfo("Cpu", runtime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, runtime.OrtMemType.DEFAULT)
-    bound = max(1, constants + memory_bound())
+    bound = constants + memory_bound()
     most = {"max_mem": bound, "arena_extend_strategy": -1}
     arena = runtime.OrtArenaCfg({**most, "initial_chunk_size_bytes": -1, "max_dead_bytes_per_chunk": -1})
     options.add_session_config_entry("session.use_env_allocators", "1")
