@@ -1,22 +1,27 @@
 """An ONNX file looked at before ONNX Runtime reads it: what its graph computes with, and what its constants may take.
 
 What a graph computes while it answers is bounded by its session's memory (`onnx_session.py`). This is about the rest:
-constants that are made, unpacked or packed while the graph is loaded, and operators that keep to no such bound.
+constants that are made, unpacked or packed while the graph is loaded, and what keeps to no such bound: some operators,
+and texts. The few fields that matter are read here (`protobuf_fields.py`), so that the package onnx is not needed where
+a model only answers.
 
-The file is a message of protocol buffers (https://protobuf.dev/programming-guides/encoding), of which the few fields
-that matter are read here, so that the package onnx is not needed where a model only answers. The numbers of the fields
-are those of onnx.proto, IR version 13.
+What ONNX Runtime (1.23 to 1.32) makes of constants while it loads a graph, seen in its sources and by experiment
+(`tests/inference/test_graph_loading.py`): each is held in the message and as a tensor. Nodes that multiply by a matrix
+pack it (`PrePack`: only constants, only of two dimensions), and keep one copy of those that are alike: which of float32
+are. A matrix is still seen as a constant behind the operators of `KEEPING`, which fusions move into the product. What
+other operators compute of constants is computed anew for each answer, in the session's memory, as nothing is folded.
 """
 
 from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tunesmith.errors import ArtifactError
+from tunesmith.inference.protobuf_fields import ATTRIBUTE, GRAPH, MODEL, NODE, TENSOR, FieldReader, Value, unreadable
 
 OPERATORS = frozenset(
     {
@@ -33,17 +38,33 @@ OPERATORS = frozenset(
     }
 )  # fmt: skip
 """What encoders are made of. No loops or branches, sequences, texts, random numbers, pictures or recurrent layers."""
+KEEPING = frozenset({"Cast", "CastLike", "DequantizeLinear", "Div", "Identity", "Mul", "QuantizeLinear", "Transpose"})
+"""Operators whose result ONNX Runtime may take for the constant that they read."""
 MOST_SHARE, FLOOR = 24, 64 << 20
-"""What constants may take, in bytes per byte of the file, and at least: 8 bits as floats, in two copies, and padded."""
-MOST_FIELDS = 1_000_000
-"""Fields that are read of one file; a model of 48 layers has some 50,000."""
+"""What constants may take, in bytes per byte of the file, and at least."""
+PRODUCTS, MOST_COPIES = frozenset({"Gemm", "MatMul"}), 8
+"""Operators that pack float32, and how many copies of one value may differ: as MatMul, FusedMatMul, Gemm and FusedGemm,
+turned or not."""
 _BLOCK = 64
 """Kernels pad rows and columns of a packed matrix to at most so many."""
-_PER_NUMBER = 8
-"""Bytes that one number of a constant may take: 4 as it is (or 1 made into 4), and 4 packed."""
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_WORD = 64
-Value = int | memoryview
+_LEAST = 512
+"""Bytes that any constant takes, and a node that reads one."""
+_TEXT = 8
+"""The type of texts, which live outside of a session's memory. (onnx.proto, TensorProto.DataType)"""
+_FLOAT, _EIGHT_BITS, _FEWER, _TWO_BYTES = 1, (2, 3, 9, 17, 18, 19, 20, 24), (21, 22, 23, 25, 26, 27, 28), (4, 5, 10, 16)
+_PACKED = 4
+"""Bytes of a packed number of float32, whose copies are shared."""
+_TYPES = {
+    _FLOAT: (4, _PACKED),
+    **dict.fromkeys((*_EIGHT_BITS, *_FEWER), (1, 3)),
+    **dict.fromkeys(_TWO_BYTES, (2, 8)),
+    **dict.fromkeys((6, 12), (4, 8)),
+}
+"""Bytes of a number of each type, and what one node makes of it at most. Float32 is packed as it is; 8 bits are made
+unsigned and packed, or made blocks with scales (MatMulNBits) and packed; 16 bits are made float32 and packed."""
+_OTHERS = (16, 16)
+_TYPE_SETTINGS = frozenset({"to", "dtype", "output_dtype", "stash_type", "softmax_precision"})
+"""Attributes that name the type of what a node gives."""
 
 
 def see_harmless(path: Path) -> int:
@@ -51,20 +72,14 @@ def see_harmless(path: Path) -> int:
 
     Raises:
         ArtifactError: it cannot be read, or has what no export writes: other operators, graphs within graphs,
-            functions, weights in other files, sparse ones, or constants that grow far beyond the file.
+            functions, weights in other files, sparse ones, texts, or constants that grow far beyond the file.
     """
     try:
         with path.open("rb") as file:
             content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except (OSError, ValueError) as error:  # an empty file cannot be mapped
-        raise _unreadable(path) from error
-    graph = _Graph(path)
-    for number, value in graph.fields(content):
-        if number == 7:
-            graph.read(value)
-        elif number in (20, 25):
-            raise graph.foreign("functions or a training of its own")
-    taken, most = graph.taken(), MOST_SHARE * len(content) + FLOOR
+        raise unreadable(path) from error
+    taken, most = read_graph(content, path).taken(), MOST_SHARE * len(content) + FLOOR
     if taken > most:
         raise ArtifactError(
             f"The graph's constants may take {taken >> 20} MB, out of a file of {len(content) >> 20} MB.",
@@ -74,175 +89,182 @@ def see_harmless(path: Path) -> int:
     return taken
 
 
-@dataclass(frozen=True, slots=True)
-class _Size:
-    """How many numbers a constant has, as it is and with rows and columns padded."""
+def read_graph(content: memoryview, path: Path) -> GraphContent:
+    """What a file holds, of which the path is only told.
 
-    plain: int = 0
-    padded: int = 0
+    Raises:
+        ArtifactError: as `see_harmless`.
+    """
+    graph, found = GraphContent(FieldReader(path)), False
+    for number, value in graph.reader.fields(content, MODEL):
+        if number == 7:
+            graph.read(value)
+            found = True
+        elif number in (20, 25):
+            raise graph.reader.foreign("functions or a training of its own")
+    if not found:
+        raise unreadable(path)
+    return graph
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """What is known of a constant.
+
+    Attributes:
+        plain: how many numbers it has.
+        padded: how many with rows and columns padded.
+        width: the bytes of a number.
+        made: the bytes that a node may make of each padded number that it reads.
+    """
+
+    plain: int
+    padded: int
+    width: int = 8
+    made: int = 8
+
+    @property
+    def held(self) -> int:
+        """Its bytes in the message, where a small number may stand as one of 32 bits, and as a tensor."""
+        return _LEAST + self.plain * (self.width + max(4, self.width))
+
+    @property
+    def read(self) -> int:
+        """The bytes that a node that reads it may make of it."""
+        return _LEAST + self.padded * self.made
+
+    def after(self, operator: str) -> Constant:
+        """What this is where it is seen through an operator."""
+        made = max(self.made, 8) if operator in ("Cast", "CastLike") else self.made
+        return Constant(self.plain, self.padded, self.width, made)
 
 
 @dataclass(slots=True)
-class _Graph:
-    """What was read so far.
+class GraphContent:
+    """What was read of a graph.
 
     Attributes:
-        path: the file.
-        constants: the sizes of constants, by name.
+        reader: reads the file.
+        constants: the graph's constants, by name.
         nodes: operator, inputs and outputs of each node.
-        seen: how many fields were read.
     """
 
-    path: Path
-    constants: dict[str, _Size] = field(default_factory=dict)
+    reader: FieldReader
+    constants: dict[str, Constant] = field(default_factory=dict)
     nodes: list[tuple[str, list[str], list[str]]] = field(default_factory=list)
-    seen: int = 0
-
-    def foreign(self, what: str) -> ArtifactError:
-        return ArtifactError(
-            f"The graph has {what}, which no export writes.",
-            where=str(self.path),
-            to_do="Export the artifact again with this version: tunesmith export. Do not load it from elsewhere.",
-        )
 
     def read(self, value: Value) -> None:
-        """Read a graph, or one of the parts in which a file may hold it."""
-        for number, part in self.fields(value):
+        """Read a graph."""
+        for number, part in self.reader.fields(value, GRAPH):
             if number == 1:
                 self._node(part)
             elif number == 5:
                 self._keep(*self._tensor(part))
             elif number == 15:
-                raise self.foreign("sparse constants")
+                raise self.reader.foreign("sparse constants")
 
     def taken(self) -> int:
-        """The bytes that constants may take, counted once for each node that reads them."""
-        read: set[str] = set()
-        total = 0
+        """The bytes that constants may take: as they are, and what each node that reads one makes of it."""
+        total = sum(one.held for one in self.constants.values())
+        seen, read, given = dict(self.constants), set[str](), set[str]()
+        packed: Counter[str] = Counter()
         for operator, inputs, outputs in self.nodes:
-            given = [name for name in inputs if name]
-            sizes = [self.constants.get(name, _Size()) for name in given]
-            read.update(given)
-            total += sum(one.padded for one in sizes)
-            if not read.isdisjoint(name for name in outputs if name):
-                raise self.foreign("nodes out of order")
-            # What is computed of constants alone may become one, in another shape, which is padded in another way.
-            if given and all(name in self.constants for name in given):
-                plain = sum(one.plain for one in sizes)
-                moved = _Size(plain, _BLOCK * plain + _BLOCK * _BLOCK)
-                for name in outputs:
-                    self._keep(name, sizes[0] if operator == "DequantizeLinear" else moved)
-        return _PER_NUMBER * total
+            names = [name for name in inputs if name]
+            makes = [name for name in outputs if name]
+            read.update(names)
+            if not read.isdisjoint(makes):
+                raise self.reader.foreign("nodes out of order")
+            held = operator == "Constant" or self.constants.keys().isdisjoint(makes)
+            if not held or not given.isdisjoint(makes) or len(set(makes)) != len(makes):
+                raise self.reader.foreign("two values of one name")
+            given.update(makes)
+            for name in (one for one in names if one in seen):
+                packed[name] += operator in PRODUCTS
+                is_shared = operator in PRODUCTS and seen[name].made == _PACKED and packed[name] > MOST_COPIES
+                total += _LEAST if is_shared else seen[name].read
+            if operator in KEEPING and names and all(name in seen for name in names):
+                largest = max((seen[name] for name in names), key=lambda one: one.read)
+                seen.update((name, largest.after(operator)) for name in makes)
+        return total
 
-    def fields(self, message: Value) -> Iterator[tuple[int, Value]]:
-        """The fields of a message: the number of each, and its content or number."""
-        if isinstance(message, int):
-            raise _unreadable(self.path)
-        at, end = 0, len(message)
-        while at < end:
-            self.seen += 1
-            if self.seen > MOST_FIELDS:
-                raise self.foreign(f"more than {MOST_FIELDS} fields")
-            key, at = self._varint(message, at)
-            kind = key & 7
-            if kind == _VARINT:
-                value, at = self._varint(message, at)
-                yield key >> 3, value
-                continue
-            length = {_FIXED64: 8, _FIXED32: 4}.get(kind, -1)
-            if kind == _BYTES:
-                length, at = self._varint(message, at)
-            if length < 0 or at + length > end:
-                raise _unreadable(self.path)
-            yield key >> 3, message[at : at + length]
-            at += length
-
-    def _varint(self, message: memoryview, at: int) -> tuple[int, int]:
-        found = shift = 0
-        while at < len(message) and shift < _WORD:
-            byte = message[at]
-            at += 1
-            found |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return found, at
-        raise _unreadable(self.path)
-
-    def _keep(self, name: str, size: _Size) -> None:
-        """Note a constant's size; the largest one counts where a name stands twice."""
-        self.constants[name] = max(size, self.constants.get(name, size), key=lambda one: one.padded)
+    def _keep(self, name: str, constant: Constant) -> None:
+        if name in self.constants:
+            raise self.reader.foreign("two values of one name")
+        self.constants[name] = constant
 
     def _node(self, value: Value) -> None:
         inputs: list[str] = []
         outputs: list[str] = []
         operator = domain = ""
-        held = _Size()
-        for number, part in self.fields(value):
+        held = Constant(0, 0)
+        with_text = False
+        for number, part in self.reader.fields(value, NODE):
             if number == 1:
-                inputs.append(self._text(part))
+                inputs.append(self.reader.text(part))
             elif number == 2:
-                outputs.append(self._text(part))
+                outputs.append(self.reader.text(part))
             elif number == 4:
-                operator = self._text(part)
+                operator = self.reader.text(part)
             elif number == 5:
-                own = self._attribute(part)
-                held = max(held, own, key=lambda one: one.padded)
+                own, has_text = self._attribute(part)
+                held = max(held, own, key=lambda one: one.held + one.read)
+                with_text |= has_text
             elif number == 7:
-                domain = self._text(part)
+                domain = self.reader.text(part)
         if domain not in ("", "ai.onnx") or operator not in OPERATORS:
             shown = f"{domain}.{operator}".strip(".")
-            raise self.foreign(f"the operator {shown[:40] if shown.isprintable() else '?'}")
+            raise self.reader.foreign(f"the operator {shown[:40] if shown.isprintable() else '?'}")
         if operator == "Constant":
+            if with_text:
+                raise self.reader.foreign("texts")
             for name in outputs:
                 self._keep(name, held)
         self.nodes.append((operator, inputs, outputs))
 
-    def _attribute(self, value: Value) -> _Size:
-        """The size of the tensor that an attribute holds, or of the list of numbers."""
-        found, listed = None, 0
-        for number, part in self.fields(value):
-            if number == 10 or (number == 5 and found is not None):  # the parts of one tensor are put together
-                raise self.foreign("several tensors in one place")
-            if number == 5:
+    def _attribute(self, value: Value) -> tuple[Constant, bool]:
+        """The tensor or the list of numbers that an attribute holds, and whether it holds texts."""
+        name, found, listed, has_text, own = "", None, 1, False, 0
+        for number, part in self.reader.fields(value, ATTRIBUTE):
+            if number == 1:
+                name = self.reader.text(part)
+            elif number == 3 and isinstance(part, int):
+                own = part
+            elif number == 5:
                 found = self._tensor(part)[1]
             elif number in (6, 11):
-                raise self.foreign("a graph within a graph")
+                raise self.reader.foreign("a graph within a graph")
             elif number in (22, 23):
-                raise self.foreign("sparse constants")
-            elif number in (7, 8):
-                listed += 1 if isinstance(part, int) else len(part)
-        return found or _Size(listed, listed + _BLOCK)
-
-    def _tensor(self, value: Value) -> tuple[str, _Size]:
-        """The name of a tensor, and its size."""
-        name, shape = "", list[int]()
-        for number, part in self.fields(value):
-            if number == 1:
-                shape += [part] if isinstance(part, int) else self._packed(part)
+                raise self.reader.foreign("sparse constants")
+            elif number in (10, 14, 15, 21):
+                raise self.reader.foreign("several tensors in one place, or types or settings of a function")
+            elif number == 7:
+                listed += self.reader.floats(part)
             elif number == 8:
-                name = self._text(part)
+                listed += len(self.reader.numbers(part))
+            has_text |= number in (4, 9)
+        if name in _TYPE_SETTINGS and (has_text or own & 0xFFFFFFFF == _TEXT):
+            raise self.reader.foreign("texts")
+        return found or Constant(listed, listed + _BLOCK), has_text
+
+    def _tensor(self, value: Value) -> tuple[str, Constant]:
+        """The name of a tensor, and its size."""
+        name, shape, kind = "", list[int](), 0
+        for number, part in self.reader.fields(value, TENSOR):
+            if number == 1:
+                shape += self.reader.numbers(part)
+            elif number == 2:
+                kind = self.reader.small(part)
+            elif number == 8:
+                name = self.reader.text(part)
+            elif number == 3:
+                raise self.reader.foreign("a part of a tensor")
             elif number == 13 or (number == 14 and part):
-                raise self.foreign("weights in another file")
+                raise self.reader.foreign("weights in another file")
+            elif number == 6:
+                raise self.reader.foreign("texts")
+        if kind == _TEXT:
+            raise self.reader.foreign("texts")
+        if any(size >= 1 << 63 for size in shape):  # numbers below 0
+            raise unreadable(self.reader.path)
         padded = [*shape[:-2], *(-(-size // _BLOCK) * _BLOCK for size in shape[-2:])]
-        return name, _Size(math.prod(shape), math.prod(padded))
-
-    def _packed(self, message: memoryview) -> list[int]:
-        """Whole numbers that stand in one field."""
-        found, at = [], 0
-        while at < len(message):
-            one, at = self._varint(message, at)
-            found.append(one)
-        return found
-
-    def _text(self, value: Value) -> str:
-        if isinstance(value, int):
-            raise _unreadable(self.path)
-        return bytes(value).decode("utf-8", "replace")
-
-
-def _unreadable(path: Path) -> ArtifactError:
-    return ArtifactError(
-        "ONNX Runtime cannot read the graph: it is no ONNX file, or was cut short.",
-        where=str(path),
-        to_do="Export the artifact again with this version: tunesmith export.",
-    )
+        return name, Constant(math.prod(shape), math.prod(padded), *_TYPES.get(kind, _OTHERS))

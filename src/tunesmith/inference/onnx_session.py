@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,13 +21,21 @@ TOKENS_AT_ONCE = 4096
 """The most tokens that pass through the body at once: one text may have hundreds of windows."""
 SLOWER = ["SkipLayerNormFusion"]
 """Fusions that cost time: sum and normalisation in one have no vector code in ONNX Runtime 1.32, its two parts have."""
-UNBOUNDED = ["ConstantFolding", "AttentionFusion"]
+UNBOUNDED = ["ConstantFolding", "AttentionFusion", "UnsqueezeElimination"]
 """What makes constants anew while a graph is loaded, outside of its memory; exports leave nothing to do for it."""
 LEAST_MEMORY, MOST_MEMORY = 1 << 30, 16 << 30
 """Bytes that a graph may take while it answers, on small machines and on large ones."""
 _REGISTERING = threading.Lock()
+_LEFT = re.compile(r"Available memory of (\d+)")
 _NO_MEMORY = ("Available memory of", "Failed to allocate memory", "bad allocation", "bad_alloc")
 """How ONNX Runtime says that a session's memory, or the machine's, does not suffice."""
+_FAR_TOO_MANY = 1 << 46
+"""Numbers of 4 bytes, of which no process can address that many."""
+_ASKS_MUCH = bytes.fromhex(
+    "08093a3f0a170a016e120179220f436f6e7374616e744f6653686170651201675a0f0a016e120a0a08080712040a02080162"
+    "100a0179120b0a09080112050a0312016d42040a001014"
+)
+"""A graph that gives n [1] zeros y: ConstantOfShape(n)."""
 
 
 def open_session(path: Path) -> Any:
@@ -84,17 +94,42 @@ def _bounded_session(runtime: Any, path: Path, options: Any, constants: int) -> 
     ONNX Runtime sets a bound only for arenas of its environment. It has one arena for each place; a session keeps the
     one that was there when it was made, so that each can have its own, made anew before it. Packed matrices are counted
     among what was taken but not refused, and beyond the bound the rest becomes a number below 0, which is read as
-    endless (bfc_arena.cc: Reserve, Extend, 1.32). So what constants may take at most is added to the bound.
+    endless (bfc_arena.cc: Reserve, Extend, 1.32). So what constants may take at most is added to the bound, and what is
+    left is looked at. A bound of 0 is none either.
+
+    Raises:
+        ArtifactError: nothing is left, since the graph's constants took more than was foreseen.
     """
     place = runtime.OrtMemoryInfo("Cpu", runtime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, runtime.OrtMemType.DEFAULT)
-    most = {"max_mem": constants + memory_bound(), "arena_extend_strategy": -1}
+    bound = constants + memory_bound()
+    most = {"max_mem": bound, "arena_extend_strategy": -1}
     arena = runtime.OrtArenaCfg({**most, "initial_chunk_size_bytes": -1, "max_dead_bytes_per_chunk": -1})
     options.add_session_config_entry("session.use_env_allocators", "1")
+    cpu = ["CPUExecutionProvider"]
     with _REGISTERING:
         runtime.create_and_register_allocator(place, arena)
-        return runtime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=[*SLOWER, *UNBOUNDED]
+        session = runtime.InferenceSession(str(path), options, providers=cpu, disabled_optimizers=[*SLOWER, *UNBOUNDED])
+        left = _rest(runtime, runtime.InferenceSession(_ASKS_MUCH, options, providers=cpu))
+    if not 0 < left <= bound:
+        raise ArtifactError(
+            "The graph's constants took more memory than their sizes tell.",
+            where=str(path),
+            to_do="Do not load it. No export writes such a graph.",
         )
+    return session
+
+
+def _rest(runtime: Any, asking: Any) -> int:
+    """The bytes that are left in a session's arena, as ONNX Runtime tells them to who asks for too many; 0 for none."""
+    errors = import_extra("onnxruntime.capi.onnxruntime_pybind11_state", _EXTRA)
+    how = runtime.RunOptions()
+    how.log_severity_level = 4
+    try:
+        asking.run(["y"], {"n": np.array([_FAR_TOO_MANY])}, how)
+    except (errors.Fail, errors.RuntimeException, errors.EPFail, MemoryError) as error:
+        told = _LEFT.search(str(error))
+        return int(told[1]) if told else 0
+    return 0
 
 
 def run_session(session: Any, outputs: Sequence[str], inputs: Mapping[str, Tensor]) -> list[Tensor]:
