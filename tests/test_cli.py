@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -205,6 +207,20 @@ def test_an_interruption_says_how_to_go_on(capsys: pytest.CaptureFixture[str], m
     monkeypatch.setattr("tunesmith.compressing.resume", interrupted)
     assert cli.guarded(lambda: cli.app(["resume", "runs/x"], standalone_mode=False)) == 130
     assert "tunesmith resume" in capsys.readouterr().err
+
+
+def test_an_interruption_before_anything_can_be_asked_is_no_traceback() -> None:
+    """Importing takes seconds, in which somebody may think better of it."""
+    program = (
+        "import runpy, sys\n"
+        "class Impatient:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'tunesmith.cli': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Impatient())\n"
+        "runpy.run_module('tunesmith', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "Stopped.\n")
 
 
 def test_a_text_is_printed_as_it_is(finished_run: Path, capsys: pytest.CaptureFixture[str]) -> None:

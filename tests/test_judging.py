@@ -94,7 +94,8 @@ def test_a_known_data_set_is_judged_by_its_test_split(
     [
         ("gold.jsonl", '{"text": "价格是多少？", "label": "NUM"}\n{"text": "谁？", "label": "HUM"}\n'),
         ("gold.csv", "text,label\n价格是多少？,NUM\n谁？,HUM\n"),
-        ("gold.test", "NUM:money What is the price ?\nHUM:ind Who ?\n"),  # as TREC is written
+        # As TREC is written:
+        *((name, "NUM:money What is the price ?\nHUM:ind Who ?\n") for name in ("gold.test", "gold.label", "gold")),
     ],
 )
 def test_a_file_is_read_by_its_suffix_though_the_recipe_names_a_data_set_of_another_form_that_is_not_here(
@@ -106,6 +107,25 @@ def test_a_file_is_read_by_its_suffix_though_the_recipe_names_a_data_set_of_anot
     found = examples_of_file(Data(name="trec"), SequenceClassification(), str(path))
     assert [example.label for example in found] == ["NUM", "HUM"]
     assert found[1].text in {"谁？", "Who ?"}
+
+
+def test_columns_of_the_data_set_that_the_recipe_names_are_not_looked_for_in_a_file_of_another_form(
+    place: Path,
+) -> None:
+    path = place / "gold.jsonl"
+    path.write_text('{"text": "你好", "label": "0"}\n', encoding="utf-8")
+    (found,) = examples_of_file(Data(name="cold"), SequenceClassification(), str(path))
+    assert (found.text, found.label) == ("你好", "0")
+
+
+def test_a_format_that_is_set_goes_for_a_file_whose_suffix_says_nothing(place: Path) -> None:
+    path = place / "gold.foo"
+    path.write_text("text,label\na good film,good\n", encoding="utf-8")
+    own = Data(train="train.jsonl")
+    with pytest.raises(DataError, match="not clear"):
+        examples_of_file(own, SequenceClassification(), str(path))
+    (found,) = examples_of_file(own, SequenceClassification(), str(path), ["data.format=csv"])
+    assert (found.text, found.label) == ("a good film", "good")
 
 
 def test_labels_that_the_model_does_not_know_are_counted_and_never_right(place: Path, finished_run: Path) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -63,8 +63,6 @@ def serve(
 ) -> None:
     """Serve trained models over HTTP; Ctrl-C or SIGTERM end it once the last answer is out."""
     see_of_use(protections, elastic, held, traces)
-    if held.root is not None and not held.root.is_dir():
-        raise TunesmithError("There is no such folder.", where=f"--root {held.root}", to_do="Make it, or leave it out.")
     os.environ["HF_HUB_OFFLINE"] = "1"  # the model workers inherit it: nothing that is served is fetched
     trusted = TrustedKeys.from_files(held.trusted) if held.trusted else None
     versions = [_version(given, held.backend, trusted) for given in artifacts]
@@ -108,11 +106,18 @@ def serve(
             if rules is not None:
                 service_console.show_tokens(rules, knows_signers=knows_signers)
 
-        try:
+        with _stopped_with_a_word():
             serve_app(app, channel, settings, ready=ready)
-        except KeyboardInterrupt:  # which uvicorn raises again once all is ended
-            console.say("Stopped.")
-            raise SystemExit(console.INTERRUPTED) from None
+
+
+@contextmanager
+def _stopped_with_a_word() -> Iterator[None]:
+    """Ctrl-C, which uvicorn raises again once all is ended, is how a service ends."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.say("Stopped.")
+        raise SystemExit(console.INTERRUPTED) from None
 
 
 def _version(given: str, backend: str, trusted: TrustedKeys | None) -> Version:

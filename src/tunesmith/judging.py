@@ -14,7 +14,7 @@ from tunesmith.data.duplicates import text_key
 from tunesmith.data.files import suffix_of
 from tunesmith.data.parallel import MARK
 from tunesmith.data.records import Example, Prediction, Splits
-from tunesmith.data.sources import read, usable
+from tunesmith.data.sources import names_format, read, usable
 from tunesmith.data.splits import fingerprint
 from tunesmith.errors import ArtifactError, DataError, RecipeError
 from tunesmith.evaluation.intervals import Comparison, compare
@@ -204,6 +204,8 @@ def examples_of_file(own: Data, task: Task, data: str, changes: Sequence[str] = 
         DataError: it cannot be read, or holds none.
     """
     settings, path = _how_read(own, data)
+    if changes:  # the format that --set says decides what the file has a use for
+        settings = replace(settings, format=reading(changes, LABELLED, settings).format)
     source = usable(settings.source(path, task.label_kind, task.inputs))
     if changes:
         # What the recipe says and the file's format has no use for was left out; what --set says must be of use.
@@ -233,14 +235,15 @@ def _how_read(own: Data, data: str) -> tuple[Data, str]:
     return written_like(own, data), data
 
 
-_OF_A_FORM = ("format", "encoding", "separator", "label_first", "header", "quoted")
-"""What files of another form have no use for, or would be read wrongly by."""
+_OF_LABELS = ("level_separator", "leave_out")
+"""What is said of a known data set's labels goes for files of another form too; its columns and its encoding do not."""
 
 
 def written_like(own: Data, path: str) -> Data:
-    """How another file is written: as the recipe's own files; or, where its suffix is none of theirs, as that says.
+    """How another file is written: as the recipe's own files; or as its suffix says, where that names another format.
 
-    The data set that the recipe names need not be here; what its form needs goes for files with a suffix of its own.
+    The data set that the recipe names need not be here. A suffix that names no format, or is one of the recipe's own
+    files', leaves it at theirs.
     """
     entry, usual = DATA_SETS.get(own.name), Data().__dict__
     theirs = [own.train, own.validation, own.test]
@@ -248,8 +251,9 @@ def written_like(own: Data, path: str) -> Data:
     if entry is not None:
         theirs += [entry.train, entry.validation, entry.test]
         form = {name: value for name, value in entry.reading.items() if own.__dict__[name] == usual[name]}
-    if _suffix(path) not in map(_suffix, filter(None, theirs)):
-        form = {name: value for name, value in form.items() if name not in _OF_A_FORM} | {"format": "auto"}
+    suffix = _suffix(path)
+    if names_format(suffix) and suffix not in map(_suffix, filter(None, theirs)):
+        form = {name: value for name, value in form.items() if name in _OF_LABELS} | {"format": "auto"}
     items = own.located_items() if entry is not None and entry.items else own.items
     return replace(own, name="", items=items, **form)
 

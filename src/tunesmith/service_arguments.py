@@ -161,8 +161,10 @@ def see_of_use(protections: Protections, elastic: Elastic, held: Held, traces: T
     """Refuse options that would do nothing, since who gives one believes that it does.
 
     Raises:
-        RecipeError: one is not as it is by default, and what it needs is not there.
+        RecipeError: one is not as it is by default, and what it needs is not there; or there is no such folder.
     """
+    if held.root is not None and not held.root.is_dir():
+        raise RecipeError("There is no such folder.", where=f"--root {held.root}", to_do="Make it, or leave it out.")
     needs = (
         (held, "margin calibration_margin", bool(held.golden), "--golden NAME=FILE"),
         (held, "versions", held.root is not None, "--root FOLDER"),

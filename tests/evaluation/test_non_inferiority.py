@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tunesmith.data.records import Example, Prediction
+from tunesmith.data.records import Example, Prediction, Span
 from tunesmith.errors import RecipeError
 from tunesmith.evaluation.non_inferiority import FEWEST, Terms, gap_of, judged, share_gap
 from tunesmith.scoring import Measure, mean_measure
-from tunesmith.tasks import SequenceClassification
+from tunesmith.tasks import SequenceClassification, TokenClassification
 
 LABELS = ("a", "b")
 TASK = SequenceClassification(labels=LABELS)
@@ -153,6 +153,19 @@ def test_a_slice_whose_metric_is_not_defined_any_more_is_refused() -> None:
     assert (found.worst.value, found.worst.size) == ("there", 50)
     assert found.worst.gap.old == pytest.approx(1.0)
     assert judged(NUMBERS, examples, flat, good, Terms(margin=0.3)).objection is None
+
+
+def test_where_nothing_is_to_be_found_nothing_found_is_right() -> None:
+    """The F1 of spans is no number there, and was 0 for the champion, which found something."""
+    task = TokenClassification(labels=("PER",))
+    span = Span(0, 3, "PER")
+    examples, right = [], []
+    for number in range(400):
+        spans, place = ((), "chat") if number % 10 == 0 else ((span,), "mail")
+        examples.append(Example(str(number), "Ann came.", spans, attributes={"place": place}))
+        right.append(Prediction(str(number), spans, 0.9, span_scores=(0.9,) * len(spans)))
+    wrong = [replace(right[0], label=(span,), span_scores=(0.9,)), *right[1:]]
+    assert judged(task, examples, wrong, right, Terms()).objection is None
 
 
 def test_answers_that_lost_their_confidence_are_refused() -> None:

@@ -17,6 +17,7 @@ from tunesmith.service import switching
 from tunesmith.service.engine import Part
 from tunesmith.service.front import Front
 from tunesmith.service.guarded import GuardedLine
+from tunesmith.service.refusals import NoAnswerError
 from tunesmith.service.switching import Switch
 from tunesmith.service.versions import Registry, Served, Version, read_version
 
@@ -83,6 +84,20 @@ def test_what_nobody_comes_to_is_let_go_when_its_requests_are_answered_or_had_th
     assert asyncio.run(told(0.2))
     monkeypatch.setattr(switching, "DRAIN_SECONDS", 0.1)
     assert not asyncio.run(told(0.3))
+
+
+def test_what_is_promoted_while_it_is_unloaded_is_not_said_to_be_gone(versions: list[Version]) -> None:
+    async def told() -> None:
+        switch, served, engine = await held_by(versions)
+        with served.holding(versions[1]):
+            unloading = asyncio.create_task(switch.unload("m", "b"))
+            await asyncio.sleep(0.05)
+            await switch.promote("m", "b")
+        with pytest.raises(NoAnswerError, match="still has a part"):
+            await unloading
+        assert "m@b" in engine.loaded
+
+    asyncio.run(told())
 
 
 def test_a_version_is_held_while_guards_look_at_its_questions(

@@ -117,6 +117,11 @@ def _place(source: Source) -> Place:
     return Place(source.path, "") if source.path.startswith(HUB) else Place.of(source.path)  # type: ignore[arg-type]
 
 
+def names_format(suffix: str) -> bool:
+    """Whether a suffix tells how a file is written."""
+    return suffix in _SUFFIXES or suffix == ".json"
+
+
 def format_of(source: Source) -> Format:
     """The format that the recipe names, or that the suffix or the first lines tell.
 

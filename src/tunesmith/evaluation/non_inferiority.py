@@ -145,8 +145,9 @@ def judged(
     They are refused unless the one-sided lower bound of the difference of the main metric is above -margin (a test of
     non-inferiority: Blackwelder 1982); if in a slice of at least five examples they are shown to be worse by more than
     the margin, at a level of alpha over the number of slices (Bonferroni; it is not spent over tries, which would make
-    each further try the easier for the answers), or have no defined metric where the old ones have one; or if their
-    expected calibration error is larger by more than `terms.calibration`, noise and all, or fewer have a confidence.
+    each further try the easier for the answers), or have no defined correlation where the old ones have one; or if
+    their expected calibration error is larger by more than `terms.calibration`, noise and all, or fewer have a
+    confidence.
 
     Raises:
         DataError: answers and examples do not match.
@@ -223,7 +224,9 @@ def _worst_slice(
     found = []
     for kind, value, inside in parts:
         gap = _slice_gap(task, examples, (old, new), inside, terms.alpha / len(parts), terms.margin)
-        if gap.high < -terms.margin or (math.isnan(gap.new) and not math.isnan(gap.old)):
+        # An F1 is not defined where there is nothing to find and nothing was found, which is right.
+        is_lost = task.label_kind == "number" and math.isnan(gap.new) and not math.isnan(gap.old)
+        if gap.high < -terms.margin or is_lost:
             found.append(WorseSlice(kind, value, len(inside), gap))
     return len(parts), min(found, key=_sorted_by, default=None)
 

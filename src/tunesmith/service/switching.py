@@ -145,13 +145,15 @@ class Switch:
         """Let go of a loaded version that has no part, once its requests are answered.
 
         Raises:
-            NoAnswerError: it is not loaded, or still has a part.
+            NoAnswerError: it is not loaded, or has a part, or was given one before its requests were answered.
         """
         served = self._registry[name]
         loaded = held(served, version)
         if loaded.id in served.used:
             raise NoAnswerError("in_use")
         await self._drain(served, loaded)
+        if loaded.id in served.used:
+            raise NoAnswerError("in_use")
         return served.champion
 
     async def _changed(self, name: str, change: Callable[[Served], None]) -> Version:
