@@ -198,6 +198,22 @@ def test_doctor_says_what_the_machine_has(capsys: pytest.CaptureFixture[str]) ->
     assert "bf16" in call(capsys, "doctor")
 
 
+@pytest.mark.parametrize(
+    ("given", "verb"),
+    [
+        (["verify", "a1", "--trustd"], "tunesmith verify"),
+        (["feedback", "list", "--stor", "x"], "tunesmith feedback list"),
+        (["verfy"], "tunesmith"),
+        (["predict"], "tunesmith predict"),
+    ],
+)
+def test_a_wrong_call_names_the_verb_whose_help_helps(
+    given: list[str], verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.guarded(lambda: cli.app(given, standalone_mode=False)) == 2
+    assert f"See: {verb} --help" in " ".join(capsys.readouterr().err.split())
+
+
 def test_an_interruption_says_how_to_go_on(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(_folder: Path, *, quiet: bool) -> None:
         raise KeyboardInterrupt

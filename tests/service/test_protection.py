@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -31,6 +33,7 @@ from tunesmith.remembered.text_keys import TextKeys
 from tunesmith.service.batching import Batcher
 from tunesmith.service.engine import Slot
 from tunesmith.service.front import Front
+from tunesmith.service.hushed import logged_to
 from tunesmith.service.jobs import Asked, Limits
 from tunesmith.service.local import LocalEngine
 from tunesmith.service.protection import Protection
@@ -188,6 +191,16 @@ def test_personal_data_is_not_kept_where_nothing_is_said_of_texts(tmp_path: Path
     kept = b"".join(file.read_bytes() for file in tmp_path.iterdir())
     assert b"write to <EMAIL>" in kept
     assert MAIL.encode() not in kept
+
+
+def test_making_the_store_writes_no_log_line(tmp_path: Path) -> None:
+    """The steps of a migration say nothing that whoever starts a service can use."""
+    shown = io.StringIO()
+    with logged_to(shown):
+        with cli_service._store(Protections(store=str(tmp_path / "new.db")), tmp_path)({}):
+            pass
+        logging.getLogger("alembic.runtime.migration").warning("said")
+    assert [json.loads(line)["level"] for line in shown.getvalue().splitlines()] == ["warning"]
 
 
 def test_raw_texts_are_kept_encrypted_by_the_service(tmp_path: Path) -> None:
