@@ -144,7 +144,8 @@ def remembering(artifacts: dict[str, Path], tmp_path_factory: pytest.TempPathFac
 def test_feedback_is_acknowledged_and_kept(remembering: tuple[Running, Path]) -> None:
     service, place = remembering
     asked = service.predict("classes", "good film", {"text": f"bad {MAIL}", "subject": "client 7"}).body
-    said = {"request_id": asked["request_id"], "item": 1, "verdict": "wrong", "right": {"label": "good"}}
+    other = {"good": "bad", "bad": "good"}[asked["answers"][1]["label"]]
+    said = {"request_id": asked["request_id"], "item": 1, "verdict": "wrong", "right": {"label": other}}
     first = service.post("/v1/feedback", said)
     assert (first.status, first.body["repeated"]) == (200, False), first.text
     assert service.post("/v1/feedback", said).body["repeated"]
@@ -173,6 +174,18 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
     "a label of no model": ({"verdict": "wrong", "right": {"label": "sekret"}}, 422, "wrong_right_answer"),
     "both at once": ({"verdict": "correct", "right": {"label": "good"}}, 422, "contradictory_feedback"),
 }
+
+
+def test_feedback_that_contradicts_itself_is_refused_in_two_languages(remembering: tuple[Running, Path]) -> None:
+    service, _ = remembering
+    asked = service.predict("classes", "good film").body
+    label = asked["answers"][0]["label"]
+    body = {"request_id": asked["request_id"], "verdict": "wrong", "right": {"label": label}}
+    answer = service.post("/v1/feedback", body)
+    assert (answer.status, answer.body["code"]) == (422, "same_answer"), answer.text
+    assert "the one that was served" in answer.text
+    chinese = service.post("/v1/feedback", body, accept_language="zh")
+    assert "与已返回的回答相同" in chinese.text
 
 
 @pytest.mark.parametrize("case", REFUSED)
