@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -35,6 +36,15 @@ def test_new_writes_a_recipe_and_no_file_twice(tmp_path: Path, capsys: pytest.Ca
     new = ["new", "token_classification", "--out", str(path)]
     assert cli.guarded(lambda: cli.app(new, standalone_mode=False)) == 2
     assert Experiment.from_yaml(path).data.per_class == 8
+
+
+def test_what_is_to_be_run_next_can_be_copied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = tmp_path / "新 recipe.yaml"
+    assert (
+        cli.guarded(lambda: cli.app(["new", "token_classification", "--out", str(place)], standalone_mode=False)) == 0
+    )
+    said = capsys.readouterr().out.replace("\n", " ").partition("then run: ")[2]
+    assert shlex.split(said) == ["tunesmith", "check", str(place)]
 
 
 def test_a_page_is_printed_with_its_tabs(capsys: pytest.CaptureFixture[str]) -> None:
