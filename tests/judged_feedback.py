@@ -53,10 +53,15 @@ def feedback_place(tmp_path: Path, tiny_model_folder: Path) -> Place:
     state.mkdir()
     opened = (str(state / "answers.db"), Policy(text="raw"), secret_of(state))
     with Store.open(*opened, keys=TextKeys.of(state)) as store:
-        store.remember([answered(f"r{n}", said(words[n % 2], n + 40)) for n in range(40)])
-        for n in range(40):
+        rights = [words[(n + (n % 5 == 0)) % 2] for n in range(40)]
+        store.remember(
+            [
+                answered(f"r{n}", said(words[n % 2], n + 40), answer={"label": words[1 - words.index(right)]})
+                for n, right in enumerate(rights)
+            ]
+        )
+        for n, right in enumerate(rights):
             is_flip = n % 5 == 0
-            right = words[(n + is_flip) % 2]
             store.feedback(Feedback(f"r{n}", 0, "attacker" if is_flip else f"key{n % 4}", "wrong", {"label": right}))
         review(store.database, [one.id for one in found(store.database, Which())], "accepted", "ann")
     return Place(state, artifact, tmp_path / "trusted.jsonl", tmp_path / "feedback.jsonl")

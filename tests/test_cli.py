@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -37,6 +38,15 @@ def test_new_writes_a_recipe_and_no_file_twice(tmp_path: Path, capsys: pytest.Ca
     new = ["new", "token_classification", "--out", str(path)]
     assert cli.guarded(lambda: cli.app(new, standalone_mode=False)) == 2
     assert Experiment.from_yaml(path).data.per_class == 8
+
+
+def test_what_is_to_be_run_next_can_be_copied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = tmp_path / "新 recipe.yaml"
+    assert (
+        cli.guarded(lambda: cli.app(["new", "token_classification", "--out", str(place)], standalone_mode=False)) == 0
+    )
+    said = capsys.readouterr().out.replace("\n", " ").partition("then run: ")[2]
+    assert shlex.split(said) == ["tunesmith", "check", str(place)]
 
 
 def test_a_page_is_printed_with_its_tabs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -198,6 +208,22 @@ def test_doctor_says_what_the_machine_has(capsys: pytest.CaptureFixture[str]) ->
     assert {"cores", "memory_bytes", "has_bf16", "has_vnni", "accelerator", "versions"} <= set(facts)
     assert facts["versions"]["torch"]
     assert "bf16" in call(capsys, "doctor")
+
+
+@pytest.mark.parametrize(
+    ("given", "verb"),
+    [
+        (["verify", "a1", "--trustd"], "tunesmith verify"),
+        (["feedback", "list", "--stor", "x"], "tunesmith feedback list"),
+        (["verfy"], "tunesmith"),
+        (["predict"], "tunesmith predict"),
+    ],
+)
+def test_a_wrong_call_names_the_verb_whose_help_helps(
+    given: list[str], verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.guarded(lambda: cli.app(given, standalone_mode=False)) == 2
+    assert f"See: {verb} --help" in " ".join(capsys.readouterr().err.split())
 
 
 def test_an_interruption_says_how_to_go_on(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

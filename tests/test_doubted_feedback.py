@@ -64,7 +64,10 @@ def test_a_key_that_flips_a_fifth_of_the_labels_is_set_aside_and_honest_correcti
     assert len(found.kept) + len(found.aside) == 300, "nothing is dropped"
     assert found.unjudged == 0
     assert not [one for one in found.aside if one.row["text"] in one.reason]
-    assert any("trusted neighbours 100% are 'good', 0% 'bad'" in one.reason for one in found.aside)
+    assert any(
+        "trusted neighbours, weighted by likeness, 100% are for 'good', 0% for 'bad'" in one.reason
+        for one in found.aside
+    )
 
 
 def test_what_a_person_released_is_not_doubted_again() -> None:

@@ -58,6 +58,16 @@ def test_an_export_says_that_the_signature_is_gone(
     assert "Sign it anew" not in " ".join(capsys.readouterr().out.split())
 
 
+def test_an_export_says_that_it_replaces_a_form(artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for times, said in ((1, False), (2, True)):
+        made = export(artifact, "onnx")
+        assert made.was_there is said, times
+        forms_console.show_export(made, as_json=False)
+        assert ("Replaced: the artifact held the form 'onnx' already" in capsys.readouterr().out) is said
+    forms_console.show_export(made, as_json=True)
+    assert json.loads(capsys.readouterr().out)["was_there"]
+
+
 def test_what_another_export_put_there_meanwhile_is_not_lost(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     is_first = [True]
 

@@ -17,6 +17,22 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert error.value.to_do == f"Make the folder {tmp_path / 'none'} first, or choose another place."
 
 
+def test_a_folder_and_what_lies_below_a_file_are_told_apart_from_a_full_disk(tmp_path: Path) -> None:
+    with pytest.raises(ResourceError, match="this is a folder") as error, written(tmp_path):
+        pass
+    assert error.value.to_do.startswith("Name a file")
+    with pytest.raises(ResourceError, match="this is a folder"), new_files({tmp_path: ["1"]}):
+        pass
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    for below in (tmp_path / "file" / "a", tmp_path / "file" / "b" / "a"):
+        with pytest.raises(ResourceError, match="is a file, no folder") as error, written(below):
+            pass
+        assert error.value.to_do == "Choose another place."
+    with pytest.raises(ResourceError, match="too long"), written(tmp_path / ("x" * 250)):
+        pass
+    assert [path.read_text(encoding="utf-8") for path in tmp_path.iterdir()] == ["mine"]
+
+
 def test_a_block_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     place = tmp_path / "a.txt"
     place.write_text("before", encoding="utf-8")

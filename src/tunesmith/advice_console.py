@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -51,8 +52,9 @@ def show_advice(advice: Advice, recipes: Sequence[Path], *, as_json: bool) -> No
     if advice.findings:
         console.print(f"'tunesmith check' has {len(advice.findings)} warnings or errors besides.", highlight=False)
     if recipes:
+        quoted = shlex.quote(str(recipes[0]))
         console.print(
-            f"\nWrote {len(recipes)} recipes to {recipes[0].parent}; run one: tunesmith run {recipes[0]}",
+            f"\nWrote {len(recipes)} recipes to {recipes[0].parent}; run one: tunesmith run {quoted}",
             highlight=False,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -103,7 +104,7 @@ def new(
         raise ResourceError("The file exists already.", where=str(out), to_do="Choose another --out.")
     with written(out) as file:
         file.write(text)
-    console.say(f"Wrote {out}. Put your files under 'data', then run: tunesmith check {out}")
+    console.say(f"Wrote {out}. Put your files under 'data', then run: tunesmith check {shlex.quote(str(out))}")
 
 
 @app.command()
@@ -320,9 +321,7 @@ def guarded(command: Callable[[], object]) -> int:
         console.complain(error)
         return 2
     except TyperException as error:
-        console.complain(
-            TunesmithError(error.format_message(), to_do="See 'tunesmith --help', or the verb's own --help.")
-        )
+        console.complain(TunesmithError(error.format_message(), to_do=f"See: {_verb_of(error)} --help"))
         return 2
     # With standalone_mode off, typer returns exit codes, also that of an interruption.
     if code == console.INTERRUPTED:
@@ -334,3 +333,10 @@ def guarded(command: Callable[[], object]) -> int:
             )
         )
     return code if isinstance(code, int) else 0
+
+
+def _verb_of(error: TyperException) -> str:
+    """The verb that was called wrongly, as it is called; the program where none was found."""
+    context = vars(error).get("ctx")  # only mistakes in calling have one
+    verb = context.command_path.removeprefix(context.find_root().command_path) if context is not None else ""
+    return f"tunesmith{verb}"

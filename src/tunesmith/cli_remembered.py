@@ -107,7 +107,14 @@ def review(
         raise RecipeError("Give either ids or --every.", where="feedback review", to_do="See: tunesmith feedback list.")
     Which((to,))
     database = opened(store, state)
+    if every:
+        reviewing.see_known(database, Which((every,), key, model))
     chosen = ids or [row.id for row in reviewing.found(database, Which((every,), key, model), with_texts=False)]
+    if not chosen:
+        of = (f" of key {key}" if key else "") + (f" on model {model}" if model else "")
+        console.say(f"No feedback{of} has the status {every}; nothing was changed.")
+        database.close()
+        return
     before = reviewing.statuses_of(database, chosen)
     log, who = AuditLog(state_folder(state.expanduser())), by or f"uid {os.getuid()}"
     target = chosen[0] if len(chosen) == 1 else f"{len(chosen)} rows"

@@ -10,7 +10,8 @@ import typer
 from tunesmith import signing_console
 from tunesmith.access.manifest_signatures import TrustedKeys, make_keys
 from tunesmith.arguments import AsJson
-from tunesmith.inference.signed import look_at, sign_artifact
+from tunesmith.errors import ArtifactError
+from tunesmith.inference.signed import Seen, look_at, sign_artifact
 
 verbs = typer.Typer()
 
@@ -43,6 +44,28 @@ def verify(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """See that artifacts are whole and unchanged, and with --trusted who signed them; exit code 2 when one is not."""
+    """See that artifacts are whole and unchanged, and with --trusted who signed them; exit code 2 when one is not.
+
+    Without --trusted a signature is not checked: its key is not there.
+    """
     keys = TrustedKeys.from_files(trusted) if trusted else None
-    signing_console.show_seen([(one, look_at(one, keys)) for one in artifacts], as_json=as_json)
+    found = [(one, _seen(one, keys)) for one in artifacts]
+    faults = [seen for _, seen in found if isinstance(seen, ArtifactError)]
+    if as_json or len(found) > 1 or not faults:
+        signing_console.show_seen(found, as_json=as_json)
+    if len(faults) > 1:
+        raise ArtifactError(
+            f"{len(faults)} of {len(found)} artifacts are refused.",
+            where=", ".join(str(one) for one, seen in found if isinstance(seen, ArtifactError)),
+            to_do=" ".join(dict.fromkeys(fault.to_do for fault in faults)),
+        )
+    if faults:
+        raise faults[0]
+
+
+def _seen(artifact: Path, keys: TrustedKeys | None) -> Seen | ArtifactError:
+    """What was found of an artifact, or what is wrong with it, so that the others are looked at too."""
+    try:
+        return look_at(artifact, keys)
+    except ArtifactError as error:
+        return error

@@ -202,7 +202,7 @@ def _neighbour_reasons(rows: Sequence[Mapping[str, Any]], trusted: Trusted) -> l
         found[place] = ""
         if other not in (-1, own) and share[other] > share[own]:
             found[place] = (
-                f"of {NEIGHBOURS} trusted neighbours {share[other]:.0%} are '{trusted.labels[other]}', "
-                f"{share[own]:.0%} '{trusted.labels[own]}'"
+                f"of the votes of {NEIGHBOURS} trusted neighbours, weighted by likeness, {share[other]:.0%} are for "
+                f"'{trusted.labels[other]}', {share[own]:.0%} for '{trusted.labels[own]}'"
             )
     return found

@@ -13,7 +13,7 @@ from tunesmith.combining import held_out
 from tunesmith.data.splits import spread
 from tunesmith.errors import ArtifactError, DataError, ResourceError
 from tunesmith.inference.artifact import MANIFEST, SIGNATURE, Loaded, file_hash, need_space, read_artifact, verify
-from tunesmith.inference.forms import AnyEntry, add_form, add_gguf, add_lite, keep_only
+from tunesmith.inference.forms import AnyEntry, add_form, add_gguf, add_lite, forms_of, keep_only
 from tunesmith.inference.gguf_file import GgufFile, check_exportable, export_gguf
 from tunesmith.inference.gguf_form import PRECISIONS, GgufForm
 from tunesmith.tasks.encoding import Encoded
@@ -29,12 +29,14 @@ class Exported:
 
     Attributes:
         was_signed: whether the artifact was signed before; what was written is not.
+        was_there: whether the artifact held this form before, in whose place the new one is.
     """
 
     folder: Path
     form: ExportForm
     entry: AnyEntry
     was_signed: bool = False
+    was_there: bool = False
 
 
 def export(artifact: Path, form: ExportForm, out: Path | None = None, *, calibrate: int = 0) -> Exported:
@@ -60,6 +62,7 @@ def export(artifact: Path, form: ExportForm, out: Path | None = None, *, calibra
         raise DataError("Only an ONNX graph in 8 bits is calibrated.", where="--calibrate", to_do="Leave it out.")
     description, before = verify(artifact), file_hash(artifact / MANIFEST)
     was_signed = (artifact / SIGNATURE).is_file()
+    was_there = out is None and form in forms_of(artifact, description)
     _see_single(artifact, description)
     loaded = read_artifact(artifact, description)
     if form == "gguf" or form == "gguf-q8_0":
@@ -83,7 +86,7 @@ def export(artifact: Path, form: ExportForm, out: Path | None = None, *, calibra
         else:
             _see_same(artifact, before)
             _swap(draft, place, Path(temporary) / "before")
-    return Exported(artifact if out is None else out, form, entry, was_signed)
+    return Exported(artifact if out is None else out, form, entry, was_signed, was_there)
 
 
 def _see_same(artifact: Path, before: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from pathlib import Path
 
 from rich.markup import escape
@@ -21,7 +22,12 @@ from tunesmith.proving import Proof
 def show_export(made: Exported, *, as_json: bool) -> None:
     """Show where a form is, how large it is, and how near to torch."""
     if as_json:
-        told = {"artifact": str(made.folder), "form": made.form, "was_signed": made.was_signed}
+        told = {
+            "artifact": str(made.folder),
+            "form": made.form,
+            "was_there": made.was_there,
+            "was_signed": made.was_signed,
+        }
         say_json({**told, **made.entry.plain()})
         return
     if isinstance(made.entry, GgufEntry):
@@ -30,9 +36,12 @@ def show_export(made: Exported, *, as_json: bool) -> None:
         _show_lite(made.entry)
     else:
         _show_graph(made.entry)
+    place = shlex.quote(str(made.folder))
+    if made.was_there:
+        say(f"Replaced: the artifact held the form '{made.form}' already; it was made anew.")
     if made.was_signed:
-        say(f"Unsigned: the signature was for the files before. Sign it anew: tunesmith sign {made.folder} --key FILE")
-    say(f"Artifact: {made.folder}\nNext:     tunesmith parity {made.folder}")
+        say(f"Unsigned: the signature was for the files before. Sign it anew: tunesmith sign {place} --key FILE")
+    say(f"Artifact: {made.folder}\nNext:     tunesmith parity {place}")
 
 
 def _show_gguf(entry: GgufEntry) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from rich.markup import escape
 from rich.table import Column, Table
 
@@ -36,7 +38,7 @@ def show_fit(fit: Fit, *, as_json: bool) -> None:
         found = ", ".join(f"{what} {value:.4g}" for what, value in figures.items())
         table.add_row(name, found or "nothing to fit")
     plain_console().print(table)
-    say(f"Guards:   {fit.path}\nNext:     tunesmith guard check ARTIFACT --guards {fit.path}")
+    say(f"Guards:   {fit.path}\nNext:     tunesmith guard check ARTIFACT --guards {shlex.quote(str(fit.path))}")
 
 
 def show_check(check: Check, *, as_json: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import shlex
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ def state_folder(folder: Path) -> Path:
         raise ResourceError(
             "Others may write to the state folder, and so put keys into it.",
             where=str(folder),
-            to_do=f"chmod go-w {folder}",
+            to_do=f"chmod go-w {shlex.quote(str(folder))}",
         )
     return folder
 
@@ -73,7 +74,7 @@ def private_text(path: Path) -> str:
     raise ResourceError(
         f"The file can be read or changed by others (mode {stat.S_IMODE(found.st_mode):04o}).",
         where=str(path),
-        to_do=f"chmod 600 {path}; if others may have read it, make new secrets.",
+        to_do=f"chmod 600 {shlex.quote(str(path))}; if others may have read it, make new secrets.",
     )
 
 

@@ -58,8 +58,8 @@ def show_feedback(rows: Sequence[Remark], counts: Mapping[str, int], *, with_tex
 
 def _said(row: Remark) -> str:
     if row.right_answer is not None:
-        return f"right is {_short(row.right_answer)}"
-    return {"correct": "this is right"}.get(row.verdict, "this is wrong, and what is right is not said")
+        return f"{row.verdict}: right is {_short(row.right_answer)}"
+    return row.verdict if row.verdict == "correct" else f"{row.verdict}, and what is right is not said"
 
 
 def _short(answer: Mapping[str, Any] | str) -> str:
@@ -137,7 +137,10 @@ def show_erased(erased: Erased, what: str, *, is_file: bool, as_json: bool) -> N
         console.say_json(asdict(erased))
         return
     console.say(f"Deleted {what}: {erased.answers} answers, {erased.feedback} feedback.")
-    _say_gone(is_gone=erased.is_gone, is_file=is_file)
+    if erased.is_gone:
+        console.say("The database's files hold nothing of what was deleted any more; backups and exported files may.")
+    else:
+        _say_left(is_file=is_file)
 
 
 def show_encrypted(encrypted: Encrypted, keys: Path, *, is_file: bool, as_json: bool) -> None:
@@ -145,18 +148,29 @@ def show_encrypted(encrypted: Encrypted, keys: Path, *, is_file: bool, as_json: 
     if as_json:
         console.say_json({**asdict(encrypted), "keys": str(keys)})
         return
+    if not (encrypted.answers or encrypted.feedback or encrypted.dropped):
+        console.say(f"Nothing had to be encrypted: no raw text lies in the clear or under an older key of {keys}.")
+        if not encrypted.is_gone:
+            _say_left(is_file=is_file)
+        return
     console.say(f"Encrypted {encrypted.answers} answers and {encrypted.feedback} feedback under the newest of {keys}.")
     if encrypted.dropped:
         console.say(f"Deleted {encrypted.dropped} texts that no key opens; labels and times remain.")
     console.say("Keep a copy of the file of keys apart from the database: without it no raw text can be read.")
-    _say_gone(is_gone=encrypted.is_gone, is_file=is_file)
-
-
-def _say_gone(*, is_gone: bool, is_file: bool) -> None:
-    """Whether the files hold nothing any more of what was deleted or replaced."""
-    if is_gone:
-        console.say("The database's files hold none of it any more; backups and exported files may.")
-    elif is_file:
-        console.say("Its log could not be emptied, or the file was not written anew; run it again without --quick.")
+    if encrypted.is_gone:
+        console.say(
+            "The database's files hold none of these texts as they were before; backups and exported files may."
+        )
     else:
-        console.say("The server's write-ahead log and backups hold it until they are recycled.")
+        _say_left(is_file=is_file)
+
+
+def _say_left(*, is_file: bool) -> None:
+    """Where something of what was deleted or encrypted is left, and until when."""
+    if is_file:
+        console.say(
+            "The database's files may still hold what was there before: the log could not be emptied, or the file was "
+            "not written anew. Run it again without --quick."
+        )
+    else:
+        console.say("The server's write-ahead log and backups hold what was there before until they are recycled.")

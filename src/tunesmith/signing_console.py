@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from tunesmith.console import say, say_json
+from tunesmith.errors import TunesmithError
 from tunesmith.inference.signed import Seen
 
 SHORT = 16
@@ -20,7 +22,7 @@ def show_keys(private: Path, public: Path, key: str, *, as_json: bool) -> None:
         return
     say(f"Private: {private}, for you alone. Who has it can sign as you; keep a copy apart from the artifacts.")
     say(f"Public:  {public}, key {key[:SHORT]}. Bring it to those who load artifacts by a way that they trust.")
-    say(f"Next:    tunesmith sign ARTIFACT --key {private}")
+    say(f"Next:    tunesmith sign ARTIFACT --key {shlex.quote(str(private))}")
 
 
 def show_signed(found: Sequence[tuple[Path, Seen]], *, as_json: bool) -> None:
@@ -32,20 +34,32 @@ def show_signed(found: Sequence[tuple[Path, Seen]], *, as_json: bool) -> None:
         say(f"{folder}: signed by key {seen.key[:SHORT]}, manifest {seen.sha256[:SHORT]} of {seen.files} files")
 
 
-def show_seen(found: Sequence[tuple[Path, Seen]], *, as_json: bool) -> None:
-    """Say of artifacts that they are whole, and who signed them."""
+def show_seen(found: Sequence[tuple[Path, Seen | TunesmithError]], *, as_json: bool) -> None:
+    """Say of artifacts that they are whole and who signed them, or what is wrong with them."""
     if as_json:
         say_json(_plain(found))
         return
     for folder, seen in found:
+        if isinstance(seen, TunesmithError):
+            say(f"{folder}: REFUSED: {seen.what}")
+            continue
         if seen.is_trusted:
             who = f"signed by the trusted key {seen.key[:SHORT]}"
         elif seen.key:
-            who = f"says to be signed by key {seen.key[:SHORT]}, which was not checked: give --trusted"
+            who = (
+                f"NOTHING of its signature was checked, it may be of other files; it names key {seen.key[:SHORT]}: "
+                "give --trusted"
+            )
         else:
             who = "not signed"
         say(f"{folder}: {seen.files} files, all as its manifest says; {who}")
 
 
-def _plain(found: Sequence[tuple[Path, Seen]]) -> list[dict[str, object]]:
-    return [{"artifact": str(folder), **asdict(seen)} for folder, seen in found]
+def _plain(found: Sequence[tuple[Path, Seen | TunesmithError]]) -> list[dict[str, object]]:
+    return [{"artifact": str(folder), **_told(seen)} for folder, seen in found]
+
+
+def _told(seen: Seen | TunesmithError) -> dict[str, object]:
+    if isinstance(seen, TunesmithError):
+        return {"fault": {"what": seen.what, "where": seen.where, "to_do": seen.to_do}}
+    return asdict(seen)

@@ -33,9 +33,11 @@ def written(path: Path, *, to_do: str = _OUT) -> Iterator[IO[str]]:
         return
     path = path.resolve()
     draft = path.with_name(f".{path.name}.draft")
+    with refused(path, to_do=to_do):
+        opened = draft.open("w", encoding="utf-8")
     try:
         with refused(path, to_do=to_do):
-            with draft.open("w", encoding="utf-8") as file:
+            with opened as file:
                 yield file
             draft.replace(path)
     finally:
@@ -131,9 +133,12 @@ def refused(path: Path, *, to_do: str = "Free disk space and run: tunesmith resu
             to_do=f"Make the folder {path.parent} first, or choose another place.",
         ) from error
     except OSError as error:
-        raise ResourceError(
-            f"The file cannot be written: {error.strerror or error}.", where=str(path), to_do=to_do
-        ) from error
+        said, help_ = error.strerror or str(error), to_do
+        if isinstance(error, IsADirectoryError):
+            said, help_ = "this is a folder", "Name a file, which may be in that folder."
+        elif isinstance(error, NotADirectoryError):
+            said, help_ = "a part of the path before its name is a file, no folder", "Choose another place."
+        raise ResourceError(f"The file cannot be written: {said}.", where=str(path), to_do=help_) from error
 
 
 def defined(value: object) -> object:

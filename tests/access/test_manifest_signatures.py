@@ -125,6 +125,26 @@ def test_a_private_key_is_for_its_owner_alone_and_never_replaced(key: Path, tmp_
         sign(MANIFEST, key)
 
 
+def test_a_public_key_that_is_to_sign_is_called_one(key: Path, tmp_path: Path) -> None:
+    """Others may read it, and that is no reason to make new secrets."""
+    with pytest.raises(ResourceError, match="This is a public key") as error:
+        sign(MANIFEST, public_of(key))
+    assert error.value.to_do == f"Give that one: {key}."
+    renamed = public_of(key).rename(tmp_path / "ours.pem")
+    with pytest.raises(ResourceError, match="This is a public key"):
+        sign(MANIFEST, renamed)
+    for none in (tmp_path / "missing.key", tmp_path):
+        with pytest.raises(ResourceError):
+            sign(MANIFEST, none)
+
+
+def test_no_folder_is_made_for_keys(tmp_path: Path) -> None:
+    with pytest.raises(ResourceError) as error:
+        make_keys(tmp_path / "none" / "a.key")
+    assert error.value.to_do.startswith(f"Make the folder {tmp_path / 'none'} first")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_is_no_public_key_is_not_trusted(key: Path, tmp_path: Path) -> None:
     with pytest.raises(ResourceError, match="a private key"):
         TrustedKeys.from_files([key])

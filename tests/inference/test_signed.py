@@ -141,13 +141,53 @@ def test_the_verbs_make_keys_sign_and_verify(made: Path, tmp_path: Path, capsys:
     assert "tunesmith sign ARTIFACT" in shown
     assert asked("sign", folder, "--key", key) == 0
     assert asked("verify", folder) == 0
-    assert "was not checked" in " ".join(capsys.readouterr().out.split())
+    assert "NOTHING of its signature was checked" in " ".join(capsys.readouterr().out.split())
     assert asked("verify", folder, "--trusted", f"{key}.pub", "--json") == 0
     (told,) = json.loads(capsys.readouterr().out)
     assert told["is_trusted"]
     assert told["files"] == len(json.loads((folder / MANIFEST).read_text()))
     assert asked("sign", folder, "--key", f"{key}.pub") == 2
     assert asked("verify", folder, "--trusted", key) == 2
+
+
+def test_a_command_to_give_next_can_be_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    key = tmp_path / "发布 密钥.key"
+    assert asked("signing-keys", key) == 0
+    last = capsys.readouterr().out.replace("\n", " ").partition("Next:")[2]
+    assert shlex.split(last) == ["tunesmith", "sign", "ARTIFACT", "--key", str(key)]
+
+
+def test_every_artifact_is_looked_at_though_one_is_refused(
+    made: Path, tmp_path: Path, signing_keys: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [Path(shutil.copytree(made, tmp_path / name)) for name in ("good", "changed", "unsigned", "last")]
+    for one in (folders[0], folders[1], folders[3]):
+        sign_artifact(one, signing_keys / "our.key")
+    _a_changed_file(folders[1])
+    trusted = ("--trusted", signing_keys / "our.key.pub")
+    assert asked("verify", *folders, *trusted) == 2
+    told = capsys.readouterr()
+    lines = told.out.splitlines()
+    assert [line.split(": ")[0] for line in lines] == [str(one) for one in folders]
+    assert ["REFUSED" in line for line in lines] == [False, True, True, False]
+    assert "2 of 4 artifacts are refused" in told.err
+    assert asked("verify", *folders, *trusted, "--json") == 2
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["artifact"] for row in rows] == [str(one) for one in folders]
+    assert rows[2]["fault"]["what"] == "The artifact is not signed."
+    assert [row.get("is_trusted") for row in rows] == [True, None, None, True]
+    assert asked("verify", folders[0], folders[2], *trusted) == 2
+    assert "The artifact is not signed." in capsys.readouterr().err
+
+
+def test_the_folder_of_a_run_is_told_from_its_artifact(
+    made: Path, tmp_path: Path, signing_keys: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(made, tmp_path / "run" / "artifact")
+    for given in (["verify"], ["verify", "--trusted", signing_keys / "our.key.pub"], ["sign", "--key", "a.key"]):
+        assert asked(given[0], tmp_path / "run", *given[1:]) == 2
+        shown = "".join(capsys.readouterr().err.split())
+        assert "".join(f"Give {tmp_path / 'run' / 'artifact'}.".split()) in shown, given
 
 
 def test_the_walk_of_the_documents_runs(

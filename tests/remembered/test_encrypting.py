@@ -46,7 +46,7 @@ def filled(store: Store) -> None:
         [
             answered("r1", f"{PLANTED} one", subject="ann", further={"second": PLANTED, "history": [PLANTED]}),
             answered("r2", f"{PLANTED} two", answer={"answer": PLANTED, "texts": {"1": PLANTED}}),
-            answered("r3", PLANTED, answer={"spans": spans}),
+            answered("r3", PLANTED, answer={"spans": [{**spans[0], "label": "NAME"}]}),
         ]
     )
     give(store, "r1", comment=PLANTED)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sqlite3
 import threading
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import event, func, select
 
 from tests.remembered.conftest import SECRET, answered
+from tunesmith.remembered import recording
 from tunesmith.remembered.labels import LabelSchema, label_check
 from tunesmith.remembered.records import Caps, Feedback, Policy
 from tunesmith.remembered.refusals import REFUSALS, FeedbackError, StoreError
@@ -141,6 +144,67 @@ def test_feedback_is_refused_with_its_reason(opened):
     assert refused(store, Feedback("r1", 0, "key1", "wrong", {"label": float("nan")})) == "wrong_right_answer"
     assert rows_of(store) == []
     assert store.is_alive()
+
+
+SPAN = {"start": 2, "end": 6, "label": "ID"}
+SAME = {
+    "a label": ({"label": "good"}, {"label": "good"}, {"label": "bad"}),
+    "labels": ({"label": ["a", "b"]}, {"label": ["b", "a"]}, {"label": ["a"]}),
+    "no labels": ({"label": []}, {"label": []}, {"label": ["a"]}),
+    "a number": ({"label": 2.0}, {"label": 2}, {"label": 2.5}),
+    "spans": (
+        {"spans": [SPAN, {**SPAN, "label": "X", "text": "good"}]},
+        {"spans": [{**SPAN, "label": "X"}, SPAN]},
+        {"spans": [{**SPAN, "end": 5}, SPAN]},
+    ),
+    "no spans": ({"spans": []}, {"spans": []}, {"spans": [SPAN]}),
+    "a text": ({"answer": "A film."}, {"answer": "A film. "}, {"answer": "a film"}),
+}
+
+
+@pytest.mark.parametrize(("served", "same", "other"), SAME.values(), ids=SAME)
+def test_a_right_answer_that_was_served_contradicts_its_verdict(opened, served, same, other):
+    store = opened()
+    store.remember([answered("r1", answer=served)])
+    assert refused(store, Feedback("r1", 0, "key1", "wrong", same)) == "same_answer"
+    assert rows_of(store) == []
+    store.feedback(Feedback("r1", 0, "key1", "wrong", other))
+    store.feedback(Feedback("r1", 0, "key1", "wrong"))
+    assert [row.verdict for row in rows_of(store)] == ["wrong", "wrong"]
+
+
+def test_what_masking_made_alike_is_not_taken_for_the_same(opened):
+    """Of "Ann Lee came" and an answer about Ann alone nothing is kept that tells it from one about Ann Lee."""
+
+    def mask(text):
+        return [(place.start(), place.end(), "<NAME>") for place in re.finditer("Ann Lee|Bob", text)]
+
+    store = opened(replace(QUICK, text="masked", mask=mask))
+    first = {"start": 0, "end": 3, "label": "PER"}
+    came = {"start": 8, "end": 12, "label": "ACT"}
+    served = ({"spans": [first]}, {"spans": [came]}, {"answer": "Bob came"}, {"answer": "He came"}, {"label": "good"})
+    store.remember([answered(f"r{n}", "Ann Lee came", answer=one) for n, one in enumerate(served)])
+
+    def say(number, right):
+        return store.feedback(Feedback(f"r{number}", 0, "key1", "wrong", right))
+
+    say(0, {"spans": [{**first, "end": 7}]})
+    say(2, {"answer": "Ann Lee came"})
+    for number in (1, 3, 4):
+        with pytest.raises(FeedbackError, match="the one that was served"):
+            say(number, served[number])
+    store = opened(replace(QUICK, text="none"))
+    store.remember([answered("r9", answer={"answer": "He came"})])
+    store.feedback(Feedback("r9", 0, "key1", "wrong", {"answer": "He came"}))  # nothing is kept to compare it with
+
+
+def test_feedback_that_a_version_before_took_is_still_repeated(opened, monkeypatch):
+    store = opened()
+    store.remember([answered("r1")])
+    with monkeypatch.context() as before:
+        before.setattr(recording, "repeats", lambda *_: False)
+        first = store.feedback(wrong("r1", "good"))
+    assert store.feedback(wrong("r1", "good")).id == first.id
 
 
 def test_what_databases_cannot_hold_is_replaced_and_spoils_nothing_beside_it(opened):

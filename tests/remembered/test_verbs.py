@@ -66,6 +66,32 @@ def test_feedback_is_listed_reviewed_and_exported(state, tmp_path, capsys):
     assert "句" in out.read_text(encoding="utf-8")
 
 
+def test_a_key_or_a_model_of_no_feedback_is_named_beside_those_that_there_are(state, capsys):
+    assert asked("review", "--every", "new", "--key", "kee1", "--to", "accepted", "--state", state) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "There is no feedback of key 'kee1'. Did you mean 'key1'?" in said
+    assert "There is some of key key0, key1." in said
+    assert asked("review", "--every", "new", "--model", "film", "--to", "accepted", "--state", state) == 2
+    assert "Did you mean 'films'?" in capsys.readouterr().err
+    assert asked("review", "--every", "rejected", "--key", "key1", "--to", "accepted", "--state", state) == 0
+    assert "No feedback of key key1 has the status rejected; nothing was changed." in capsys.readouterr().out
+    assert list(AuditLog(state).records()) == []
+
+
+def test_what_is_listed_says_the_verdict(state, capsys):
+    assert asked("list", "--state", state) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line == "  answered good; wrong: right is bad" for line in lines) == 3
+    assert sum(line == "  answered good; correct" for line in lines) == 1
+
+
+def test_a_folder_in_the_place_of_the_database_is_called_one(state, capsys):
+    assert asked("list", "--store", state) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "The database of answers is a file, and this is a folder." in said
+    assert "held by no other program" not in said
+
+
 def test_the_audit_log_says_who_judged_and_what_it_was_before(state, capsys):
     asked("list", "--state", state, "--json")
     first, *others = (row["id"] for row in json.loads(capsys.readouterr().out)["feedback"])
@@ -95,7 +121,9 @@ def test_one_person_and_one_key_are_forgotten(state, tmp_path, capsys, monkeypat
     assert asked("forget", "--key", "key0", "--state", state, "--json") == 0
     assert json.loads(capsys.readouterr().out) == {"answers": 0, "feedback": 2, "is_gone": True}
     assert asked("purge", "--state", state) == 0
-    assert "0 answers, 0 feedback" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "0 answers, 0 feedback" in said
+    assert "hold nothing of what was deleted any more" in said
     assert asked("migrate", "--state", state) == 0
     assert "is at step 0001" in capsys.readouterr().out
 
@@ -105,8 +133,14 @@ def test_raw_texts_are_encrypted_anew_and_the_audit_log_says_so(state, tmp_path,
     done = json.loads(capsys.readouterr().out)
     assert (done["answers"], done["feedback"], done["dropped"], done["is_gone"]) == (6, 4, 0, True)
     assert asked("encrypt", "--state", state) == 0
-    assert "Encrypted 0 answers and 0 feedback" in capsys.readouterr().out
-    assert [one["what"] for one in AuditLog(state).records()] == ["feedback.encrypt"] * 2
+    said = capsys.readouterr().out
+    assert "Nothing had to be encrypted" in said
+    assert "as they were before" not in said
+    assert asked("encrypt", "--new-key", "--state", state) == 0
+    said = capsys.readouterr().out
+    assert "Encrypted 6 answers and 4 feedback" in said
+    assert "hold none of these texts as they were before" in said
+    assert [one["what"] for one in AuditLog(state).records()] == ["feedback.encrypt"] * 3
     assert asked("list", "--state", state, "--text") == 0
     assert PLANTED in capsys.readouterr().out
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -31,6 +33,7 @@ from tunesmith.remembered.text_keys import TextKeys
 from tunesmith.service.batching import Batcher
 from tunesmith.service.engine import Slot
 from tunesmith.service.front import Front
+from tunesmith.service.hushed import logged_to
 from tunesmith.service.jobs import Asked, Limits
 from tunesmith.service.local import LocalEngine
 from tunesmith.service.protection import Protection
@@ -141,7 +144,8 @@ def remembering(artifacts: dict[str, Path], tmp_path_factory: pytest.TempPathFac
 def test_feedback_is_acknowledged_and_kept(remembering: tuple[Running, Path]) -> None:
     service, place = remembering
     asked = service.predict("classes", "good film", {"text": f"bad {MAIL}", "subject": "client 7"}).body
-    said = {"request_id": asked["request_id"], "item": 1, "verdict": "wrong", "right": {"label": "good"}}
+    other = {"good": "bad", "bad": "good"}[asked["answers"][1]["label"]]
+    said = {"request_id": asked["request_id"], "item": 1, "verdict": "wrong", "right": {"label": other}}
     first = service.post("/v1/feedback", said)
     assert (first.status, first.body["repeated"]) == (200, False), first.text
     assert service.post("/v1/feedback", said).body["repeated"]
@@ -172,6 +176,18 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
 }
 
 
+def test_feedback_that_contradicts_itself_is_refused_in_two_languages(remembering: tuple[Running, Path]) -> None:
+    service, _ = remembering
+    asked = service.predict("classes", "good film").body
+    label = asked["answers"][0]["label"]
+    body = {"request_id": asked["request_id"], "verdict": "wrong", "right": {"label": label}}
+    answer = service.post("/v1/feedback", body)
+    assert (answer.status, answer.body["code"]) == (422, "same_answer"), answer.text
+    assert "the one that was served" in answer.text
+    chinese = service.post("/v1/feedback", body, accept_language="zh")
+    assert "与已返回的回答相同" in chinese.text
+
+
 @pytest.mark.parametrize("case", REFUSED)
 def test_feedback_that_is_refused_says_why(case: str, remembering: tuple[Running, Path]) -> None:
     service, _ = remembering
@@ -188,6 +204,16 @@ def test_personal_data_is_not_kept_where_nothing_is_said_of_texts(tmp_path: Path
     kept = b"".join(file.read_bytes() for file in tmp_path.iterdir())
     assert b"write to <EMAIL>" in kept
     assert MAIL.encode() not in kept
+
+
+def test_making_the_store_writes_no_log_line(tmp_path: Path) -> None:
+    """The steps of a migration say nothing that whoever starts a service can use."""
+    shown = io.StringIO()
+    with logged_to(shown):
+        with cli_service._store(Protections(store=str(tmp_path / "new.db")), tmp_path)({}):
+            pass
+        logging.getLogger("alembic.runtime.migration").warning("said")
+    assert [json.loads(line)["level"] for line in shown.getvalue().splitlines()] == ["warning"]
 
 
 def test_raw_texts_are_kept_encrypted_by_the_service(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from tunesmith.errors import ResourceError, UntrustedError
-from tunesmith.private_files import make_private, private_text
+from tunesmith.private_files import make_private, private_text, refused_reading
 from tunesmith.writing import refused
 
 ALGORITHM = "ed25519"
@@ -98,12 +99,15 @@ def make_keys(private: Path) -> tuple[Path, str]:
     """Write a new private key to a file of mode 0600 and its public key beside it (.pub); that file and the key's id.
 
     Raises:
-        ResourceError: something is there already, which is never replaced, or the files cannot be written.
+        ResourceError: something is there already, which is never replaced, there is no such folder, or the files cannot
+            be written.
     """
     public = private.with_name(f"{private.name}.pub")
     key = Ed25519PrivateKey.generate()
     told = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    with refused(private, to_do=_PLACE):
+        private.parent.stat()  # which else would be made
     for file in (private, public):
         if file.is_symlink() or file.exists():
             raise _there(file)
@@ -127,6 +131,7 @@ def sign(manifest: bytes, private: Path) -> str:
     Raises:
         ResourceError: others may read the file, or it holds no private key for Ed25519.
     """
+    _see_no_public_key(private)  # which others may read, and that is no reason to make new secrets
     text = private_text(private)
     try:
         key = load_pem_private_key(text.encode(), password=None)
@@ -145,6 +150,19 @@ def sign(manifest: bytes, private: Path) -> str:
         "signature": base64.b64encode(key.sign(_signed(manifest))).decode("ascii"),
     }
     return json.dumps(told, indent=2) + "\n"
+
+
+def _see_no_public_key(file: Path) -> None:
+    with refused_reading(file):
+        if not stat.S_ISREG(file.stat().st_mode):
+            return
+        with file.open("rb") as opened:
+            content = opened.read(LARGEST)
+    if b"PUBLIC KEY" in content and b"PRIVATE KEY" not in content:
+        known = f": {file.with_suffix('')}" if file.suffix == ".pub" else ", which 'tunesmith signing-keys' wrote"
+        raise ResourceError(
+            "This is a public key; who signs needs the private one.", where=str(file), to_do=f"Give that one{known}."
+        )
 
 
 def read_signature(content: bytes, where: str) -> Signature:
@@ -191,7 +209,7 @@ def _public_key(file: Path) -> bytes:
         raise ResourceError(
             "Others may write to the file of a trusted key, and so put their own into it.",
             where=str(file),
-            to_do=f"chmod go-w {file}, and see that it is still the right key.",
+            to_do=f"chmod go-w {shlex.quote(str(file))}, and see that it is still the right key.",
         )
     try:
         key = load_pem_public_key(content)

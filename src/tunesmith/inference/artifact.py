@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tunesmith.components import build, name_of, settings_of
 from tunesmith.errors import ArtifactError, ResourceError, TunesmithError
-from tunesmith.inference.folder import could_run_code, names_in, read_json
+from tunesmith.inference.folder import could_run_code, names_in, no_artifact, read_json
 from tunesmith.inference.held_texts import HELD_TEXTS, held_texts
 from tunesmith.methods import METHODS
 from tunesmith.models.backbone import load_saved, save_tokenizer
@@ -250,9 +250,7 @@ def verify(folder: Path) -> Mapping[str, object]:
         ArtifactError: no artifact, an unlisted, missing or changed file, code, a pickle, or an unknown format.
     """
     if not (folder / MANIFEST).is_file() or not (folder / DESCRIPTION).is_file():
-        of_run = folder / "artifact"
-        known = f"Give {of_run}." if (of_run / MANIFEST).is_file() else "Give the 'artifact' folder of a run."
-        raise ArtifactError("This is no artifact: it has no manifest.", where=str(folder), to_do=known)
+        raise no_artifact(folder, MANIFEST)
     manifest = read_json(folder / MANIFEST)
     present = names_in(folder, [name for name in manifest if "/" in name]) - {MANIFEST}
     for name in sorted(present):

@@ -14,6 +14,13 @@ _ZIP = b"PK\x03\x04"
 _PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
 
 
+def no_artifact(folder: Path, manifest: str) -> ArtifactError:
+    """What is said of a folder without this manifest; where it is a run's, its artifact is named."""
+    of_run = folder / "artifact"
+    known = f"Give {of_run}." if (of_run / manifest).is_file() else "Give the 'artifact' folder of a run."
+    return ArtifactError("This is no artifact: it has no manifest.", where=str(folder), to_do=known)
+
+
 def names_in(folder: Path, listed: Sequence[str] | None = None) -> set[str]:
     """The names of all that lies in a folder and in its folders, as seen from it, without following links.
 

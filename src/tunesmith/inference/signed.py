@@ -9,7 +9,7 @@ from pathlib import Path
 from tunesmith.access.manifest_signatures import LARGEST, TrustedKeys, read_signature, sign
 from tunesmith.errors import ArtifactError
 from tunesmith.inference.artifact import MANIFEST, SIGNATURE, verify
-from tunesmith.inference.folder import read_json
+from tunesmith.inference.folder import no_artifact, read_json
 from tunesmith.writing import written
 
 
@@ -78,6 +78,8 @@ def see_signed(folder: Path, trusted: TrustedKeys) -> tuple[str, str]:
 def _read(folder: Path) -> tuple[bytes, bytes | None]:
     """The manifest, and the signature where there is one."""
     place = folder / SIGNATURE
+    if not (folder / MANIFEST).is_file():
+        raise no_artifact(folder, MANIFEST)
     try:
         manifest = (folder / MANIFEST).read_bytes()
         if place.is_symlink() or not place.is_file():
@@ -86,7 +88,7 @@ def _read(folder: Path) -> tuple[bytes, bytes | None]:
             return manifest, file.read(LARGEST + 1)
     except OSError as error:
         raise ArtifactError(
-            "This is no artifact: it has no manifest that can be read.",
+            f"The artifact's manifest or signature cannot be read: {error.strerror or error}.",
             where=str(folder),
-            to_do="Give the 'artifact' folder of a run.",
+            to_do="See that you may read the files in this folder.",
         ) from error

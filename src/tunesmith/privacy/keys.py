@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import shlex
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error
 from dataclasses import dataclass, field
@@ -58,7 +59,9 @@ class RedactionKey:
             ) from error
         if mode & 0o077:
             raise ResourceError(
-                f"Others can read the key (mode {mode & 0o777:04o}).", where=str(path), to_do=f"Run: chmod 600 {path}"
+                f"Others can read the key (mode {mode & 0o777:04o}).",
+                where=str(path),
+                to_do=f"Run: chmod 600 {shlex.quote(str(path))}",
             )
         try:
             return cls(bytes.fromhex(text.decode("ascii").strip()))

@@ -181,6 +181,12 @@ def _url(where: str) -> URL:
 
 def _find_file(path: Path, *, make: bool) -> None:
     """See that the file is there, or make it; the log beside it takes its permissions."""
+    if path.is_dir():
+        raise StoreError(
+            "The database of answers is a file, and this is a folder.",
+            where=str(path),
+            to_do=f"Name the file in it, such as {path / 'answers.db'}.",
+        )
     if path.exists():
         return
     if not make:

@@ -8,13 +8,14 @@ import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from tunesmith.errors import ResourceError, TunesmithError
 from tunesmith.remembered.database import Database
 from tunesmith.remembered.encrypting import settle_within
+from tunesmith.remembered.labels import repeats
 from tunesmith.remembered.records import (
     DAY,
     Answered,
@@ -114,6 +115,9 @@ class Recorder:
             if one.right is not None and (fault := self.check(answer.model, one.right, answer.characters)):
                 return FeedbackError("wrong_right_answer", fault), None
             row = self._row(one, answer)
+            is_same = one.right is not None and repeats(
+                self._opened(answer, "answer"), one.right, row["right_answer"], answer.edits or ()
+            )
             if answer.text_policy in ENCRYPTED:
                 row = self._sealed(connection, row)
         except (StoreError, ResourceError):  # the keys of raw texts are away
@@ -125,6 +129,8 @@ class Recorder:
             if there[1] != row["content"]:
                 return FeedbackError("idempotency_conflict"), None
             return Receipt(there[0], is_repeated=True, status=there[2]), None
+        if is_same:
+            return FeedbackError("same_answer"), None
         if reason := known.full(one.key_id, row["day"]):
             row |= {"status": "quarantined", "provenance": {**row["provenance"], "reason": reason}}
         else:
@@ -136,7 +142,11 @@ class Recorder:
         keeper = Keeper(answer.text_policy, self.policy.mask)
         said = content_of(one)
         content = self.database.keyed("content", said)
-        right = None if one.right is None else keeper.kept_answer(one.right, self._text(answer), answer.edits or ())
+        right = (
+            None
+            if one.right is None
+            else keeper.kept_answer(one.right, self._opened(answer, "text"), answer.edits or ())
+        )
         row: dict[str, Any] = {
             "id": uuid.uuid4().hex,
             "request_id": one.request_id,
@@ -164,12 +174,12 @@ class Recorder:
             settle_within(connection, self.database)
         return sealed_row(row, OF_FEEDBACK, self.database.keys, row["request_id"], row["item"], row["id"])
 
-    def _text(self, answer: Row[Any]) -> str | None:
-        """The stored text of an answer."""
-        row = {"text": answer.text}
+    def _opened(self, answer: Row[Any], name: str) -> Any:
+        """What is stored of an answer in a column that may be encrypted: "text" or "answer"."""
+        row = {name: answer._mapping[name]}
         if answer.text_policy in ENCRYPTED:
-            row = opened_row(row, ("text",), self.database.keys, answer.request_id, answer.item)
-        return cast("str | None", row["text"])
+            row = opened_row(row, (name,), self.database.keys, answer.request_id, answer.item)
+        return row[name]
 
     def _keep_longer(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Keep answers that have feedback for as long as feedback is kept."""
@@ -205,7 +215,7 @@ class _Known:
     def of(cls, connection: Connection, given: Sequence[Feedback], caps: Caps) -> _Known:
         ids = sorted({one.request_id for one in given})
         columns = [answers.c[n] for n in ("request_id", "item", "model", "characters", "keep_until")]
-        kept = [answers.c[n] for n in ("text_policy", "text", "edits")]
+        kept = [answers.c[n] for n in ("text_policy", "text", "answer", "edits")]
         found = connection.execute(select(*columns, *kept).where(answers.c.request_id.in_(ids)))
         gone = connection.execute(select(expired.c.request_id).where(expired.c.request_id.in_(ids)))
         there = connection.execute(select(feedback).where(feedback.c.request_id.in_(ids)))

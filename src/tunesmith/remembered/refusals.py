@@ -23,6 +23,10 @@ REFUSALS: Mapping[str, Mapping[str, str]] = {
         "en": "The verdict is 'correct' and a right answer is given. Leave one of them out.",
         "zh": "判定为正确时不应再给出正确答案。请去掉其中之一。",
     },
+    "same_answer": {
+        "en": "The verdict is 'wrong', and the right answer is the one that was served. Say 'correct' or give another.",
+        "zh": "判定为错误，但给出的正确答案与已返回的回答相同。请改为 correct，或给出其他答案。",
+    },
     "wrong_right_answer": {
         "en": "The right answer does not fit the model's labels.",
         "zh": "给出的正确答案不符合模型的标签。",

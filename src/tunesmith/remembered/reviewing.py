@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
 
+from tunesmith.errors import nearest
 from tunesmith.remembered.database import Database, explained
 from tunesmith.remembered.refusals import StoreError
 from tunesmith.remembered.sealing import ENCRYPTED, OF_ANSWERS, OF_FEEDBACK, opened_row
@@ -19,6 +20,7 @@ from tunesmith.remembered.text_keys import TextKeys, is_sealed
 
 HIDDEN = "(encrypted)"
 _READ_AT_ONCE = 1_000
+_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,26 @@ def by_status(database: Database, which: Which) -> dict[str, int]:
     with database.reading() as connection:
         counts = {str(status): int(count) for status, count in connection.execute(wanted)}
     return {status: counts.get(status, 0) for status in STATUSES}
+
+
+def see_known(database: Database, which: Which) -> None:
+    """See that there is feedback of this key and of this model, where one is named, whatever its status.
+
+    Raises:
+        StoreError: there is none, as where the name has a letter too few.
+    """
+    for name, what, column in ((which.key_id, "of key", feedback.c.key_id), (which.model, "on model", answers.c.model)):
+        if not name:
+            continue
+        with database.reading() as connection:
+            there = sorted(connection.execute(select(column).select_from(feedback.join(answers)).distinct()).scalars())
+        if name not in there:
+            known = ", ".join(there[:_NAMED]) + (", ..." if len(there) > _NAMED else "")
+            raise StoreError(
+                f"There is no feedback {what} '{name}'.{nearest(name, there)}",
+                where=database.place,
+                to_do=f"There is some {what} {known}." if there else "There is no feedback at all so far.",
+            )
 
 
 def statuses_of(database: Database, ids: Sequence[str]) -> dict[str, int]:

@@ -20,6 +20,8 @@ from tunesmith.access.logs import json_handler
 log = logging.getLogger(__name__)
 _EVERY = 0.5
 """Seconds between two looks, so that a library that writes much makes few lines."""
+_TALKATIVE = ("uvicorn", "alembic")
+"""Loggers whose everyday lines say nothing that whoever runs the service can use."""
 
 
 @contextmanager
@@ -52,17 +54,19 @@ def hushed() -> Iterator[IO[str]]:
 @contextmanager
 def logged_to(stream: IO[str]) -> Iterator[None]:
     """Write log lines as JSON to a stream that is shown, and nowhere else, while the block runs."""
-    root, server = logging.getLogger(), logging.getLogger("uvicorn")
-    handlers, level, server_level = root.handlers[:], root.level, server.level
+    root, talkative = logging.getLogger(), [logging.getLogger(name) for name in _TALKATIVE]
+    handlers, level, levels = root.handlers[:], root.level, [one.level for one in talkative]
     root.handlers[:] = [json_handler(stream)]
     root.setLevel(logging.INFO)
-    server.setLevel(logging.WARNING)
+    for one in talkative:
+        one.setLevel(logging.WARNING)
     try:
         yield
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
-        server.setLevel(server_level)
+        for one, before in zip(talkative, levels, strict=True):
+            one.setLevel(before)
 
 
 def _warned(*told: Any) -> None:

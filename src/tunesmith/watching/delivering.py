@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import smtplib
 import ssl
 from collections.abc import Sequence
@@ -209,7 +210,11 @@ def read_secret(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise ResourceError("The file with the key cannot be read.", where=str(path)) from error
     if mode & 0o077:
-        raise ResourceError("Others may read the file with the key.", where=str(path), to_do=f"Run: chmod 600 {path}")
+        raise ResourceError(
+            "Others may read the file with the key.",
+            where=str(path),
+            to_do=f"Run: chmod 600 {shlex.quote(str(path))}",
+        )
     if not text or any(character.isspace() for character in text):
         raise ResourceError("The file must hold one key and nothing else.", where=str(path))
     return text
