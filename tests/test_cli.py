@@ -249,6 +249,13 @@ def test_an_interruption_before_anything_can_be_asked_is_no_traceback() -> None:
     assert (done.returncode, done.stderr) == (130, "Stopped.\n")
 
 
+def test_without_a_verb_the_help_is_shown_and_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.guarded(lambda: cli.app([], standalone_mode=False)) == 2
+    printed = capsys.readouterr()
+    assert "Usage:" in printed.out
+    assert "TunesmithError" not in printed.err
+
+
 def test_a_text_is_printed_as_it_is(finished_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = "good :joy: [bold]film[/] \\[x] 很好"
     assert text in call(capsys, "predict", str(finished_run / "artifact"), "--text", text)

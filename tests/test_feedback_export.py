@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -292,3 +294,17 @@ def test_a_pipe_takes_the_rows_and_needs_a_name_for_what_is_set_aside(
     reader.join(timeout=10)
     assert len(read[0].splitlines()) + len(aside.read_text(encoding="utf-8").splitlines()) == 40
     assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize("mode", ["w", "a"])
+def test_standard_output_may_be_a_file_and_holds_rows_alone(mode: str, place: Place) -> None:
+    file = place.out.with_name("rows.jsonl")
+    file.write_text('{"mine": 1}\n')
+    with file.open(mode) as shown:
+        asked = [sys.executable, "-m", "tunesmith", "feedback", "export", "--out", "/dev/stdout"]
+        done = subprocess.run([*asked, "--state", str(place.state)], stdout=shown, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    assert len(rows) == 40 + (mode == "a")
+    assert rows[0] == {"mine": 1} or mode == "w"
+    assert "Wrote 40 rows" in done.stderr

@@ -321,7 +321,8 @@ def guarded(command: Callable[[], object]) -> int:
         console.complain(error)
         return 2
     except TyperException as error:
-        console.complain(TunesmithError(error.format_message(), to_do=f"See: {_verb_of(error)} --help"))
+        if said := error.format_message():  # empty where the help was shown instead
+            console.complain(TunesmithError(said, to_do=f"See: {_verb_of(error)} --help"))
         return 2
     # With standalone_mode off, typer returns exit codes, also that of an interruption.
     if code == console.INTERRUPTED:

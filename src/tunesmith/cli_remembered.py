@@ -7,6 +7,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -33,7 +34,7 @@ from tunesmith.remembered.training_rows import (
     training_rows,
     voices,
 )
-from tunesmith.writing import new_files
+from tunesmith.writing import is_device, new_files
 
 STATE = Path("~/.local/state/tunesmith")
 FILE = "answers.db"
@@ -175,7 +176,8 @@ def export(
         )
     with new_files(texts):
         exported.changed_meanwhile = _quarantine(database, doubted, state)
-    remembered_console.show_exported(exported, out, doubted, aside, as_json=as_json)
+    with redirect_stdout(sys.stderr) if is_device(out) else nullcontext():
+        remembered_console.show_exported(exported, out, doubted, aside, as_json=as_json)
     database.close()
 
 
@@ -186,13 +188,13 @@ def _see_complete(chosen: Chosen, out: Path, aside: Path) -> None:
             where="--against and --trusted",
             to_do="Give both, or none.",
         )
-    if chosen.against and not chosen.aside and out.exists() and not out.is_file():
+    if chosen.against and not chosen.aside and is_device(out):
         raise RecipeError("Beside a device no file is written.", where="--out", to_do="Name --aside, too.")
     if aside.resolve() == out.resolve():
         raise RecipeError("What is set aside would be written over the rest.", where="--aside", to_do="Name two files.")
     # Seen again when they are written: loading a model and reading take minutes.
     for path, option in ((out, "--out"), (aside, "--aside")):
-        if path.is_file() and (path is out or chosen.against is not None):
+        if path.is_file() and not is_device(path) and (path is out or chosen.against is not None):
             raise ResourceError("The file exists already.", where=str(path), to_do=f"Choose another {option}.")
 
 

@@ -16,6 +16,8 @@ from tunesmith.errors import ResourceError
 _OUT = "Free disk space, or choose another --out."
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 """What file systems say that have no hard links."""
+_STREAMS = tuple(map(Path, ("/dev", "/dev/fd", "/proc/self/fd")))
+"""Where a process finds its own streams, which may be files that a shell opened."""
 
 
 @contextmanager
@@ -58,7 +60,7 @@ def new_files(texts: Mapping[Path, Iterable[str]], *, to_do: str = _OUT) -> Iter
     Raises:
         ResourceError: one cannot be written, or something is there already; then none of them is there.
     """
-    devices = [path for path in texts if path.exists() and not path.is_file()]
+    devices = [path for path in texts if is_device(path) or path.is_dir()]  # a folder will say that it is one
     files = [path.resolve() for path in texts if path not in devices]
     pieces = [lines for path, lines in texts.items() if path not in devices]
     with ExitStack() as drafts, ExitStack() as undoing:
@@ -68,10 +70,15 @@ def new_files(texts: Mapping[Path, Iterable[str]], *, to_do: str = _OUT) -> Iter
                 _take_name(draft, path, undoing)
                 sync_folder(path.parent)
         for path in devices:
-            with refused(path, to_do=to_do), path.open("w", encoding="utf-8") as device:
+            with refused(path, to_do=to_do), path.open("a", encoding="utf-8") as device:
                 device.writelines(texts[path])
         yield
         undoing.pop_all()
+
+
+def is_device(path: Path) -> bool:
+    """Whether what is written there goes elsewhere: a device, a pipe, or a stream of this process, file or not."""
+    return path.parent in _STREAMS or (path.exists() and not path.is_file() and not path.is_dir())
 
 
 @contextmanager
