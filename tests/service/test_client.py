@@ -77,7 +77,62 @@ def test_a_busy_service_is_asked_again() -> None:
         server.shutdown()
 
 
+class _Store(http.server.BaseHTTPRequestHandler):
+    """Answers with doubt, and is busy the first time that it gets feedback."""
+
+    given: ClassVar[list[dict[str, Any]]] = []
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        told: dict[str, Any] = {"answers": [{"unknown": {"en": "I don't know."}}], "request_id": "r1", "version": "v"}
+        if self.path == "/v1/feedback":
+            self.given.append(body)
+            told = {"id": "f1", "status": "new", "repeated": False}
+        content = json.dumps(told).encode()
+        self.send_response(503 if len(self.given) == 1 else 200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None: ...
+
+
+def test_feedback_that_is_sent_again_is_the_same() -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Store) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        client = Client(f"http://127.0.0.1:{server.server_port}", "key")
+        (answer,) = client.predict("films", ["很好"])
+        assert (answer.label, answer.unknown) == (None, {"en": "I don't know."})
+        assert client.feedback(answer, "wrong", {"label": "good"}) == "f1"
+        client.close()
+        server.shutdown()
+    first, second = _Store.given
+    assert first == second
+    assert (first["request_id"], first["item"], first["verdict"], first["right"]) == (
+        "r1",
+        0,
+        "wrong",
+        {"label": "good"},
+    )
+    assert first["idempotency_key"]
+
+
+def test_feedback_without_a_store_is_refused_with_its_reason(client: Client) -> None:
+    (answer,) = client.predict("classes", ["good film"])
+    with pytest.raises(RequestError) as refused:
+        client.feedback(answer, "correct")
+    assert refused.value.code == "no_store"
+
+
+def test_one_text_is_not_taken_for_many(client: Client) -> None:
+    for ask in (lambda: client.predict("classes", "good film"), lambda: client.embed("classes", "good film")):
+        with pytest.raises(TunesmithError, match="no list"):
+            ask()
+
+
 def test_nobody_there_is_said() -> None:
     client = Client("http://127.0.0.1:9", "key", tries=2)
-    with pytest.raises(RequestError, match="cannot be reached"):
+    with pytest.raises(RequestError, match=r"The service at http://127.0.0.1:9 cannot be reached: .*refused"):
         client.models()
+    with pytest.raises(TunesmithError, match=r"Write http://127.0.0.1:8080"):
+        Client("127.0.0.1:8080", "key")
