@@ -99,6 +99,8 @@ def routes(desk: Desk) -> APIRouter:
             "id": given.id or asked.id,
             "outputs": [one for one in tensors(answered) if not wanted or one["name"] in wanted],
         }
+        if unknown := {place: row["unknown"] for place, row in enumerate(answered.rows) if "unknown" in row}:
+            body["parameters"] = {"unknown": json.dumps(unknown, ensure_ascii=False)}
         return json_response(body, version=answered.version.id, seconds=answered.seconds)
 
     return router

@@ -47,6 +47,13 @@ REASONS: Mapping[str, Why] = {
         "that are loaded.",
         "此模型没有加载该编号的版本。编号见 :load 的回答；已加载的版本见 /v1/models/名称。",
     ),
+    "unknown_answer": Why(
+        422,
+        "The answer to text {given} (counted from 0) is \"I don't know\", which this protocol has no form for: {detail} "
+        "Send the other texts without it, or ask /v1/models/NAME/predict, which answers each.",
+        "第 {given} 条文本（从 0 计）的回答为“我不知道”，此协议没有相应的形式：{detail}"
+        "请去掉该文本后重发，或改用 /v1/models/名称/predict，其逐条回答。",
+    ),
     "no_previous": Why(
         409, "There is no version to go back to: none was replaced.", "没有可回退的版本：尚未替换过任何版本。"
     ),
