@@ -57,6 +57,14 @@ REASONS: Mapping[str, Why] = {
     "no_previous": Why(
         409, "There is no version to go back to: none was replaced.", "没有可回退的版本：尚未替换过任何版本。"
     ),
+    "not_previous": Why(
+        409,
+        "The version that is named is not the one before, to which alone a rollback goes. Promote it instead.",
+        "所指定的版本不是上一版本，回退只能回到上一版本；请改用 :promote。",
+    ),
+    "unknown_verb": Why(
+        404, "There is no such verb. The verbs are {given}.", "没有这个操作。可用的操作：{given}。"
+    ),
     "not_found": Why(404, "There is nothing at this address.", "此地址不存在。"),
     "method_not_allowed": Why(405, "This address does not take this method.", "此地址不支持该请求方法。"),
     "wrong_task": Why(424, "This model's task cannot answer this route.", "此模型的任务不支持该接口。"),
@@ -199,6 +207,7 @@ DETAILS: Mapping[str, str] = {
         "其签名与清单不符：清单在签名后被改动，或签名系伪造。"
     ),
     "The artifact was replaced after it was loaded.": "加载之后该模型已被替换。",
+    "a canary needs 'share', above 0 and at most 1; 0 ends it": "canary 需要 'share'，大于 0 且不超过 1；0 表示结束",
     "texts and lists are mixed": "文本与列表混用",
     "one text, or a pair of two": "应为一段文本或一对文本",
     "inputs are named text and second": "输入名应为 text 和 second",

@@ -129,13 +129,17 @@ class Switch:
             await asyncio.to_thread(_see_signed_still, loaded, self.admission.trusted)
         return await self._changed(name, lambda served: _promote(served, held(served, version), instead_of))
 
-    async def roll_back(self, name: str) -> Version:
-        """Let the version before answer again."""
-        return await self._changed(name, _roll_back)
+    async def roll_back(self, name: str, version: str = "") -> Version:
+        """Let the version before answer again; nothing changes where the one that is named answers already.
+
+        Raises:
+            NoAnswerError: there is none, or another one is named.
+        """
+        return await self._changed(name, lambda served: _roll_back(served, version))
 
     async def canary(self, name: str, version: str, share: float) -> Version:
-        """Let a loaded version answer a share of the requests; none with a share of 0."""
-        return await self._changed(name, lambda served: _canary(served, held(served, version), share))
+        """Let a loaded version answer a share of the requests; none with a share of 0, which needs no version."""
+        return await self._changed(name, lambda served: _canary(served, version, share))
 
     async def shadow(self, name: str, version: str) -> Version:
         """Ask a loaded version beside the one that answers; none with an empty version."""
@@ -222,14 +226,19 @@ def _promote(served: Served, version: Version, instead_of: str) -> None:
         served.shadow = None
 
 
-def _roll_back(served: Served) -> None:
+def _roll_back(served: Served, version: str) -> None:
+    if version and version == served.champion.id:
+        return
     if served.previous is None:
         raise NoAnswerError("no_previous")
+    if version and version != served.previous.id:
+        raise NoAnswerError("not_previous")
     served.champion, served.previous = served.previous, served.champion
 
 
-def _canary(served: Served, version: Version, share: float) -> None:
-    served.canary, served.share = (version, share) if share > 0 else (None, 0.0)
+def _canary(served: Served, version: str, share: float) -> None:
+    named = held(served, version) if version or share > 0 else None
+    served.canary, served.share = (named, share) if share > 0 else (None, 0.0)
 
 
 def _shadow(served: Served, version: str) -> None:
