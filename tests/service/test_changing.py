@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,3 +112,32 @@ def test_the_audit_log_says_which_version_and_nothing_of_what_changed_nothing(st
         ("model.unload", stage.second, "second"),
     ]
     assert stage.store.audit.verify().broken is None
+
+
+def test_metrics_tell_champion_canary_and_shadow_apart(root: Path) -> None:
+    versions = [read_version(root / "m" / name) for name in ("first", "second", "third")]
+    first, second, third = (one.id for one in versions)
+    labels = {versions[0].slot.name: "good", versions[1].slot.name: "bad"}
+    engine = FakeEngine()
+    engine.said = lambda slot, text: {"label": "good" if text == "odd" else labels.get(slot, "bad"), "confidence": 0.9}
+    with running([versions[0]], engine, Settings(root=root)) as service:
+        for name in ("second", "third"):
+            service.post("/admin/models/m:load", {"version": name})
+        service.post("/admin/models/m:shadow", {"version": third})
+        service.predict("m", "fine", "odd", "poor")
+        service.post("/admin/models/m:canary", {"version": second, "share": 1.0})
+        service.predict("m", "fine", version=second)
+        time.sleep(0.1)
+        metrics = service.get("/metrics").text
+        seen = {line.rpartition(" ")[0]: float(line.split()[-1]) for line in metrics.splitlines() if "{" in line}
+    assert seen[f'tunesmith_predictions_total{{label="good",model="m",version="{first}"}}'] == 3
+    assert seen[f'tunesmith_predictions_total{{label="bad",model="m",version="{second}"}}'] == 1
+    assert not [name for name in seen if "predictions_total" in name and ("other" in name or third in name)]
+    kept = f'code="200",model="m",task="sequence_classification",version="{second}"'
+    assert seen[f"tunesmith_requests_total{{{kept}}}"] == 1
+    shadow = f'tunesmith_shadow_answers_total{{model="m",result="%s",version="{third}"}}'
+    assert (seen[shadow % "same"], seen[shadow % "different"]) == (2, 2)
+    shares = {name[-14:-2]: value for name, value in seen.items() if name.startswith("tunesmith_version_share")}
+    assert shares == {first: 0, second: 1, third: 0}
+    infos = [name for name in seen if name.startswith("tunesmith_model_info")]
+    assert len(infos) == 3

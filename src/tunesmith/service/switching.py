@@ -26,8 +26,11 @@ DRAIN_SECONDS = 60.0
 class SwitchWatcher(Protocol):
     """What hears of versions that come and go."""
 
-    def switched(self, version: Version, seconds: float) -> None:
-        """A version answers from now on."""
+    def loaded(self, version: Version) -> None:
+        """A version can be asked from now on, by its id."""
+
+    def switched(self, served: Served, seconds: float) -> None:
+        """Who answers what is so from now on."""
 
     def released(self, version: Version) -> None:
         """A version was let go."""
@@ -81,7 +84,7 @@ class Switch:
             began = time.monotonic()
             await self._engine.load(version.slot)
             self._registry.add(version)
-            self._watcher.switched(version, time.monotonic() - began)
+            self._watcher.switched(self._registry[version.model], time.monotonic() - began)
 
     async def load(self, name: str, folder: str) -> Version:
         """Load a version from ROOT/NAME/FOLDER beside what answers; nobody is answered by it yet.
@@ -112,6 +115,7 @@ class Switch:
             except TunesmithError as error:
                 raise NoAnswerError("not_loaded", detail=error.what) from error
             served.held[version.id] = version
+            self._watcher.loaded(version)
             return version
 
     async def promote(self, name: str, version: str, instead_of: str = "") -> Version:
@@ -166,7 +170,7 @@ class Switch:
             served = self._registry[name]
             before = served.roles
             change(served)
-            self._watcher.switched(served.champion, time.monotonic() - began)
+            self._watcher.switched(served, time.monotonic() - began)
             gone = {before["champion"], before["previous"]} - served.used
             for version in [one for one in served.held.values() if one.id in gone]:
                 task = asyncio.create_task(self._drain(served, version))
