@@ -216,6 +216,28 @@ DETAILS: Mapping[str, str] = {
     "an input text, and as many of second where there is one": "需要输入 text；若有 second，数量须相同",
     "float is given": "仅支持 float",
     "at most {limit}": "上限为 {limit}",
+    "a text is wanted": "应为文本",
+    "a list is wanted": "应为列表",
+    "an object with fields is wanted": "应为含字段的对象",
+    "a whole number is wanted": "应为整数",
+    "a number is wanted": "应为数字",
+    "true or false is wanted": "应为 true 或 false",
+    "a text or a list is wanted": "应为文本或列表",
+    "a text, or an object with fields, is wanted": "应为文本，或含字段的对象",
+    "the least is {limit}": "最小为 {limit}",
+    "more than {limit} is wanted": "须大于 {limit}",
+    "the most is {limit}": "最大为 {limit}",
+    "less than {limit} is wanted": "须小于 {limit}",
+    "at most {limit} characters are taken": "最多 {limit} 个字符",
+    "at most {limit} entries are taken": "最多 {limit} 项",
+    "at least {limit} entries are wanted": "至少 {limit} 项",
+    "it must be {limit}": "可用的值：{limit}",
+    "the field '{field}' stands in the wrong place: it belongs into each entry of '{given}'": (
+        "字段“{field}”位置不对：应放在“{given}”的每一项中"
+    ),
+    "the field '{field}' stands in the wrong place: it belongs at the top of the request": (
+        "字段“{field}”位置不对：应放在请求的最外层"
+    ),
     "a field is unknown; the nearest known one is '{field}'": "含有未知字段，最接近的已知字段是“{field}”",
     "the field '{field}' is missing": "缺少字段“{field}”",
     "a value is not of its type or range ({given})": "值的类型或取值范围不符（{given}）",
