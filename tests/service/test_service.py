@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import array
+import base64
 import json
 import re
 import socket
@@ -278,6 +280,22 @@ def test_openai_models_and_embeddings(service: Running) -> None:
     answer = service.post("/v1/embeddings", {"model": "classes", "input": ["good film"]}).body
     assert answer["data"][0]["embedding"] == service.post("/embed?model=classes", {"inputs": "good film"}).body[0]
     assert answer["usage"]["prompt_tokens"] > 0
+
+
+def test_openai_embeddings_in_base64_and_of_other_dimensions(local_service: Running) -> None:
+    body = {"model": "classes", "input": ["good film", "坏"]}
+    plain = local_service.post("/v1/embeddings", body).body["data"]
+    packed = local_service.post("/v1/embeddings", {**body, "encoding_format": "base64"}).body["data"]
+    for one, other in zip(plain, packed, strict=True):
+        values = array.array("f", base64.b64decode(other["embedding"]))
+        assert list(values) == pytest.approx(one["embedding"], abs=1e-6)
+    width = len(plain[0]["embedding"])
+    assert local_service.post("/v1/embeddings", {**body, "dimensions": width}).status == 200
+    cut = local_service.post("/v1/embeddings", {**body, "dimensions": width - 1})
+    assert (cut.status, cut.body["error"]["param"]) == (400, "dimensions")
+    assert "not supported" in cut.body["error"]["message"]
+    strange = local_service.post("/v1/embeddings", {**body, "encoding_format": "int8"})
+    assert "'float' or 'base64'" in strange.body["error"]["message"]
 
 
 def chat(**more: Any) -> dict[str, Any]:

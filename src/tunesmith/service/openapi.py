@@ -33,7 +33,7 @@ _MODEL = _object(id=_TEXT, object={"const": "model"}, created={"type": "integer"
 _MESSAGE = _object(role={"const": "assistant"}, content=_TEXT)
 _CHOICE = _object(index={"type": "integer"}, message=_MESSAGE, finish_reason={"enum": ["stop", "length"]})
 _TENSOR = _object(name=_TEXT, datatype=_TEXT, shape=_list({"type": "integer"}))
-_ITEM = _object(object={"const": "embedding"}, index={"type": "integer"}, embedding=_VECTOR)
+_ITEM = _object(object={"const": "embedding"}, index={"type": "integer"}, embedding={"anyOf": [_VECTOR, _TEXT]})
 _METADATA = _object(name=_TEXT, versions=_TEXTS, platform=_TEXT, inputs=_list(_TENSOR), outputs=_list(_TENSOR))
 _SERVED = {
     **_object(version=_TEXT, task=_TEXT, inputs=_TEXTS, labels=_TEXTS, versions=_TEXTS),

@@ -150,8 +150,7 @@ class Protection:
         """The answer for the client: spans where they are in the text as sent, no personal data in written texts."""
         label = row.get("label")
         if taken.offsets is not None and isinstance(label, list):
-            spans = [_moved(item, taken.offsets) if isinstance(item, Mapping) else item for item in label]
-            return {**row, "label": spans}
+            return {**row, **moved_spans(row, taken.offsets)}
         if self.redactor is not None and version.label_kind == "text" and isinstance(label, str):
             try:
                 found = self.redactor.apply(label)
@@ -231,6 +230,26 @@ def evidence_of(row: Mapping[str, Any], tokens: int, answers: Mapping[str, Predi
     return replace(told, energy=found["energy"]) if "energy" in found else told
 
 
-def _moved(span: Mapping[str, Any], offsets: Offsets) -> dict[str, Any]:
-    start, end = offsets.to_original(span["start"], span["end"])
-    return {**span, "start": start, "end": end}
+def moved_spans(row: Mapping[str, Any], offsets: Offsets) -> dict[str, Any]:
+    """Spans, and their scores where there are some, in the text as it was sent.
+
+    Several within one replacement stand for the same words then: of these the likeliest is kept, once.
+    """
+    label, scores = row["label"], list(row.get("span_scores", ()))
+    replaced = {old for old, _ in offsets.pieces}
+    best: dict[Any, int] = {}
+    moved: list[Any] = []
+    for number, item in enumerate(label):
+        if not isinstance(item, Mapping):
+            moved.append(item)
+            best[number] = number
+            continue
+        place = offsets.to_original(item["start"], item["end"])
+        moved.append({**item, "start": place[0], "end": place[1]})
+        key = (place, "" if place in replaced else item["label"])
+        before = best.setdefault(key, number)
+        if scores and (scores[number] or 0.0) > (scores[before] or 0.0):
+            best[key] = number
+    kept = sorted(best.values())
+    found: dict[str, Any] = {"label": [moved[number] for number in kept]}
+    return found | ({"span_scores": [scores[number] for number in kept]} if scores else {})

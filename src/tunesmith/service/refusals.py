@@ -214,7 +214,7 @@ DETAILS: Mapping[str, str] = {
     "the datatype of texts is BYTES": "文本的数据类型应为 BYTES",
     "the shape does not fit the number of texts": "shape 与文本数量不符",
     "an input text, and as many of second where there is one": "需要输入 text；若有 second，数量须相同",
-    "float is given": "仅支持 float",
+    "other dimensions than the model's {limit} are not supported": "不支持模型自身的 {limit} 维以外的维数",
     "at most {limit}": "上限为 {limit}",
     "a text is wanted": "应为文本",
     "a list is wanted": "应为列表",
