@@ -233,23 +233,33 @@ def evidence_of(row: Mapping[str, Any], tokens: int, answers: Mapping[str, Predi
 def moved_spans(row: Mapping[str, Any], offsets: Offsets) -> dict[str, Any]:
     """Spans, and their scores where there are some, in the text as it was sent.
 
-    Several within one replacement stand for the same words then: of these the likeliest is kept, once.
+    Several on parts of one replacement stand on the same words then: of these the likeliest is kept, once.
     """
     label, scores = row["label"], list(row.get("span_scores", ()))
-    replaced = {old for old, _ in offsets.pieces}
-    best: dict[Any, int] = {}
-    moved: list[Any] = []
-    for number, item in enumerate(label):
-        if not isinstance(item, Mapping):
-            moved.append(item)
-            best[number] = number
+    if not all(isinstance(item, Mapping) for item in label):
+        return {"label": label}
+    old = [(item["start"], item["end"]) for item in label]
+    new = [offsets.to_original(*place) for place in old]
+    order = sorted(range(len(label)), key=lambda number: -(scores[number] or 0.0) if scores else 0.0)
+    kept: list[int] = []
+    on: dict[int, list[int]] = {}
+    for number in order:
+        touched = [place for place, (_, piece) in enumerate(offsets.pieces) if _overlap(old[number], piece)]
+        pairs = [(one, offsets.pieces[place][0]) for place in touched for one in on.get(place, ())]
+        if any(
+            (_overlap(new[number], new[one]) and not _overlap(old[number], old[one])) or new[number] == new[one] == piece
+            for one, piece in pairs
+        ):
             continue
-        place = offsets.to_original(item["start"], item["end"])
-        moved.append({**item, "start": place[0], "end": place[1]})
-        key = (place, "" if place in replaced else item["label"])
-        before = best.setdefault(key, number)
-        if scores and (scores[number] or 0.0) > (scores[before] or 0.0):
-            best[key] = number
-    kept = sorted(best.values())
-    found: dict[str, Any] = {"label": [moved[number] for number in kept]}
+        kept.append(number)
+        for place in touched:
+            on.setdefault(place, []).append(number)
+    kept.sort()
+    found: dict[str, Any] = {
+        "label": [{**label[number], "start": new[number][0], "end": new[number][1]} for number in kept]
+    }
     return found | ({"span_scores": [scores[number] for number in kept]} if scores else {})
+
+
+def _overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    return one[0] < other[1] and other[0] < one[1]
