@@ -333,7 +333,10 @@ def test_the_page_of_the_interface_is_whole(service: Running) -> None:
     names = set(page["components"]["schemas"])
     refs = {part.split('"')[0] for part in json.dumps(page).split("#/components/schemas/")[1:]}
     assert refs <= names
-    assert "/v1/models/{name}/predict" in page["paths"]
+    main = page["paths"]["/v1/models/{name}/predict"]["post"]
+    assert (main["summary"], main["operationId"]) == ("Predict", "predict")
+    assert "Documented" not in json.dumps(page)
+    assert main["requestBody"]["content"]["application/json"]["schema"]["title"] == "PredictRequest"
 
 
 def test_bodies_do_not_wait_for_acknowledgements() -> None:

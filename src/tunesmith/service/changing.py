@@ -16,7 +16,6 @@ from tunesmith.service.refusals import NoAnswerError
 from tunesmith.service.switching import Switch, held
 from tunesmith.service.versions import Registry, Version
 
-
 VERBS = ("load", "promote", "rollback", "canary", "shadow", "unload")
 """What can be changed."""
 BODILESS = frozenset({"rollback"})
@@ -75,8 +74,13 @@ class Changes:
             changed = await self._promoted(who, name, change)
         else:
             changed = Changed(await self._done(name, verb, change))
-        if served.roles != before or set(served.held) != set(loaded):
-            version = changed.version if verb in {"load", "rollback"} else loaded.get(change.version or before.get(verb))
+        named = loaded.get(change.version or str(before.get(verb)))
+        version = changed.version if verb in {"load", "rollback"} else named
+        if verb not in {"load", "unload"}:
+            is_change = served.roles != before
+        else:
+            is_change = version is not None and (version.id in loaded) != (version.id in served.held)
+        if is_change:
             told = {"version": version.id, "folder": version.slot.folder.name} if version else {}
             await self._record(who, f"model.{verb}", name, before, {**served.roles, **told, **changed.figures})
         return changed

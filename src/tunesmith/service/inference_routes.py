@@ -84,7 +84,7 @@ def routes(desk: Desk) -> APIRouter:
             "model_id": version.model,
             "model_sha": version.sha256,
             "model_type": kind,
-            "max_input_length": limits.tokens,
+            "max_input_length": limits.tokens,  # not the model's own length: longer texts are read in windows
             "max_client_batch_size": limits.body.items,
             "version": "tunesmith",
         }

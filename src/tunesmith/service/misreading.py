@@ -59,20 +59,20 @@ def misread(error: ValidationError, form: TypeAdapter[Any]) -> NoAnswerError:
     first = max(errors, key=lambda one: len(_place(one["loc"], known)))
     where, kind = _place(first["loc"], known), str(first["type"])
     last = str(first["loc"][-1]) if first["loc"] else ""
-    told = {"where": ".".join(where)}
+    at = ".".join(where)
     if last in known and kind.startswith("missing"):
-        return NoAnswerError("bad_request", **told, field=last, detail="the field '{field}' is missing")
+        return NoAnswerError("bad_request", where=at, field=last, detail="the field '{field}' is missing")
     if kind in {"unexpected_keyword_argument", "extra_forbidden"}:
-        return _unknown(first["loc"], last, schema, told["where"])
+        return _unknown(first["loc"], last, schema, at)
     if kind in _BOUNDS:
         key, said = _BOUNDS[kind]
-        return NoAnswerError("bad_request", **told, limit=first["ctx"][key], detail=said)
+        return NoAnswerError("bad_request", where=at, limit=first["ctx"][key], detail=said)
     beside = [str(one["type"]) for one in errors if _place(one["loc"], known) == where]
     if kind in _WANTED:
         wanted = frozenset(_WANTED[one] for one in beside if one in _WANTED)
-        return NoAnswerError("bad_request", **told, detail=_EITHER.get(wanted, _WANTED[kind]))
+        return NoAnswerError("bad_request", where=at, detail=_EITHER.get(wanted, _WANTED[kind]))
     said = "a value is not of its type or range ({given})"
-    return NoAnswerError("bad_request", **told, given=kind.replace("_", " "), detail=said)
+    return NoAnswerError("bad_request", where=at, given=kind.replace("_", " "), detail=said)
 
 
 def _place(loc: Sequence[int | str], known: set[str]) -> list[str]:
@@ -86,7 +86,10 @@ def _unknown(loc: Sequence[int | str], last: str, schema: Mapping[str, Any], whe
     levels = list(_levels(schema, schema))
     at = next((above for above, names in levels if last in names), None)
     if at is None:
-        field = max(sorted(own or {name for _, names in levels for name in names}), key=lambda name: SequenceMatcher(None, name, last).ratio())
+        field = max(
+            sorted(own or {name for _, names in levels for name in names}),
+            key=lambda name: SequenceMatcher(None, name, last).ratio(),
+        )
         return NoAnswerError("bad_request", where=where, field=field, detail=UNKNOWN)
     if at:
         return NoAnswerError("bad_request", where=where, field=last, given=at, detail=INSIDE)

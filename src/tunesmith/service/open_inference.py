@@ -93,7 +93,7 @@ def routes(desk: Desk) -> APIRouter:
         asked = desk.job(request, who, name, questions, version)
         answered = await desk.answered(request, asked)
         wanted = [one.name for one in given.outputs]
-        body = {
+        body: dict[str, Any] = {
             "model_name": name,
             "model_version": answered.version.id,
             "id": given.id or asked.id,

@@ -247,7 +247,8 @@ def moved_spans(row: Mapping[str, Any], offsets: Offsets) -> dict[str, Any]:
         touched = [place for place, (_, piece) in enumerate(offsets.pieces) if _overlap(old[number], piece)]
         pairs = [(one, offsets.pieces[place][0]) for place in touched for one in on.get(place, ())]
         if any(
-            (_overlap(new[number], new[one]) and not _overlap(old[number], old[one])) or new[number] == new[one] == piece
+            (_overlap(new[number], new[one]) and not _overlap(old[number], old[one]))
+            or new[number] == new[one] == piece
             for one, piece in pairs
         ):
             continue

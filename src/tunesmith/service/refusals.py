@@ -49,7 +49,7 @@ REASONS: Mapping[str, Why] = {
     ),
     "unknown_answer": Why(
         422,
-        "The answer to text {given} (counted from 0) is \"I don't know\", which this protocol has no form for: {detail} "
+        'The answer to text {given} (counted from 0) is "I don\'t know", which this protocol has no form for: {detail} '
         "Send the other texts without it, or ask /v1/models/NAME/predict, which answers each.",
         "第 {given} 条文本（从 0 计）的回答为“我不知道”，此协议没有相应的形式：{detail}"
         "请去掉该文本后重发，或改用 /v1/models/名称/predict，其逐条回答。",
@@ -62,9 +62,7 @@ REASONS: Mapping[str, Why] = {
         "The version that is named is not the one before, to which alone a rollback goes. Promote it instead.",
         "所指定的版本不是上一版本，回退只能回到上一版本；请改用 :promote。",
     ),
-    "unknown_verb": Why(
-        404, "There is no such verb. The verbs are {given}.", "没有这个操作。可用的操作：{given}。"
-    ),
+    "unknown_verb": Why(404, "There is no such verb. The verbs are {given}.", "没有这个操作。可用的操作：{given}。"),
     "not_found": Why(404, "There is nothing at this address.", "此地址不存在。"),
     "method_not_allowed": Why(405, "This address does not take this method.", "此地址不支持该请求方法。"),
     "wrong_task": Why(424, "This model's task cannot answer this route.", "此模型的任务不支持该接口。"),

@@ -26,9 +26,9 @@ Version = tuple[str, str]
 class Metrics:
     """Counters, gauges and histograms of one service; call it from the front process, whose event loop needs no lock.
 
-    A model and version that were not `loaded` or `swapped` in stand as "other", words that are none (too long, with blanks) too:
-    what a client sends cannot make series. The texts and users of requests are never given to it. Of versions that
-    were `retired`, the last ten keep their series.
+    A model and version that were not `loaded` or `swapped` in stand as "other", words that are none (too long, with
+    blanks) too: what a client sends cannot make series. The texts and users of requests are never given to it. Of
+    versions that were `retired`, the last ten keep their series.
     """
 
     def __init__(self) -> None:
