@@ -175,6 +175,11 @@ def test_what_makes_no_sense_is_refused(opened):
     ("schema", "right", "said"),
     [
         (LabelSchema("class", ("a", "b")), {"label": "a"}, ""),
+        (
+            LabelSchema("class", ("0", "1")),
+            {"label": 0},
+            "none of the model's 2: 0, 1. Labels are texts: write them in quotes.",
+        ),
         (LabelSchema("class", ("a", "b")), {"label": "c"}, "none of the model's 2: a, b"),
         (LabelSchema("class", ("a", "b")), {"label": ["a"]}, "none of"),
         (LabelSchema("class"), {"label": " "}, "no text"),

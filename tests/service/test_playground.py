@@ -10,7 +10,12 @@ import pytest
 from selenium import webdriver
 
 from tests.service.conftest import SERVED
-from tests.service.running import Running
+from tests.service.running import FakeEngine, Running, running
+from tunesmith.components import build
+from tunesmith.guarding import GUARDS
+from tunesmith.guarding.guards import Guards
+from tunesmith.service.serving import Behind
+from tunesmith.service.versions import read_version
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="chromium and chromedriver are not installed")
@@ -93,6 +98,19 @@ def test_a_refusal_is_shown_in_the_chosen_language(browser: webdriver.Chrome, se
     assert browser.find_element("id", "ask").text == "提问"
     typed(browser, "text", "")
     assert any("\u4e00" <= letter <= "\u9fff" for letter in asked(browser))
+
+
+def test_what_a_guard_does_not_know_is_shown_as_it_says(browser: webdriver.Chrome, artifacts: dict[str, Path]) -> None:
+    guards = Guards([build(GUARDS, {"name": "confidence_floor", "least": 0.7}, "guards")])
+    engine = FakeEngine()
+    engine.said = lambda slot, text: {"label": "good", "confidence": 0.5, "scores": {"good": 0.5, "bad": 0.5}}
+    versions = [read_version(artifacts["classes"], name="mood")]
+    with running(versions, engine, behind=Behind(guards={"mood": guards})) as service:
+        why = service.predict("mood", "hm").body["answers"][0]["unknown"]
+        opened(browser, service, "mood")
+        typed(browser, "text", "hm")
+        shown = asked(browser)
+    assert shown in {why["en"], why["zh"]}
 
 
 def test_the_page_may_load_nothing_from_elsewhere(service: Running) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import array
+import base64
 import json
 import re
 import socket
@@ -16,7 +18,7 @@ from tests.service.running import Running
 from tunesmith.data.records import Example
 from tunesmith.evaluation.results import prediction_row
 from tunesmith.inference.predictor import Predictor
-from tunesmith.service import refusals
+from tunesmith.service import misreading, refusals
 from tunesmith.service.questions import Mark, Message, Question, example_of, plain_question
 from tunesmith.service.serving import listening
 from tunesmith.service.trial import plain_examples
@@ -124,8 +126,78 @@ def test_a_misspelt_field_names_the_nearest_one_in_both_languages(service: Runni
     assert "txt" not in nested["detail"] + nested.get("where", "")
 
 
+def told_details() -> set[str]:
+    bounds = {said for _, said in misreading._BOUNDS.values()}
+    own = {misreading.UNKNOWN, misreading.INSIDE, misreading.ABOVE}
+    return {*misreading._WANTED.values(), *misreading._EITHER.values(), *bounds, *own}
+
+
+MISREAD: dict[str, tuple[str, Any, str, str, str]] = {
+    "a share above 1": ("/admin/models/classes:canary", {"version": "a", "share": 50}, "share", "the most is 1", "1"),
+    "another verdict": (
+        "/v1/feedback",
+        {"request_id": "a", "verdict": "Secret"},
+        "verdict",
+        "'correct' or 'wrong'",
+        "'wrong'",
+    ),
+    "a text for a list": ("/v1/models/classes/predict", {"inputs": "Secret"}, "inputs", "a list is wanted", "列表"),
+    "a number for a text": ("/v1/models/classes/predict", {"inputs": [7]}, "inputs.0", "a text, or an object", "文本"),
+    "a field of each input at the top": (
+        "/v1/models/classes/predict",
+        {"inputs": ["Secret"], "subject": "Secret"},
+        "subject",
+        "'subject' stands in the wrong place: it belongs into each entry of 'inputs'",
+        "“inputs”",
+    ),
+    "a field of the request in an input": (
+        "/v1/models/classes/predict",
+        {"inputs": [{"text": "Secret", "vectors": True}]},
+        "inputs.0.vectors",
+        "'vectors' stands in the wrong place: it belongs at the top",
+        "最外层",
+    ),
+    "another field in an input": (
+        "/v1/models/classes/predict",
+        {"inputs": [{"text": "Secret", "histories": []}]},
+        "inputs.0",
+        "'history'",
+        "“history”",
+    ),
+    "a role that is none": (
+        "/v1/chat/completions",
+        {"model": "chat", "messages": [{"role": "Secret", "content": "a"}]},
+        "messages.0.role",
+        "'system', 'user', 'assistant' or 'tool'",
+        "'tool'",
+    ),
+    "numbers for TEI": ("/predict", {"inputs": [7]}, "", "a text or a list is wanted", "文本或列表"),
+    "an id that is too long": (
+        "/v1/feedback",
+        {"request_id": "Secret" * 20, "verdict": "wrong"},
+        "request_id",
+        "at most 64 characters",
+        "64",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MISREAD)
+def test_a_value_of_another_form_is_told_what_is_wanted(case: str, local_service: Running) -> None:
+    path, body, where, english, chinese = MISREAD[case]
+    answer = local_service.post(path, body)
+    assert answer.status == 400
+    assert english in answer.text
+    told = answer.body.get("error", answer.body)
+    found = told.get("where") or told.get("param") if isinstance(told, dict) else ""
+    assert (found or "") == where
+    assert "Secret" not in answer.text
+    assert chinese in local_service.post(path, body, accept_language="zh").text
+
+
 def test_every_detail_can_be_told_in_chinese() -> None:
     code = "".join(path.read_text(encoding="utf-8") for path in Path(refusals.__file__).parent.glob("*.py"))
+    assert not [one for one in told_details() if one not in refusals.DETAILS]
     given = re.findall(r'detail="([^"]+)"', code) + re.findall(r'(?:detail|said) = "([^"]+)"', code)
     assert len(given) > 10
     lacking = [one for one in given if one not in refusals.DETAILS]
@@ -210,6 +282,22 @@ def test_openai_models_and_embeddings(service: Running) -> None:
     assert answer["usage"]["prompt_tokens"] > 0
 
 
+def test_openai_embeddings_in_base64_and_of_other_dimensions(local_service: Running) -> None:
+    body = {"model": "classes", "input": ["good film", "坏"]}
+    plain = local_service.post("/v1/embeddings", body).body["data"]
+    packed = local_service.post("/v1/embeddings", {**body, "encoding_format": "base64"}).body["data"]
+    for one, other in zip(plain, packed, strict=True):
+        values = array.array("f", base64.b64decode(other["embedding"]))
+        assert list(values) == pytest.approx(one["embedding"], abs=1e-6)
+    width = len(plain[0]["embedding"])
+    assert local_service.post("/v1/embeddings", {**body, "dimensions": width}).status == 200
+    cut = local_service.post("/v1/embeddings", {**body, "dimensions": width - 1})
+    assert (cut.status, cut.body["error"]["param"]) == (400, "dimensions")
+    assert "not supported" in cut.body["error"]["message"]
+    strange = local_service.post("/v1/embeddings", {**body, "encoding_format": "int8"})
+    assert "'float' or 'base64'" in strange.body["error"]["message"]
+
+
 def chat(**more: Any) -> dict[str, Any]:
     return {"model": "chat", "messages": [{"role": "user", "content": "good film?"}], **more}
 
@@ -245,7 +333,10 @@ def test_the_page_of_the_interface_is_whole(service: Running) -> None:
     names = set(page["components"]["schemas"])
     refs = {part.split('"')[0] for part in json.dumps(page).split("#/components/schemas/")[1:]}
     assert refs <= names
-    assert "/v1/models/{name}/predict" in page["paths"]
+    main = page["paths"]["/v1/models/{name}/predict"]["post"]
+    assert (main["summary"], main["operationId"]) == ("Predict", "predict")
+    assert "Documented" not in json.dumps(page)
+    assert main["requestBody"]["content"]["application/json"]["schema"]["title"] == "PredictRequest"
 
 
 def test_bodies_do_not_wait_for_acknowledgements() -> None:

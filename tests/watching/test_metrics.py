@@ -24,6 +24,8 @@ def busy() -> Metrics:
     """Metrics of a service in which everything happened once."""
     metrics = Metrics()
     metrics.swapped("news", "v1", "a" * 64, "torch", 1.5)
+    metrics.shares("news", "v1", 1.0)
+    metrics.shadowed("news", "v1", "same", 2)
     metrics.entered()
     metrics.queue("news", 3)
     waits = [0.002, 0.004]
@@ -79,6 +81,8 @@ def test_each_call_counts_what_it_says() -> None:
     assert count(metrics, "pii_found_total", kind="email", action="mask") == 2
     assert count(metrics, "model_info", model="news", version="v1", sha256="a" * 64, form="torch") == 1
     assert count(metrics, "model_swap_seconds_sum", model="news") == pytest.approx(1.5)
+    assert count(metrics, "shadow_answers_total", model="news", version="v1", result="same") == 2
+    assert count(metrics, "version_share", model="news", version="v1") == 1
     assert count(metrics, "models_ready") == 1
     assert count(metrics, "workers") == 2
     assert count(metrics, "worker_restarts_total", reason="killed") == 1
@@ -219,6 +223,19 @@ def test_a_model_that_is_gone_takes_its_series_along() -> None:
         metrics.swapped(f"m{number}", "v1", "a", "torch", 0.1)
         metrics.retired(f"m{number}", "v1")
     assert not [name for name, labels, _ in exposed(metrics) if ("model", "news") in labels]
+
+
+def test_a_loaded_version_stands_by_its_name_and_its_share_goes_with_it() -> None:
+    metrics = busy()
+    metrics.loaded("news", "v2", "b" * 64, "torch")
+    metrics.shares("news", "v2", 0.25)
+    metrics.answer(model="news", version="v2", labels=["sport"])
+    assert count(metrics, "predictions_total", model="news", version="v2", label="sport") == 1
+    assert count(metrics, "version_share", model="news", version="v2") == 0.25
+    assert count(metrics, "models_ready") == 2
+    metrics.retired("news", "v2")
+    shares = [dict(labels)["version"] for name, labels, _ in exposed(metrics) if name == "tunesmith_version_share"]
+    assert shares == ["v1"]
 
 
 def test_a_version_put_back_is_the_same_again() -> None:

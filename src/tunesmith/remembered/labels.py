@@ -46,7 +46,10 @@ class LabelSchema:
         if isinstance(label, str) and label.strip() and (label in self.labels or not self.labels):
             return ""
         shown = ", ".join(self.labels[:20]) + (", ..." if len(self.labels) > 20 else "")
-        return f"A label is none of the model's {len(self.labels)}: {shown}." if shown else "A label is no text."
+        if not shown:
+            return "A label is no text."
+        quotes = "" if isinstance(label, str) else " Labels are texts: write them in quotes."
+        return f"A label is none of the model's {len(self.labels)}: {shown}.{quotes}"
 
     def _span_fault(self, span: object, characters: int) -> str:
         if not isinstance(span, Mapping) or not {"start", "end", "label"} <= set(span) <= {

@@ -16,6 +16,11 @@ from tunesmith.service.refusals import NoAnswerError
 from tunesmith.service.switching import Switch, held
 from tunesmith.service.versions import Registry, Version
 
+VERBS = ("load", "promote", "rollback", "canary", "shadow", "unload")
+"""What can be changed."""
+BODILESS = frozenset({"rollback"})
+"""Verbs that need nothing, so that their body may be empty."""
+
 
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True, slots=True)
@@ -23,13 +28,14 @@ class Change:
     """What is to change about who answers under a name.
 
     Attributes:
-        version: for `load` the folder ROOT/MODEL/version; for all others the id that `load` answered.
-        share: for `canary` the share of requests, in [0, 1].
+        version: for `load` the folder ROOT/MODEL/version; for all others the id that `load` answered. `rollback` needs
+            none; one that it names must be the version before, or answer already.
+        share: for `canary` the share of requests, in [0, 1]; 0 ends it.
         force: for `promote`: do not ask the golden examples; the audit log says so.
     """
 
     version: str = ""
-    share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    share: Annotated[float, Field(ge=0, le=1)] | None = None
     force: StrictBool = False
 
 
@@ -57,15 +63,26 @@ class Changes:
     async def make(self, who: Principal, name: str, verb: str, change: Change) -> Changed:
         """Change who answers under a name; the audit log says who did, and who was refused by golden examples.
 
+        What changes nothing, as a request that is sent again, has no line there.
+
         Raises:
             NoAnswerError: there is no such verb, model or version; or the version may not be promoted.
         """
-        before = self.registry[name].roles
+        served = self.registry[name]
+        before, loaded = served.roles, dict(served.held)
         if verb == "promote" and name in self.gate.goldens:
             changed = await self._promoted(who, name, change)
         else:
             changed = Changed(await self._done(name, verb, change))
-        await self._record(who, f"model.{verb}", name, before, {**self.registry[name].roles, **changed.figures})
+        named = loaded.get(change.version or str(before.get(verb)))
+        version = changed.version if verb in {"load", "rollback"} else named
+        if verb not in {"load", "unload"}:
+            is_change = served.roles != before
+        else:
+            is_change = version is not None and (version.id in loaded) != (version.id in served.held)
+        if is_change:
+            told = {"version": version.id, "folder": version.slot.folder.name} if version else {}
+            await self._record(who, f"model.{verb}", name, before, {**served.roles, **told, **changed.figures})
         return changed
 
     async def told(self, name: str) -> Mapping[str, object]:
@@ -103,11 +120,14 @@ class Changes:
         if verb == "promote":
             return await switch.promote(name, change.version)
         if verb == "rollback":
-            return await switch.roll_back(name)
+            return await switch.roll_back(name, change.version)
         if verb == "canary":
+            if change.share is None:
+                detail = "a canary needs 'share', above 0 and at most 1; 0 ends it"
+                raise NoAnswerError("bad_request", where="share", detail=detail)
             return await switch.canary(name, change.version, change.share)
         if verb == "unload":
             return await switch.unload(name, change.version)
         if verb == "shadow":
             return await switch.shadow(name, change.version)
-        raise NoAnswerError("not_found")
+        raise NoAnswerError("unknown_verb", given=", ".join(VERBS))

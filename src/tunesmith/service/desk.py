@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import SequenceMatcher
 from typing import Any, Protocol, TypeVar
 
 from fastapi import Request
@@ -17,6 +16,7 @@ from tunesmith.access.rate_limits import source_of
 from tunesmith.service.changing import Changes
 from tunesmith.service.front import Front
 from tunesmith.service.jobs import Answered, Asked
+from tunesmith.service.misreading import misread
 from tunesmith.service.protection import Protection
 from tunesmith.service.refusals import NoAnswerError
 from tunesmith.service.surroundings import language_of
@@ -82,7 +82,7 @@ class Desk:
         try:
             return form.validate_python(value)
         except ValidationError as error:
-            raise _misread(error, form) from error
+            raise misread(error, form) from error
 
     async def answered(self, request: Request, asked: Asked) -> Answered:
         """What is asked, answered; given up when the client leaves."""
@@ -106,30 +106,6 @@ class Desk:
         finally:
             watching.cancel()
             working.cancel()
-
-
-def _misread(error: ValidationError, form: TypeAdapter[Any]) -> NoAnswerError:
-    """What is wrong with a body; names that the client made up are not repeated, the nearest known one is told."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    known = _names(form.json_schema())
-    where = ".".join(str(part) for part in first["loc"] if isinstance(part, int) or part in known)
-    kind, last = str(first["type"]), str(first["loc"][-1]) if first["loc"] else ""
-    if last in known and kind.startswith("missing"):
-        return NoAnswerError("bad_request", where=where, field=last, detail="the field '{field}' is missing")
-    if kind in {"unexpected_keyword_argument", "extra_forbidden"}:
-        field = max(sorted(known), key=lambda name: SequenceMatcher(None, name, last).ratio())
-        said = "a field is unknown; the nearest known one is '{field}'"
-        return NoAnswerError("bad_request", where=where, field=field, detail=said)
-    said = "a value is not of its type or range ({given})"
-    return NoAnswerError("bad_request", where=where, given=kind.replace("_", " "), detail=said)
-
-
-def _names(schema: Any) -> set[str]:
-    """The names of all fields of a JSON schema."""
-    if isinstance(schema, Mapping):
-        own = schema.get("properties", {})
-        return set(own if isinstance(own, Mapping) else ()).union(*(_names(one) for one in schema.values()))
-    return set().union(*(_names(one) for one in schema)) if isinstance(schema, list) else set()
 
 
 async def _left(request: Request) -> None:

@@ -18,6 +18,7 @@ from tunesmith.service.jobs import Answered, Asked, Counted, Limits, Measured
 from tunesmith.service.line import Line
 from tunesmith.service.protection import Protection, Taken, answers_to_remember
 from tunesmith.service.refusals import NoAnswerError
+from tunesmith.service.rows import agreement
 from tunesmith.service.versions import Registry, Served, Version
 
 
@@ -62,7 +63,7 @@ class Front:
         with served.holding(version), self._unless_overloaded(asked.who, measured):
             rows = await self._guarded.rows(served, version, measured, until)
         if served.shadow is not None and served.shadow is not version:
-            self._ask_beside(served, version, measured, until)
+            self._ask_beside(served, version, measured, rows, until)
         shown = [self._protection.shown(row, one, version) for row, one in zip(rows, taken, strict=True)]
         self._remember(asked, version, shown)
         return Answered(version, shown, time.monotonic() - began, allowance)
@@ -151,19 +152,27 @@ class Front:
             return
         self._protection.remember(answers_to_remember(asked.id, asked.who.id, version, asked.questions, rows))
 
-    def _ask_beside(self, served: Served, version: Version, questions: Measured, until: float) -> None:
-        """Ask the shadow what a version answered; its own tokenizer counts, where it has another one."""
+    def _ask_beside(
+        self, served: Served, version: Version, questions: Measured, rows: Sequence[Mapping[str, Any]], until: float
+    ) -> None:
+        """Ask the shadow what a version answered, and count whether it says so; its own tokenizer counts the tokens."""
         assert served.shadow is not None
-        shadow = served.shadow
+        shadow, metrics = served.shadow, self._protection.metrics
+        if any("label" not in row for row in rows):
+            return  # embeddings of two models have nothing in common
 
         async def ask() -> None:
             try:
                 measured = questions
                 if shadow.counter.sha256 != version.counter.sha256:
                     measured = self._line.measured(shadow, [one.question for one in questions])
-                await self._line.rows(served, shadow, measured, until)
-            except ServiceError:
-                return  # a shadow's failures are its own; they are counted where they happen
+                marked = [Counted({**one.question, "shadow": True}, one.tokens) for one in measured]
+                found = await self._line.rows(served, shadow, marked, until)
+            except ServiceError:  # a shadow's failures are its own
+                metrics.shadowed(shadow.model, shadow.id, "failed", len(rows))
+                return
+            for row, beside in zip(rows, found, strict=True):
+                metrics.shadowed(shadow.model, shadow.id, agreement(row, beside))
 
         task = asyncio.create_task(ask())
         self._beside.add(task)

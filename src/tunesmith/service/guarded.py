@@ -47,7 +47,8 @@ class GuardedLine:
             evidence = Evidence(tokens=tokens, answers=others[place])
             try:
                 found = self._protection.before(version, question, evidence, place)
-                passed.append(Counted({**found, "needs": needs} if needs else found, tokens))
+                is_judged = bool(needs) and not question.get("embed")  # a vector is no answer to judge
+                passed.append(Counted({**found, "needs": needs} if is_judged else found, tokens))
             except UnknownError as error:
                 unknown[place] = unknown_row(error.verdict)
                 passed.append(Counted(question, tokens))
@@ -58,7 +59,7 @@ class GuardedLine:
     ) -> list[Mapping[str, Any]]:
         """The rows of answers as the guards let them go out."""
         guards = self._protection.guards.get(version.model)
-        if guards is None:
+        if guards is None or any(one.question.get("embed") for one in passed):
             return list(rows)
         judged = [
             {"text": row["label"] if version.label_kind == "text" else one.question["text"]}

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import TypeAdapter
 
 from tunesmith.access.principal import Principal
+from tunesmith.guarding.messages import Language
 from tunesmith.service.desk import Desk
 from tunesmith.service.openapi import body_of
 from tunesmith.service.own_routes import json_response
@@ -61,6 +62,7 @@ def routes(desk: Desk) -> APIRouter:
         questions = [plain_question(one, version.inputs, place) for place, one in enumerate(asked)]
         job = desk.job(request, who, version.model, questions)
         answered = await desk.answered(request, job)
+        _see_known(answered.rows, job.language)
         rows = [_scores(row) for row in answered.rows]
         return json_response(rows[0] if single else rows, version=answered.version.id, seconds=answered.seconds)
 
@@ -82,7 +84,7 @@ def routes(desk: Desk) -> APIRouter:
             "model_id": version.model,
             "model_sha": version.sha256,
             "model_type": kind,
-            "max_input_length": limits.tokens,
+            "max_input_length": limits.tokens,  # not the model's own length: longer texts are read in windows
             "max_client_batch_size": limits.body.items,
             "version": "tunesmith",
         }
@@ -103,6 +105,7 @@ async def embeddings(
         raise NoAnswerError("missing_field", where="inputs", field="text")
     asked = desk.job(request, who, version.model, questions)
     answered = await desk.answered(request, asked)
+    _see_known(answered.rows, asked.language)
     return answered.version, [row["vector"] for row in answered.rows], answered.seconds
 
 
@@ -143,6 +146,19 @@ def _question(row: Sequence[str]) -> Question:
     if not 1 <= len(row) <= 2:
         raise NoAnswerError("bad_request", where="inputs", detail="one text, or a pair of two")
     return Question(text=row[0], second=row[1] if len(row) == 2 else "")
+
+
+def _see_known(rows: Sequence[Mapping[str, Any]], language: Language) -> None:
+    """See that each text has an answer: a list of scores, all that this protocol has, cannot say "I don't know".
+
+    Raises:
+        NoAnswerError: one has none; it says which ones, so that the others can be asked without them.
+    """
+    unknown = [place for place, row in enumerate(rows) if "unknown" in row]
+    if unknown:
+        places = ", ".join(map(str, unknown))
+        said = rows[unknown[0]]["unknown"][language]
+        raise NoAnswerError("unknown_answer", where=f"inputs[{unknown[0]}]", given=places, detail=said)
 
 
 def _scores(row: Mapping[str, Any]) -> list[dict[str, Any]]:

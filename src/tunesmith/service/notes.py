@@ -10,7 +10,7 @@ from tunesmith.service.batching import Waiting
 from tunesmith.service.engine import Answers, Part
 from tunesmith.service.protection import Protection
 from tunesmith.service.tracing import note_writing
-from tunesmith.service.versions import Registry, Version
+from tunesmith.service.versions import Registry, Served, Version
 from tunesmith.watching.metrics import Metrics
 
 
@@ -35,7 +35,8 @@ class Notes:
             inference_seconds=answers.seconds,
         )
         for one, row in zip(batch, answers.rows, strict=True):
-            if "label" in row and not one.question.get("golden"):  # these would bend what is seen of the traffic
+            # Golden examples and shadows would bend what is seen of the traffic.
+            if "label" in row and not one.question.keys() & {"golden", "shadow"}:
                 self._metrics.answer(
                     model=version.model,
                     version=version.id,
@@ -63,10 +64,17 @@ class Notes:
         """So many workers are there."""
         self._metrics.workers(workers)
 
-    def switched(self, version: Version, seconds: float) -> None:
-        """A version answers from now on."""
+    def loaded(self, version: Version) -> None:
+        """A version can be asked from now on."""
+        self._metrics.loaded(version.model, version.id, version.sha256, version.form)
+
+    def switched(self, served: Served, seconds: float) -> None:
+        """Who answers what is so from now on."""
+        version = served.champion
         self._protection.known(version)
         self._metrics.swapped(version.model, version.id, version.sha256, version.form, seconds)
+        for one in served.held.values():
+            self._metrics.shares(one.model, one.id, served.share_of(one))
 
     def released(self, version: Version) -> None:
         """A version was let go."""

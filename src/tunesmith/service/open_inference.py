@@ -93,12 +93,14 @@ def routes(desk: Desk) -> APIRouter:
         asked = desk.job(request, who, name, questions, version)
         answered = await desk.answered(request, asked)
         wanted = [one.name for one in given.outputs]
-        body = {
+        body: dict[str, Any] = {
             "model_name": name,
             "model_version": answered.version.id,
             "id": given.id or asked.id,
             "outputs": [one for one in tensors(answered) if not wanted or one["name"] in wanted],
         }
+        if unknown := {place: row["unknown"] for place, row in enumerate(answered.rows) if "unknown" in row}:
+            body["parameters"] = {"unknown": json.dumps(unknown, ensure_ascii=False)}
         return json_response(body, version=answered.version.id, seconds=answered.seconds)
 
     return router

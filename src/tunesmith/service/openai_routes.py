@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import struct
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
@@ -53,11 +55,20 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingRequest:
-    """What `/v1/embeddings` takes."""
+    """What `/v1/embeddings` takes.
+
+    Attributes:
+        model: a served model.
+        input: a text or several.
+        encoding_format: numbers, or the base64 of their little-endian float32 values.
+        dimensions: the model's own; others are refused, for no embedding is cut here.
+        user: whom it is for, as the client knows the person.
+    """
 
     model: str
     input: str | Sequence[str]
-    encoding_format: str = "float"
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: Annotated[int | None, Field(ge=1)] = None
     user: str = ""
 
 
@@ -84,12 +95,14 @@ def routes(desk: Desk) -> APIRouter:
     async def embed(request: Request) -> Response:
         who = await desk.admit(request, "embed")
         given = await desk.read(request, _EMBEDDING)
-        if given.encoding_format != "float":
-            raise NoAnswerError("bad_request", where="encoding_format", detail="float is given")
         texts = [given.input] if isinstance(given.input, str) else list(given.input)
         version, vectors, seconds = await embeddings(desk, request, who, given.model, texts)
+        if given.dimensions not in {None, len(vectors[0])}:
+            detail = "other dimensions than the model's {limit} are not supported"
+            raise NoAnswerError("bad_request", where="dimensions", limit=len(vectors[0]), detail=detail)
         tokens = version.counter.count(texts)
-        data = [{"object": "embedding", "index": place, "embedding": vector} for place, vector in enumerate(vectors)]
+        shown = [in_base64(vector) for vector in vectors] if given.encoding_format == "base64" else vectors
+        data = [{"object": "embedding", "index": place, "embedding": vector} for place, vector in enumerate(shown)]
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
         body = {"object": "list", "data": data, "model": given.model, "usage": usage}
         return json_response(body, version=version.id, seconds=seconds)
@@ -112,6 +125,11 @@ def routes(desk: Desk) -> APIRouter:
         return json_response({**_head(asked, given.model, "chat.completion"), "choices": [choice], "usage": usage})
 
     return router
+
+
+def in_base64(vector: Sequence[float]) -> str:
+    """A vector as openai-python asks for it: the base64 of its little-endian float32 values."""
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")
 
 
 def _asked(desk: Desk, request: Request, who: Principal, given: ChatRequest) -> Asked:

@@ -33,7 +33,7 @@ _MODEL = _object(id=_TEXT, object={"const": "model"}, created={"type": "integer"
 _MESSAGE = _object(role={"const": "assistant"}, content=_TEXT)
 _CHOICE = _object(index={"type": "integer"}, message=_MESSAGE, finish_reason={"enum": ["stop", "length"]})
 _TENSOR = _object(name=_TEXT, datatype=_TEXT, shape=_list({"type": "integer"}))
-_ITEM = _object(object={"const": "embedding"}, index={"type": "integer"}, embedding=_VECTOR)
+_ITEM = _object(object={"const": "embedding"}, index={"type": "integer"}, embedding={"anyOf": [_VECTOR, _TEXT]})
 _METADATA = _object(name=_TEXT, versions=_TEXTS, platform=_TEXT, inputs=_list(_TENSOR), outputs=_list(_TENSOR))
 _SERVED = {
     **_object(version=_TEXT, task=_TEXT, inputs=_TEXTS, labels=_TEXTS, versions=_TEXTS),
@@ -41,6 +41,7 @@ _SERVED = {
 }
 _OUTPUT = {**_TENSOR, "properties": {**_TENSOR["properties"], "data": {"type": "array"}}}
 _INFERRED = _object(model_name=_TEXT, model_version=_TEXT, id=_TEXT, outputs=_list(_OUTPUT))
+_INFERRED["properties"]["parameters"] = _object()
 _CHAT = _object(id=_TEXT, object=_TEXT, created={"type": "integer"}, model=_TEXT, choices=_list(_CHOICE), usage=_USAGE)
 ANSWERS: Mapping[str, Mapping[str, Any]] = {
     "/livez": _object(live=_YES),
@@ -129,7 +130,7 @@ def error_of(path: str) -> tuple[str, dict[str, Any]]:
     if path.startswith("/v2"):
         return "application/json", _object(error=_TEXT)
     if path in {"/predict", "/embed", "/info"}:
-        return "application/json", _object(error=_TEXT, error_type=_TEXT)
+        return "application/json", _object(error=_TEXT, error_type=_TEXT, code=_TEXT)
     if path in {"/v1/chat/completions", "/v1/embeddings"}:
         told = _object(message=_TEXT, type=_TEXT, param={"type": ["string", "null"]}, code=_TEXT)
         return "application/json", _object(error=told)

@@ -6,10 +6,11 @@ from fastapi import APIRouter, Request, Response
 from pydantic import TypeAdapter
 
 from tunesmith.service.answers import Problem
-from tunesmith.service.changing import Change
+from tunesmith.service.changing import BODILESS, VERBS, Change
 from tunesmith.service.desk import Desk
 from tunesmith.service.openapi import body_of
 from tunesmith.service.own_routes import json_response
+from tunesmith.service.refusals import NoAnswerError
 
 _CHANGE = TypeAdapter(Change)
 _EXAMPLES = {"load or promote": {"version": "2026-11-28"}, "canary": {"version": "4f3a9c0d1e2b", "share": 0.1}}
@@ -48,7 +49,9 @@ def routes(desk: Desk) -> APIRouter:
         Where the model has golden examples, `promote` lets both versions answer them first, and says what they showed.
         """
         who = await desk.admit(request, "admin")
-        given = await desk.read(request, _CHANGE)
+        if verb not in VERBS:
+            raise NoAnswerError("unknown_verb", given=", ".join(VERBS))
+        given = Change() if verb in BODILESS and not await request.body() else await desk.read(request, _CHANGE)
         changed = await desk.changes.make(who, name, verb, given)
         served = desk.front.registry[name]
         told = {**changed.version.plain, "roles": served.roles, "versions": sorted(served.held)}

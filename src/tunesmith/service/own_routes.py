@@ -29,6 +29,8 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.post(
         "/v1/models/{name}/predict",
+        summary="Predict",
+        operation_id="predict",
         openapi_extra=body_of(PredictRequest, example_bodies()),
         responses={200: {"model": PredictResponse}, **{code: {"model": Problem} for code in _CODES}},
     )

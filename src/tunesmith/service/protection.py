@@ -150,8 +150,7 @@ class Protection:
         """The answer for the client: spans where they are in the text as sent, no personal data in written texts."""
         label = row.get("label")
         if taken.offsets is not None and isinstance(label, list):
-            spans = [_moved(item, taken.offsets) if isinstance(item, Mapping) else item for item in label]
-            return {**row, "label": spans}
+            return {**row, **moved_spans(row, taken.offsets)}
         if self.redactor is not None and version.label_kind == "text" and isinstance(label, str):
             try:
                 found = self.redactor.apply(label)
@@ -231,6 +230,37 @@ def evidence_of(row: Mapping[str, Any], tokens: int, answers: Mapping[str, Predi
     return replace(told, energy=found["energy"]) if "energy" in found else told
 
 
-def _moved(span: Mapping[str, Any], offsets: Offsets) -> dict[str, Any]:
-    start, end = offsets.to_original(span["start"], span["end"])
-    return {**span, "start": start, "end": end}
+def moved_spans(row: Mapping[str, Any], offsets: Offsets) -> dict[str, Any]:
+    """Spans, and their scores where there are some, in the text as it was sent.
+
+    Several on parts of one replacement stand on the same words then: of these the likeliest is kept, once.
+    """
+    label, scores = row["label"], list(row.get("span_scores", ()))
+    if not all(isinstance(item, Mapping) for item in label):
+        return {"label": label}
+    old = [(item["start"], item["end"]) for item in label]
+    new = [offsets.to_original(*place) for place in old]
+    order = sorted(range(len(label)), key=lambda number: -(scores[number] or 0.0) if scores else 0.0)
+    kept: list[int] = []
+    on: dict[int, list[int]] = {}
+    for number in order:
+        touched = [place for place, (_, piece) in enumerate(offsets.pieces) if _overlap(old[number], piece)]
+        pairs = [(one, offsets.pieces[place][0]) for place in touched for one in on.get(place, ())]
+        if any(
+            (_overlap(new[number], new[one]) and not _overlap(old[number], old[one]))
+            or new[number] == new[one] == piece
+            for one, piece in pairs
+        ):
+            continue
+        kept.append(number)
+        for place in touched:
+            on.setdefault(place, []).append(number)
+    kept.sort()
+    found: dict[str, Any] = {
+        "label": [{**label[number], "start": new[number][0], "end": new[number][1]} for number in kept]
+    }
+    return found | ({"span_scores": [scores[number] for number in kept]} if scores else {})
+
+
+def _overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    return one[0] < other[1] and other[0] < one[1]

@@ -47,9 +47,22 @@ REASONS: Mapping[str, Why] = {
         "that are loaded.",
         "此模型没有加载该编号的版本。编号见 :load 的回答；已加载的版本见 /v1/models/名称。",
     ),
+    "unknown_answer": Why(
+        422,
+        'The answer to text {given} (counted from 0) is "I don\'t know", which this protocol has no form for: {detail} '
+        "Send the other texts without it, or ask /v1/models/NAME/predict, which answers each.",
+        "第 {given} 条文本（从 0 计）的回答为“我不知道”，此协议没有相应的形式：{detail}"
+        "请去掉该文本后重发，或改用 /v1/models/名称/predict，其逐条回答。",
+    ),
     "no_previous": Why(
         409, "There is no version to go back to: none was replaced.", "没有可回退的版本：尚未替换过任何版本。"
     ),
+    "not_previous": Why(
+        409,
+        "The version that is named is not the one before, to which alone a rollback goes. Promote it instead.",
+        "所指定的版本不是上一版本，回退只能回到上一版本；请改用 :promote。",
+    ),
+    "unknown_verb": Why(404, "There is no such verb. The verbs are {given}.", "没有这个操作。可用的操作：{given}。"),
     "not_found": Why(404, "There is nothing at this address.", "此地址不存在。"),
     "method_not_allowed": Why(405, "This address does not take this method.", "此地址不支持该请求方法。"),
     "wrong_task": Why(424, "This model's task cannot answer this route.", "此模型的任务不支持该接口。"),
@@ -192,14 +205,37 @@ DETAILS: Mapping[str, str] = {
         "其签名与清单不符：清单在签名后被改动，或签名系伪造。"
     ),
     "The artifact was replaced after it was loaded.": "加载之后该模型已被替换。",
+    "a canary needs 'share', above 0 and at most 1; 0 ends it": "canary 需要 'share'，大于 0 且不超过 1；0 表示结束",
     "texts and lists are mixed": "文本与列表混用",
     "one text, or a pair of two": "应为一段文本或一对文本",
     "inputs are named text and second": "输入名应为 text 和 second",
     "the datatype of texts is BYTES": "文本的数据类型应为 BYTES",
     "the shape does not fit the number of texts": "shape 与文本数量不符",
     "an input text, and as many of second where there is one": "需要输入 text；若有 second，数量须相同",
-    "float is given": "仅支持 float",
+    "other dimensions than the model's {limit} are not supported": "不支持模型自身的 {limit} 维以外的维数",
     "at most {limit}": "上限为 {limit}",
+    "a text is wanted": "应为文本",
+    "a list is wanted": "应为列表",
+    "an object with fields is wanted": "应为含字段的对象",
+    "a whole number is wanted": "应为整数",
+    "a number is wanted": "应为数字",
+    "true or false is wanted": "应为 true 或 false",
+    "a text or a list is wanted": "应为文本或列表",
+    "a text, or an object with fields, is wanted": "应为文本，或含字段的对象",
+    "the least is {limit}": "最小为 {limit}",
+    "more than {limit} is wanted": "须大于 {limit}",
+    "the most is {limit}": "最大为 {limit}",
+    "less than {limit} is wanted": "须小于 {limit}",
+    "at most {limit} characters are taken": "最多 {limit} 个字符",
+    "at most {limit} entries are taken": "最多 {limit} 项",
+    "at least {limit} entries are wanted": "至少 {limit} 项",
+    "it must be {limit}": "可用的值：{limit}",
+    "the field '{field}' stands in the wrong place: it belongs into each entry of '{given}'": (
+        "字段“{field}”位置不对：应放在“{given}”的每一项中"
+    ),
+    "the field '{field}' stands in the wrong place: it belongs at the top of the request": (
+        "字段“{field}”位置不对：应放在请求的最外层"
+    ),
     "a field is unknown; the nearest known one is '{field}'": "含有未知字段，最接近的已知字段是“{field}”",
     "the field '{field}' is missing": "缺少字段“{field}”",
     "a value is not of its type or range ({given})": "值的类型或取值范围不符（{given}）",

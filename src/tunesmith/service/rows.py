@@ -22,6 +22,21 @@ def prediction_of(row: Mapping[str, Any], kind: str, name: str) -> Prediction:
     )
 
 
+def agreement(given: Mapping[str, Any], beside: Mapping[str, Any]) -> str:
+    """Whether a shadow's row says what was answered: "same", "different", or "unknown" where a guard did not know.
+
+    Numbers are the same to a thousandth, sets of classes in any order.
+    """
+    if given["label"] is None:
+        return "unknown"
+    mine, other = given["label"], beside["label"]
+    if isinstance(mine, float) and isinstance(other, float):
+        return "same" if math.isclose(mine, other, rel_tol=1e-3, abs_tol=1e-3) else "different"
+    if isinstance(mine, list) and isinstance(other, list):
+        mine, other = sorted(map(str, mine)), sorted(map(str, other))
+    return "same" if mine == other else "different"
+
+
 def _label(label: Any, kind: str) -> Label:
     if isinstance(label, list):
         spans = kind in {"spans", "answers"}

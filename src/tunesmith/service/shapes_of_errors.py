@@ -59,7 +59,8 @@ def shaped(found: Why, path: str, request_id: str) -> tuple[int, dict[str, Any],
     if path.startswith("/v2"):
         return (400 if status == 422 else status), {"error": found.detail}, headers
     if path in {"/predict", "/embed", "/info"}:
-        return status, {"error": found.detail, "error_type": _KINDS.get(status, "validation")}, headers
+        kind = _KINDS.get(status, "validation")
+        return status, {"error": found.detail, "error_type": kind, "code": found.code}, headers
     if path in {"/v1/chat/completions", "/v1/embeddings"}:
         too_long = found.code in _TOO_LONG
         told = openai_error(found.status, found.code, found.detail, found.where)

@@ -26,8 +26,11 @@ DRAIN_SECONDS = 60.0
 class SwitchWatcher(Protocol):
     """What hears of versions that come and go."""
 
-    def switched(self, version: Version, seconds: float) -> None:
-        """A version answers from now on."""
+    def loaded(self, version: Version) -> None:
+        """A version can be asked from now on, by its id."""
+
+    def switched(self, served: Served, seconds: float) -> None:
+        """Who answers what is so from now on."""
 
     def released(self, version: Version) -> None:
         """A version was let go."""
@@ -81,7 +84,7 @@ class Switch:
             began = time.monotonic()
             await self._engine.load(version.slot)
             self._registry.add(version)
-            self._watcher.switched(version, time.monotonic() - began)
+            self._watcher.switched(self._registry[version.model], time.monotonic() - began)
 
     async def load(self, name: str, folder: str) -> Version:
         """Load a version from ROOT/NAME/FOLDER beside what answers; nobody is answered by it yet.
@@ -112,6 +115,7 @@ class Switch:
             except TunesmithError as error:
                 raise NoAnswerError("not_loaded", detail=error.what) from error
             served.held[version.id] = version
+            self._watcher.loaded(version)
             return version
 
     async def promote(self, name: str, version: str, instead_of: str = "") -> Version:
@@ -129,13 +133,17 @@ class Switch:
             await asyncio.to_thread(_see_signed_still, loaded, self.admission.trusted)
         return await self._changed(name, lambda served: _promote(served, held(served, version), instead_of))
 
-    async def roll_back(self, name: str) -> Version:
-        """Let the version before answer again."""
-        return await self._changed(name, _roll_back)
+    async def roll_back(self, name: str, version: str = "") -> Version:
+        """Let the version before answer again; nothing changes where the one that is named answers already.
+
+        Raises:
+            NoAnswerError: there is none, or another one is named.
+        """
+        return await self._changed(name, lambda served: _roll_back(served, version))
 
     async def canary(self, name: str, version: str, share: float) -> Version:
-        """Let a loaded version answer a share of the requests; none with a share of 0."""
-        return await self._changed(name, lambda served: _canary(served, held(served, version), share))
+        """Let a loaded version answer a share of the requests; none with a share of 0, which needs no version."""
+        return await self._changed(name, lambda served: _canary(served, version, share))
 
     async def shadow(self, name: str, version: str) -> Version:
         """Ask a loaded version beside the one that answers; none with an empty version."""
@@ -162,7 +170,7 @@ class Switch:
             served = self._registry[name]
             before = served.roles
             change(served)
-            self._watcher.switched(served.champion, time.monotonic() - began)
+            self._watcher.switched(served, time.monotonic() - began)
             gone = {before["champion"], before["previous"]} - served.used
             for version in [one for one in served.held.values() if one.id in gone]:
                 task = asyncio.create_task(self._drain(served, version))
@@ -222,14 +230,19 @@ def _promote(served: Served, version: Version, instead_of: str) -> None:
         served.shadow = None
 
 
-def _roll_back(served: Served) -> None:
+def _roll_back(served: Served, version: str) -> None:
+    if version and version == served.champion.id:
+        return
     if served.previous is None:
         raise NoAnswerError("no_previous")
+    if version and version != served.previous.id:
+        raise NoAnswerError("not_previous")
     served.champion, served.previous = served.previous, served.champion
 
 
-def _canary(served: Served, version: Version, share: float) -> None:
-    served.canary, served.share = (version, share) if share > 0 else (None, 0.0)
+def _canary(served: Served, version: str, share: float) -> None:
+    named = held(served, version) if version or share > 0 else None
+    served.canary, served.share = (named, share) if share > 0 else (None, 0.0)
 
 
 def _shadow(served: Served, version: str) -> None:

@@ -176,6 +176,11 @@ class Served:
         drawn = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) / 2**64
         return self.canary if drawn < self.share else self.champion
 
+    def share_of(self, version: Version) -> float:
+        """The share of the requests that name no version which a version answers."""
+        share = self.share if self.canary is not None else 0.0
+        return share * (version is self.canary) + (1.0 - share) * (version is self.champion)
+
     @contextmanager
     def holding(self, version: Version) -> Iterator[None]:
         """A request is with a version, which is not let go meanwhile."""

@@ -120,6 +120,12 @@ ROWS: dict[str, list[Panel]] = {
             "short",
             [("max by (model, version, form) (tunesmith_model_info{$m})", "{{model}} {{version}} {{form}}")],
         ),
+        Panel(
+            "Share of the requests",
+            "percentunit",
+            [("max by (model, version) (tunesmith_version_share{$m})", "{{model}} {{version}}")],
+        ),
+        Panel("Answers of shadows", "short", _rate("shadow_answers_total", "model, version, result", "{$m}")),
         Panel("Time to swap", "s", _mean("model_swap_seconds")),
         Panel("Workers restarted", "short", _rate("worker_restarts_total", "reason")),
         Panel(

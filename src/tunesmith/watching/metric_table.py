@@ -56,8 +56,12 @@ METRIC_ROWS = (
     MetricRow("confidence", "histogram", ("model",), "Confidence of answers, 0 to 1.", CONFIDENCES),
     MetricRow("guard_actions_total", "counter", ("guard", "action"), "What guards did to requests and answers."),
     MetricRow("pii_found_total", "counter", ("kind", "action"), "Items of personal data found."),
-    MetricRow("models_ready", "gauge", (), "Versions of models that answer now."),
-    MetricRow("model_info", "gauge", ("model", "version", "sha256", "form"), "1 for each version that answers now."),
+    MetricRow(
+        "shadow_answers_total", "counter", ("model", "version", "result"), "A shadow's answers beside those given."
+    ),
+    MetricRow("models_ready", "gauge", (), "Versions of models that are loaded and can be asked."),
+    MetricRow("model_info", "gauge", ("model", "version", "sha256", "form"), "1 for each version that is loaded."),
+    MetricRow("version_share", "gauge", ("model", "version"), "Share of requests that it answers now, 0 to 1."),
     MetricRow("model_swap_seconds", "histogram", ("model",), "From loading a version to its answering.", SECONDS),
     MetricRow("workers", "gauge", (), "Processes that hold models and are alive."),
     MetricRow("worker_restarts_total", "counter", ("reason",), "Such processes started again."),

@@ -26,9 +26,9 @@ Version = tuple[str, str]
 class Metrics:
     """Counters, gauges and histograms of one service; call it from the front process, whose event loop needs no lock.
 
-    A model and version that were not `swapped` in stand as "other", words that are none (too long, with blanks) too:
-    what a client sends cannot make series. The texts and users of requests are never given to it. Of versions that
-    were `retired`, the last ten keep their series.
+    A model and version that were not `loaded` or `swapped` in stand as "other", words that are none (too long, with
+    blanks) too: what a client sends cannot make series. The texts and users of requests are never given to it. Of
+    versions that were `retired`, the last ten keep their series.
     """
 
     def __init__(self) -> None:
@@ -115,8 +115,21 @@ class Metrics:
         """Items of personal data were found, and this was done with them."""
         self._counter("pii_found_total", self._word("kind", kind), self._word("done", action)).inc(count)
 
+    def shadowed(self, model: str, version: str, result: str, count: int = 1) -> None:
+        """A shadow was asked beside what answered, which makes none of the series of answers: as `rows.agreement`."""
+        self._counter("shadow_answers_total", *self._known(model, version), self._word("result", result)).inc(count)
+
     def swapped(self, model: str, version: str, sha256: str, form: str, seconds: float) -> None:
         """A version answers from now on; `seconds` is from the start of its loading."""
+        self.loaded(model, version, sha256, form)
+        self._histogram("model_swap_seconds", model).observe(seconds)
+
+    def shares(self, model: str, version: str, share: float) -> None:
+        """A loaded version answers this share of the requests that name no version."""
+        self._gauge("version_share", *self._known(model, version)).set(share)
+
+    def loaded(self, model: str, version: str, sha256: str, form: str) -> None:
+        """A version is loaded: from now on it stands by its name."""
         before = self._serving.pop((model, version), None)
         if before is not None:
             self._remove("model_info", model, version, *before)
@@ -125,14 +138,14 @@ class Metrics:
         self._serving[model, version] = (sha256, form)
         self._gauge("model_info", model, version, sha256, form).set(1)
         self._count_versions()
-        self._histogram("model_swap_seconds", model).observe(seconds)
 
     def retired(self, model: str, version: str) -> None:
-        """A version answers no longer. Its counts stay until ten more have been retired."""
+        """A version was let go. Its counts stay until ten more have been retired."""
         found = self._serving.pop((model, version), None)
         if found is None:
             return
         self._remove("model_info", model, version, *found)
+        self._remove("version_share", model, version)
         self._retired.append((model, version))
         oldest = self._retired.popleft() if len(self._retired) > RETIRED_KEPT else None
         self._count_versions()

@@ -113,7 +113,8 @@ function show(answer, asked, model) {
   place.className = "";
   place.replaceChildren();
   const spans = Array.isArray(answer.label) && answer.label.length && typeof answer.label[0] === "object";
-  if (spans) place.append(highlighted(asked.text, answer.label, model.labels));
+  if (answer.unknown) place.append(answer.unknown[language]);
+  else if (spans) place.append(highlighted(asked.text, answer.label, model.labels));
   else if (answer.answer === "") place.append(WORDS[language].noAnswer);
   else if (Array.isArray(answer.label)) place.append(answer.label.join(", ") || WORDS[language].none);
   else place.append(String(answer.label ?? "") || WORDS[language].empty);
