@@ -13,7 +13,7 @@ import typer
 
 from tunesmith import access_console
 from tunesmith.access.audit import AuditLog
-from tunesmith.access.key_store import KeyStore
+from tunesmith.access.key_store import KeyStore, has_keys
 from tunesmith.access.keys import utc_now
 from tunesmith.access.principal import SCOPES, Limits
 from tunesmith.arguments import AsJson
@@ -51,6 +51,9 @@ def create(
 @keys.command("list")
 def list_keys(state: State = STATE, as_json: AsJson = False) -> None:
     """List the keys, without their secrets."""
+    if not has_keys(state.expanduser()):  # who reads makes no folder and no pepper
+        access_console.show_keys([], {}, utc_now(), as_json=as_json)
+        return
     store = KeyStore(state.expanduser())
     access_console.show_keys(store.keys(), store.last_used(), utc_now(), as_json=as_json)
 
@@ -58,7 +61,7 @@ def list_keys(state: State = STATE, as_json: AsJson = False) -> None:
 @keys.command()
 def revoke(id: KeyId, state: State = STATE, as_json: AsJson = False) -> None:
     """Let a key hold no longer, in running services too."""
-    access_console.show_revoked(KeyStore(state.expanduser()).revoke(id, by=user()), as_json=as_json)
+    access_console.show_revoked(store_in(state).revoke(id, by=user()), as_json=as_json)
 
 
 @keys.command()
@@ -69,7 +72,7 @@ def rotate(
     as_json: AsJson = False,
 ) -> None:
     """Give a key a new secret; the one before holds for some hours. With --overlap 0 it ends at once."""
-    changed = KeyStore(state.expanduser()).rotate(id, by=user(), overlap=timedelta(hours=overlap))
+    changed = store_in(state).rotate(id, by=user(), overlap=timedelta(hours=overlap))
     access_console.show_key(*changed, as_json=as_json)
 
 
@@ -94,6 +97,18 @@ def show(
 ) -> None:
     """Show the last lines of the log: who changed what and when."""
     access_console.show_records(list(deque(log_in(state).records(), maxlen=last)), as_json=as_json)
+
+
+def store_in(state: Path) -> KeyStore:
+    """The store of a state folder in which keys were made.
+
+    Raises:
+        ResourceError: none were.
+    """
+    folder = state.expanduser()
+    if not has_keys(folder):
+        raise ResourceError("There are no keys.", where=str(folder), to_do="Give the service's --state.")
+    return KeyStore(folder)
 
 
 def log_in(state: Path) -> AuditLog:

@@ -142,6 +142,9 @@ SITUATIONS: dict[str, tuple[Damage | None, tuple[object, ...], str]] = {
     "a pepper that others may read": (lambda s: readable(s, "pepper"), ("keys", "list"), "chmod 600"),
     "keys that others may read": (lambda s: readable(s, "keys.json"), ("keys", "list"), "chmod 600"),
     "a short pepper": (lambda s: replaced(s, "pepper", "abc"), ("keys", "list"), "64 hexadecimal"),
+    "a lost pepper": (lambda s: (s / "pepper").unlink(), CREATE, "Put the pepper back; or, if it is lost, remove keys"),
+    "a lost pepper, read": (lambda s: (s / "pepper").unlink(), ("keys", "list"), "Put the pepper back"),
+    "no keys to revoke": (lambda s: (s / "keys.json").unlink(), ("keys", "revoke", "x" * 12), "There are no keys"),
     "damaged keys": (lambda s: replaced(s, "keys.json", "{"), ("keys", "list"), "damaged"),
     "keys of a later version": (lambda s: replaced(s, "keys.json", '{"format": 2}'), CREATE, "another version"),
     "damaged times of use": (lambda s: replaced(s, "keys-used.json", "[]"), ("keys", "list"), "keys-used.json"),
@@ -185,3 +188,10 @@ def written(state: Path) -> object:
         return state.read_bytes() if state.exists() else None
     found = sorted(path for path in state.iterdir() if not path.name.endswith(".lock"))
     return [(path.name, path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) for path in found]
+
+
+def test_who_reads_keys_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for state in (tmp_path, tmp_path / "none"):
+        assert answered(capsys, "keys", "list", "--state", state) == []
+    assert asked("keys", "revoke", "x" * 12, "--state", tmp_path / "none") == 2
+    assert list(tmp_path.iterdir()) == []
