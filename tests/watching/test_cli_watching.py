@@ -245,3 +245,15 @@ def test_it_watches_until_it_is_stopped_and_keeps_what_it_knows(tmp_path: Path) 
     assert "FIRING Own (page)" in said
     assert said.endswith("Stopped watching.\n")
     assert json.loads(state.read_text(encoding="utf-8"))["alerts"][0]["state"] == "firing"
+
+
+@pytest.mark.parametrize(("status", "text"), [(403, ""), (401, ""), (404, ""), (200, ""), (200, "<html>"), (0, "")])
+def test_once_that_could_read_nothing_does_not_look_like_all_is_well(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], status: int, text: str
+) -> None:
+    rules, state = ruled(tmp_path, all=[{"measure": {"name": "latest", "of": "workers"}, "above": 9}]), tmp_path / "s"
+    with serving(lambda *_: (status, text.encode(), {})) as service:
+        url = service.url if status else "http://127.0.0.1:9/metrics"
+        assert asked("alerts", "--once", "--rules", rules, "--url", url, "--state", state) == 2
+    assert url in capsys.readouterr().out
+    assert state.exists(), "the exit code comes after all else"
