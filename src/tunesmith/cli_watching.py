@@ -50,7 +50,9 @@ def alerts(
     mail_to: Annotated[list[str] | None, typer.Option(help="An address of e-mail; give it again for more.")] = None,
     language: Annotated[Language, typer.Option(help="The language of notices.")] = "en",
     state: Annotated[Path | None, typer.Option(help="A file that keeps history and alerts over restarts.")] = None,
-    once: Annotated[bool, typer.Option(help="Look once; exit code 1 when an alert fires, 2 when nothing could be read.")] = False,
+    once: Annotated[
+        bool, typer.Option(help="Look once; exit code 1 when an alert fires, 2 when nothing could be read.")
+    ] = False,
 ) -> None:
     """Watch a service without Prometheus: scrape it, evaluate the alert rules, tell by webhook and e-mail."""
     settings = read_settings(rules)
