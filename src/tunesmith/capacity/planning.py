@@ -14,7 +14,7 @@ FRONT_SHARE = 0.8
 """The share of a core up to which one front is loaded."""
 _MOST = 512
 _USED = 0.1
-"""The share of what a machine can carry at all that it must answer within the wish: below, a larger wish is the help."""
+"""The share of what a machine can carry at all that it must answer within the wish; below, machines are no help."""
 _PAYS = 0.25
 """The share of workers that coming and going must save for a cluster to be worth its own machinery."""
 
@@ -89,12 +89,11 @@ def plan(measured: Measured, target: Target) -> Plan:
     if copies or pooled:
         verdict, why = _verdict(copies, each, pooled, mean, target)
     else:
-        verdict, why = (
-            "impossible",
-            (
-                f"Even an idle service takes {1000 * p99(costs, machine, 0.01):.0f} ms (99 %), times {measured.off:.2f} for "
-                "what that may be off. Take a smaller or quantised model, or a longer --p99."
-            ),
+        idle = f"{1000 * p99(costs, machine, 0.01):.0f} ms (99 %), times {measured.off:.2f} for what that may be off"
+        verdict = "impossible"
+        why = (
+            f"An idle service takes {idle}; {1000 * target.wish:.0f} ms are wished. Take a smaller or quantised model, "
+            "or a longer --p99."
         )
     return Plan(workers, fronts, copies, each, one, machines, mean, verdict, why)
 
