@@ -28,8 +28,8 @@ def show_key(key: Key, secret: str, *, as_json: bool) -> None:
         console.print(f"The secret before it holds until {moment(until)}.", highlight=False)
 
 
-def show_keys(keys: Sequence[Key], used: Mapping[str, datetime], now: datetime, *, as_json: bool) -> None:
-    """List keys, without their secrets."""
+def show_keys(keys: Sequence[Key], used: Mapping[str, datetime], now: datetime, *, named: str, as_json: bool) -> None:
+    """List keys, without their secrets; `named` is the option that names their folder."""
     if as_json:
         last = {key.id: used[key.id].isoformat() if key.id in used else None for key in keys}
         say_json([{"id": key.id, **key.told(), "last_used": last[key.id], "state": state(key, now)} for key in keys])
@@ -39,7 +39,7 @@ def show_keys(keys: Sequence[Key], used: Mapping[str, datetime], now: datetime, 
         limits = f"{key.limits.tokens_per_minute:,} tokens and {key.limits.requests_per_minute:,} requests a minute"
         say(f"{key.id}  {state(key, now):18}  {seen:19}  {','.join(key.scopes)}; {limits}; {key.name or 'no name'}")
     if not keys:
-        say("There are no keys. Make one: tunesmith keys create --scopes predict")
+        say(f"There are no keys. Make one: tunesmith keys create --scopes predict{named}")
 
 
 def show_revoked(key: Key, *, as_json: bool) -> None:

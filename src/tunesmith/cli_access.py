@@ -18,6 +18,7 @@ from tunesmith.access.keys import utc_now
 from tunesmith.access.principal import SCOPES, Limits
 from tunesmith.arguments import AsJson
 from tunesmith.errors import ResourceError
+from tunesmith.private_files import STATE, naming
 
 keys = typer.Typer(no_args_is_help=True, help="Make, list, revoke and rotate the keys of a service.")
 audit = typer.Typer(no_args_is_help=True, help="Look at the log of what was changed, and whether it holds.")
@@ -25,7 +26,6 @@ verbs = typer.Typer()
 verbs.add_typer(keys, name="keys")
 verbs.add_typer(audit, name="audit")
 
-STATE = Path("~/.local/state/tunesmith")
 State = Annotated[Path, typer.Option(help="The folder with the service's keys and logs.")]
 KeyId = Annotated[str, typer.Argument(help="The part of the key between its underscores.")]
 
@@ -52,10 +52,10 @@ def create(
 def list_keys(state: State = STATE, as_json: AsJson = False) -> None:
     """List the keys, without their secrets."""
     if not has_keys(state.expanduser()):  # who reads makes no folder and no pepper
-        access_console.show_keys([], {}, utc_now(), as_json=as_json)
+        access_console.show_keys([], {}, utc_now(), named=naming(state), as_json=as_json)
         return
     store = KeyStore(state.expanduser())
-    access_console.show_keys(store.keys(), store.last_used(), utc_now(), as_json=as_json)
+    access_console.show_keys(store.keys(), store.last_used(), utc_now(), named=naming(state), as_json=as_json)
 
 
 @keys.command()

@@ -28,12 +28,12 @@ from tunesmith.privacy import (
     see_kinds,
     standard,
 )
+from tunesmith.private_files import STATE
 from tunesmith.redacting import redact_file, restore_file
 from tunesmith.writing import see_new
 
 verbs = typer.Typer()
 
-STATE = Path("~/.local/state/tunesmith")
 KEY_FILE = "redaction.key"
 
 

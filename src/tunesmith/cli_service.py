@@ -24,6 +24,7 @@ from tunesmith.guarding.guards import Guards
 from tunesmith.guarding.saved import read_guards
 from tunesmith.machine import inspect_machine
 from tunesmith.privacy import ACTIONS, RECOGNISERS, RedactionKey, RedactionSettings, Redactor, read_redaction, standard
+from tunesmith.private_files import naming
 from tunesmith.remembered.labels import LabelSchema, label_check
 from tunesmith.remembered.records import Policy
 from tunesmith.remembered.secret import secret_of
@@ -102,7 +103,7 @@ def serve(
         knows_signers = gate.fetch_keys()
 
         def ready(where: str) -> None:
-            service_console.show_ready(where, secret, versions, settings)
+            service_console.show_ready(where, secret, versions, settings, naming(entrance.state))
             if rules is not None:
                 service_console.show_tokens(rules, knows_signers=knows_signers)
 

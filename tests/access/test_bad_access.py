@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tunesmith import cli
+from tunesmith import cli, service_console
 from tunesmith.access.key_store import KeyStore
 from tunesmith.access.keys import new_secret
 from tunesmith.access.refusals import RefusedError
+from tunesmith.private_files import naming
 
 
 def asked(*arguments: object) -> int:
@@ -195,3 +196,21 @@ def test_who_reads_keys_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixt
         assert answered(capsys, "keys", "list", "--state", state) == []
     assert asked("keys", "revoke", "x" * 12, "--state", tmp_path / "none") == 2
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_shown_to_be_run_next_names_a_state_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "my state"
+    quoted = f"--state '{own}'"
+    assert asked("keys", "list", "--state", own) == 0
+    assert f"keys create --scopes predict {quoted}" in capsys.readouterr().out
+    assert asked("keys", "create", "--state", own) == 0
+    assert asked("keys", "revoke", "x" * 12, "--state", own) == 2
+    assert f"keys list {quoted}" in " ".join(capsys.readouterr().err.split())
+    for secret in (None, "key"):
+        service_console.show_keys(secret, naming(own))
+    assert capsys.readouterr().out.count(f"keys create {quoted}") == 2
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert asked("keys", "list") == 0
+    assert "--state" not in capsys.readouterr().out

@@ -58,6 +58,7 @@ def test_feedback_is_listed_reviewed_and_exported(state, tmp_path, capsys):
     out = tmp_path / "feedback.jsonl"
     assert asked("export", "--out", out, "--state", state, "--confirmed-weight", 0.5) == 0
     said = capsys.readouterr().out
+    assert f"tunesmith feedback review --state {state}." in said
     assert "Wrote 3 rows" in said
     assert "2 corrected, 1 confirmed" in said
     assert "1 left out: their status is new" in said

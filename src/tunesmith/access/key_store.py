@@ -15,7 +15,15 @@ from tunesmith.access.keys import Clock, Key, compare_with_nobody, digest_of, id
 from tunesmith.access.principal import Limits, Principal, known_scopes
 from tunesmith.access.refusals import RefusedError
 from tunesmith.errors import ResourceError, TunesmithError, nearest
-from tunesmith.private_files import locked, private_text, refused_reading, secret_of, state_folder, write_private
+from tunesmith.private_files import (
+    locked,
+    naming,
+    private_text,
+    refused_reading,
+    secret_of,
+    state_folder,
+    write_private,
+)
 
 FILE = "keys.json"
 PEPPER = "pepper"
@@ -176,12 +184,14 @@ class KeyStore:
             raise TunesmithError(
                 f"There is no key '{id}'.{nearest(id, self._keys)}",
                 where=str(self.folder),
-                to_do="See: tunesmith keys list",
+                to_do=f"See: tunesmith keys list{naming(self.folder)}",
             )
         if key.revoked is not None or (key.expires is not None and key.expires <= self._now()):
             state = "was revoked" if key.revoked is not None else "has expired"
             raise TunesmithError(
-                f"The key '{id}' {state}.", where=str(self.folder), to_do="Make another: tunesmith keys create"
+                f"The key '{id}' {state}.",
+                where=str(self.folder),
+                to_do=f"Make another: tunesmith keys create{naming(self.folder)}",
             )
         return key
 
