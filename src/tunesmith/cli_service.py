@@ -64,12 +64,12 @@ def serve(
 ) -> None:
     """Serve trained models over HTTP; Ctrl-C or SIGTERM end it once the last answer is out."""
     see_of_use(protections, elastic, held, traces)
+    rules = _rules(entrance)
     os.environ["HF_HUB_OFFLINE"] = "1"  # the model workers inherit it: nothing that is served is fetched
     trusted = TrustedKeys.from_files(held.trusted) if held.trusted else None
     versions = [_version(given, held.backend, trusted) for given in artifacts]
     _see_names_differ(versions)
     folder = entrance.state.expanduser()
-    rules = _rules(entrance)
     verifier = TokenVerifier(rules) if rules is not None else None
     store = KeyStore(folder)
     gate = Gate(store, verifier)

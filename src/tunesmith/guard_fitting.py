@@ -85,8 +85,8 @@ def material_for(candidate: Candidate, guards: Sequence[Guard], data: str, outsi
     except TunesmithError as error:
         raise DataError(
             f"The training texts cannot be read: {error.what}",
-            where=str(candidate.folder),
-            to_do="Guards are fitted where the recipe's data is.",
+            where=error.where or str(candidate.folder),
+            to_do="Guards are fitted where the recipe's data is: run this in the folder of training.",
         ) from error
     held = list(splits.validation)
     if data:

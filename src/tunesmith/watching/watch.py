@@ -82,7 +82,11 @@ def channels_of(settings: WatchSettings, language: Language, source: str) -> lis
         if deliver.mail.password_file:
             read_secret(Path(deliver.mail.password_file))  # a wrong file is said now, not when something burns
         if deliver.mail.ca_file and not Path(deliver.mail.ca_file).is_file():
-            raise RecipeError("There is no such file of certificates.", where=deliver.mail.ca_file)
+            raise RecipeError(
+                "There is no such file of certificates.",
+                where=f"deliver.mail.ca_file {deliver.mail.ca_file}",
+                to_do="Correct the path; it is relative to the folder you are in.",
+            )
         found.append(Mail(deliver.mail, deliver.mail_to, settings.rules, language))
     return found
 
