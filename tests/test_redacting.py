@@ -349,3 +349,15 @@ def test_a_file_that_is_there_is_not_written_over_and_a_device_is_written_to(
     assert table.read_bytes() == before
     if not more:
         assert cli.guarded(lambda: cli.app([*arguments, "/dev/null"], standalone_mode=False)) == 0
+
+
+@pytest.mark.parametrize("key", ["label", "text"])
+def test_a_column_that_no_row_has_is_refused_and_nothing_is_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    table = write_json(tmp_path / "t.jsonl", [{"text": "a"}, {"text": "b", "label": SECRETS[0]}])
+    arguments = ["redact", str(table), "--out", str(tmp_path / "o.jsonl"), "--set"]
+    for given, expected in ((f"data.{key}={key[:-1]}", 2), (f"data.{key}={key}", 0)):
+        assert cli.guarded(lambda given=given: cli.app([*arguments, given], standalone_mode=False)) == expected  # type: ignore[misc]
+        assert (tmp_path / "o.jsonl").exists() == (expected == 0)
+    assert f"Did you mean '{key}'?" in capsys.readouterr().err
