@@ -269,7 +269,8 @@ def forget(
     else:
         erased = erasing.forget_key(database, key, thorough=not quick)
     what = "one person's data" if subject else f"the feedback of key {key}"
-    remembered_console.show_erased(erased, what, is_file=database.is_sqlite, as_json=as_json)
+    nothing = "Nothing of this person is here." if subject else f"No feedback of key {key} is here."
+    remembered_console.show_erased(erased, what, is_file=database.is_sqlite, as_json=as_json, nothing=nothing)
     database.close()
 
 
@@ -305,6 +306,9 @@ def encrypt(
 @verbs.command()
 def migrate(store: StoreOption = "", state: State = STATE) -> None:
     """Bring the database to the newest form, as opening it does; a new one is made."""
+    file = Path(store.removeprefix("sqlite:///")) if store else state.expanduser() / FILE
+    is_there = "://" in str(file) or file.exists()
     database = opened(store, state, make=True)
-    console.say(f"{database.place} is at step {revision(database)}.")
+    made = "" if is_there or not database.is_sqlite else " was not there and was made; it"
+    console.say(f"{database.place}{made} is at step {revision(database)}.")
     database.close()

@@ -134,10 +134,15 @@ def _show_aside(exported: Exported, doubted: Sequence[Doubted], aside: Path, nam
     )
 
 
-def show_erased(erased: Erased, what: str, *, is_file: bool, as_json: bool) -> None:
-    """Say how much was deleted, and whether the text is gone from the files."""
+def show_erased(erased: Erased, what: str, *, is_file: bool, as_json: bool, nothing: str = "") -> None:
+    """Say how much was deleted, or `nothing`, and whether the text is gone from the files."""
     if as_json:
         console.say_json(asdict(erased))
+        return
+    if nothing and not (erased.answers or erased.feedback):
+        console.say(nothing)
+        if not erased.is_gone:
+            _say_left(is_file=is_file)
         return
     console.say(f"Deleted {what}: {erased.answers} answers, {erased.feedback} feedback.")
     if erased.is_gone:
@@ -156,7 +161,10 @@ def show_encrypted(encrypted: Encrypted, keys: Path, *, is_file: bool, as_json: 
         if not encrypted.is_gone:
             _say_left(is_file=is_file)
         return
-    console.say(f"Encrypted {encrypted.answers} answers and {encrypted.feedback} feedback under the newest of {keys}.")
+    counts = f"{encrypted.answers} answers and {encrypted.feedback} feedback"
+    console.say(
+        f"Encrypted {counts if encrypted.answers or encrypted.feedback else 'nothing'} under the newest of {keys}."
+    )
     if encrypted.dropped:
         console.say(f"Deleted {encrypted.dropped} texts that no key opens; labels and times remain.")
     console.say("Keep a copy of the file of keys apart from the database: without it no raw text can be read.")
