@@ -14,7 +14,7 @@ from tunesmith.access.keys import Key
 from tunesmith.console import plain_console, say, say_json
 
 
-def show_key(key: Key, secret: str, *, as_json: bool) -> None:
+def show_key(key: Key, secret: str, *, as_json: bool, is_rotated: bool = False) -> None:
     """Show a key that was made or rotated, the one time that its secret is there."""
     if as_json:
         say_json({"id": key.id, "key": secret, **key.told()})
@@ -26,6 +26,8 @@ def show_key(key: Key, secret: str, *, as_json: bool) -> None:
     if key.former:
         until = max(one.until for one in key.former)
         console.print(f"The secret before it holds until {moment(until)}.", highlight=False)
+    elif is_rotated:
+        console.print("All earlier secrets of it have ended.", highlight=False)
 
 
 def show_keys(keys: Sequence[Key], used: Mapping[str, datetime], now: datetime, *, named: str, as_json: bool) -> None:

@@ -73,7 +73,7 @@ def rotate(
 ) -> None:
     """Give a key a new secret; the one before holds for some hours. With --overlap 0 it ends at once."""
     changed = store_in(state).rotate(id, by=user(), overlap=timedelta(hours=overlap))
-    access_console.show_key(*changed, as_json=as_json)
+    access_console.show_key(*changed, as_json=as_json, is_rotated=True)
 
 
 @audit.command()

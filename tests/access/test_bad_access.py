@@ -214,3 +214,12 @@ def test_what_is_shown_to_be_run_next_names_a_state_of_its_own(
     monkeypatch.setenv("HOME", str(tmp_path))
     assert asked("keys", "list") == 0
     assert "--state" not in capsys.readouterr().out
+
+
+def test_a_rotation_says_what_becomes_of_earlier_secrets(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (key,) = answered(capsys, "keys", "list", "--state", state)
+    for overlap, said in ((1, "The secret before it holds until"), (0, "All earlier secrets of it have ended.")):
+        assert asked("keys", "rotate", key["id"], "--overlap", overlap, "--state", state) == 0
+        assert said in capsys.readouterr().err
+    assert asked("keys", "create", "--state", state) == 0
+    assert "ended" not in capsys.readouterr().err
