@@ -31,7 +31,9 @@ def export(
     out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("watching"),
     rules: Annotated[Path | None, typer.Option(help="Alert rules of your own; those of Tunesmith if left out.")] = None,
     target: Annotated[str, typer.Option(help="Host and port of the service.")] = "127.0.0.1:8080",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files there that say something else.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files there that say something else.")
+    ] = False,
 ) -> None:
     """Write alert rules for Prometheus, a dashboard for Grafana, and how to scrape with a key."""
     for path, what in export_watching(out, read_settings(rules).rules, target, overwrite=overwrite):
