@@ -911,3 +911,32 @@ def test_bad_input_is_explained_and_leaves_nothing_behind(
 
 def test_the_situations_are_at_least_forty_and_all_different() -> None:
     assert len(set(SITUATIONS)) == len(SITUATIONS) >= 40
+
+
+MISSING = {
+    "rules for tokens": (["serve", "art", "--tokens", "tokns.yaml"], "Did you mean 'tokens.yaml'?"),
+    "recognisers": (["redact", "t.jsonl", "--out", "o.jsonl", "--recognisers", "tokns.yaml"], "'tokens.yaml'?"),
+    "an artifact": (["serve", "runs/dmo/artifact"], "There is no such folder. Did you mean 'demo'?"),
+    "texts": (["capacity", "http://127.0.0.1:9", "--texts", "tokns.yaml"], "Did you mean 'tokens.yaml'?"),
+    "no texts": (["capacity", "http://127.0.0.1:9", "--texts", "empty.txt"], "holds no text"),
+    "a key": (["alerts", "--once", "--key-file", "nosuch.key"], "chmod 600 nosuch.key"),
+    "a receiver": (["alerts", "--once", "--mail-to", "opsexample"], "such as ops@example.org"),
+    "guards": (["guard", "check", "runs/demo/artifact", "--guards", "guads.json"], "Did you mean 'guards.json'?"),
+}
+
+
+@pytest.mark.parametrize("name", MISSING)
+def test_what_is_not_there_is_said_to_be_missing_and_the_nearest_named(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "demo" / "artifact").mkdir(parents=True)
+    for file in ("tokens.yaml", "empty.txt", "guards.json"):
+        (tmp_path / file).touch()
+    (tmp_path / "t.jsonl").write_text('{"text": "a"}\n')
+    arguments, said = MISSING[name]
+    assert cli.guarded(lambda: cli.app(arguments, standalone_mode=False)) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert said in told, told
+    assert "do:" in told
+    assert "tunesmith new" not in told

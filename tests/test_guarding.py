@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from tests.test_bad_input import files_below
-from tunesmith import cli
+from tunesmith import cli, guard_fitting
 from tunesmith.data.records import Example, Prediction
+from tunesmith.errors import DataError
 from tunesmith.guarding import ConfidenceFloor, PromptInjection, Size, Toxicity
 from tunesmith.guarding.evidence import Guarded, answered
 from tunesmith.guarding.guards import Guards
@@ -126,7 +127,7 @@ def no_list(f: Path, run: Path) -> tuple[list[object], str]:
 
 
 def no_file(f: Path, run: Path) -> tuple[list[object], str]:
-    return ["check", run, "--guards", f / "none.json"], "not readable JSON"
+    return ["check", run, "--guards", f / "none.json"], "does not exist"
 
 
 def into_the_artifact(f: Path, run: Path) -> tuple[list[object], str]:
@@ -197,3 +198,31 @@ def test_bad_input_is_explained_and_leaves_nothing(
     assert said in " ".join(complaint.split())
     assert len(complaint.strip().splitlines()) <= 6
     assert files_below(tmp_path) == before
+
+
+def test_training_texts_that_cannot_be_read_are_named(
+    finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(_candidate: object) -> None:
+        raise DataError("The file does not exist.", where="films/train.csv")
+
+    monkeypatch.setattr(guard_fitting, "load_splits", gone)
+    guards = guards_file(tmp_path, {"name": "language", "alarm_rate": 0.2})
+    assert asked("guard", "fit", finished_run / "artifact", "--guards", guards, "--out", tmp_path / "o") == 2
+    assert "films/train.csv" in capsys.readouterr().err
+
+
+def test_guards_of_a_sibling_are_not_written_over(
+    finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours = shutil.copytree(finished_run / "artifact", tmp_path / "ours")
+    asked_for = guards_file(tmp_path, "size")
+    assert asked("guard", "fit", ours, "--guards", asked_for) == 0
+    assert asked("guard", "fit", ours, "--guards", asked_for) == 0, "its own are fitted again"
+    kept = tmp_path / "guards" / "guards.json"
+    told = json.loads(kept.read_text(encoding="utf-8"))
+    kept.write_text(json.dumps({**told, "artifact_sha256": "0" * 64}), encoding="utf-8")
+    before = kept.read_bytes()
+    assert asked("guard", "fit", ours, "--guards", asked_for) == 2
+    assert f"--out {tmp_path / 'guards-ours'}" in " ".join(capsys.readouterr().err.split())
+    assert kept.read_bytes() == before

@@ -120,8 +120,9 @@ def test_words_with_tags_become_texts_with_spans(tmp_path: Path, capsys: pytest.
     }
     write_json(tmp_path / "w.jsonl", [words])
     for name in ("w.conll", "w.jsonl"):
-        redact(capsys, tmp_path / name, "--out", tmp_path / "o.jsonl")
-        (row,) = read_json(tmp_path / "o.jsonl")
+        out = tmp_path / f"{name}.redacted"
+        redact(capsys, tmp_path / name, "--out", out)
+        (row,) = read_json(out)
         assert row["text"] == "Anna calls <MOBILE> in Rome"
         assert [(s["start"], s["end"]) for s in row["spans"]] == [(0, 4), (11, 19), (23, 27)]  # type: ignore[attr-defined]
 
@@ -333,3 +334,30 @@ def test_presidio_finds_what_it_knows_without_fetching_anything() -> None:
     pytest.importorskip("presidio_analyzer")
     redactor = Redactor((Presidio(),))
     assert redactor.apply("Mail a@example.com, card 4111111111111111").text == "Mail <EMAIL>, card <CREDIT_CARD>"
+
+
+@pytest.mark.parametrize("more", [[], ["--restore"]])
+def test_a_file_that_is_there_is_not_written_over_and_a_device_is_written_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    table = write_json(tmp_path / "t.jsonl", [{"text": SECRETS[0], "label": "a"}])
+    before = table.read_bytes()
+    arguments = ["redact", str(table), "--state", str(tmp_path), *more, "--out"]
+    assert cli.guarded(lambda: cli.app([*arguments, str(table)], standalone_mode=False)) == 2
+    assert "exists already" in (said := capsys.readouterr().err)
+    assert "Choose another --out" in said
+    assert table.read_bytes() == before
+    if not more:
+        assert cli.guarded(lambda: cli.app([*arguments, "/dev/null"], standalone_mode=False)) == 0
+
+
+@pytest.mark.parametrize("key", ["label", "text"])
+def test_a_column_that_no_row_has_is_refused_and_nothing_is_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    table = write_json(tmp_path / "t.jsonl", [{"text": "a"}, {"text": "b", "label": SECRETS[0]}])
+    arguments = ["redact", str(table), "--out", str(tmp_path / "o.jsonl"), "--set"]
+    for given, expected in ((f"data.{key}={key[:-1]}", 2), (f"data.{key}={key}", 0)):
+        assert cli.guarded(lambda given=given: cli.app([*arguments, given], standalone_mode=False)) == expected  # type: ignore[misc]
+        assert (tmp_path / "o.jsonl").exists() == (expected == 0)
+    assert f"Did you mean '{key}'?" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from tunesmith.access.keys import Key
 from tunesmith.console import plain_console, say, say_json
 
 
-def show_key(key: Key, secret: str, *, as_json: bool) -> None:
+def show_key(key: Key, secret: str, *, as_json: bool, is_rotated: bool = False) -> None:
     """Show a key that was made or rotated, the one time that its secret is there."""
     if as_json:
         say_json({"id": key.id, "key": secret, **key.told()})
@@ -26,10 +26,12 @@ def show_key(key: Key, secret: str, *, as_json: bool) -> None:
     if key.former:
         until = max(one.until for one in key.former)
         console.print(f"The secret before it holds until {moment(until)}.", highlight=False)
+    elif is_rotated:
+        console.print("All earlier secrets of it have ended.", highlight=False)
 
 
-def show_keys(keys: Sequence[Key], used: Mapping[str, datetime], now: datetime, *, as_json: bool) -> None:
-    """List keys, without their secrets."""
+def show_keys(keys: Sequence[Key], used: Mapping[str, datetime], now: datetime, *, named: str, as_json: bool) -> None:
+    """List keys, without their secrets; `named` is the option that names their folder."""
     if as_json:
         last = {key.id: used[key.id].isoformat() if key.id in used else None for key in keys}
         say_json([{"id": key.id, **key.told(), "last_used": last[key.id], "state": state(key, now)} for key in keys])
@@ -39,7 +41,7 @@ def show_keys(keys: Sequence[Key], used: Mapping[str, datetime], now: datetime, 
         limits = f"{key.limits.tokens_per_minute:,} tokens and {key.limits.requests_per_minute:,} requests a minute"
         say(f"{key.id}  {state(key, now):18}  {seen:19}  {','.join(key.scopes)}; {limits}; {key.name or 'no name'}")
     if not keys:
-        say("There are no keys. Make one: tunesmith keys create --scopes predict")
+        say(f"There are no keys. Make one: tunesmith keys create --scopes predict{named}")
 
 
 def show_revoked(key: Key, *, as_json: bool) -> None:

@@ -10,6 +10,8 @@ from tunesmith import console
 from tunesmith.capacity.measuring import Measured
 from tunesmith.capacity.planning import Plan, Target
 
+_NONE = "not with this delay"
+
 
 def show_json(measured: Measured, rate: tuple[float, float, float], target: Target, plan: Plan | None) -> None:
     """Print all as JSON; seconds are seconds, rates are per second."""
@@ -48,15 +50,15 @@ def show(measured: Measured, rate: tuple[float, float, float], target: Target, p
 
 def _show_plan(target: Target, plan: Plan) -> None:
     table = Table(f"For {target.rate:g} texts/s and {100 * target.headroom:.0f} % more", "", show_header=True)
-    table.add_row("workers in one pool", str(plan.workers or "none would do"))
+    table.add_row("workers in one pool", str(plan.workers or _NONE))
     table.add_row("fronts", str(plan.fronts))
     table.add_row(
         f"machines of {target.cores} cores, a service each",
-        f"{plan.copies or 'none would do'} with {plan.workers_each}",
+        f"{plan.copies} with {plan.workers_each} workers, {plan.rate_each:.0f} texts/s each" if plan.copies else _NONE,
     )
-    table.add_row("machines in a Ray cluster", str(plan.machines or "none would do"))
+    table.add_row("machines in a Ray cluster", str(plan.machines or _NONE))
     console.plain_console().print(table)
-    console.say(plan.why)
+    console.say(f"{plan.verdict}: {plan.why}")
 
 
 def _ms(seconds: float) -> str:

@@ -13,11 +13,12 @@ import typer
 
 from tunesmith import access_console
 from tunesmith.access.audit import AuditLog
-from tunesmith.access.key_store import KeyStore
+from tunesmith.access.key_store import KeyStore, has_keys
 from tunesmith.access.keys import utc_now
 from tunesmith.access.principal import SCOPES, Limits
 from tunesmith.arguments import AsJson
 from tunesmith.errors import ResourceError
+from tunesmith.private_files import STATE, naming
 
 keys = typer.Typer(no_args_is_help=True, help="Make, list, revoke and rotate the keys of a service.")
 audit = typer.Typer(no_args_is_help=True, help="Look at the log of what was changed, and whether it holds.")
@@ -25,7 +26,6 @@ verbs = typer.Typer()
 verbs.add_typer(keys, name="keys")
 verbs.add_typer(audit, name="audit")
 
-STATE = Path("~/.local/state/tunesmith")
 State = Annotated[Path, typer.Option(help="The folder with the service's keys and logs.")]
 KeyId = Annotated[str, typer.Argument(help="The part of the key between its underscores.")]
 
@@ -51,14 +51,17 @@ def create(
 @keys.command("list")
 def list_keys(state: State = STATE, as_json: AsJson = False) -> None:
     """List the keys, without their secrets."""
+    if not has_keys(state.expanduser()):  # who reads makes no folder and no pepper
+        access_console.show_keys([], {}, utc_now(), named=naming(state), as_json=as_json)
+        return
     store = KeyStore(state.expanduser())
-    access_console.show_keys(store.keys(), store.last_used(), utc_now(), as_json=as_json)
+    access_console.show_keys(store.keys(), store.last_used(), utc_now(), named=naming(state), as_json=as_json)
 
 
 @keys.command()
 def revoke(id: KeyId, state: State = STATE, as_json: AsJson = False) -> None:
     """Let a key hold no longer, in running services too."""
-    access_console.show_revoked(KeyStore(state.expanduser()).revoke(id, by=user()), as_json=as_json)
+    access_console.show_revoked(store_in(state).revoke(id, by=user()), as_json=as_json)
 
 
 @keys.command()
@@ -69,8 +72,8 @@ def rotate(
     as_json: AsJson = False,
 ) -> None:
     """Give a key a new secret; the one before holds for some hours. With --overlap 0 it ends at once."""
-    changed = KeyStore(state.expanduser()).rotate(id, by=user(), overlap=timedelta(hours=overlap))
-    access_console.show_key(*changed, as_json=as_json)
+    changed = store_in(state).rotate(id, by=user(), overlap=timedelta(hours=overlap))
+    access_console.show_key(*changed, as_json=as_json, is_rotated=True)
 
 
 @audit.command()
@@ -94,6 +97,18 @@ def show(
 ) -> None:
     """Show the last lines of the log: who changed what and when."""
     access_console.show_records(list(deque(log_in(state).records(), maxlen=last)), as_json=as_json)
+
+
+def store_in(state: Path) -> KeyStore:
+    """The store of a state folder in which keys were made.
+
+    Raises:
+        ResourceError: none were.
+    """
+    folder = state.expanduser()
+    if not has_keys(folder):
+        raise ResourceError("There are no keys.", where=str(folder), to_do="Give the service's --state.")
+    return KeyStore(folder)
 
 
 def log_in(state: Path) -> AuditLog:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from tunesmith.arguments import AsJson, spread
 from tunesmith.capacity.load import Connections
 from tunesmith.capacity.measuring import Measured, Wish, first_model, measured
 from tunesmith.capacity.planning import Target, highest, plan
-from tunesmith.errors import DataError, TunesmithError
+from tunesmith.errors import DataError, TunesmithError, nearest_file
 from tunesmith.machine import inspect_machine
 from tunesmith.service_beside import running_service, started_service
 
@@ -55,39 +55,59 @@ def capacity(
     """Measure what a service can answer: the highest rate at a wished delay, and what a rate takes."""
     cores = wanted.cores or inspect_machine().cores
     target = Target(wanted.rate, wanted.p99 / 1000, wanted.headroom, wanted.swing, cores)
+    given = [] if texts is None else _texts_of(texts)
     with _service(what, key_file) as (address, key):
-        found = asyncio.run(_measure(address, key, model, texts, seconds))
+        found = asyncio.run(_measure(address, key, model, given, seconds))
     made = plan(found, target) if target.rate else None
     show = capacity_console.show_json if as_json else capacity_console.show
     show(found, highest(found, target.wish), target, made)
 
 
-async def _measure(address: str, key: str, model: str, texts: Path | None, seconds: float) -> Measured:
+async def _measure(address: str, key: str, model: str, given: Sequence[object], seconds: float) -> Measured:
     connections = Connections(address, key)
     try:
         name, told = await first_model(connections, model)
-        bodies = [{"inputs": [one]} for one in _questions(texts, told)]
+        bodies = [{"inputs": [one]} for one in given or _questions(told)]
         return await measured(connections, Wish(name, bodies, seconds), inspect_machine().cores)
     finally:
         connections.close()
 
 
-def _questions(texts: Path | None, told: Mapping[str, object]) -> list[object]:
-    if texts is None:
-        if told["inputs"] != ["text"]:
-            raise TunesmithError(
-                f"The model asks for more than a text: {told['inputs']}.",
-                to_do="Give --texts FILE with questions as JSON lines.",
-            )
-        return [_TEXT * count for count in (1, 2, 1, 3)]
+def _questions(told: Mapping[str, object]) -> Sequence[object]:
+    """Texts of our own, where a text is all that the model asks for."""
+    if told["inputs"] != ["text"]:
+        raise TunesmithError(
+            f"The model asks for more than a text: {told['inputs']}.",
+            to_do="Give --texts FILE with questions as JSON lines.",
+        )
+    return [_TEXT * count for count in (1, 2, 1, 3)]
+
+
+def _texts_of(file: Path) -> Sequence[object]:
+    """The texts or questions of a file.
+
+    Raises:
+        DataError: there is no such file, it cannot be read, or it holds none.
+    """
+    where = f"--texts {file}"
     try:
-        lines = [line for line in texts.read_text(encoding="utf-8").splitlines() if line.strip()]
-        found = [json.loads(line) if line.startswith("{") else line for line in lines]
-    except (OSError, ValueError) as error:
-        raise DataError("The texts cannot be read.", where=str(texts), to_do="Give UTF-8, a text per line.") from error
-    if not found:
-        raise DataError("The file holds no text.", where=str(texts), to_do="Give a text per line.")
-    return found
+        lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except FileNotFoundError as error:
+        raise DataError(
+            f"The file of texts does not exist.{nearest_file(file)}", where=where, to_do="Correct the path."
+        ) from error
+    except OSError as error:
+        what = f"The file of texts cannot be read: {error.strerror or error}."
+        raise DataError(what, where=where, to_do="Give a file of texts that you may read.") from error
+    except ValueError as error:
+        raise DataError("The texts are not in UTF-8.", where=where, to_do="Give UTF-8, a text per line.") from error
+    if not lines:
+        raise DataError("The file holds no text.", where=where, to_do="Give a text per line.")
+    try:
+        return [json.loads(line) if line.startswith("{") else line for line in lines]
+    except ValueError as error:
+        to_do = "Write each question as a JSON object in a line of its own."
+        raise DataError("A line begins with { and is no JSON.", where=where, to_do=to_do) from error
 
 
 def _service(what: str, key_file: Path | None) -> AbstractContextManager[tuple[str, str]]:

@@ -28,11 +28,12 @@ from tunesmith.privacy import (
     see_kinds,
     standard,
 )
+from tunesmith.private_files import STATE
 from tunesmith.redacting import redact_file, restore_file
+from tunesmith.writing import see_new
 
 verbs = typer.Typer()
 
-STATE = Path("~/.local/state/tunesmith")
 KEY_FILE = "redaction.key"
 
 
@@ -79,6 +80,7 @@ def redact(
     as_json: AsJson = False,
 ) -> None:
     """Take personal data out of a file, or put it back."""
+    see_new(out)
     source = reading(changes or (), (*FILES, "label")).source(str(file), "")
     if restore:
         told = restore_file(source, out, RedactionKey.from_file(place.file))

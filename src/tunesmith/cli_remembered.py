@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from tunesmith.access.audit import AuditLog
 from tunesmith.arguments import AsJson, spread
 from tunesmith.doubted_feedback import Doubted, Trusted, sifted
 from tunesmith.errors import RecipeError, ResourceError
-from tunesmith.private_files import state_folder
+from tunesmith.private_files import STATE, naming, state_folder
 from tunesmith.remembered import encrypting, erasing, reviewing
 from tunesmith.remembered.database import OPENING_SECONDS, Database, open_database, revision
 from tunesmith.remembered.reviewing import Which
@@ -36,7 +37,6 @@ from tunesmith.remembered.training_rows import (
 )
 from tunesmith.writing import is_device, new_files
 
-STATE = Path("~/.local/state/tunesmith")
 FILE = "answers.db"
 _ASIDE = "quarantined"
 """The status of what is set aside."""
@@ -72,6 +72,12 @@ def opened(store: str, state: Path, *, with_secret: bool = False, make: bool = F
     return open_database(store or str(folder / FILE), secret, keys, make=make, patience=OPENING_SECONDS)
 
 
+def _named(store: str, state: Path) -> str:
+    """The options by which a verb that is shown finds the same database; an address may hold a password."""
+    at = "" if not store else " --store STORE" if "://" in store else f" --store {shlex.quote(store)}"
+    return at + naming(state)
+
+
 @verbs.command("list")
 def list_feedback(
     status: Statuses = None,
@@ -105,7 +111,11 @@ def review(
 ) -> None:
     """Judge feedback: only what is accepted is exported. The audit log says who did."""
     if bool(ids) == bool(every):
-        raise RecipeError("Give either ids or --every.", where="feedback review", to_do="See: tunesmith feedback list.")
+        raise RecipeError(
+            "Give either ids or --every.",
+            where="feedback review",
+            to_do=f"See: tunesmith feedback list{_named(store, state)}.",
+        )
     Which((to,))
     database = opened(store, state)
     if every:
@@ -177,7 +187,7 @@ def export(
     with new_files(texts):
         exported.changed_meanwhile = _quarantine(database, doubted, state)
     with redirect_stdout(sys.stderr) if is_device(out) else nullcontext():
-        remembered_console.show_exported(exported, out, doubted, aside, as_json=as_json)
+        remembered_console.show_exported(exported, out, doubted, aside, named=_named(store, state), as_json=as_json)
     database.close()
 
 
@@ -259,7 +269,8 @@ def forget(
     else:
         erased = erasing.forget_key(database, key, thorough=not quick)
     what = "one person's data" if subject else f"the feedback of key {key}"
-    remembered_console.show_erased(erased, what, is_file=database.is_sqlite, as_json=as_json)
+    nothing = "Nothing of this person is here." if subject else f"No feedback of key {key} is here."
+    remembered_console.show_erased(erased, what, is_file=database.is_sqlite, as_json=as_json, nothing=nothing)
     database.close()
 
 
@@ -295,6 +306,9 @@ def encrypt(
 @verbs.command()
 def migrate(store: StoreOption = "", state: State = STATE) -> None:
     """Bring the database to the newest form, as opening it does; a new one is made."""
+    file = Path(store.removeprefix("sqlite:///")) if store else state.expanduser() / FILE
+    is_there = "://" in str(file) or file.exists()
     database = opened(store, state, make=True)
-    console.say(f"{database.place} is at step {revision(database)}.")
+    made = "" if is_there or not database.is_sqlite else " was not there and was made; it"
+    console.say(f"{database.place}{made} is at step {revision(database)}.")
     database.close()

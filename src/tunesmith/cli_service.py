@@ -24,6 +24,7 @@ from tunesmith.guarding.guards import Guards
 from tunesmith.guarding.saved import read_guards
 from tunesmith.machine import inspect_machine
 from tunesmith.privacy import ACTIONS, RECOGNISERS, RedactionKey, RedactionSettings, Redactor, read_redaction, standard
+from tunesmith.private_files import naming
 from tunesmith.remembered.labels import LabelSchema, label_check
 from tunesmith.remembered.records import Policy
 from tunesmith.remembered.secret import secret_of
@@ -63,12 +64,12 @@ def serve(
 ) -> None:
     """Serve trained models over HTTP; Ctrl-C or SIGTERM end it once the last answer is out."""
     see_of_use(protections, elastic, held, traces)
+    rules = _rules(entrance)
     os.environ["HF_HUB_OFFLINE"] = "1"  # the model workers inherit it: nothing that is served is fetched
     trusted = TrustedKeys.from_files(held.trusted) if held.trusted else None
     versions = [_version(given, held.backend, trusted) for given in artifacts]
     _see_names_differ(versions)
     folder = entrance.state.expanduser()
-    rules = _rules(entrance)
     verifier = TokenVerifier(rules) if rules is not None else None
     store = KeyStore(folder)
     gate = Gate(store, verifier)
@@ -102,7 +103,7 @@ def serve(
         knows_signers = gate.fetch_keys()
 
         def ready(where: str) -> None:
-            service_console.show_ready(where, secret, versions, settings)
+            service_console.show_ready(where, secret, versions, settings, naming(entrance.state))
             if rules is not None:
                 service_console.show_tokens(rules, knows_signers=knows_signers)
 

@@ -18,6 +18,9 @@ from tunesmith.watching.requesting import Address
 from tunesmith.watching.rules import Language
 from tunesmith.watching.watch import Round, Watch, channels_of, read_settings
 
+_FIRES, _BLIND = 1, 2
+"""Exit codes of one look: an alert fires; none does, but no metrics were read either."""
+
 verbs = typer.Typer()
 watch = typer.Typer(help="What Prometheus and Grafana need to watch a service.", no_args_is_help=True)
 verbs.add_typer(watch, name="watch")
@@ -28,9 +31,12 @@ def export(
     out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("watching"),
     rules: Annotated[Path | None, typer.Option(help="Alert rules of your own; those of Tunesmith if left out.")] = None,
     target: Annotated[str, typer.Option(help="Host and port of the service.")] = "127.0.0.1:8080",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files there that say something else.")
+    ] = False,
 ) -> None:
     """Write alert rules for Prometheus, a dashboard for Grafana, and how to scrape with a key."""
-    for path, what in export_watching(out, read_settings(rules).rules, target):
+    for path, what in export_watching(out, read_settings(rules).rules, target, overwrite=overwrite):
         say(f"{path}  {what}")
 
 
@@ -47,7 +53,9 @@ def alerts(
     mail_to: Annotated[list[str] | None, typer.Option(help="An address of e-mail; give it again for more.")] = None,
     language: Annotated[Language, typer.Option(help="The language of notices.")] = "en",
     state: Annotated[Path | None, typer.Option(help="A file that keeps history and alerts over restarts.")] = None,
-    once: Annotated[bool, typer.Option(help="Look once; exit code 1 when an alert fires.")] = False,
+    once: Annotated[
+        bool, typer.Option(help="Look once; exit code 1 when an alert fires, 2 when nothing could be read.")
+    ] = False,
 ) -> None:
     """Watch a service without Prometheus: scrape it, evaluate the alert rules, tell by webhook and e-mail."""
     settings = read_settings(rules)
@@ -61,7 +69,8 @@ def alerts(
         seen = watched.look(time.time())
         _show([seen.trouble] if seen.trouble else [], seen, watched, language)
         watched.keep(time.time())
-        raise typer.Exit(int(any(alert.state == "firing" for alert in watched.evaluator.alerts)))
+        fires = any(alert.state == "firing" for alert in watched.evaluator.alerts)
+        raise typer.Exit(_FIRES if fires else _BLIND if seen.is_blind else 0)
     names = " and ".join(channel.name for channel in channels) or "this terminal only"
     say(f"Watching {url} every {settings.every:g} s by {len(settings.rules.rules)} rules; notices go to {names}.")
     signal.signal(signal.SIGTERM, _stop)

@@ -22,6 +22,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Iterable
+from pathlib import Path
 from types import ModuleType
 
 
@@ -87,6 +88,16 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the known name closest to `name`, or an empty string."""
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" Did you mean '{matches[0]}'?" if matches else ""
+
+
+def nearest_file(path: Path) -> str:
+    """The same for the first part of a path that is not there, among what lies where it should be."""
+    while not path.parent.is_dir() and path != path.parent:
+        path = path.parent
+    try:
+        return nearest(path.name, (other.name for other in path.parent.iterdir()))
+    except OSError:  # a folder that may not be listed
+        return ""
 
 
 def import_extra(module: str, extra: str) -> ModuleType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,11 +15,11 @@ from tunesmith.data.records import Example
 from tunesmith.data.source import Source as File
 from tunesmith.data.sources import iterate, usable
 from tunesmith.data.tally import Tally
-from tunesmith.errors import DataError, RecipeError, TunesmithError
+from tunesmith.errors import DataError, RecipeError, ResourceError, TunesmithError
 from tunesmith.guarding import Guard
 from tunesmith.guarding.evidence import answered
 from tunesmith.guarding.fitting import Fitted, Material, Seen
-from tunesmith.guarding.saved import Saved, fingerprint_of, read_guards, write_guards
+from tunesmith.guarding.saved import NAME, Saved, fingerprint_of, read_guards, write_guards
 from tunesmith.guarding.verdicts import Need
 from tunesmith.inference.predictor import Predictor
 from tunesmith.judging import Candidate, examples_to_judge, load_splits
@@ -51,6 +52,7 @@ def fit_guards(artifact: Path, guards: Path, *, data: str = "", outside: str = "
     Raises:
         RecipeError: a guard is unknown, or cannot be fitted on these examples.
         DataError: there are no examples.
+        ResourceError: guards of another artifact lie there.
     """
     asked = read_guards(guards)
     folder = artifact.resolve().parent / "guards" if out is None else out
@@ -58,6 +60,7 @@ def fit_guards(artifact: Path, guards: Path, *, data: str = "", outside: str = "
         raise RecipeError(
             "Nothing can be put into an artifact, which is sealed.", where="--out", to_do="Name a folder beside it."
         )
+    _see_free(folder / NAME, artifact)
     waiting = [one for one in asked.members if isinstance(one, Fitted)]
     candidate = Candidate.load(artifact)
     material = material_for(candidate, waiting, data, outside) if waiting else Material(Seen(), Seen())
@@ -70,6 +73,24 @@ def fit_guards(artifact: Path, guards: Path, *, data: str = "", outside: str = "
     saved = Saved(tuple(members), fingerprint_of(artifact), tuple(figures))
     sizes = [len(part.examples) for part in (material.learnt, material.held_out, material.outside)]
     return Fit(write_guards(folder, saved), saved, *sizes)
+
+
+def _see_free(place: Path, artifact: Path) -> None:
+    """Guards of another artifact are not written over: a service that has them would end with it.
+
+    Raises:
+        ResourceError: such lie there.
+    """
+    if not place.exists():
+        return
+    before = read_guards(place)
+    if before.artifact_sha256 and before.artifact_sha256 != fingerprint_of(artifact):
+        raise ResourceError(
+            "Guards that were fitted on another artifact lie there already.",
+            where=str(place),
+            to_do=f"Name another folder, such as --out {shlex.quote(f'{place.parent}-{artifact.resolve().name}')}, or "
+            "remove these if that artifact is gone.",
+        )
 
 
 def material_for(candidate: Candidate, guards: Sequence[Guard], data: str, outside: str) -> Material:
@@ -85,8 +106,8 @@ def material_for(candidate: Candidate, guards: Sequence[Guard], data: str, outsi
     except TunesmithError as error:
         raise DataError(
             f"The training texts cannot be read: {error.what}",
-            where=str(candidate.folder),
-            to_do="Guards are fitted where the recipe's data is.",
+            where=error.where or str(candidate.folder),
+            to_do="Guards are fitted where the recipe's data is: run this in the folder of training.",
         ) from error
     held = list(splits.validation)
     if data:

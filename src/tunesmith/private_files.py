@@ -15,8 +15,15 @@ from pathlib import Path
 from tunesmith.errors import ResourceError
 from tunesmith.writing import refused, sync_folder
 
+STATE = Path("~/.local/state/tunesmith")
+"""The state folder where none is named."""
 _SECRET_BYTES = 32
 _WRITABLE = "Choose another --state, or free disk space."
+
+
+def naming(state: Path) -> str:
+    """The option that names a state folder, behind a verb that is shown; empty for the usual folder."""
+    return "" if state.expanduser() == STATE.expanduser() else f" --state {shlex.quote(str(state))}"
 
 
 def state_folder(folder: Path) -> Path:

@@ -9,7 +9,9 @@ from typing import Any
 
 import yaml
 
-from tunesmith.errors import RecipeError
+from tunesmith.errors import RecipeError, nearest_file
+
+_NEW = ", or write a recipe with 'tunesmith new'"
 
 
 def _parse(text: str) -> Any:
@@ -39,9 +41,9 @@ def read_recipe(path: Path, what: str = "recipe") -> dict[str, object]:
         recipe = _parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise RecipeError(
-            f"The {what} does not exist.",
+            f"The {what} does not exist.{nearest_file(path)}",
             where=str(path),
-            to_do="Give an existing file, or write a recipe with 'tunesmith new'.",
+            to_do=f"Correct the path{_NEW if what == 'recipe' else ''}.",
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(
@@ -57,7 +59,8 @@ def read_recipe(path: Path, what: str = "recipe") -> dict[str, object]:
             to_do="Check indentation, quotes and colons there.",
         ) from error
     if not isinstance(recipe, dict):
-        raise RecipeError(f"The {what} holds no keys.", where=str(path), to_do="Write a recipe with 'tunesmith new'.")
+        to_do = f"Write lines such as 'key: value'{_NEW if what == 'recipe' else ''}."
+        raise RecipeError(f"The {what} holds no keys.", where=str(path), to_do=to_do)
     return {str(key): value for key, value in recipe.items()}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -19,7 +19,7 @@ from tunesmith.data.source import Source
 from tunesmith.data.sources import format_of, iterate, table_rows
 from tunesmith.data.tables import Row
 from tunesmith.data.tally import Tally
-from tunesmith.errors import DataError
+from tunesmith.errors import DataError, nearest
 from tunesmith.evaluation.results import example_row
 from tunesmith.privacy import NestedRedaction, Partial, PersonalDataError, Redacted, RedactionKey, Redactor
 from tunesmith.redacted_data import words_after
@@ -137,7 +137,9 @@ def _noted(redaction: NestedRedaction, text: str, name: str, where: str, told: T
 
 def _of_rows(source: Source, rows: Iterator[Row], redaction: NestedRedaction, told: Told) -> Iterator[dict[str, Any]]:
     """Each row with every value redacted but the label; spans are shifted as the text was."""
+    seen: dict[str, None] = {}
     for number, row in rows:
+        seen |= dict.fromkeys(row)
         where = f"{source.path}:{number}"
         main = source.text or _text_column(row)
         text = row.get(main)
@@ -165,6 +167,23 @@ def _of_rows(source: Source, rows: Iterator[Row], redaction: NestedRedaction, to
         told.changed += put != dict(row)
         yield put
     told.columns += Counter()  # columns without any value leave
+    _see_named(source, seen)
+
+
+def _see_named(source: Source, there: Iterable[str]) -> None:
+    """Refuse a name that no row has: what it should keep, or be read by, would silently be another column's.
+
+    Raises:
+        DataError: there is no such column.
+    """
+    columns = list(there)
+    for key, name in (("label", source.label), ("text", source.text)):
+        if name and columns and name not in columns:
+            raise DataError(
+                f"There is no column '{name}'.{nearest(name, columns)}",
+                where=f"{source.path}, data.{key}",
+                to_do=f"Columns: {', '.join(columns)}.",
+            )
 
 
 def _of_examples(source: Source, redaction: NestedRedaction, told: Told, tally: Tally) -> Iterator[dict[str, Any]]:

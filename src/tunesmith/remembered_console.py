@@ -78,8 +78,10 @@ def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
-def show_exported(exported: Exported, out: Path, doubted: Sequence[Doubted], aside: Path, *, as_json: bool) -> None:
-    """Say what was written, what was left out, and what was set aside and why."""
+def show_exported(
+    exported: Exported, out: Path, doubted: Sequence[Doubted], aside: Path, *, named: str, as_json: bool
+) -> None:
+    """Say what was written, what was left out, what was set aside; `named` are the options of a further verb."""
     if as_json:
         told = [
             {
@@ -108,12 +110,12 @@ def show_exported(exported: Exported, out: Path, doubted: Sequence[Doubted], asi
     if exported.unjudged:
         console.say(f"  {exported.unjudged:6} written, and not judged: no trusted example has their label")
     if doubted:
-        _show_aside(exported, doubted, aside)
+        _show_aside(exported, doubted, aside, named)
     if exported.by_status.get("new"):
-        console.say("New feedback waits for a reviewer: tunesmith feedback review.")
+        console.say(f"New feedback waits for a reviewer: tunesmith feedback review{named}.")
 
 
-def _show_aside(exported: Exported, doubted: Sequence[Doubted], aside: Path) -> None:
+def _show_aside(exported: Exported, doubted: Sequence[Doubted], aside: Path, named: str) -> None:
     why = {"other_keys": "other keys say something else of like texts", "neighbours": "trusted neighbours do"}
     counts = ", ".join(f"{count} since {why[code]}" for code, count in exported.set_aside.items())
     console.say(f"  {len(doubted):6} set aside and quarantined, {counts}; they are in {aside}")
@@ -127,14 +129,20 @@ def _show_aside(exported: Exported, doubted: Sequence[Doubted], aside: Path) -> 
     if exported.changed_meanwhile:
         console.say(f"  {exported.changed_meanwhile:6} of these were judged or deleted meanwhile, and stay as they are")
     console.say(
-        "Those that are right after all: tunesmith feedback review ID... --to accepted; they are not doubted again."
+        f"Those that are right after all: tunesmith feedback review ID... --to accepted{named}; they are not doubted "
+        "again."
     )
 
 
-def show_erased(erased: Erased, what: str, *, is_file: bool, as_json: bool) -> None:
-    """Say how much was deleted, and whether the text is gone from the files."""
+def show_erased(erased: Erased, what: str, *, is_file: bool, as_json: bool, nothing: str = "") -> None:
+    """Say how much was deleted, or `nothing`, and whether the text is gone from the files."""
     if as_json:
         console.say_json(asdict(erased))
+        return
+    if nothing and not (erased.answers or erased.feedback):
+        console.say(nothing)
+        if not erased.is_gone:
+            _say_left(is_file=is_file)
         return
     console.say(f"Deleted {what}: {erased.answers} answers, {erased.feedback} feedback.")
     if erased.is_gone:
@@ -153,7 +161,10 @@ def show_encrypted(encrypted: Encrypted, keys: Path, *, is_file: bool, as_json: 
         if not encrypted.is_gone:
             _say_left(is_file=is_file)
         return
-    console.say(f"Encrypted {encrypted.answers} answers and {encrypted.feedback} feedback under the newest of {keys}.")
+    counts = f"{encrypted.answers} answers and {encrypted.feedback} feedback"
+    console.say(
+        f"Encrypted {counts if encrypted.answers or encrypted.feedback else 'nothing'} under the newest of {keys}."
+    )
     if encrypted.dropped:
         console.say(f"Deleted {encrypted.dropped} texts that no key opens; labels and times remain.")
     console.say("Keep a copy of the file of keys apart from the database: without it no raw text can be read.")

@@ -11,9 +11,8 @@ import typer
 from tunesmith.arguments import Backend
 from tunesmith.errors import RecipeError
 from tunesmith.evaluation.non_inferiority import Terms
+from tunesmith.private_files import STATE
 from tunesmith.service.room import MOST_VERSIONS
-
-STATE = Path("~/.local/state/tunesmith")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,10 @@ from tunesmith.service.versions import Version
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
-def show_ready(address: str, secret: str | None, versions: Sequence[Version], settings: Settings) -> None:
-    """Say that the service answers: where, what, and how to ask it."""
+def show_ready(
+    address: str, secret: str | None, versions: Sequence[Version], settings: Settings, named: str = ""
+) -> None:
+    """Say that the service answers: where, what, and how to ask it; `named` is the option that names its state."""
     for version in versions:
         held = settings.sharing.told(version)
         console.say(f"{version.model}: {version.task}, version {version.id}, {version.form}{held and f', {held}'}")
@@ -30,16 +32,21 @@ def show_ready(address: str, secret: str | None, versions: Sequence[Version], se
         console.say(f"{several} of these learnt beside one base model: with --share-bases it is held once.")
     console.say(f"Listening at {address}")
     console.say(f"Playground {address}/")
-    if secret is None:
-        console.say("Keys: those that there are; 'tunesmith keys create' makes another.")
-    else:
-        console.say(f"Key {secret}")
-        console.say("This key is shown once; it asks for answers and gives feedback. More: tunesmith keys create")
+    show_keys(secret, named)
     first = versions[0].model
     body = '{"inputs": ["..."]}'
     console.say(f"Try: curl -H 'Authorization: Bearer KEY' -d '{body}' {address}/v1/models/{first}/predict")
     if settings.host not in _LOOPBACK:
         console.say("It is reachable from other machines, without TLS: put a proxy with TLS before it.")
+
+
+def show_keys(secret: str | None, named: str) -> None:
+    """Show the first key, the one time that it is there, and how more are made."""
+    if secret is None:
+        console.say(f"Keys: those that there are; another: tunesmith keys create{named}")
+        return
+    console.say(f"Key {secret}")
+    console.say(f"This key is shown once; it asks for answers and gives feedback. More: tunesmith keys create{named}")
 
 
 def show_tokens(rules: TokenRules, *, knows_signers: bool) -> None:

@@ -81,6 +81,16 @@ def is_device(path: Path) -> bool:
     return path.parent in _STREAMS or (path.exists() and not path.is_file() and not path.is_dir())
 
 
+def see_new(path: Path, option: str = "--out") -> None:
+    """Refuse to write over a file; a device or a stream of this process is written to as it is.
+
+    Raises:
+        ResourceError: the file exists already.
+    """
+    if path.is_file() and not is_device(path):
+        raise ResourceError("The file exists already.", where=str(path), to_do=f"Choose another {option}.")
+
+
 @contextmanager
 def _draft(path: Path, pieces: Iterable[str], *, to_do: str) -> Iterator[Path]:
     """What shall be at `path`, written beside it and on the disk; gone after the block."""

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tunesmith import cli
+from tunesmith import cli, service_console
 from tunesmith.access.key_store import KeyStore
 from tunesmith.access.keys import new_secret
 from tunesmith.access.refusals import RefusedError
+from tunesmith.private_files import naming
 
 
 def asked(*arguments: object) -> int:
@@ -142,6 +143,9 @@ SITUATIONS: dict[str, tuple[Damage | None, tuple[object, ...], str]] = {
     "a pepper that others may read": (lambda s: readable(s, "pepper"), ("keys", "list"), "chmod 600"),
     "keys that others may read": (lambda s: readable(s, "keys.json"), ("keys", "list"), "chmod 600"),
     "a short pepper": (lambda s: replaced(s, "pepper", "abc"), ("keys", "list"), "64 hexadecimal"),
+    "a lost pepper": (lambda s: (s / "pepper").unlink(), CREATE, "Put the pepper back; or, if it is lost, remove keys"),
+    "a lost pepper, read": (lambda s: (s / "pepper").unlink(), ("keys", "list"), "Put the pepper back"),
+    "no keys to revoke": (lambda s: (s / "keys.json").unlink(), ("keys", "revoke", "x" * 12), "There are no keys"),
     "damaged keys": (lambda s: replaced(s, "keys.json", "{"), ("keys", "list"), "damaged"),
     "keys of a later version": (lambda s: replaced(s, "keys.json", '{"format": 2}'), CREATE, "another version"),
     "damaged times of use": (lambda s: replaced(s, "keys-used.json", "[]"), ("keys", "list"), "keys-used.json"),
@@ -185,3 +189,37 @@ def written(state: Path) -> object:
         return state.read_bytes() if state.exists() else None
     found = sorted(path for path in state.iterdir() if not path.name.endswith(".lock"))
     return [(path.name, path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) for path in found]
+
+
+def test_who_reads_keys_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for state in (tmp_path, tmp_path / "none"):
+        assert answered(capsys, "keys", "list", "--state", state) == []
+    assert asked("keys", "revoke", "x" * 12, "--state", tmp_path / "none") == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_shown_to_be_run_next_names_a_state_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "my state"
+    quoted = f"--state '{own}'"
+    assert asked("keys", "list", "--state", own) == 0
+    assert f"keys create --scopes predict {quoted}" in capsys.readouterr().out
+    assert asked("keys", "create", "--state", own) == 0
+    assert asked("keys", "revoke", "x" * 12, "--state", own) == 2
+    assert f"keys list {quoted}" in " ".join(capsys.readouterr().err.split())
+    for secret in (None, "key"):
+        service_console.show_keys(secret, naming(own))
+    assert capsys.readouterr().out.count(f"keys create {quoted}") == 2
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert asked("keys", "list") == 0
+    assert "--state" not in capsys.readouterr().out
+
+
+def test_a_rotation_says_what_becomes_of_earlier_secrets(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (key,) = answered(capsys, "keys", "list", "--state", state)
+    for overlap, said in ((1, "The secret before it holds until"), (0, "All earlier secrets of it have ended.")):
+        assert asked("keys", "rotate", key["id"], "--overlap", overlap, "--state", state) == 0
+        assert said in capsys.readouterr().err
+    assert asked("keys", "create", "--state", state) == 0
+    assert "ended" not in capsys.readouterr().err

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
+import shlex
 import statistics
+from pathlib import Path
 
 import pytest
 
+from tunesmith import capacity_console, cli
+from tunesmith.access.key_store import KeyStore
+from tunesmith.capacity import measuring
+from tunesmith.capacity.load import Reply
 from tunesmith.capacity.measuring import Measured, Probe
-from tunesmith.capacity.planning import Target, plan
+from tunesmith.capacity.planning import Target, highest, plan
 from tunesmith.capacity.queueing import Costs, Machine, ceiling, highest_rate, latencies, p99, quantile
+from tunesmith.errors import TunesmithError
 
 ONE_BY_ONE = Costs(front=0.0, fixed=0.01, each=0.0, way=0.0, spread=0.0, most=1)
 
@@ -88,3 +95,49 @@ def test_more_headroom_and_more_doubt_never_need_fewer_workers() -> None:
     plain = plan(found(1.0), Target(2000, 0.05, headroom=0.0, cores=8)).workers
     assert plan(found(1.0), Target(2000, 0.05, headroom=0.5, cores=8)).workers > plain
     assert plan(found(2.0), Target(2000, 0.05, headroom=0.0, cores=8)).workers >= plain
+
+
+def test_machines_are_planned_by_what_one_of_them_answers_and_not_by_the_front_of_all() -> None:
+    costs = Costs(0.003, 0.005, 0.03, 0.004, 0.5, 8)
+    slow = Measured(costs, Machine(2, 2), 0.04, 0.035, 45, 3.0, (), 1.0)
+    rate, _, _ = highest(slow, 0.12)
+    made = plan(slow, Target(900, 0.12, cores=2))
+    assert made.workers_each == 2
+    assert made.copies == pytest.approx(900 * 1.3 / rate, abs=1)
+    assert made.rate_each == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(("front", "verdict"), [(0.003, "impossible: An idle"), (0.02, "ray: Machines with a service")])
+def test_a_wish_that_machines_meet_only_when_all_but_idle_takes_no_huge_number_of_them(
+    capsys: pytest.CaptureFixture[str], front: float, verdict: str
+) -> None:
+    costs = Costs(front, 0.005, 0.03, 0.004, 0.5, 8)
+    slow = Measured(costs, Machine(2, 2), 0.04, 0.035, 45, 3.0, (), 1.0)
+    target = Target(900, p99(costs, Machine(2, 2), 3.0), cores=2)
+    made = plan(slow, target)
+    assert made.copies == 0
+    capacity_console.show(slow, highest(slow, target.wish), target, made)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "not with this delay" in said
+    assert verdict in said
+
+
+def test_a_rate_beyond_one_pool_is_for_machines_of_their_own() -> None:
+    far = plan(found(), Target(200_000, 0.1, cores=4))
+    assert (far.verdict, far.workers) == ("copies", 0)
+    assert "512" in far.why
+
+
+def test_the_key_of_the_page_and_of_the_hint_may_ask_what_a_load_test_asks(tmp_path: Path) -> None:
+    with pytest.raises(TunesmithError) as refused:
+        measuring._good([Reply(200, 0.1), Reply(429, 0.1)])
+    page = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text(encoding="utf-8")
+    for text in (page.partition("$ tunesmith ")[2].partition("\n")[0], refused.value.to_do.partition("tunesmith ")[2]):
+        line = [*shlex.split(text), "--state", str(tmp_path)]
+        assert cli.guarded(lambda line=line: cli.app(line, standalone_mode=False)) == 0  # type: ignore[misc]
+    keys = KeyStore(tmp_path).keys()
+    assert len(keys) == 2
+    for key in keys:
+        assert key.scopes == ("predict", "metrics")
+        assert key.limits.requests_per_minute >= 60 * 10_000
+        assert key.limits.tokens_per_minute >= 1000 * key.limits.requests_per_minute

@@ -58,6 +58,7 @@ def test_feedback_is_listed_reviewed_and_exported(state, tmp_path, capsys):
     out = tmp_path / "feedback.jsonl"
     assert asked("export", "--out", out, "--state", state, "--confirmed-weight", 0.5) == 0
     said = capsys.readouterr().out
+    assert f"tunesmith feedback review --state {state}." in said
     assert "Wrote 3 rows" in said
     assert "2 corrected, 1 confirmed" in said
     assert "1 left out: their status is new" in said
@@ -126,6 +127,33 @@ def test_one_person_and_one_key_are_forgotten(state, tmp_path, capsys, monkeypat
     assert "hold nothing of what was deleted any more" in said
     assert asked("migrate", "--state", state) == 0
     assert "is at step 0001" in capsys.readouterr().out
+
+
+def test_who_is_not_there_is_said_not_to_be(state, capsys):
+    for given, said in (
+        (("--subject", "nobody"), "Nothing of this person is here."),
+        (("--key", "k"), "of key k is here"),
+    ):
+        assert asked("forget", *given, "--state", state) == 0
+        out = capsys.readouterr().out
+        assert said in out
+        assert "Deleted" not in out
+
+
+def test_a_database_that_was_made_is_said_to_be(state, tmp_path, capsys):
+    for name in (tmp_path / "new.db", f"sqlite:///{tmp_path / 'other.db'}"):
+        assert asked("migrate", "--store", name) == 0
+        assert "was not there and was made; it is at step" in " ".join(capsys.readouterr().out.split())
+        assert asked("migrate", "--store", name) == 0
+        assert "and was made" not in capsys.readouterr().out
+
+
+def test_texts_that_no_key_opens_are_deleted_and_not_said_to_be_encrypted(state, capsys):
+    (state / "texts.keys").unlink()
+    assert asked("encrypt", "--drop-unreadable", "--state", state) == 0
+    said = capsys.readouterr().out
+    assert "Encrypted nothing" in said
+    assert "Deleted" in said
 
 
 def test_raw_texts_are_encrypted_anew_and_the_audit_log_says_so(state, tmp_path, capsys):

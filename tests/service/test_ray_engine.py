@@ -209,3 +209,17 @@ class _Quiet:
     def restarted(self, reason: str) -> None: ...
 
     def alive(self, workers: int) -> None: ...
+
+
+def test_a_cluster_that_is_not_there_is_said_in_words_of_our_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**_: object) -> None:
+        raise ConnectionError("Please specify the one to connect to by setting `--address` or `RAY_ADDRESS`.")
+
+    ray = types.SimpleNamespace(is_initialized=lambda: False, init=init)
+    monkeypatch.setattr(ray_engine, "import_extra", lambda *_: ray)
+    engine = RayEngine(RaySettings(address="auto", processors=1), Scaling(1, 1))
+    with pytest.raises(ServiceError) as refused:
+        engine._join()
+    assert "RAY_ADDRESS" not in str(refused.value)
+    assert refused.value.where == "--ray-address auto"
+    assert "ray start" in refused.value.to_do

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -68,9 +69,12 @@ def test_a_signal_ends_a_slow_start_and_is_named(
     assert heard == [signal.SIGTERM], "who waits for the process sees what ended it"
     assert engine.is_closed
     assert "SIGTERM came before the service was ready." in caplog.messages
+    assert not any(record.name.startswith("uvicorn") and record.levelno >= logging.ERROR for record in caplog.records)
 
 
-def test_what_keeps_a_service_from_starting_is_raised(artifacts: dict[str, Path]) -> None:
+def test_what_keeps_a_service_from_starting_is_raised_and_not_logged(
+    artifacts: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
     class Broken(Slow):
         async def load(self, slot: Slot) -> Mapping[str, Any]:
             raise EOFError("a cause that nobody thought of")
@@ -80,6 +84,9 @@ def test_what_keeps_a_service_from_starting_is_raised(artifacts: dict[str, Path]
         app = assembled([read_version(artifacts["classes"])], Broken(), Doors(OpenDoor()), settings)
         with pytest.raises(EOFError, match="nobody thought of"):
             serve_app(app, channel, settings, ready=lambda _: None)
+    assert [
+        record for record in caplog.records if record.name.startswith("uvicorn") and record.levelno >= logging.ERROR
+    ] == []
 
 
 class _Process:

@@ -245,3 +245,32 @@ def test_it_watches_until_it_is_stopped_and_keeps_what_it_knows(tmp_path: Path) 
     assert "FIRING Own (page)" in said
     assert said.endswith("Stopped watching.\n")
     assert json.loads(state.read_text(encoding="utf-8"))["alerts"][0]["state"] == "firing"
+
+
+@pytest.mark.parametrize(("status", "text"), [(403, ""), (401, ""), (404, ""), (200, ""), (200, "<html>"), (0, "")])
+def test_once_that_could_read_nothing_does_not_look_like_all_is_well(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], status: int, text: str
+) -> None:
+    rules, state = ruled(tmp_path, all=[{"measure": {"name": "latest", "of": "workers"}, "above": 9}]), tmp_path / "s"
+    with serving(lambda *_: (status, text.encode(), {})) as service:
+        url = service.url if status else "http://127.0.0.1:9/metrics"
+        assert asked("alerts", "--once", "--rules", rules, "--url", url, "--state", state) == 2
+    assert url in capsys.readouterr().out
+    assert state.exists(), "the exit code comes after all else"
+
+
+def test_export_replaces_what_was_edited_only_when_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["watch", "export", "--out", tmp_path]
+    assert asked(*line) == 0
+    assert asked(*line) == 0, "nothing differs"
+    edited = tmp_path / "prometheus.yml"
+    edited.write_text("mine", encoding="utf-8")
+    (tmp_path / "rules.yaml").unlink()
+    assert asked(*line) == 2
+    said = capsys.readouterr().err
+    assert "prometheus.yml" in said
+    assert "--overwrite" in said
+    assert edited.read_text(encoding="utf-8") == "mine"
+    assert not (tmp_path / "rules.yaml").exists()
+    assert asked(*line, "--overwrite") == 0
+    assert edited.read_text(encoding="utf-8") != "mine"

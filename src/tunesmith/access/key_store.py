@@ -15,7 +15,15 @@ from tunesmith.access.keys import Clock, Key, compare_with_nobody, digest_of, id
 from tunesmith.access.principal import Limits, Principal, known_scopes
 from tunesmith.access.refusals import RefusedError
 from tunesmith.errors import ResourceError, TunesmithError, nearest
-from tunesmith.private_files import locked, private_text, refused_reading, secret_of, state_folder, write_private
+from tunesmith.private_files import (
+    locked,
+    naming,
+    private_text,
+    refused_reading,
+    secret_of,
+    state_folder,
+    write_private,
+)
 
 FILE = "keys.json"
 PEPPER = "pepper"
@@ -35,9 +43,15 @@ class KeyStore:
     """
 
     def __init__(self, folder: Path, now: Clock = utc_now) -> None:
+        """Open the store of a folder, which is made with its pepper where there is none.
+
+        Raises:
+            ResourceError: the folder or the pepper cannot be used, or there are keys and their pepper is gone.
+        """
         self.folder = state_folder(folder)
         self.audit = AuditLog(self.folder, now)
         self._now = now
+        _see_pepper(self.folder)
         self._pepper = secret_of(self.folder / PEPPER)
         self._keys: dict[str, Key] = {}
         self._seen: _Seen | None = None
@@ -170,12 +184,14 @@ class KeyStore:
             raise TunesmithError(
                 f"There is no key '{id}'.{nearest(id, self._keys)}",
                 where=str(self.folder),
-                to_do="See: tunesmith keys list",
+                to_do=f"See: tunesmith keys list{naming(self.folder)}",
             )
         if key.revoked is not None or (key.expires is not None and key.expires <= self._now()):
             state = "was revoked" if key.revoked is not None else "has expired"
             raise TunesmithError(
-                f"The key '{id}' {state}.", where=str(self.folder), to_do="Make another: tunesmith keys create"
+                f"The key '{id}' {state}.",
+                where=str(self.folder),
+                to_do=f"Make another: tunesmith keys create{naming(self.folder)}",
             )
         return key
 
@@ -186,6 +202,22 @@ class KeyStore:
         if seen != self._seen or seen is None:
             self._keys = {} if seen is None else _read(path)
             self._seen = seen
+
+
+def has_keys(folder: Path) -> bool:
+    """Whether keys were made in a state folder; to be asked before reading, since a store makes what it lacks."""
+    return (folder / FILE).exists() or (folder.exists() and not folder.is_dir())  # a store says what is wrong
+
+
+def _see_pepper(folder: Path) -> None:
+    """A new pepper would silently end every key."""
+    keys, pepper = folder / FILE, folder / PEPPER
+    if keys.exists() and not pepper.exists() and not pepper.is_symlink():
+        raise ResourceError(
+            "There are keys, but the pepper is gone without which none of them holds.",
+            where=str(pepper),
+            to_do=f"Put the pepper back; or, if it is lost, remove {FILE} and make new keys.",
+        )
 
 
 def _stamp(path: Path) -> _Seen | None:

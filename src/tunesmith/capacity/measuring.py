@@ -21,6 +21,10 @@ _NEEDED = (
     "process_cpu_seconds_total",
     "workers",
 )
+_MAKE_KEY = (
+    "Give a key that may ask that much: tunesmith keys create --scopes predict,metrics --days 1 "
+    "--requests-per-minute 1000000 --tokens-per-minute 1000000000"
+)
 _LEAST = 200
 """Requests below which a 99th percentile means nothing."""
 
@@ -203,7 +207,7 @@ def _good(replies: Sequence[Reply]) -> list[float]:
         bad = sorted({reply.status for reply in replies if reply.status != 200})
         raise TunesmithError(
             f"Of {len(replies)} requests {len(replies) - len(found)} were not answered (status {bad}).",
-            to_do="Look whether the key may ask for answers and its limits are high enough, and what the texts need.",
+            to_do=_MAKE_KEY if 429 in bad else "Look whether the key may ask for answers, and what the texts need.",
         )
     return found
 
@@ -214,7 +218,7 @@ async def _metrics(connections: Connections) -> dict[str, float]:
     if reply.status != 200:
         raise TunesmithError(
             f"The service's metrics cannot be read (status {reply.status}).",
-            to_do="Give a key that may: tunesmith keys create --scopes predict,metrics",
+            to_do=_MAKE_KEY,
         )
     sums: dict[str, float] = {}
     for line in reply.body.decode().splitlines():

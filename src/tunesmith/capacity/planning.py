@@ -13,6 +13,8 @@ BATCH_IN_RAY = 0.001
 FRONT_SHARE = 0.8
 """The share of a core up to which one front is loaded."""
 _MOST = 512
+_USED = 0.1
+"""The share of what a machine can carry at all that it must answer within the wish; below, machines are no help."""
 _PAYS = 0.25
 """The share of workers that coming and going must save for a cluster to be worth its own machinery."""
 
@@ -45,6 +47,7 @@ class Plan:
         fronts: processes before them.
         copies: machines with a service each, behind a balancer; 0 where none would do.
         workers_each: of such a machine.
+        rate_each: texts per second that such a machine answers, by the worse end of what the model may be off.
         machines: with Ray, which shares all workers among all requests.
         mean_workers: that the mean load takes, in one pool.
         verdict: "single", "copies", "ray" or "impossible".
@@ -55,6 +58,7 @@ class Plan:
     fronts: int
     copies: int
     workers_each: int
+    rate_each: float
     machines: int
     mean_workers: int
     verdict: str
@@ -71,34 +75,50 @@ def highest(measured: Measured, wish: float) -> tuple[float, float, float]:
 def plan(measured: Measured, target: Target) -> Plan:
     """What a target takes, on machines like the one that was measured."""
     costs, rate = measured.costs, target.rate * (1 + target.headroom)
-    each = max(1, target.cores - 1) if rate * costs.front > 0.25 else target.cores
     wish = target.wish / measured.off  # the model may be off to the bad side
     workers = _workers(costs, rate, wish)
     fronts = max(1, math.ceil(rate * costs.front / FRONT_SHARE))
-    copies = _copies(costs, rate, wish, Machine(each, target.cores))
-    if not workers or not copies:
-        idle = 1000 * p99(costs, Machine(1), 0.01)
-        why = f"Even an idle service takes {idle:.0f} ms (99 %), times {measured.off:.2f} for what that may be off."
-        return Plan(workers, fronts, copies, each, 0, 0, "impossible", why)
+    each, one = _machine(costs, wish, target.cores)
+    machine = Machine(each, target.cores)
+    copies = math.ceil(rate / one) if one > 0 else 0
+    if copies > 1 and one < _USED * ceiling(costs, machine):
+        copies = 0
     pooled = _workers(_in_ray(costs), rate, wish)
     mean = _workers(_in_ray(costs), rate / target.swing, wish)
-    machines = max(1, math.ceil((pooled + fronts * FRONT_SHARE) / target.cores))
-    verdict, why = _verdict(copies, each, pooled, mean, target)
-    return Plan(workers, fronts, copies, each, machines, mean, verdict, why)
+    machines = max(1, math.ceil((pooled + fronts * FRONT_SHARE) / target.cores)) if pooled else 0
+    if copies or pooled:
+        verdict, why = _verdict(copies, each, pooled, mean, target)
+    else:
+        idle = f"{1000 * p99(costs, machine, 0.01):.0f} ms (99 %), times {measured.off:.2f} for what that may be off"
+        verdict = "impossible"
+        why = (
+            f"An idle service takes {idle}; {1000 * target.wish:.0f} ms are wished. Take a smaller or quantised model, "
+            "or a longer --p99."
+        )
+    return Plan(workers, fronts, copies, each, one, machines, mean, verdict, why)
 
 
 def _verdict(copies: int, each: int, pooled: int, mean: int, target: Target) -> tuple[str, str]:
     if copies == 1:
         return "single", f"One machine with {each} workers answers it: tunesmith serve, without Ray."
+    if not copies:
+        return "ray", (
+            "Machines with a service each would have to be all but idle to answer within this delay; one pool that all "
+            f"requests share takes {mean} workers on average."
+        )
+    balanced = f"{copies} machines with a service each, behind a balancer, do it"
+    if not pooled:
+        return "copies", f"{balanced}; no pool of fewer than {_MOST} workers does."
     saved = 1 - mean / (copies * each)
     if saved >= _PAYS:
+        how = "one pool that all requests share" if target.swing == 1 else "one pool whose replicas come and go"
         return "ray", (
-            f"{copies} machines at the peak, and on average {mean} workers instead of {copies * each}: "
-            f"replicas that come and go save {100 * saved:.0f} %."
+            f"{copies} machines with a service each have {copies * each} workers; {how} takes {mean} on average, which "
+            f"saves {100 * saved:.0f} %."
         )
     return "copies", (
-        f"{copies} machines with a service each, behind a balancer, do it; one pool in Ray would take {pooled} workers "
-        f"instead of {copies * each}, which does not pay for a cluster at a peak of {target.swing:g} times the mean."
+        f"{balanced}; one pool in Ray would take {pooled} workers instead of {copies * each}, which does not pay for a "
+        f"cluster at a peak of {target.swing:g} times the mean."
     )
 
 
@@ -114,10 +134,13 @@ def _workers(costs: Costs, rate: float, wish: float) -> int:
     return 0
 
 
-def _copies(costs: Costs, rate: float, wish: float, machine: Machine) -> int:
-    """The fewest machines like this one, each with a service and an equal share of the requests; 0 where none do."""
-    one = highest_rate(costs, machine, wish)
-    return math.ceil(rate / one) if one > 0 else 0
+def _machine(costs: Costs, wish: float, cores: int) -> tuple[int, float]:
+    """The workers of one machine with a service, and the most requests per second that it answers within the wish.
+
+    A core less than there are is kept for the front where that answers more; its load is that of one machine's share.
+    """
+    choices = {cores, max(1, cores - 1)}
+    return max(((each, highest_rate(costs, Machine(each, cores), wish)) for each in choices), key=lambda one: one[::-1])
 
 
 def _in_ray(costs: Costs) -> Costs:

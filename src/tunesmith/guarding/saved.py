@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tunesmith.components import build, name_of, settings_of
-from tunesmith.errors import ArtifactError, RecipeError
+from tunesmith.errors import ArtifactError, RecipeError, nearest_file
 from tunesmith.guarding import GUARDS, Guard, Toxicity
 from tunesmith.guarding.guards import check_order
 from tunesmith.recipes import read_recipe
@@ -128,6 +128,12 @@ def _guard(row: object, where: str, folder: Path) -> Guard:
 def _read_json(path: Path) -> Mapping[str, object]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RecipeError(
+            f"The file of guards does not exist.{nearest_file(path)}",
+            where=str(path),
+            to_do="Correct the path; 'tunesmith guard fit' writes guards.json.",
+        ) from error
     except (OSError, ValueError) as error:
         raise RecipeError(
             "The file of guards is not readable JSON.",

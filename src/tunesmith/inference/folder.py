@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from tunesmith.errors import ArtifactError
+from tunesmith.errors import ArtifactError, nearest_file
 
 _CODE = {".py", ".so", ".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib", ".npy", ".npz"}
 _TENSORS = ".safetensors"
@@ -15,7 +15,10 @@ _PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
 
 
 def no_artifact(folder: Path, manifest: str) -> ArtifactError:
-    """What is said of a folder without this manifest; where it is a run's, its artifact is named."""
+    """What is said where no folder is, or none with this manifest; where it is a run's, its artifact is named."""
+    if not folder.exists():
+        to_do = "Correct the path; an artifact is the 'artifact' folder of a run."
+        return ArtifactError(f"There is no such folder.{nearest_file(folder)}", where=str(folder), to_do=to_do)
     of_run = folder / "artifact"
     known = f"Give {of_run}." if (of_run / manifest).is_file() else "Give the 'artifact' folder of a run."
     return ArtifactError("This is no artifact: it has no manifest.", where=str(folder), to_do=known)

@@ -153,7 +153,7 @@ class _Renewal:
                 fresh, dropped = self.fresh(row._asdict(), columns, identity)
                 if fresh:
                     connection.execute(update(table).where(mine, *(c == row._mapping[c] for c in own)).values(**fresh))
-                done.update({name: bool(fresh), "dropped": dropped})
+                done.update({name: len(fresh) > dropped, "dropped": dropped})
         return done
 
     def fresh(

@@ -134,10 +134,14 @@ class RayEngine:
         try:
             self.ray.init(**told, namespace="tunesmith", log_to_driver=False, configure_logging=False)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            given = self.settings.address
+            # Ray would name options of its own.
+            is_found = given != "auto" or not isinstance(error, ConnectionError)
             raise ServiceError(
-                f"Ray cannot be used: {error}",
-                where=self.settings.address or "this machine",
-                to_do="Look whether the cluster runs (ray status), and whether this machine belongs to it (ray start).",
+                f"Ray cannot be used: {error}" if is_found else "This machine belongs to no Ray cluster that runs.",
+                where=f"--ray-address {given}" if given else "this machine",
+                to_do="Look whether the cluster runs (ray status), and whether this machine belongs to it (ray start)"
+                + ("; without --ray-address one is started that is this machine alone." if given else "."),
             ) from error
         self._began_ray = True
 

@@ -6,8 +6,8 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -246,7 +246,7 @@ def serve_app(app: FastAPI, channel: socket.socket, settings: Settings, *, ready
         await running
 
     try:
-        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        with _told_once(app), asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(run())
     except SystemExit:
         for task in filter(asyncio.Task.done, tasks):
@@ -260,8 +260,23 @@ def serve_app(app: FastAPI, channel: socket.socket, settings: Settings, *, ready
         raise
 
 
+@contextmanager
+def _told_once(app: FastAPI) -> Iterator[None]:
+    """What keeps a service from starting is raised: uvicorn's trace of it, and that it ends, would say no more."""
+
+    def tells_news(_: logging.LogRecord) -> bool:
+        beginning = app.state.beginning
+        return beginning is None or not beginning.done() or not (beginning.cancelled() or beginning.exception())
+
+    logger = logging.getLogger("uvicorn.error")
+    logger.addFilter(tells_news)
+    try:
+        yield
+    finally:
+        logger.removeFilter(tells_news)
+
+
 def _give_up(beginning: asyncio.Task[None]) -> None:
     """End a start that nobody waits for any more; whatever has begun already is closed."""
     if not beginning.cancelling():
-        logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # it would call this a failure, and not say whose
         beginning.cancel()

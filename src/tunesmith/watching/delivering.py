@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
-from tunesmith.errors import RecipeError, ResourceError
+from tunesmith.errors import RecipeError, ResourceError, nearest_file
 from tunesmith.watching.evaluator import Alert
 from tunesmith.watching.notices import mail_of, webhook_body
 from tunesmith.watching.requesting import TIMEOUT, Address, RequestFailedError
@@ -117,7 +117,11 @@ class Mail:
     def __post_init__(self) -> None:
         for receiver in self.receivers:
             if receiver.count("@") != 1 or any(character in receiver for character in " \r\n,;<>"):
-                raise RecipeError("A receiver is no address of e-mail.", where=repr(receiver[:80]))
+                raise RecipeError(
+                    "A receiver is no address of e-mail.",
+                    where=repr(receiver[:80]),
+                    to_do="Write one such as ops@example.org; give --mail-to again for more.",
+                )
 
     def send(self, alerts: Sequence[Alert]) -> Delivered:
         """Try once; refusals with a code of 500 and above are final."""
@@ -208,7 +212,12 @@ def read_secret(path: Path) -> str:
         mode = path.stat().st_mode
         text = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ResourceError("The file with the key cannot be read.", where=str(path)) from error
+        why = error.strerror if isinstance(error, OSError) and error.strerror else "it is no text"
+        raise ResourceError(
+            f"The file with the key cannot be read: {why}.{'' if path.exists() else nearest_file(path)}",
+            where=str(path),
+            to_do=f"Write the key into it, a line, and run: chmod 600 {shlex.quote(str(path))}",
+        ) from error
     if mode & 0o077:
         raise ResourceError(
             "Others may read the file with the key.",
@@ -216,7 +225,11 @@ def read_secret(path: Path) -> str:
             to_do=f"Run: chmod 600 {shlex.quote(str(path))}",
         )
     if not text or any(character.isspace() for character in text):
-        raise ResourceError("The file must hold one key and nothing else.", where=str(path))
+        raise ResourceError(
+            "The file must hold one key and nothing else.",
+            where=str(path),
+            to_do="Write the key into it as it was printed, in a line of its own.",
+        )
     return text
 
 

@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from tunesmith.errors import RecipeError
+from tunesmith.errors import RecipeError, ResourceError
 from tunesmith.watching.dashboard import dashboard_json
 from tunesmith.watching.rules import RuleSet
 from tunesmith.writing import refused, written
@@ -41,12 +41,12 @@ scrape_configs:
 """
 
 
-def export_watching(out: Path, rules: RuleSet, target: str) -> list[tuple[Path, str]]:
-    """Write the files; return each with what it is for.
+def export_watching(out: Path, rules: RuleSet, target: str, *, overwrite: bool = False) -> list[tuple[Path, str]]:
+    """Write the files; return each with what it is for. Others that were edited are replaced if `overwrite` says so.
 
     Raises:
         RecipeError: the target is no host and port.
-        ResourceError: the folder cannot be written.
+        ResourceError: the folder cannot be written, or a file there is another and may not be replaced.
     """
     files = [
         (
@@ -57,9 +57,21 @@ def export_watching(out: Path, rules: RuleSet, target: str) -> list[tuple[Path, 
         ("dashboard.json", dashboard_json(), "for Grafana: Dashboards, New, Import"),
         ("prometheus.yml", scrape_config(target), "how to scrape the service with a key"),
     ]
+    edited = [name for name, text, _ in files if not overwrite and _differs(out / name, text)]
+    if edited:
+        raise ResourceError(
+            f"Files there would be replaced by others: {', '.join(edited)}.",
+            where=str(out),
+            to_do="Choose another --out and compare them, or give --overwrite.",
+        )
     with refused(out, to_do="Choose another --out."):
         out.mkdir(parents=True, exist_ok=True)
     for name, text, _ in files:
         with written(out / name) as file:
             file.write(text)
     return [(out / name, what) for name, _, what in files]
+
+
+def _differs(path: Path, text: str) -> bool:
+    """Whether a file is there and says something else."""
+    return path.is_file() and path.read_bytes() != text.encode()

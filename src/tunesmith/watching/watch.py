@@ -44,11 +44,15 @@ class WatchSettings:
 
 @dataclass(frozen=True)
 class Round:
-    """One look: what was wrong with the scrape, the alerts that changed, and what is to be said of notices."""
+    """One look: what was wrong with the scrape, the alerts that changed, what is to be said of notices.
+
+    `is_blind` says that no metrics were read, so that the look says nothing of the service but that.
+    """
 
     trouble: str
     changes: list[Alert]
     said: list[str]
+    is_blind: bool = False
 
 
 def read_settings(path: Path | None) -> WatchSettings:
@@ -78,7 +82,11 @@ def channels_of(settings: WatchSettings, language: Language, source: str) -> lis
         if deliver.mail.password_file:
             read_secret(Path(deliver.mail.password_file))  # a wrong file is said now, not when something burns
         if deliver.mail.ca_file and not Path(deliver.mail.ca_file).is_file():
-            raise RecipeError("There is no such file of certificates.", where=deliver.mail.ca_file)
+            raise RecipeError(
+                "There is no such file of certificates.",
+                where=f"deliver.mail.ca_file {deliver.mail.ca_file}",
+                to_do="Correct the path; it is relative to the folder you are in.",
+            )
         found.append(Mail(deliver.mail, deliver.mail_to, settings.rules, language))
     return found
 
@@ -125,6 +133,7 @@ class Watch:
     def look(self, now: float) -> Round:
         """Scrape once, evaluate, and try to send what is due."""
         trouble, samples = self._scrape()
+        is_blind = bool(trouble)
         self.history.add(now, samples)
         if self.history.left_out:
             trouble = f"{self.history.left_out} series were left out: too many."
@@ -134,7 +143,7 @@ class Watch:
         said += self.outbox.flush(now)
         if changes or now - self._kept_at >= KEPT_EVERY:
             said += self._kept(now)
-        return Round(trouble, changes, said)
+        return Round(trouble, changes, said, is_blind)
 
     def rounds(self, every: float) -> Iterator[Round]:
         """Look again and again, `every` so many seconds; whoever stops calls `keep`."""
@@ -170,7 +179,8 @@ class Watch:
         except (DataError, RecipeError, ResourceError) as error:  # what watches does not end where it is needed
             return f"{error.what} {error.where}", down()
         if answer.status == 200:
-            return "", samples
+            has_ours = any(name.startswith("tunesmith_") for name, _, _ in samples)
+            return "" if has_ours else f"{self._target.url} shows no metrics of Tunesmith.", samples
         hint = " Give a key that may read metrics by --key-file." if answer.status in (401, 403) else ""
         return f"Status {answer.status} from {self._target.url}.{hint}", samples
 
