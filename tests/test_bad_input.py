@@ -804,7 +804,7 @@ def distillation_without_a_teacher(f: Path, run: Path, m: pytest.MonkeyPatch) ->
 
 
 def teacher_that_is_not_there(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:
-    return recipe(f, objective={"name": "distillation", "teacher": str(f / "nobody")}), "This is no artifact"
+    return recipe(f, objective={"name": "distillation", "teacher": str(f / "nobody")}), "There is no such folder"
 
 
 def teacher_of_other_settings(f: Path, run: Path, m: pytest.MonkeyPatch) -> tuple[list[str], str]:

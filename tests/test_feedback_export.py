@@ -82,7 +82,7 @@ WRONG = {
     "no artifact": (["--trusted", "{trusted}"], "Give both"),
     "aside of nothing": (["--aside", "{trusted}"], "Give both"),
     "aside over the rest": (["--against", "{artifact}", "--trusted", "{trusted}", "--aside", "{out}"], "two files"),
-    "no such artifact": (["--against", "{out}", "--trusted", "{trusted}"], "no manifest"),
+    "no such artifact": (["--against", "{out}", "--trusted", "{trusted}"], "There is no such folder"),
     "no such file": (["--against", "{artifact}", "--trusted", "{out}"], "feedback.jsonl"),
 }
 
