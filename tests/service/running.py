@@ -15,7 +15,7 @@ from typing import Any
 import uvicorn
 import yaml
 
-from tests.builders import build_model
+from tests.builders import TASK_CASES, build_model
 from tunesmith.access.principal import SCOPES, Limits, Principal
 from tunesmith.components import name_of
 from tunesmith.data.records import Example
@@ -99,6 +99,13 @@ def running(
         server.should_exit = True
         thread.join(30)
         channel.close()
+
+
+def three_versions(root: Path, model: str, body: Path) -> Path:
+    """The versions "first", "second" and "third" of a classifier below `root`, which it gives."""
+    for seed, name in ((0, "first"), (40, "second"), (80, "third")):
+        saved(root / model / name, model, body, *TASK_CASES["single_label"], seed=seed)
+    return root
 
 
 def saved(folder: Path, name: str, body: Path, task: Task, examples: Sequence[Example], seed: int = 0) -> Path:

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import TASK_CASES
-from tests.service.running import FakeEngine, OpenDoor, Response, Running, running, saved
+from tests.service.running import FakeEngine, OpenDoor, Response, Running, running, three_versions
 from tunesmith.access.key_store import KeyStore
 from tunesmith.service.serving import Doors, Settings
 from tunesmith.service.versions import read_version
@@ -20,10 +19,7 @@ from tunesmith.service.versions import read_version
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Path:
     """Three versions of a model."""
-    root = tmp_path_factory.mktemp("root")
-    for seed, name in ((0, "first"), (40, "second"), (80, "third")):
-        saved(root / "m" / name, "m", tiny_model_folder, *TASK_CASES["single_label"], seed=seed)
-    return root
+    return three_versions(tmp_path_factory.mktemp("root"), "m", tiny_model_folder)
 
 
 @dataclass

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.builders import TASK_CASES, folder_of
-from tests.service.running import FakeEngine, OpenDoor, Response, Running, running, saved
+from tests.service.running import FakeEngine, OpenDoor, Response, Running, running, saved, three_versions
 from tunesmith.access.key_store import KeyStore
 from tunesmith.components import name_of
 from tunesmith.data.records import Example
@@ -88,10 +88,7 @@ class Stage:
 
 @pytest.fixture(scope="module")
 def versions(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Path:
-    root = tmp_path_factory.mktemp("versions")
-    for seed, name in ((0, "first"), (40, "second"), (80, "third")):
-        saved(root / "classes" / name, "classes", tiny_model_folder, *TASK_CASES["single_label"], seed=seed)
-    return root
+    return three_versions(tmp_path_factory.mktemp("versions"), "classes", tiny_model_folder)
 
 
 @contextmanager
