@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import signal
@@ -99,9 +100,10 @@ def test_workers_are_not_left_alone_when_one_cannot_be_started(monkeypatch: pyte
     """The one that comes late is closed too: else the process would wait for it for ever at its exit."""
     engine = LocalEngine(2, 1)
     ends: list[socket.socket] = []
+    turns = itertools.count()  # both workers are begun at once, each in a thread of its own
 
     def begun(channel: socket.socket) -> Any:
-        if not ends:
+        if next(turns) == 0:
             ends.append(channel.dup())
             time.sleep(0.3)
             return _Process()
