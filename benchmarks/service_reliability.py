@@ -280,20 +280,29 @@ def soak(arguments: argparse.Namespace) -> None:
             part = [draw.choice(mixed) for _ in range(500)]
             replies, _ = asyncio.run(closed(service.target(path("m")), bodies(part), clients=8))
             assert all(reply.status == 200 for reply in replies), statuses(replies)
-            family = service.family
-            memory = sum(one.memory_info().rss for one in family) / 1e6
-            rows.append(
-                (time.monotonic() - began, memory, sum(map(_open, family)), sum(one.num_threads() for one in family))
-            )
-    half = rows[len(rows) // 3 :]
-    slope = statistics.linear_regression([row[0] / 3600 for row in half], [row[1] for row in half]).slope
-    print(f"{500 * len(rows)} requests in {rows[-1][0]:.0f} s")
-    print(f"memory after the first third {half[0][1]:.0f} -> {half[-1][1]:.0f} MB, slope {slope:.1f} MB per hour")
-    print(f"open files {rows[0][2]} -> {rows[-1][2]}; threads {rows[0][3]} -> {rows[-1][3]}")
+            rows.append((time.monotonic() - began, _sizes(service)))
+    later = rows[len(rows) // 3 :]
+    hours, first, last = [seconds / 3600 for seconds, _ in later], later[0][1], later[-1][1]
+    print(f"{500 * len(rows)} requests in {rows[-1][0]:.0f} s; after the first third:")
+    for name in ("all", "front", "worker 1", "worker 2"):
+        slope = statistics.linear_regression(hours, [sizes[name] for _, sizes in later]).slope
+        print(f"memory of {name}: {first[name]:.0f} -> {last[name]:.0f} MB, slope {slope:.1f} MB per hour")
+    print(
+        f"open files {first['files']:.0f} -> {last['files']:.0f}; threads {first['threads']:.0f} -> {last['threads']:.0f}"
+    )
 
 
-def _open(process: psutil.Process) -> int:
-    return int(process.num_fds())
+def _sizes(service: Service) -> dict[str, float]:
+    """Megabytes in memory of all processes and of those that matter, their open files and their threads."""
+    family = service.family
+    named = {"front": psutil.Process(service.process.pid)}
+    named |= {f"worker {number}": one for number, one in enumerate(service.workers, 1)}
+    return {
+        "all": sum(one.memory_info().rss for one in family) / 1e6,
+        **{name: one.memory_info().rss / 1e6 for name, one in named.items()},
+        "files": sum(one.num_fds() for one in family),
+        "threads": sum(one.num_threads() for one in family),
+    }
 
 
 def main() -> None:

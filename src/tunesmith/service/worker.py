@@ -26,6 +26,7 @@ from tunesmith.inference.predictor import Predictor
 from tunesmith.service.answering import StoppedError, answered, written
 from tunesmith.service.engine import Slot
 from tunesmith.service.frames import packed, receive
+from tunesmith.service.spare_memory import SpareMemory
 from tunesmith.service.trial import see_alike, tried
 
 FAILURES = (
@@ -55,6 +56,7 @@ class Worker:
         self._changing = threading.Lock()
         self._asked: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._unwanted: set[int] = set()
+        self._spare = SpareMemory()
 
     def run(self) -> None:
         """Answer until the front is gone."""
@@ -68,6 +70,7 @@ class Worker:
                     self._send({"id": message["id"], **answered(predictor, message["questions"])})
             except FAILURES as error:
                 self._send({"id": message["id"], "failure": told(error)})
+            self._spare.hand_back()  # the answer is out
 
     def end(self, error: BaseException | None) -> bool:
         """End at once, for a reason that no input should be; the front is told what and where, and no message."""
