@@ -287,9 +287,8 @@ def soak(arguments: argparse.Namespace) -> None:
     for name in ("all", "front", "worker 1", "worker 2"):
         slope = statistics.linear_regression(hours, [sizes[name] for _, sizes in later]).slope
         print(f"memory of {name}: {first[name]:.0f} -> {last[name]:.0f} MB, slope {slope:.1f} MB per hour")
-    print(
-        f"open files {first['files']:.0f} -> {last['files']:.0f}; threads {first['threads']:.0f} -> {last['threads']:.0f}"
-    )
+    for name in ("open files", "threads"):
+        print(f"{name} {first[name]:.0f} -> {last[name]:.0f}")
 
 
 def _sizes(service: Service) -> dict[str, float]:
@@ -300,7 +299,7 @@ def _sizes(service: Service) -> dict[str, float]:
     return {
         "all": sum(one.memory_info().rss for one in family) / 1e6,
         **{name: one.memory_info().rss / 1e6 for name, one in named.items()},
-        "files": sum(one.num_fds() for one in family),
+        "open files": sum(one.num_fds() for one in family),
         "threads": sum(one.num_threads() for one in family),
     }
 
