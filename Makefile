@@ -16,7 +16,7 @@ TESTS := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo format lint types layers test test-litert test-ray check test-all bench lock clean
+.PHONY: help install demo format lint types layers test test-extras test-ray check test-all bench lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,11 +44,11 @@ $(LLAMA): $(READY)
 
 # What is large, or wants other versions than the developers' tools: a place of its own, which sees .venv's packages too.
 $(EXTRAS)/.ready: $(READY)
-	@echo "Installing the extras 'litert' and 'ray' into $(EXTRAS)."
+	@echo "Installing the extras 'litert', 'presidio' and 'ray' into $(EXTRAS)."
 	@rm -rf $(EXTRAS) && $(BIN)/python -m venv --without-pip $(EXTRAS)
 	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
 	    "$$($(EXTRAS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/beside.pth"
-	@$(BIN)/python -m pip --python $(EXTRAS)/bin/python install -qq --disable-pip-version-check -e '.[litert,ray]'
+	@$(BIN)/python -m pip --python $(EXTRAS)/bin/python install -qq --disable-pip-version-check -e '.[litert,presidio,ray]'
 	@touch $@
 
 demo: $(READY) ## fine-tune a small model for entities on the data that ships with the project, and try it
@@ -73,15 +73,16 @@ test: $(READY) ## the fast tests
 	$(TESTS) -q -n $(WORKERS)
 
 # Two processes: what converts for LiteRT has threads that do not like to be forked, and Ray forks.
-test-litert: $(EXTRAS)/.ready ## the tests of the extra 'litert', which it installs beside
-	$(subst $(BIN),$(EXTRAS)/bin,$(TESTS)) -p no:anyio -q tests/inference/test_litert.py
+test-extras: $(EXTRAS)/.ready ## the tests of the extras 'litert' (torchao with it) and 'presidio', which it installs beside
+	$(subst $(BIN),$(EXTRAS)/bin,$(TESTS)) -p no:anyio -q -k 'litert or torchao or presidio' \
+	    tests/inference/test_litert.py tests/models/test_weight_only.py tests/test_redacting.py
 
 test-ray: $(EXTRAS)/.ready ## the tests of the extra 'ray', which it installs beside
 	$(subst $(BIN),$(EXTRAS)/bin,$(TESTS)) -p no:anyio -q -k ray tests/service
 
 check: lint types layers test ## all of the above: what must be green before a commit
 
-test-all: $(LLAMA) test-litert test-ray ## the slow tests too, those on real data, and those that need llama.cpp, which it compiles
+test-all: $(LLAMA) test-extras test-ray ## the slow tests too, those on real data, and those that need llama.cpp, which it compiles
 	$(TESTS) -q -n $(WORKERS) -m ''
 
 bench: $(READY) ## training speed beside other software
