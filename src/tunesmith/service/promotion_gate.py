@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from tunesmith.access.audit import AuditLog
 from tunesmith.access.refusals import RefusedError
@@ -63,11 +63,11 @@ class PromotionGate:
         Raises:
             NoAnswerError: it may not be promoted, or one of the two does not answer.
         """
-        golden = self.goldens[name]
+        golden, known = _new_to_both(self.goldens[name], champion, version)
         old, new = await self._both(golden, served, champion, version)
         look = await self._looks.of_promotion(golden.sha256, (champion.id, version.id))
         found = await asyncio.to_thread(judged, golden.task, golden.examples, old, new, golden.terms, look)
-        figures = figures_of(found, golden)
+        figures = {**figures_of(found, golden), **known}
         if found.objection is not None:
             raise NoAnswerError(found.objection, figures=figures, detail=NOT_SHOWN)
         return figures
@@ -80,13 +80,14 @@ class PromotionGate:
         Raises:
             NoAnswerError: it is shown to be worse, or one of the two does not answer.
         """
-        golden, passed = self.goldens[name], (name, champion.id, version.id)
+        passed = name, champion.id, version.id
         if passed in self._passed:
             return self._passed[passed]
+        golden, known = _new_to_both(self.goldens[name], champion, version)
         old, new = await self._both(golden, served, champion, version)
         look = await self._looks.of_canary(golden.sha256, (champion.id, version.id))
         found = await asyncio.to_thread(judged_for_share, golden.task, golden.examples, old, new, golden.terms, look)
-        figures = {**figures_of(found, golden), "upper_bound": _rounded(found.gap.high)}
+        figures = {**figures_of(found, golden), "upper_bound": _rounded(found.gap.high), **known}
         if found.objection is not None:
             detail = UNDEFINED if math.isnan(found.gap.new) else SHOWN_WORSE
             raise NoAnswerError(found.objection, figures=figures, detail=detail)
@@ -129,6 +130,25 @@ class PromotionGate:
                 if error.code != "overloaded" or time.monotonic() + error.seconds > until:
                     raise
                 await asyncio.sleep(max(0.05, error.seconds))
+
+
+def _new_to_both(golden: Golden, champion: Version, version: Version) -> tuple[Golden, Figures]:
+    """The golden examples without those that one of the two learnt from, and how many these are, if that is known.
+
+    Raises:
+        NoAnswerError: too few are left.
+    """
+    old, new = golden.learnt_by(champion), golden.learnt_by(version)
+    known = {"old_learnt": _known(old), "new_learnt": _known(new)}
+    left = golden.without({*(old or ()), *(new or ())})
+    if len(left.examples) < golden.terms.fewest():
+        figures = {"golden": golden.sha256, "n": len(left.examples), "needed": golden.terms.fewest(), **known}
+        raise NoAnswerError("golden_learnt", figures=figures)
+    return left, known
+
+
+def _known(places: Collection[int] | None) -> Figure:
+    return "unknown" if places is None else len(places)
 
 
 def _few(measured: Measured) -> Iterator[Measured]:

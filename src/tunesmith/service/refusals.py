@@ -179,6 +179,13 @@ REASONS: Mapping[str, Why] = {
         "use force.",
         "已拒绝，流量未受影响：{field} 未能回答全部黄金样本（{detail}）。请重试，或用 force 强制执行。",
     ),
+    "golden_learnt": Why(
+        409,
+        "Refused, the traffic is as before: the champion learnt from {old_learnt} of the golden examples, the new "
+        "version from {new_learnt}. {n} are new to both, and {needed} are needed. Label new ones, or use force.",
+        "已拒绝，流量未受影响：黄金样本中，当前版本学过 {old_learnt} 条，新版本学过 {new_learnt} 条；"
+        "两者都没学过的有 {n} 条，至少需要 {needed} 条。请标注新的样本，或用 force 强制执行。",
+    ),
     "champion_changed": Why(
         409,
         "Refused: another version became champion while the golden examples were answered. Try again.",
