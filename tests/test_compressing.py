@@ -23,6 +23,7 @@ from tunesmith.errors import ArtifactError, ModelError, RecipeError, ResourceErr
 from tunesmith.evaluation.intervals import Comparison, Estimate
 from tunesmith.experiment import Experiment
 from tunesmith.inference.artifact import add_file, read_description, verify
+from tunesmith.inference.learnt_golden import LEARNT, Receipt, note
 from tunesmith.inference.predictor import Predictor
 from tunesmith.judging import judge_artifact
 from tunesmith.locking import hold
@@ -131,6 +132,16 @@ def test_a_chain_keeps_what_stands_and_undoes_what_does_not(
         *("step", "id", "gold", "before", "after", "was_right", "is_right")
     }
     assert "film number" not in page, "texts do not travel with the model"
+
+
+@pytest.mark.usefixtures("steps")
+def test_what_was_noted_of_golden_examples_does_not_go_over_to_what_was_chosen_anew(
+    finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    artifact = Path(shutil.copytree(finished_run / "artifact", tmp_path / "artifact"))
+    note(artifact, Receipt("0" * 64, 3, (1,)))
+    verb(capsys, "compress", str(artifact), "--steps", "copied", "--out", str(tmp_path / "small"))
+    assert not (tmp_path / "small" / LEARNT).exists()
 
 
 @pytest.mark.usefixtures("steps")

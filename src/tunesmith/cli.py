@@ -21,6 +21,7 @@ from tunesmith import (
     cli_combining,
     cli_compression,
     cli_forms,
+    cli_golden,
     cli_guarding,
     cli_labels,
     cli_parts,
@@ -76,6 +77,7 @@ app.add_typer(cli_guarding.guard, name="guard")
 app.add_typer(cli_capacity.verbs)
 app.add_typer(cli_parts.verbs)
 app.add_typer(cli_signing.verbs)
+app.add_typer(cli_golden.verbs)
 
 
 def _say_version(wanted: bool) -> None:

@@ -24,6 +24,7 @@ from tunesmith.evaluation.intervals import Comparison
 from tunesmith.evaluation.report import SplitReport, evaluate_split
 from tunesmith.experiment import Experiment
 from tunesmith.inference.artifact import load_artifact, origin_of, save_artifact, seal, verify
+from tunesmith.inference.learnt_golden import LEARNT
 from tunesmith.inference.predictor import Predictor, best_device
 from tunesmith.models.model import Model
 from tunesmith.pipeline import Result
@@ -255,12 +256,12 @@ def _see_reloaded(trained: Trained, out: Path, workshop: Workshop) -> None:
 
 
 def _put(left: Path, made: Path, bench: Bench) -> None:
-    """Copy the last artifact that stood, but not the reports on it, with the recipe of the chain."""
+    """Copy the last artifact that stood, but not what was found of it, with the recipe of the chain."""
     with refused(bench.out, to_do=_AGAIN):
         shutil.rmtree(made, ignore_errors=True)  # of an interruption
         made.mkdir(parents=True)
         for path in left.iterdir():
-            if path.name not in ("report.html", "metrics.json", "semi_supervision.json"):
+            if path.name not in ("report.html", "metrics.json", "semi_supervision.json", LEARNT):
                 (shutil.copytree if path.is_dir() else shutil.copyfile)(path, made / path.name)
         (made / "recipe.yaml").write_text(bench.experiment.to_yaml(), encoding="utf-8")
         seal(made)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tunesmith.data.records import Example, Prediction, Span
 from tunesmith.errors import RecipeError
-from tunesmith.evaluation.non_inferiority import FEWEST, Terms, gap_of, judged, share_gap
+from tunesmith.evaluation.non_inferiority import FEWEST, Terms, gap_of, judged, judged_for_share, share_gap
 from tunesmith.scoring import Measure, mean_measure
 from tunesmith.tasks import SequenceClassification, TokenClassification
 
@@ -222,8 +222,40 @@ def test_a_metric_that_is_not_defined_is_no_reason_to_pass() -> None:
     examples = [Example(str(n), "a text", float(n)) for n in range(100)]
     constant = [Prediction(one.id, 1.0, math.nan) for one in examples]
     good = [Prediction(one.id, float(one.label), math.nan) for one in examples]  # type: ignore[arg-type]
-    found = judged(NUMBERS, examples, good, constant, Terms())
-    assert found.objection == "inferior"
+    assert judged(NUMBERS, examples, good, constant, Terms()).objection == "inferior"
+    assert judged_for_share(NUMBERS, examples, good, constant, Terms()).objection == "inferior"
+    assert judged_for_share(NUMBERS, examples, constant, good, Terms()).objection is None
+    assert judged_for_share(NUMBERS, examples, constant, constant, Terms()).objection is None
+
+
+def test_where_nothing_is_to_be_found_at_all_nothing_found_is_no_reason_to_refuse_a_share() -> None:
+    task = TokenClassification(labels=("PER",))
+    examples = [Example(str(n), "a text", ()) for n in range(100)]
+    wrong = [Prediction(one.id, (Span(0, 1, "PER"),), 0.9, span_scores=(0.9,)) for one in examples]
+    right = [Prediction(one.id, (), math.nan) for one in examples]
+    assert judged_for_share(task, examples, wrong, right, Terms()).objection != "inferior"
+
+
+@pytest.mark.parametrize(("size", "margin", "won"), [(350, 0.01, 0.005), (1000, 0.01, 0.03), (200, 0.05, 0.04)])
+def test_few_that_are_worse_by_no_more_than_the_margin_are_refused_a_share(
+    size: int, margin: float, won: float
+) -> None:
+    generator, alpha, tries = np.random.default_rng(6), 0.05, 2000
+    drawn = generator.multinomial(size, [margin + won, won, 1 - margin - 2 * won], size=tries)
+    refused = sum(share_gap(*answered(size, lost, gained), alpha).high < -margin for lost, gained, _ in drawn)
+    assert refused / tries <= alpha + 2 * math.sqrt(alpha / tries)
+
+
+def test_a_share_is_refused_to_what_is_shown_to_be_worse_at_each_try_alike() -> None:
+    """Spending alpha here would let through, in the end, whoever tries often enough."""
+    examples = examples_of(1000)
+    old = answers(examples, range(0, 1000, 10))
+    little, much = (answers(examples, [*range(0, 1000, 10), *range(3, 1000, step)]) for step in (77, 21))
+    assert judged(TASK, examples, old, little, Terms()).objection == "inferior", "not shown to be no worse"
+    for look in (1, 50):
+        assert judged_for_share(TASK, examples, old, little, Terms(), look).objection is None
+        found = judged_for_share(TASK, examples, old, much, Terms(), look)
+        assert (found.objection, found.alpha, found.look) == ("inferior", 0.05, look)
 
 
 @pytest.mark.parametrize("given", [{"margin": 0.0}, {"margin": -0.1}, {"calibration": -0.1}, {"margin": math.nan}])

@@ -35,7 +35,7 @@ from tunesmith.writing import refused
 FILE = "audit.jsonl"
 HEAD = "audit-head"
 LONGEST_VALUE = 400
-MOST_VALUES = 20
+MOST_VALUES = 32
 LONGEST_LINE = 65_536
 """In bytes; more than any line that is written."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Literal
 
@@ -21,6 +21,8 @@ from tunesmith.scoring import Measure
 from tunesmith.tasks import Task
 
 Objection = Literal["inferior", "slice_worse", "slice_undefined", "calibration_worse", "confidence_missing"]
+Both = tuple[Sequence[Prediction], Sequence[Prediction]]
+"""Old and new answers to the same examples."""
 RESAMPLES, SLICE_RESAMPLES = 10_000, 2_000
 SEED = 13
 FEWEST = 20
@@ -112,12 +114,13 @@ class Judged:
         metric: the task's main metric.
         size: of how many examples.
         look: which try on these examples it was, from 1.
-        alpha: what it may spend; `gap.low` holds but for this chance.
+        alpha: what it may spend; the bounds of `gap` hold but for this chance.
         gap: all examples.
         slices: how many parts were looked at.
         worst: the part that is worse by most; None where none is shown to be worse than the margin lets it be.
         old_error, new_error: the expected calibration errors; nan for tasks without confidences.
-        objection: why the new answers may not take the old ones' place; None where they may.
+        lost: how many more of the new answers are without a confidence.
+        objection: why the new answers are refused; None where they are not.
     """
 
     metric: str
@@ -129,7 +132,8 @@ class Judged:
     worst: WorseSlice | None
     old_error: float
     new_error: float
-    objection: Objection | None
+    lost: int
+    objection: Objection | None = None
 
 
 def judged(
@@ -140,7 +144,7 @@ def judged(
     terms: Terms,
     look: int = 1,
 ) -> Judged:
-    """Judge new answers beside old ones to the same examples.
+    """Judge new answers, which shall take the old ones' place, beside these to the same examples.
 
     They are refused unless the one-sided lower bound of the difference of the main metric is above -margin (a test of
     non-inferiority: Blackwelder 1982); if in a slice of at least five examples they are shown to be worse by more than
@@ -153,24 +157,61 @@ def judged(
         DataError: answers and examples do not match.
         LabelError: an example has no label.
     """
-    alpha, whole = terms.alpha_of(look), list(range(len(examples)))
+    found = _compared(task, examples, (old, new), terms, look, terms.alpha_of(look))
+    objection = _plain_objection(found)
+    if not found.gap.low > -terms.margin:
+        objection = "inferior"
+    elif objection is None and found.new_error - found.old_error > terms.calibration:
+        objection = "calibration_worse"
+    return replace(found, objection=objection)
+
+
+def judged_for_share(
+    task: Task,
+    examples: Sequence[Example],
+    old: Sequence[Prediction],
+    new: Sequence[Prediction],
+    terms: Terms,
+    look: int = 1,
+) -> Judged:
+    """Judge new answers, of which some shall be given beside the old ones to see more of them.
+
+    They need not be shown to be as good, and are refused if they are shown to be worse: if the one-sided upper bound
+    of the difference is below -margin, at a level of alpha, or they have no defined correlation where the old ones do;
+    if a slice is as `judged` has it; or if fewer have a confidence. No level is spent over tries, since that would make
+    each further try the easier for the answers.
+
+    Raises:
+        DataError: answers and examples do not match.
+        LabelError: an example has no label.
+    """
+    found = _compared(task, examples, (old, new), terms, look, terms.alpha)
+    gap, objection = found.gap, _plain_objection(found)
+    if gap.high < -terms.margin or _is_lost(task, gap.old, gap.new):
+        objection = "inferior"
+    return replace(found, objection=objection)
+
+
+def _compared(task: Task, examples: Sequence[Example], both: Both, terms: Terms, look: int, alpha: float) -> Judged:
+    """What old and new answers show, with bounds that hold but for a chance of alpha; nothing is objected yet."""
+    old, new = both
+    whole = list(range(len(examples)))
     if task.label_kind == "class" and task.metric == "accuracy":
         gap = share_gap(_right(task, examples, old, whole), _right(task, examples, new, whole), alpha)
     else:
-        one, other = (main_measure(task, examples, answers, whole) for answers in (old, new))
+        one, other = (main_measure(task, examples, answers, whole) for answers in both)
         gap = gap_of(one, other, alpha, seed=SEED, resamples=RESAMPLES)
-    slices, worst = _worst_slice(task, examples, old, new, terms)
-    before, after = (_calibration(task, examples, answers) for answers in (old, new))
-    objection: Objection | None = None
-    if not gap.low > -terms.margin:
-        objection = "inferior"
-    elif worst is not None:
-        objection = "slice_undefined" if math.isnan(worst.gap.new) else "slice_worse"
-    elif after.left_out > before.left_out:
-        objection = "confidence_missing"
-    elif after.ece - before.ece > terms.calibration:
-        objection = "calibration_worse"
-    return Judged(task.metric, len(examples), look, alpha, gap, slices, worst, before.ece, after.ece, objection)
+    slices, worst = _worst_slice(task, examples, both, terms)
+    before, after = (_calibration(task, examples, answers) for answers in both)
+    lost = max(0, after.left_out - before.left_out)
+    return Judged(task.metric, len(examples), look, alpha, gap, slices, worst, before.ece, after.ece, lost)
+
+
+def _plain_objection(found: Judged) -> Objection | None:
+    """What is plain of a slice or of confidences."""
+    if found.worst is not None:
+        return "slice_undefined" if math.isnan(found.worst.gap.new) else "slice_worse"
+    return "confidence_missing" if found.lost else None
 
 
 def share_gap(old: NDArray[np.bool_], new: NDArray[np.bool_], alpha: float) -> Gap:
@@ -212,23 +253,21 @@ def _unseen(size: int, alpha: float) -> float:
     return 1 - float(alpha ** (1 / size))
 
 
-def _worst_slice(
-    task: Task,
-    examples: Sequence[Example],
-    old: Sequence[Prediction],
-    new: Sequence[Prediction],
-    terms: Terms,
-) -> tuple[int, WorseSlice | None]:
+def _worst_slice(task: Task, examples: Sequence[Example], both: Both, terms: Terms) -> tuple[int, WorseSlice | None]:
     """How many slices there are, and the one that is shown to be worse than the margin lets it be, by most."""
     parts = list(members_of(examples))
     found = []
     for kind, value, inside in parts:
-        gap = _slice_gap(task, examples, (old, new), inside, terms.alpha / len(parts), terms.margin)
-        # An F1 is not defined where there is nothing to find and nothing was found, which is right.
-        is_lost = task.label_kind == "number" and math.isnan(gap.new) and not math.isnan(gap.old)
-        if gap.high < -terms.margin or is_lost:
+        gap = _slice_gap(task, examples, both, inside, terms.alpha / len(parts), terms.margin)
+        if gap.high < -terms.margin or _is_lost(task, gap.old, gap.new):
             found.append(WorseSlice(kind, value, len(inside), gap))
     return len(parts), min(found, key=_sorted_by, default=None)
+
+
+def _is_lost(task: Task, old: float, new: float) -> bool:
+    """Whether the metric is not defined any more, as a correlation of answers that are all the same."""
+    # An F1 is not defined where there is nothing to find and nothing was found, which is right.
+    return task.label_kind == "number" and math.isnan(new) and not math.isnan(old)
 
 
 def _sorted_by(slice_: WorseSlice) -> tuple[bool, float]:
@@ -239,7 +278,7 @@ def _sorted_by(slice_: WorseSlice) -> tuple[bool, float]:
 def _slice_gap(
     task: Task,
     examples: Sequence[Example],
-    both: tuple[Sequence[Prediction], Sequence[Prediction]],
+    both: Both,
     inside: Sequence[int],
     alpha: float,
     margin: float,

@@ -68,7 +68,7 @@ class PredictResponse:
 class Problem:
     """Why a request was not answered (RFC 9457); `code` is stable, no text of the request ever occurs.
 
-    `figures` are what golden examples showed of a version that was not promoted.
+    `figures` are what golden examples showed of a version that was refused.
     """
 
     title: str

@@ -14,7 +14,7 @@ from tunesmith.access.principal import Principal
 from tunesmith.service.promotion_gate import Figures, PromotionGate
 from tunesmith.service.refusals import NoAnswerError
 from tunesmith.service.switching import Switch, held
-from tunesmith.service.versions import Registry, Version
+from tunesmith.service.versions import Registry, Served, Version
 
 VERBS = ("load", "promote", "rollback", "canary", "shadow", "unload")
 """What can be changed."""
@@ -31,7 +31,7 @@ class Change:
         version: for `load` the folder ROOT/MODEL/version; for all others the id that `load` answered. `rollback` needs
             none; one that it names must be the version before, or answer already.
         share: for `canary` the share of requests, in [0, 1]; 0 ends it.
-        force: for `promote`: do not ask the golden examples; the audit log says so.
+        force: for `promote` and `canary`: do not ask the golden examples; the audit log says so.
     """
 
     version: str = ""
@@ -66,12 +66,12 @@ class Changes:
         What changes nothing, as a request that is sent again, has no line there.
 
         Raises:
-            NoAnswerError: there is no such verb, model or version; or the version may not be promoted.
+            NoAnswerError: there is no such verb, model or version; or golden examples speak against the version.
         """
         served = self.registry[name]
         before, loaded = served.roles, dict(served.held)
-        if verb == "promote" and name in self.gate.goldens:
-            changed = await self._promoted(who, name, change)
+        if name in self.gate.goldens and (verb == "promote" or (verb == "canary" and _gains(served, change))):
+            changed = await self._past_gate(who, name, verb, change)
         else:
             changed = Changed(await self._done(name, verb, change))
         named = loaded.get(change.version or str(before.get(verb)))
@@ -91,43 +91,51 @@ class Changes:
             return {}
         return {"golden": {**self.gate.goldens[name].plain, "looks": await self.gate.looks(name)}}
 
-    async def _promoted(self, who: Principal, name: str, change: Change) -> Changed:
+    async def _past_gate(self, who: Principal, name: str, verb: str, change: Change) -> Changed:
         served = self.registry[name]
         version = held(served, change.version)
         figures: Figures = {"golden": self.gate.goldens[name].sha256}
         if change.force:
-            return Changed(await self.switch.promote(name, version.id), {**figures, "forced": True})
+            return Changed(await self._done(name, verb, change), {**figures, "forced": True})
         async with self.gate.turn(name):
             champion = served.champion
             if version is champion:
-                return Changed(version)
+                return Changed(await self._done(name, verb, change))
+            judge = self.gate.figures if verb == "promote" else self.gate.canary_figures
             try:
-                figures = await self.gate.figures(name, served, champion, version)
-                return Changed(await self.switch.promote(name, version.id, champion.id), figures)
+                figures = await judge(name, served, champion, version)
+                return Changed(await self._done(name, verb, change, champion.id), figures)
             except NoAnswerError as error:
                 tried = {**figures, **error.figures, "version": version.id, "refused": error.code}
-                await self._record(who, "model.promote.refused", name, {"champion": champion.id}, tried)
+                await self._record(who, f"model.{verb}.refused", name, {"champion": champion.id}, tried)
                 raise
 
     async def _record(self, who: Principal, what: str, name: str, before: Figures, after: Figures) -> None:
         if self.audit is not None:
             await asyncio.to_thread(self.audit.append, who.id, what, name, before=before, after=after)
 
-    async def _done(self, name: str, verb: str, change: Change) -> Version:
+    async def _done(self, name: str, verb: str, change: Change, beside: str = "") -> Version:
+        """Change it; where the champion is named beside which it was judged, only beside that one."""
         switch = self.switch
         if verb == "load":
             return await switch.load(name, change.version)
         if verb == "promote":
-            return await switch.promote(name, change.version)
+            return await switch.promote(name, change.version, beside)
         if verb == "rollback":
             return await switch.roll_back(name, change.version)
         if verb == "canary":
             if change.share is None:
                 detail = "a canary needs 'share', above 0 and at most 1; 0 ends it"
                 raise NoAnswerError("bad_request", where="share", detail=detail)
-            return await switch.canary(name, change.version, change.share)
+            return await switch.canary(name, change.version, change.share, beside)
         if verb == "unload":
             return await switch.unload(name, change.version)
         if verb == "shadow":
             return await switch.shadow(name, change.version)
         raise NoAnswerError("unknown_verb", given=", ".join(VERBS))
+
+
+def _gains(served: Served, change: Change) -> bool:
+    """Whether a canary would answer more requests than now: then golden examples are asked."""
+    is_canary = served.canary is not None and served.canary.id == change.version
+    return change.share is not None and change.share > (served.share if is_canary else 0.0)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,20 @@ class Golden:
             "margin": self.terms.margin,
             "calibration_margin": self.terms.calibration,
         }
+
+    def learnt_by(self, version: Version) -> Collection[int] | None:
+        """The places of those that a version learnt from; None where it is not noted in its artifact."""
+        found = [one for one in version.learnt if (one.sha256, one.examples) == (self.sha256, len(self.examples))]
+        return frozenset(found[0].places) if found else None
+
+    def without(self, places: Collection[int]) -> Golden:
+        """The same, but for some."""
+        kept = [place for place in range(len(self.examples)) if place not in places]
+        return replace(
+            self,
+            examples=[self.examples[place] for place in kept],
+            questions=[self.questions[place] for place in kept],
+        )
 
     @property
     def is_unchanged(self) -> bool:
@@ -127,7 +141,18 @@ def read_golden(path: Path, version: Version, terms: Terms) -> Golden:
         )
     questions = [question_of(example, task.inputs) for example in examples]
     _see_lengths(examples, questions, version)
-    return Golden(path, sha256, task, examples, questions, terms, tuple(unknown_labels(task.labels, examples)))
+    golden = Golden(path, sha256, task, examples, questions, terms, tuple(unknown_labels(task.labels, examples)))
+    return replace(golden, notes=(*golden.notes, *_of_learnt(golden, version)))
+
+
+def _of_learnt(golden: Golden, version: Version) -> list[str]:
+    """A sentence where not all examples are known to be new to the version."""
+    places = golden.learnt_by(version)
+    if places is None:
+        return [
+            f"Whether version {version.id} learnt from them is not known; 'tunesmith golden' notes it in artifacts."
+        ]
+    return [f"Version {version.id} learnt from {len(places)} of them, which are left out."] if places else []
 
 
 def _digest(path: Path) -> str:

@@ -46,7 +46,8 @@ def routes(desk: Desk) -> APIRouter:
     async def change(request: Request, name: str, verb: str) -> Response:
         """Change who answers: load, promote, rollback, canary, shadow, unload.
 
-        Where the model has golden examples, `promote` lets both versions answer them first, and says what they showed.
+        Where the model has golden examples, `promote` and a `canary` that gets more of the requests than before let
+        both versions answer them first, and the reply says what they showed.
         """
         who = await desk.admit(request, "admin")
         if verb not in VERBS:

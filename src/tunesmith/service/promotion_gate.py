@@ -1,21 +1,22 @@
-"""Whether a version may become champion: both answer the golden examples beside the traffic, and are compared."""
+"""Whether a version may become champion or canary: it and the champion answer golden examples beside the traffic."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from tunesmith.access.audit import AuditLog
 from tunesmith.access.refusals import RefusedError
 from tunesmith.access.secrets_in_text import without_secrets
 from tunesmith.data.records import Prediction
-from tunesmith.evaluation.non_inferiority import Judged, WorseSlice, judged
+from tunesmith.evaluation.non_inferiority import Judged, WorseSlice, judged, judged_for_share
 from tunesmith.evaluation.results import plain_number
 from tunesmith.service.golden import Golden
 from tunesmith.service.jobs import Counted, Measured
 from tunesmith.service.line import Line
+from tunesmith.service.looks import Looks
 from tunesmith.service.refusals import Figure, NoAnswerError
 from tunesmith.service.rows import prediction_of
 from tunesmith.service.versions import Served, Version
@@ -25,6 +26,10 @@ TOGETHER, TOKENS = 16, 1024
 SECONDS = 900.0
 """In which both versions must have answered all of them."""
 LONGEST_SLICE = 80
+
+NOT_SHOWN = "all that is shown is that it is above {bound}, not above -{margin} (try {look} on them, alpha {alpha})"
+SHOWN_WORSE = "it is shown to be below {upper_bound}, and so worse by more than {margin}"
+UNDEFINED = "its {metric} is not defined, as where all its answers are the same"
 
 Figures = Mapping[str, Figure]
 
@@ -39,10 +44,10 @@ class PromotionGate:
     def __init__(self, goldens: Mapping[str, Golden], line: Line, audit: AuditLog | None, seconds: float = SECONDS):
         self.goldens = goldens
         self._line = line
-        self._audit = audit
         self._seconds = seconds
-        self._looks: Counter[str] = Counter()
+        self._looks = Looks(audit)
         self._turns = {name: asyncio.Lock() for name in goldens}
+        self._passed: dict[tuple[str, str, str], Figures] = {}
 
     def turn(self, name: str) -> asyncio.Lock:
         """Held by the one who has a version of this model judged."""
@@ -50,10 +55,7 @@ class PromotionGate:
 
     async def looks(self, name: str) -> int:
         """How often a version was judged by these golden examples, by the audit log also before the service began."""
-        sha256 = self.goldens[name].sha256
-        told = await asyncio.to_thread(_told_looks, self._audit, sha256) if self._audit is not None else 0
-        self._looks[sha256] = max(self._looks[sha256], told)
-        return self._looks[sha256]
+        return await self._looks.count(self.goldens[name].sha256)
 
     async def figures(self, name: str, served: Served, champion: Version, version: Version) -> Figures:
         """What a version shows beside the champion that it would replace.
@@ -61,19 +63,46 @@ class PromotionGate:
         Raises:
             NoAnswerError: it may not be promoted, or one of the two does not answer.
         """
-        golden = self.goldens[name]
+        golden, known = _new_to_both(self.goldens[name], champion, version)
+        old, new = await self._both(golden, served, champion, version)
+        look = await self._looks.of_promotion(golden.sha256, (champion.id, version.id))
+        found = await asyncio.to_thread(judged, golden.task, golden.examples, old, new, golden.terms, look)
+        figures = {**figures_of(found, golden), **known}
+        if found.objection is not None:
+            raise NoAnswerError(found.objection, figures=figures, detail=NOT_SHOWN)
+        return figures
+
+    async def canary_figures(self, name: str, served: Served, champion: Version, version: Version) -> Figures:
+        """What a version shows beside the champion of whose requests it would get some.
+
+        What once passed beside the same champion is not asked again.
+
+        Raises:
+            NoAnswerError: it is shown to be worse, or one of the two does not answer.
+        """
+        passed = name, champion.id, version.id
+        if passed in self._passed:
+            return self._passed[passed]
+        golden, known = _new_to_both(self.goldens[name], champion, version)
+        old, new = await self._both(golden, served, champion, version)
+        look = await self._looks.of_canary(golden.sha256, (champion.id, version.id))
+        found = await asyncio.to_thread(judged_for_share, golden.task, golden.examples, old, new, golden.terms, look)
+        figures = {**figures_of(found, golden), "upper_bound": _rounded(found.gap.high), **known}
+        if found.objection is not None:
+            detail = UNDEFINED if math.isnan(found.gap.new) else SHOWN_WORSE
+            raise NoAnswerError(found.objection, figures=figures, detail=detail)
+        self._passed[passed] = figures
+        return figures
+
+    async def _both(
+        self, golden: Golden, served: Served, champion: Version, version: Version
+    ) -> tuple[list[Prediction], list[Prediction]]:
+        """The champion's answers and the version's."""
         if not await asyncio.to_thread(lambda: golden.is_unchanged):
             raise NoAnswerError("golden_changed")
         until = time.monotonic() + self._seconds
         old = await self._answers(golden, served, champion, "champion", until)
-        new = await self._answers(golden, served, version, "new version", until)
-        look = await self.looks(name) + 1
-        self._looks[golden.sha256] = look
-        found = await asyncio.to_thread(judged, golden.task, golden.examples, old, new, golden.terms, look)
-        figures = figures_of(found, golden)
-        if found.objection is not None:
-            raise NoAnswerError(found.objection, figures=figures)
-        return figures
+        return old, await self._answers(golden, served, version, "new version", until)
 
     async def _answers(
         self, golden: Golden, served: Served, version: Version, which: str, until: float
@@ -101,6 +130,25 @@ class PromotionGate:
                 if error.code != "overloaded" or time.monotonic() + error.seconds > until:
                     raise
                 await asyncio.sleep(max(0.05, error.seconds))
+
+
+def _new_to_both(golden: Golden, champion: Version, version: Version) -> tuple[Golden, Figures]:
+    """The golden examples without those that one of the two learnt from, and how many these are, if that is known.
+
+    Raises:
+        NoAnswerError: too few are left.
+    """
+    old, new = golden.learnt_by(champion), golden.learnt_by(version)
+    known = {"old_learnt": _known(old), "new_learnt": _known(new)}
+    left = golden.without({*(old or ()), *(new or ())})
+    if len(left.examples) < golden.terms.fewest():
+        figures = {"golden": golden.sha256, "n": len(left.examples), "needed": golden.terms.fewest(), **known}
+        raise NoAnswerError("golden_learnt", figures=figures)
+    return left, known
+
+
+def _known(places: Collection[int] | None) -> Figure:
+    return "unknown" if places is None else len(places)
 
 
 def _few(measured: Measured) -> Iterator[Measured]:
@@ -146,13 +194,3 @@ def _of_slice(worst: WorseSlice) -> dict[str, Figure]:
 
 def _rounded(value: float) -> float | None:
     return plain_number(float(f"{value:.4g}"))
-
-
-def _told_looks(audit: AuditLog, sha256: str) -> int:
-    """The number of the last look at these golden examples that the audit log has."""
-    told = [
-        after["look"]
-        for record in audit.records()
-        if isinstance(after := record.get("after"), Mapping) and after.get("golden") == sha256 and "look" in after
-    ]
-    return max((look for look in told if isinstance(look, int)), default=0)

@@ -131,59 +131,65 @@ REASONS: Mapping[str, Why] = {
     ),
     "inferior": Why(
         409,
-        "Not promoted, the traffic is as before: on {n} golden examples {metric} is {new}, the champion's is {old}; "
-        "the difference is {difference}, and all that is shown is that it is above {bound}, not above -{margin} "
-        "(try {look} on these examples, alpha {alpha}). See where it is worse, or promote it with force.",
-        "未切换，流量未受影响：在 {n} 条黄金样本上，{metric} 为 {new}，当前版本为 {old}；差值 {difference}，"
-        "目前只能证明其高于 {bound}，未能证明高于 -{margin}（对该样本第 {look} 次尝试，alpha {alpha}）。"
-        "请查明变差之处，或用 force 强制切换。",
+        "Refused, the traffic is as before: on {n} golden examples {metric} is {new}, the champion's is {old}; "
+        "the difference is {difference}, and {detail}. See where it is worse, or use force.",
+        "已拒绝，流量未受影响：在 {n} 条黄金样本上，{metric} 为 {new}，当前版本为 {old}；差值 {difference}，"
+        "{detail}。请查明变差之处，或用 force 强制执行。",
     ),
     "slice_worse": Why(
         409,
-        "Not promoted, the traffic is as before: on the {slice_n} golden examples of '{slice}' it is shown to be worse "
+        "Refused, the traffic is as before: on the {slice_n} golden examples of '{slice}' it is shown to be worse "
         "by more than {margin}: {slice_new} where the champion has {slice_old}, the difference is below {slice_bound}. "
-        "Better this part, or promote it with force.",
-        "未切换，流量未受影响：在“{slice}”的 {slice_n} 条黄金样本上，已证明其变差超过 {margin}："
-        "为 {slice_new}，当前版本为 {slice_old}，差值低于 {slice_bound}。请改进这一部分，或用 force 强制切换。",
+        "Better this part, or use force.",
+        "已拒绝，流量未受影响：在“{slice}”的 {slice_n} 条黄金样本上，已证明其变差超过 {margin}："
+        "为 {slice_new}，当前版本为 {slice_old}，差值低于 {slice_bound}。请改进这一部分，或用 force 强制执行。",
     ),
     "slice_undefined": Why(
         409,
-        "Not promoted, the traffic is as before: on the {slice_n} golden examples of '{slice}' its {metric} is not "
-        "defined, as where all its answers are the same; the champion has {slice_old}. Better this part, or promote it "
-        "with force.",
-        "未切换，流量未受影响：在“{slice}”的 {slice_n} 条黄金样本上，其 {metric} 无定义（例如所有回答都相同），"
-        "当前版本为 {slice_old}。请改进这一部分，或用 force 强制切换。",
+        "Refused, the traffic is as before: on the {slice_n} golden examples of '{slice}' its {metric} is not "
+        "defined, as where all its answers are the same; the champion has {slice_old}. Better this part, or use "
+        "force.",
+        "已拒绝，流量未受影响：在“{slice}”的 {slice_n} 条黄金样本上，其 {metric} 无定义（例如所有回答都相同），"
+        "当前版本为 {slice_old}。请改进这一部分，或用 force 强制执行。",
     ),
     "confidence_missing": Why(
         409,
-        "Not promoted, the traffic is as before: it leaves more answers to golden examples without a confidence than "
-        "the champion does. Export it with its confidences, or promote it with force.",
-        "未切换，流量未受影响：与当前版本相比，它有更多黄金样本的回答没有置信度。请保留置信度后重试，"
-        "或用 force 强制切换。",
+        "Refused, the traffic is as before: it leaves more answers to golden examples without a confidence than "
+        "the champion does. Export it with its confidences, or use force.",
+        "已拒绝，流量未受影响：与当前版本相比，它有更多黄金样本的回答没有置信度。请保留置信度后重试，"
+        "或用 force 强制执行。",
     ),
     "calibration_worse": Why(
         409,
-        "Not promoted, the traffic is as before: its confidence is further from the truth. The expected calibration "
+        "Refused, the traffic is as before: its confidence is further from the truth. The expected calibration "
         "error is {new_ece} where the champion has {old_ece}; {calibration_margin} more is let pass. "
-        "Calibrate it, or promote it with force.",
-        "未切换，流量未受影响：其置信度偏差更大，期望校准误差为 {new_ece}，当前版本为 {old_ece}，最多允许增加 "
-        "{calibration_margin}。请重新校准，或用 force 强制切换。",
+        "Calibrate it, or use force.",
+        "已拒绝，流量未受影响：其置信度偏差更大，期望校准误差为 {new_ece}，当前版本为 {old_ece}，最多允许增加 "
+        "{calibration_margin}。请重新校准，或用 force 强制执行。",
     ),
     "golden_changed": Why(
         409,
-        "Not promoted: the file of golden examples is not what it was when the service began. Put it back, or start "
-        "the service again with the new one.",
-        "未切换：黄金样本文件与服务启动时不一致。请恢复原文件，或用新文件重启服务。",
+        "Refused, the traffic is as before: the file of golden examples is not what it was when the service began. "
+        "Put it back, or start the service again with the new one.",
+        "已拒绝，流量未受影响：黄金样本文件与服务启动时不一致。请恢复原文件，或用新文件重启服务。",
     ),
     "golden_unanswered": Why(
         409,
-        "Not promoted: the {field} did not answer all golden examples ({detail}). Try again, or promote it with force.",
-        "未切换：{field} 未能回答全部黄金样本（{detail}）。请重试，或用 force 强制切换。",
+        "Refused, the traffic is as before: the {field} did not answer all golden examples ({detail}). Try again, or "
+        "use force.",
+        "已拒绝，流量未受影响：{field} 未能回答全部黄金样本（{detail}）。请重试，或用 force 强制执行。",
+    ),
+    "golden_learnt": Why(
+        409,
+        "Refused, the traffic is as before: the champion learnt from {old_learnt} of the golden examples, the new "
+        "version from {new_learnt}. {n} are new to both, and {needed} are needed. Label new ones, or use force.",
+        "已拒绝，流量未受影响：黄金样本中，当前版本学过 {old_learnt} 条，新版本学过 {new_learnt} 条；"
+        "两者都没学过的有 {n} 条，至少需要 {needed} 条。请标注新的样本，或用 force 强制执行。",
     ),
     "champion_changed": Why(
         409,
-        "Not promoted: another version became champion while the golden examples were answered. Try again.",
-        "未切换：回答黄金样本期间主版本已更换，请重试。",
+        "Refused: another version became champion while the golden examples were answered. Try again.",
+        "已拒绝：回答黄金样本期间主版本已更换，请重试。",
     ),
 }
 
@@ -206,6 +212,13 @@ DETAILS: Mapping[str, str] = {
     ),
     "The artifact was replaced after it was loaded.": "加载之后该模型已被替换。",
     "a canary needs 'share', above 0 and at most 1; 0 ends it": "canary 需要 'share'，大于 0 且不超过 1；0 表示结束",
+    "all that is shown is that it is above {bound}, not above -{margin} (try {look} on them, alpha {alpha})": (
+        "目前只能证明其高于 {bound}，未能证明高于 -{margin}（对该样本第 {look} 次尝试，alpha {alpha}）"
+    ),
+    "it is shown to be below {upper_bound}, and so worse by more than {margin}": (
+        "已证明其低于 {upper_bound}，即变差超过 {margin}"
+    ),
+    "its {metric} is not defined, as where all its answers are the same": "其 {metric} 无定义（例如所有回答都相同）",
     "texts and lists are mixed": "文本与列表混用",
     "one text, or a pair of two": "应为一段文本或一对文本",
     "inputs are named text and second": "输入名应为 text 和 second",

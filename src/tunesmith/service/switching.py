@@ -141,9 +141,13 @@ class Switch:
         """
         return await self._changed(name, lambda served: _roll_back(served, version))
 
-    async def canary(self, name: str, version: str, share: float) -> Version:
-        """Let a loaded version answer a share of the requests; none with a share of 0, which needs no version."""
-        return await self._changed(name, lambda served: _canary(served, version, share))
+    async def canary(self, name: str, version: str, share: float, beside: str = "") -> Version:
+        """Let a loaded version answer a share of the requests; none with a share of 0, which needs no version.
+
+        Raises:
+            NoAnswerError: it is not loaded, or the champion is not the one beside which it shall answer.
+        """
+        return await self._changed(name, lambda served: _canary(served, version, share, beside))
 
     async def shadow(self, name: str, version: str) -> Version:
         """Ask a loaded version beside the one that answers; none with an empty version."""
@@ -218,9 +222,13 @@ def _see_signed_still(version: Version, trusted: TrustedKeys) -> None:
         raise NoAnswerError("untrusted", detail="The artifact was replaced after it was loaded.")
 
 
-def _promote(served: Served, version: Version, instead_of: str) -> None:
-    if instead_of and served.champion.id != instead_of:
+def _see_champion(served: Served, champion: str) -> None:
+    if champion and served.champion.id != champion:
         raise NoAnswerError("champion_changed")
+
+
+def _promote(served: Served, version: Version, instead_of: str) -> None:
+    _see_champion(served, instead_of)
     if version is served.champion:
         return
     served.previous, served.champion = served.champion, version
@@ -240,7 +248,8 @@ def _roll_back(served: Served, version: str) -> None:
     served.champion, served.previous = served.previous, served.champion
 
 
-def _canary(served: Served, version: str, share: float) -> None:
+def _canary(served: Served, version: str, share: float, beside: str) -> None:
+    _see_champion(served, beside)
     named = held(served, version) if version or share > 0 else None
     served.canary, served.share = (named, share) if share > 0 else (None, 0.0)
 

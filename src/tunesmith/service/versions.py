@@ -20,6 +20,7 @@ from tunesmith.components import name_of
 from tunesmith.inference.adapters import base_of
 from tunesmith.inference.artifact import MANIFEST, TORCH, file_hash, task_of, verify
 from tunesmith.inference.ensemble_folder import member_folders
+from tunesmith.inference.learnt_golden import Receipt, receipts_in
 from tunesmith.inference.signed import see_signed
 from tunesmith.service.engine import ServiceError, Slot
 from tunesmith.service.refusals import NoAnswerError
@@ -49,6 +50,7 @@ class Version:
         counter: counts tokens.
         base: what tells the base model of its adapter from others; empty where it has to be held whole.
         base_name: that model's name.
+        learnt: which golden examples it learnt from, by file, where that was noted.
         size: the bytes of its largest file, of each member's where it is an ensemble: about what its weights take.
     """
 
@@ -67,6 +69,7 @@ class Version:
     base: str = ""
     base_name: str = ""
     size: int = 0
+    learnt: tuple[Receipt, ...] = ()
 
     @property
     def plain(self) -> dict[str, object]:
@@ -126,6 +129,7 @@ def read_version(folder: Path, *, name: str = "", backend: str = "", trusted: Tr
         base=base_of(description, task) if form == TORCH else "",
         base_name=str(description.get("model_name", "")),
         size=sum(max(file.stat().st_size for file in one.iterdir()) for one in members),
+        learnt=receipts_in(folder),
     )
 
 
