@@ -361,3 +361,48 @@ def test_a_column_that_no_row_has_is_refused_and_nothing_is_left(
         assert cli.guarded(lambda given=given: cli.app([*arguments, given], standalone_mode=False)) == expected  # type: ignore[misc]
         assert (tmp_path / "o.jsonl").exists() == (expected == 0)
     assert f"Did you mean '{key}'?" in capsys.readouterr().err
+
+
+FILES = {
+    "t.csv": "text,label\na,b\n",
+    "t.tsv": "text\tlabel\na\tb\n",
+    "t.jsonl": '{"text": "a", "label": "b"}\n',
+    "t.json": '[{"text": "a", "label": "b"}]',
+    "words.jsonl": '{"tokens": ["a", "b"], "ner_tags": ["O", "O"]}\n',
+    "t.txt": "a\tb\n",
+    "t.conll": "a O\nb O\n",
+}
+ANY_FORM = (("data.second=text", "'data.second' is of no use here"), ("data.lable=label", "Did you mean 'label'?"))
+NO_COLUMN = tuple((f"data.{role}=lable", "There is no column 'lable'.") for role in ("label", "text", "id"))
+OWN_NAMES = ("data.header=[a, b]", "Remove data.header. Columns:")
+NO_COLUMNS = tuple(
+    (f"data.{role}=label", f"'{role}' has no meaning for a file of format lines, which has no columns.")
+    for role in ("label", "text", "id")
+)
+MISNAMED = {
+    "t.csv": (*NO_COLUMN, ("data.label=text", "redacted as the text and kept as the label")),
+    "t.tsv": NO_COLUMN,
+    "t.jsonl": (*NO_COLUMN, OWN_NAMES, ("data.separator=;", "'separator' has no meaning")),
+    "t.json": (*NO_COLUMN, OWN_NAMES),
+    "words.jsonl": (*NO_COLUMN, OWN_NAMES),
+    "t.txt": (
+        *NO_COLUMNS,
+        ("data.header=[a, b]", "'header' has no meaning for a file of format lines, which has"),
+        ("data.separator=;", "of format lines."),
+    ),
+    "t.conll": (("data.label=b", "'label' has no meaning"), ("data.text=a", "'text' has no meaning")),
+}
+
+
+@pytest.mark.parametrize("name", MISNAMED)
+def test_a_setting_that_says_nothing_of_the_file_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (tmp_path / name).write_text(FILES[name], encoding="utf-8")
+    out = tmp_path / "out.jsonl"
+    for given, said in (*ANY_FORM, *MISNAMED[name]):
+        arguments = ["redact", str(tmp_path / name), "--out", str(out), "--set", given]
+        assert cli.guarded(lambda arguments=arguments: cli.app(arguments, standalone_mode=False)) == 2, given  # type: ignore[misc]
+        assert said in " ".join(capsys.readouterr().err.split())
+        assert not out.exists()
+    redact(capsys, tmp_path / name, "--out", out)

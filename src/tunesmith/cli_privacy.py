@@ -12,7 +12,7 @@ import typer
 from tunesmith import privacy_console
 from tunesmith.arguments import AsJson, HowWritten, spread
 from tunesmith.components import build, name_of
-from tunesmith.experiment import FILES, reading
+from tunesmith.experiment import reading
 from tunesmith.inference.name_tagger import tagger_of
 from tunesmith.privacy import (
     ACTIONS,
@@ -35,6 +35,8 @@ from tunesmith.writing import see_new
 verbs = typer.Typer()
 
 KEY_FILE = "redaction.key"
+_READ = ("format", "text", "label", "id", "header", "separator", "quoted", "encoding")
+"""The settings of `data` that say how a file is written which is redacted in all its columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ def redact(
 ) -> None:
     """Take personal data out of a file, or put it back."""
     see_new(out)
-    source = reading(changes or (), (*FILES, "label")).source(str(file), "")
+    source = reading(changes or (), _READ).source(str(file), "")
     if restore:
         told = restore_file(source, out, RedactionKey.from_file(place.file))
         privacy_console.show_restored(told, out, as_json=as_json)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,12 +19,12 @@ from tunesmith.access.audit import AuditLog
 from tunesmith.arguments import AsJson, spread
 from tunesmith.doubted_feedback import Doubted, Trusted, sifted
 from tunesmith.errors import RecipeError, ResourceError
-from tunesmith.private_files import STATE, naming, state_folder
+from tunesmith.private_files import STATE, state_folder
 from tunesmith.remembered import encrypting, erasing, reviewing
 from tunesmith.remembered.database import OPENING_SECONDS, Database, open_database, revision
 from tunesmith.remembered.reviewing import Which
 from tunesmith.remembered.secret import secret_of
-from tunesmith.remembered.text_keys import TextKeys
+from tunesmith.remembered.text_keys import TextKeys, options
 from tunesmith.remembered.training_rows import (
     Copies,
     Exported,
@@ -68,14 +67,8 @@ def opened(store: str, state: Path, *, with_secret: bool = False, make: bool = F
     """The database of --store; with the secret of --state where pseudonyms are asked for."""
     folder = state.expanduser()
     secret = secret_of(folder, make=False) if with_secret else b""
-    keys = TextKeys.of(folder)
+    keys = TextKeys.of(folder, store)
     return open_database(store or str(folder / FILE), secret, keys, make=make, patience=OPENING_SECONDS)
-
-
-def _named(store: str, state: Path) -> str:
-    """The options by which a verb that is shown finds the same database; an address may hold a password."""
-    at = "" if not store else " --store STORE" if "://" in store else f" --store {shlex.quote(store)}"
-    return at + naming(state)
 
 
 @verbs.command("list")
@@ -114,7 +107,7 @@ def review(
         raise RecipeError(
             "Give either ids or --every.",
             where="feedback review",
-            to_do=f"See: tunesmith feedback list{_named(store, state)}.",
+            to_do=f"See: tunesmith feedback list{options(store, state)}",
         )
     Which((to,))
     database = opened(store, state)
@@ -187,7 +180,7 @@ def export(
     with new_files(texts):
         exported.changed_meanwhile = _quarantine(database, doubted, state)
     with redirect_stdout(sys.stderr) if is_device(out) else nullcontext():
-        remembered_console.show_exported(exported, out, doubted, aside, named=_named(store, state), as_json=as_json)
+        remembered_console.show_exported(exported, out, doubted, aside, named=options(store, state), as_json=as_json)
     database.close()
 
 

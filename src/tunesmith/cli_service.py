@@ -244,5 +244,5 @@ def _store(given: Protections, state: Path) -> Callable[[Mapping[str, LabelSchem
 
     policy = Policy(text=given.keep, mask=mask, keep_days=given.keep_days)
     secret = secret_of(state, make=True)
-    keys = TextKeys.of(state)
+    keys = TextKeys.of(state, given.store)
     return lambda schemas: Store.open(given.store, policy, secret, label_check(schemas), keys)

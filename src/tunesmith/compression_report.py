@@ -20,6 +20,9 @@ from tunesmith.inference.artifact import add_file
 from tunesmith.trade_offs import Change, TradeOff
 from tunesmith.writing import defined, written
 
+_NONE = "–"
+"""What stands for a figure that there is not."""
+
 SHOWN = 40
 """How many changed answers the page shows of each step; the file changes.jsonl has all."""
 
@@ -28,6 +31,16 @@ COLUMNS = (
     "95 % interval of it", "changed answers", "became wrong", "became right", "one text", "times as fast",
     "95 % interval of that", "CPU for 1,000 texts", "took",
 )  # fmt: skip
+
+_CHOICE = (
+    ("step",), ("verdict",), ("metric", "95 % interval"), ("difference", "95 % interval of it"),
+    ("size", "of the original"), ("one text",), ("times as fast", "95 % interval of that"),
+)  # fmt: skip
+_REST = (
+    ("step",), ("changed answers",), ("became wrong",), ("became right",), ("parameters",), ("CPU for 1,000 texts",),
+    ("took",),
+)  # fmt: skip
+"""The page's two tables, each as wide as a laptop's screen: what a step is chosen by, and the rest."""
 
 
 @dataclass(frozen=True)
@@ -122,20 +135,20 @@ def fields_of(chain: Chain) -> list[list[str]]:
             "" if row is first else "stands" if row.stands else "undone",
             f"{row.size / 1e6:.1f} MB",
             f"{row.size / first.size:.2f}",
-            f"{row.parameters:,}" if row.parameters else "–",
+            f"{row.parameters:,}" if row.parameters else _NONE,
             f"{row.quality.value:.4f}",
             _bounds(row.quality.low, row.quality.high, ".4f"),
-            "–" if row.difference is None else f"{row.difference.difference.value:+.4f}",
-            "–"
+            _NONE if row.difference is None else f"{row.difference.difference.value:+.4f}",
+            _NONE
             if row.difference is None
             else _bounds(row.difference.difference.low, row.difference.difference.high, "+.4f"),
             str(len(row.changes)),
             str(row.harmed),
             str(row.mended),
-            "–" if row.speed is None else f"{row.speed.milliseconds:.1f} ms (was {row.speed.other_milliseconds:.1f})",
+            _NONE if row.speed is None else f"{row.speed.milliseconds:.1f} ms (was {row.speed.other_milliseconds:.1f})",
             "1.00" if row.speed is None else f"{row.speed.ratio.value:.2f}",
-            "–" if row.speed is None else _bounds(row.speed.ratio.low, row.speed.ratio.high, ".2f"),
-            "–" if row.speed is None else f"{row.speed.cpu_seconds:.2f} s (was {row.speed.other_cpu_seconds:.2f})",
+            _NONE if row.speed is None else _bounds(row.speed.ratio.low, row.speed.ratio.high, ".2f"),
+            _NONE if row.speed is None else f"{row.speed.cpu_seconds:.2f} s (was {row.speed.other_cpu_seconds:.2f})",
             f"{row.seconds:.0f} s",
         ]
         for row in chain.rows
@@ -158,11 +171,19 @@ def slice_fields(row: TradeOff) -> list[list[str]]:
     ]
 
 
+def _in_cells(rows: Sequence[Sequence[str]], layout: Sequence[Sequence[str]]) -> list[list[list[str]]]:
+    """Fields by the cells that they stand in, one below the other; a dash stands for nothing below a value."""
+    places = [[COLUMNS.index(name) for name in cell] for cell in layout]
+    return [
+        [[row[cell[0]], *(row[place] for place in cell[1:] if row[place] != _NONE)] for cell in places] for row in rows
+    ]
+
+
 SLICE_COLUMNS = ("slice", "examples", "original", "after", "difference", "95 % interval", "verdict")
 
 
 def _bounds(low: float, high: float, form: str) -> str:
-    return "–" if math.isnan(low) else f"{low:{form}} to {high:{form}}"
+    return _NONE if math.isnan(low) else f"{low:{form}} to {high:{form}}"
 
 
 def as_markdown(chain: Chain) -> str:
@@ -253,8 +274,7 @@ def page_of(chain: Chain) -> str:
         closing=chain.notes()[-1],
         size=figure_of(chain, "size"),
         time=figure_of(chain, "time"),
-        columns=COLUMNS,
-        rows=fields_of(chain),
+        tables=[(layout, _in_cells(fields_of(chain), layout)) for layout in (_CHOICE, _REST)],
         steps=[(row, slice_fields(row), row.changes[:SHOWN]) for row in chain.rows[1:]],
         slice_columns=SLICE_COLUMNS,
         script=script(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -16,7 +16,7 @@ from tunesmith.data.files import Place, keyless, read_lines
 from tunesmith.data.hub import HUB
 from tunesmith.data.records import Example, Finding, Span
 from tunesmith.data.source import Source
-from tunesmith.data.sources import format_of, iterate, table_rows
+from tunesmith.data.sources import format_of, iterate, see_used, table_rows
 from tunesmith.data.tables import Row
 from tunesmith.data.tally import Tally
 from tunesmith.errors import DataError, nearest
@@ -26,6 +26,8 @@ from tunesmith.redacted_data import words_after
 from tunesmith.writing import written
 
 SHOWN = 3
+_OF_PARTS = ("separator", "quoted")
+"""Settings that part a line, for lines that are redacted as a whole."""
 _TABLES = ("csv", "tsv", "jsonl", "json", "parquet", "hub")
 _STARTS = {"start": "end", "start_offset": "end_offset", "begin": "end", "start_idx": "end_idx"}
 _OWN = ("text", "word")
@@ -86,12 +88,14 @@ def restore_file(source: Source, out: Path, key: RedactionKey) -> Told:
 
 def _write(source: Source, out: Path, redaction: NestedRedaction, told: Told) -> Told:
     form, tally = format_of(source), Tally()
+    see_used(source, _OF_PARTS if form == "lines" else ())
     if form == "conll":
         _write_rows(_of_examples(source, redaction, told, tally), out, told)
     elif form in _TABLES:
         place = Place(source.path, "") if source.path.startswith(HUB) else Place.of(source.path)  # type: ignore[arg-type]
         rows = table_rows(form, source, place, tally, every=True)
         head = list(islice(rows, 1))
+        _see_nameless(source, head)
         if head and _words_of(head[0][1]):
             _write_rows(_of_examples(source, redaction, told, tally), out, told)
         else:
@@ -142,6 +146,12 @@ def _of_rows(source: Source, rows: Iterator[Row], redaction: NestedRedaction, to
         seen |= dict.fromkeys(row)
         where = f"{source.path}:{number}"
         main = source.text or _text_column(row)
+        if main and main == source.label:
+            raise DataError(
+                f"The column '{main}' would be redacted as the text and kept as the label.",
+                where=f"{source.path}, data.label",
+                to_do="Name the column of texts in data.text and that of labels in data.label.",
+            )
         text = row.get(main)
         whole = _noted(redaction, text, "", where, told, main) if isinstance(text, str) else None
         put: dict[str, Any] = {}
@@ -177,13 +187,27 @@ def _see_named(source: Source, there: Iterable[str]) -> None:
         DataError: there is no such column.
     """
     columns = list(there)
-    for key, name in (("label", source.label), ("text", source.text)):
+    for key, name in (("label", source.label), ("text", source.text), ("id", source.id)):
         if name and columns and name not in columns:
             raise DataError(
                 f"There is no column '{name}'.{nearest(name, columns)}",
                 where=f"{source.path}, data.{key}",
                 to_do=f"Columns: {', '.join(columns)}.",
             )
+
+
+def _see_nameless(source: Source, head: Sequence[Row]) -> None:
+    """Refuse names of columns for rows that name theirs themselves.
+
+    Raises:
+        DataError: the first row does.
+    """
+    if source.header and head and tuple(head[0][1]) != source.header:
+        raise DataError(
+            "The rows name their columns themselves, so that data.header names none.",
+            where=source.path,
+            to_do=f"Remove data.header. Columns: {', '.join(head[0][1])}.",
+        )
 
 
 def _of_examples(source: Source, redaction: NestedRedaction, told: Told, tally: Tally) -> Iterator[dict[str, Any]]:

@@ -112,7 +112,7 @@ def show_exported(
     if doubted:
         _show_aside(exported, doubted, aside, named)
     if exported.by_status.get("new"):
-        console.say(f"New feedback waits for a reviewer: tunesmith feedback review{named}.")
+        console.say(f"New feedback waits for a reviewer: tunesmith feedback review{named}")
 
 
 def _show_aside(exported: Exported, doubted: Sequence[Doubted], aside: Path, named: str) -> None:

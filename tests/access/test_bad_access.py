@@ -211,6 +211,9 @@ def test_what_is_shown_to_be_run_next_names_a_state_of_its_own(
     for secret in (None, "key"):
         service_console.show_keys(secret, naming(own))
     assert capsys.readouterr().out.count(f"keys create {quoted}") == 2
+    (own / "audit.jsonl").write_text("")
+    assert asked("keys", "create", "--state", own) == 2
+    assert f"tunesmith audit verify {quoted}" in " ".join(capsys.readouterr().err.split())
     monkeypatch.setenv("HOME", str(tmp_path))
     assert asked("keys", "list") == 0
     assert "--state" not in capsys.readouterr().out

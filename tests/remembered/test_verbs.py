@@ -58,7 +58,7 @@ def test_feedback_is_listed_reviewed_and_exported(state, tmp_path, capsys):
     out = tmp_path / "feedback.jsonl"
     assert asked("export", "--out", out, "--state", state, "--confirmed-weight", 0.5) == 0
     said = capsys.readouterr().out
-    assert f"tunesmith feedback review --state {state}." in said
+    assert f"tunesmith feedback review --state {state}\n" in said
     assert "Wrote 3 rows" in said
     assert "2 corrected, 1 confirmed" in said
     assert "1 left out: their status is new" in said
@@ -189,6 +189,31 @@ def test_without_the_file_of_keys_nothing_is_exported_and_labels_are_listed(stat
     (tmp_path / "kept").rename(state / "texts.keys")
     assert asked("export", "--out", out, "--state", state) == 0
     assert PLANTED in out.read_text(encoding="utf-8")
+
+
+def test_what_is_shown_to_be_run_next_names_a_state_and_a_database_of_its_own(state, tmp_path, capsys, monkeypatch):
+    def refused(*given) -> str:
+        assert asked(*given) == 2
+        return " ".join(capsys.readouterr().err.split())
+
+    moved = (state / "answers.db").rename(tmp_path / "my answers.db")
+    own = f"--store '{moved}' --state {state}"
+    assert refused("review", "abc", "--to", "accepted", "--store", moved, "--state", state).endswith(
+        f"tunesmith feedback list {own}"
+    )
+    assert refused("review", "--to", "accepted", "--store", moved, "--state", state).endswith(own)
+    (state / "texts.keys").unlink()
+    for verb in (["list", "--text"], ["encrypt"]):
+        assert refused(*verb, "--store", moved, "--state", state).endswith(f"encrypt --drop-unreadable {own}")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert refused("review", "abc", "--to", "accepted", "--store", moved).endswith(f"feedback list --store '{moved}'")
+
+
+def test_a_text_that_was_changed_is_deleted_in_the_database_that_was_named(state, capsys):
+    with sqlite3.connect(state / "answers.db") as database:
+        database.execute("UPDATE answers SET text = substr(text, 1, length(text) - 6) || 'AAAAA='")
+    assert asked("list", "--text", "--state", state) == 2
+    assert " ".join(capsys.readouterr().err.split()).endswith(f"encrypt --drop-unreadable --state {state}")
 
 
 def test_the_store_may_be_named_by_the_environment(state, capsys, monkeypatch, tmp_path):

@@ -29,7 +29,7 @@ from tunesmith.access.keys import Clock, utc_now
 from tunesmith.access.secrets_in_text import without_secrets
 from tunesmith.access.user_text import UserText
 from tunesmith.errors import ArtifactError, TunesmithError
-from tunesmith.private_files import locked, private_text, refused_reading, write_private
+from tunesmith.private_files import locked, naming, private_text, refused_reading, write_private
 from tunesmith.writing import refused
 
 FILE = "audit.jsonl"
@@ -125,7 +125,8 @@ class AuditLog:
             raise ArtifactError(
                 "The audit log does not end as it was left: it was changed, or its last lines were removed.",
                 where=str(self.path),
-                to_do="See: tunesmith audit verify. To begin anew, move this log and audit-head elsewhere; keep both.",
+                to_do="To begin anew, move this log and audit-head elsewhere; keep both. First see: tunesmith audit "
+                f"verify{naming(self.path.parent)}",
             )
         return found, torn
 

@@ -12,7 +12,7 @@ from tunesmith.data.histories import examples_of_histories
 from tunesmith.data.hub import HUB, read_hub
 from tunesmith.data.lines import FASTTEXT
 from tunesmith.data.parallel import MARK
-from tunesmith.data.readers import READERS
+from tunesmith.data.readers import COLUMNS, READERS
 from tunesmith.data.records import Example, Finding
 from tunesmith.data.rows import examples_of_rows, wanted_columns
 from tunesmith.data.source import Format, Source
@@ -99,12 +99,7 @@ def _at_first_level(example: Example, source: Source, tally: Tally) -> Example:
 
 def _examples(source: Source, tally: Tally) -> Iterator[Example]:
     form = format_of(source)
-    if idle := idle_settings(source):
-        raise DataError(
-            f"'{idle[0]}' has no meaning for a file of format {form}.",
-            where=source.path,
-            to_do=f"Remove data.{idle[0]}, or name another format in data.format.",
-        )
+    see_used(source)
     if form in READERS:
         yield from READERS[form].read(source, tally)
         return
@@ -160,6 +155,25 @@ def idle_settings(source: Source) -> list[str]:
     idle = READERS[form].idle if form in READERS else _IDLE[form]
     given, usual = asdict(source), asdict(Source(source.path))
     return [name for name in idle if given[name] != usual[name]]
+
+
+def see_used(source: Source, further: Sequence[str] = ()) -> None:
+    """See that the source's format has a use for every setting that is set, and that none of `further` is set.
+
+    Raises:
+        DataError: it has none for one.
+    """
+    given, usual = asdict(source), asdict(Source(source.path))
+    idle = [*idle_settings(source), *(name for name in further if given[name] != usual[name])]
+    if not idle:
+        return
+    form = format_of(source)
+    why = ", which has no columns" if form == "lines" and idle[0] in COLUMNS else ""
+    raise DataError(
+        f"'{idle[0]}' has no meaning for a file of format {form}{why}.",
+        where=source.path,
+        to_do=f"Remove data.{idle[0]}, or name another format in data.format.",
+    )
 
 
 def usable(source: Source) -> Source:

@@ -134,7 +134,7 @@ def statuses_of(database: Database, ids: Sequence[str]) -> dict[str, int]:
         StoreError: there is no such feedback, or the database cannot be used.
     """
     with explained(database.place), database.reading() as connection:
-        return dict(Counter(row.status for row in _there(connection, ids, database.place).values()))
+        return dict(Counter(row.status for row in _there(connection, ids, database).values()))
 
 
 def unchanged(database: Database, read: Mapping[str, str]) -> list[str]:
@@ -179,7 +179,7 @@ def review(
         return made | ({"why": told[row.id]} if row.id in told else {})
 
     with explained(database.place), database.writing() as connection:
-        there = _there(connection, ids, database.place) if read is None else _by_id(connection, ids)
+        there = _there(connection, ids, database) if read is None else _by_id(connection, ids)
         changed = [
             {"of_id": row.id, "to": status, "why": {**row.provenance, "reviews": [*_steps(row.provenance), step(row)]}}
             for row in there.values()
@@ -191,14 +191,14 @@ def review(
     return len(changed)
 
 
-def _there(connection: Connection, ids: Sequence[str], place: str) -> Mapping[str, Row[Any]]:
+def _there(connection: Connection, ids: Sequence[str], database: Database) -> Mapping[str, Row[Any]]:
     """The rows of this feedback by their ids; each must be there."""
     there = _by_id(connection, ids)
     if missing := [one for one in dict.fromkeys(ids) if one not in there]:
         raise StoreError(
             f"There is no feedback with the id {missing[0][:40]!r} (of {len(missing)} such ids).",
-            where=place,
-            to_do="See: tunesmith feedback list.",
+            where=database.place,
+            to_do=f"See: tunesmith feedback list{database.keys.named if database.keys else ''}",
         )
     return there
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import secrets
+import shlex
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import Self
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from tunesmith.private_files import locked, make_private, private_text, write_private
+from tunesmith.private_files import locked, make_private, naming, private_text, write_private
 from tunesmith.remembered.refusals import StoreError
 
 NAME = "texts.keys"
@@ -34,15 +35,20 @@ class TextKeys:
     All of them decrypt. The file is read again when it has changed, so a running service encrypts under a key that was
     added meanwhile. A file that is gone is an error then, since what is written under its keys could never be read.
     AES-GCM with nonces by chance is safe for 2^32 values of a key (NIST SP 800-38D, sec. 8.3).
+
+    Attributes:
+        place: the file.
+        named: the options by which a verb that is shown finds them and their database; see `options`.
     """
 
     place: Path
+    named: str = ""
     _read: tuple[_State, dict[str, AESGCM]] | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, state: Path) -> Self:
-        """The keys of a state folder; nothing is read or made yet."""
-        return cls(state / NAME)
+    def of(cls, state: Path, store: str = "") -> Self:
+        """The keys of a state folder and the database that --store names; nothing is read or made yet."""
+        return cls(state / NAME, options(store, state))
 
     def made(self) -> Self:
         """The same, with a first key where there is none yet.
@@ -108,7 +114,7 @@ class TextKeys:
             raise StoreError(
                 f"A kept text was changed, or belongs to another row: {', '.join(map(str, row))}.",
                 where=str(self.place),
-                to_do="Restore the database, or run: tunesmith feedback encrypt --drop-unreadable.",
+                to_do=f"Restore the database, or run: {_drop(self)}",
             ) from None
 
     def _keys(self) -> dict[str, AESGCM]:
@@ -134,8 +140,18 @@ def lost(key: str, keys: TextKeys | None) -> StoreError:
     return StoreError(
         f"Raw texts were encrypted under key {key}, which is not in the file of keys.",
         where=str(keys.place) if keys else NAME,
-        to_do=f"{_PUT_BACK} If it is lost, so are the texts: tunesmith feedback encrypt --drop-unreadable.",
+        to_do=f"{_PUT_BACK} If it is lost, so are the texts: {_drop(keys)}",
     )
+
+
+def options(store: str, state: Path) -> str:
+    """The options by which a verb that is shown finds the same database and state; an address may hold a password."""
+    at = "" if not store else " --store STORE" if "://" in store else f" --store {shlex.quote(store)}"
+    return at + naming(state)
+
+
+def _drop(keys: TextKeys | None) -> str:
+    return f"tunesmith feedback encrypt --drop-unreadable{keys.named if keys else ''}"
 
 
 def _identity(row: tuple[str | int, ...]) -> bytes:
