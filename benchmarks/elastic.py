@@ -19,9 +19,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from benchmarks.asking import bodies, bound, path, texts
 from benchmarks.load import Reply, closed, opened, quantile, statuses
 from benchmarks.served import Service, serving
-from benchmarks.service_reliability import bodies, bound, path, texts
 
 from tunesmith.capacity.load import Connections
 from tunesmith.capacity.measuring import Wish, measured

@@ -1,10 +1,12 @@
-"""What a service does when something goes wrong: workers killed, models swapped, too much asked, poison, ends.
+"""What a service does when something goes wrong: workers killed, models swapped, too much asked, ends, time, poison.
 
     python benchmarks/service_reliability.py kill ARTIFACT --requests 20000
     python benchmarks/service_reliability.py swaps ARTIFACT --other ARTIFACT --swaps 100
     python benchmarks/service_reliability.py overload ARTIFACT --seconds 60
     python benchmarks/service_reliability.py ends ARTIFACT --times 20
     python benchmarks/service_reliability.py soak ARTIFACT --seconds 600
+    python benchmarks/service_reliability.py poison ARTIFACT --requests 20000
+    python benchmarks/service_reliability.py broken ARTIFACT --other GRAPH
 
 Each prints its seed, how often, and what 0 of N means: with 95 % confidence at most 3 of N (the rule of three).
 """
@@ -13,41 +15,30 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
-import lzma
-import os
 import random
 import shutil
 import signal
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
+from benchmarks.asking import NEAR, bodies, bound, is_of, like, path, spread, texts
 from benchmarks.load import Connections, Reply, closed, opened, quantile, statuses
 from benchmarks.served import Service, serving
+from benchmarks.service_broken import broken
+from benchmarks.service_poison import poison
+from benchmarks.soaking import Row, progress, told
 
 from tunesmith.inference.predictor import Predictor
-
-NEAR = 1e-3
-"""How far confidences of one version may be apart, where sums depend on the batch a little."""
-
-
-def texts(count: int, seed: int) -> list[str]:
-    """Sentences of SST-2's training split, drawn by a seed."""
-    root = Path(os.environ.get("TUNESMITH_DATA", "../shared/data"))
-    with lzma.open(root / "sst" / "stsa.binary.train.xz", "rt", encoding="utf-8") as file:
-        lines = file.read().splitlines()
-    draw = random.Random(seed)
-    return [draw.choice(lines)[2:].strip() for _ in range(count)]
-
-
-def bodies(given: Sequence[str]) -> list[dict[str, Any]]:
-    """A request for each text."""
-    return [{"inputs": [text]} for text in given]
+from tunesmith.service.versions import read_version
 
 
 def capacity(service: Service, model: str, given: Sequence[str]) -> float:
@@ -55,22 +46,6 @@ def capacity(service: Service, model: str, given: Sequence[str]) -> float:
     asyncio.run(closed(service.target(path(model)), bodies(given[:200]), clients=16))
     _, seconds = asyncio.run(closed(service.target(path(model)), bodies(given[:1500]), clients=16))
     return 1500 / seconds
-
-
-def path(model: str) -> str:
-    """The route of a model's answers."""
-    return f"/v1/models/{model}/predict"
-
-
-def spread(replies: Sequence[Reply]) -> str:
-    """The milliseconds of replies."""
-    half, most, longest = (quantile(replies, share) for share in (0.5, 0.99, 1.0))
-    return f"median {half:.1f}, 99 % {most:.1f}, longest {longest:.1f}"
-
-
-def bound(bad: int, count: int) -> str:
-    """A share of bad ones with what it means."""
-    return f"{bad} of {count}" + (f" (at most {3 / count:.2e} with 95 % confidence)" if not bad else "")
 
 
 async def _kill(
@@ -112,7 +87,7 @@ def kill(arguments: argparse.Namespace) -> None:
     with serving([f"m={arguments.artifact}"], "--workers", "2") as service:
         most = capacity(service, "m", given)
         replies, kills, whole = asyncio.run(_kill(service, given, 0.6 * most, arguments.seed))
-    wrong = [r for r in replies if r.status == 200 and not _like(r, expected[given[r.number]])]
+    wrong = [r for r in replies if r.status == 200 and not like(r, expected[given[r.number]])]
     lost = [reply for reply in replies if reply.status != 200]
     print(f"capacity {most:.0f} requests/s; asked {len(replies)} at {0.6 * most:.0f}/s; {len(kills)} workers killed")
     print(f"statuses: {statuses(replies)}")
@@ -122,13 +97,8 @@ def kill(arguments: argparse.Namespace) -> None:
         print(f"seconds until all workers answer again: median {statistics.median(whole):.2f}, most {max(whole):.2f}")
 
 
-def _like(reply: Reply, answer: Any) -> bool:
-    found = reply.body["answers"][0]
-    return bool(abs(found["scores"][answer.label] - answer.confidence) < NEAR)
-
-
-async def _swap(service: Service, given: Sequence[str], swaps: int) -> list[Reply]:
-    """Ask in turns while one version after the other is promoted."""
+async def _swap(service: Service, given: Sequence[str], ids: Mapping[str, str], swaps: int) -> list[Reply]:
+    """Ask in turns while one version after the other is promoted; `ids` has what each artifact's files say it is."""
     done = asyncio.Event()
     replies: list[Reply] = []
     connections = Connections(service.target(path("m")))
@@ -142,9 +112,10 @@ async def _swap(service: Service, given: Sequence[str], swaps: int) -> list[Repl
     clients = [asyncio.create_task(client()) for _ in range(8)]
     load = Connections(service.target("/admin/models/m:load"))
     promote = Connections(service.target("/admin/models/m:promote"))
-    ids = [(await load.post({"version": name})).body["version"] for name in ("one", "other")]
+    loaded = {name: (await load.post({"version": name})).body["version"] for name in ids}
+    assert loaded == ids, (loaded, ids)
     for number in range(swaps):
-        reply = await promote.post({"version": ids[(number + 1) % 2]})
+        reply = await promote.post({"version": ids[("other", "one")[number % 2]]})
         assert reply.status == 200, reply.body
         await asyncio.sleep(0.15)
     done.set()
@@ -161,16 +132,15 @@ def swaps(arguments: argparse.Namespace) -> None:
         root = Path(folder)
         for name, artifact in (("one", arguments.artifact), ("other", arguments.other)):
             shutil.copytree(artifact, root / "m" / name)
-        scored = {name: Predictor.load(root / "m" / name).predict_texts(given) for name in ("one", "other")}
+        ids = {name: read_version(root / "m" / name, name="m").id for name in ("one", "other")}
+        scored = {ids[name]: Predictor.load(root / "m" / name).predict_texts(given) for name in ids}
         with serving([f"m={root / 'm' / 'one'}"], "--root", str(root), "--workers", "2") as service:
             before = sum(one.memory_info().rss for one in service.family)
-            replies = asyncio.run(_swap(service, given, arguments.swaps))
+            replies = asyncio.run(_swap(service, given, ids, arguments.swaps))
             after = sum(one.memory_info().rss for one in service.family)
     failed = [reply for reply in replies if reply.status != 200]
     good = [reply for reply in replies if reply.status == 200]
-    names = {reply.body["version"] for reply in good}
-    by_name = _versions(good, scored, names)
-    mixed = [r for r in good if not _like(r, scored[by_name[r.body["version"]]][r.number])]
+    mixed = [r for r in good if not is_of(scored, r)]
     telling = sum(
         abs(a.confidence - b.confidence) > 2 * NEAR or a.label != b.label for a, b in zip(*scored.values(), strict=True)
     )
@@ -180,15 +150,6 @@ def swaps(arguments: argparse.Namespace) -> None:
         f"milliseconds: median {quantile(good, 0.5):.1f}, 99 % {quantile(good, 0.99):.1f}, most {quantile(good, 1):.1f}"
     )
     print(f"memory of all processes: {before / 1e6:.0f} MB before, {after / 1e6:.0f} MB after")
-
-
-def _versions(good: Sequence[Reply], scored: Mapping[str, Sequence[Any]], names: set[str]) -> dict[str, str]:
-    """Which artifact each version's id stands for: the one that most of its answers are like."""
-    found = {}
-    for version in names:
-        own = [reply for reply in good if reply.body["version"] == version]
-        found[version] = max(scored, key=lambda name: sum(_like(reply, scored[name][reply.number]) for reply in own))
-    return found
 
 
 async def _overload(
@@ -270,25 +231,21 @@ async def _end(service: Service, given: Sequence[str], after: float) -> tuple[li
 
 
 def soak(arguments: argparse.Namespace) -> None:
-    """Mixed lengths for long: does memory grow, do files and threads stay open?"""
+    """Mixed lengths for long: does memory grow, do files and threads stay open? Ctrl+C ends it with what was seen."""
     given = texts(5000, arguments.seed)
     draw = random.Random(arguments.seed)
     mixed = [" ".join(draw.choice(given) for _ in range(draw.choice((1, 1, 1, 2, 4, 8)))) for _ in range(20_000)]
+    rows: list[Row] = []
     with serving([f"m={arguments.artifact}"], "--workers", "2") as service:
-        began, rows = time.monotonic(), []
-        while time.monotonic() - began < arguments.seconds:
-            part = [draw.choice(mixed) for _ in range(500)]
-            replies, _ = asyncio.run(closed(service.target(path("m")), bodies(part), clients=8))
-            assert all(reply.status == 200 for reply in replies), statuses(replies)
-            rows.append((time.monotonic() - began, _sizes(service)))
-    later = rows[len(rows) // 3 :]
-    hours, first, last = [seconds / 3600 for seconds, _ in later], later[0][1], later[-1][1]
-    print(f"{500 * len(rows)} requests in {rows[-1][0]:.0f} s; after the first third:")
-    for name in ("all", "front", "worker 1", "worker 2"):
-        slope = statistics.linear_regression(hours, [sizes[name] for _, sizes in later]).slope
-        print(f"memory of {name}: {first[name]:.0f} -> {last[name]:.0f} MB, slope {slope:.1f} MB per hour")
-    for name in ("open files", "threads"):
-        print(f"{name} {first[name]:.0f} -> {last[name]:.0f}")
+        began = time.monotonic()
+        with contextlib.suppress(KeyboardInterrupt):
+            while time.monotonic() - began < arguments.seconds:
+                part = [draw.choice(mixed) for _ in range(500)]
+                replies, _ = asyncio.run(closed(service.target(path("m")), bodies(part), clients=8))
+                rows.append((time.monotonic() - began, Counter(one.status for one in replies), _sizes(service)))
+                if len(rows) == 1 or rows[-1][0] // 60 > rows[-2][0] // 60:
+                    print(progress(rows), file=sys.stderr, flush=True)
+    print("\n".join(told(rows)))
 
 
 def _sizes(service: Service) -> dict[str, float]:
@@ -304,10 +261,21 @@ def _sizes(service: Service) -> dict[str, float]:
     }
 
 
+EXPERIMENTS: Mapping[str, Callable[[argparse.Namespace], None]] = {
+    "kill": kill,
+    "swaps": swaps,
+    "overload": overload,
+    "ends": ends,
+    "soak": soak,
+    "poison": poison,
+    "broken": broken,
+}
+
+
 def main() -> None:
     """Run one experiment."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("experiment", choices=["kill", "swaps", "overload", "ends", "soak"])
+    parser.add_argument("experiment", choices=list(EXPERIMENTS))
     parser.add_argument("artifact")
     parser.add_argument("--other", default="")
     parser.add_argument("--seed", type=int, default=13)
@@ -317,7 +285,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     arguments = parser.parse_args()
     print(json.dumps({"experiment": arguments.experiment, "seed": arguments.seed}))
-    {"kill": kill, "swaps": swaps, "overload": overload, "ends": ends, "soak": soak}[arguments.experiment](arguments)
+    EXPERIMENTS[arguments.experiment](arguments)
 
 
 if __name__ == "__main__":

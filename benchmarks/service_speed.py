@@ -28,9 +28,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from benchmarks.asking import bodies, path, texts
 from benchmarks.load import Reply, Target, closed, quantile, statuses
 from benchmarks.served import serving
-from benchmarks.service_reliability import bodies, path, texts
 from tokenizers import Tokenizer
 
 TOKENS = 32
