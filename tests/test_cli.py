@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_type_hints
 
 import jsonschema
 import pytest
@@ -16,10 +17,12 @@ import yaml
 
 from tests.builders import write_examples, write_recipe
 from tunesmith import cli
+from tunesmith.compression import COMPRESSORS
 from tunesmith.data.dataset import Data
 from tunesmith.documentation import OF_AUGMENTERS, OF_VERBS
 from tunesmith.experiment import FAMILIES, LISTS, SECTIONS, Experiment
 from tunesmith.overviews import data_page
+from tunesmith.service_arguments import Elastic
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -224,6 +227,18 @@ def test_a_wrong_call_names_the_verb_whose_help_helps(
 ) -> None:
     assert cli.guarded(lambda: cli.app(given, standalone_mode=False)) == 2
     assert f"See: {verb} --help" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_help_of_compress_names_every_step(capsys: pytest.CaptureFixture[str]) -> None:
+    said = call(capsys, "compress", "--help")
+    assert [name for name in COMPRESSORS if name not in said] == []
+
+
+def test_options_that_need_ray_say_so_in_the_help() -> None:
+    hints = get_type_hints(Elastic, include_extras=True)
+    helps = {name: hint.__metadata__[0].help for name, hint in hints.items()}
+    assert len(helps.pop("engine")) > 0
+    assert [name for name, said in helps.items() if "--engine ray" not in said] == []
 
 
 def test_an_interruption_says_how_to_go_on(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

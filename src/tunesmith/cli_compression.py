@@ -10,6 +10,7 @@ import typer
 from tunesmith import compression_console
 from tunesmith.arguments import AsJson
 from tunesmith.compressing import compress as make_smaller
+from tunesmith.compression import COMPRESSORS
 from tunesmith.compression_plan import planned
 
 verbs = typer.Typer()
@@ -20,14 +21,19 @@ def compress(
     artifact: Annotated[Path, typer.Argument(help="The artifact of a finished run.")],
     out: Annotated[Path, typer.Option(help="The artifact to write; nothing may be there.")],
     steps: Annotated[
-        str, typer.Option(help="The steps, parted by commas, such as layer_drop,head_prune; the recipe's if left out.")
+        str,
+        typer.Option(
+            help="The steps in their order, parted by commas without blanks, such as layer_drop,int8; the recipe's if "
+            f"left out. There are {', '.join(COMPRESSORS)}."
+        ),
     ] = "",
     changes: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="head_prune.share=0.5, compression.floor=0.02, training.batch_size=16, ...",
+            help="How a step works, such as head_prune.share=0.5; the largest loss with which it stands, "
+            "compression.floor=0.02; how it trains, training.batch_size=16, ...",
         ),
     ] = None,
     as_json: AsJson = False,

@@ -34,7 +34,12 @@ def export(
         typer.Option(help="The artifact to write, or file if it ends in .gguf; without it: beside the weights."),
     ] = None,
     calibrate: Annotated[
-        int, typer.Option(help="For 8 bits: find the scales on so many training texts; 0 finds them as it runs.", min=0)
+        int,
+        typer.Option(
+            help="For onnx-int8: so many training texts on which the scales of activations are found once (static "
+            "quantization); 0 finds them at each answer (dynamic).",
+            min=0,
+        ),
     ] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -57,16 +62,18 @@ class Services:
     key_file: Annotated[
         Path | None, typer.Option(help="A file, yours alone, with a key of that service that may predict.")
     ] = None
-    model: Annotated[str, typer.Option(help="Which model of that service; the one that is one of these artifacts.")] = (
-        ""
-    )
+    model: Annotated[
+        str, typer.Option(help="The name of the model there; else the one that is loaded from one of these artifacts.")
+    ] = ""
 
 
 @verbs.command()
 @spread
 def parity(
     artifacts: Annotated[list[Path], typer.Argument(help="An artifact, and others that are to answer as it does.")],
-    data: Annotated[str, typer.Option(help="A labelled file or known data set; validation if left out.")] = "",
+    data: Annotated[
+        str, typer.Option(help="A labelled file or known data set; the run's validation data if left out.")
+    ] = "",
     file: Annotated[Path | None, typer.Option(help="A file of texts without labels.")] = None,
     limit: Annotated[int, typer.Option(help="How many texts to compare on.", min=1)] = 200,
     tolerance: Annotated[
@@ -76,7 +83,7 @@ def parity(
     services: Services = Services(),
     as_json: AsJson = False,
 ) -> None:
-    """Compare every form of a model on real text, and services of it; exit code 1 when one is off."""
+    """Compare a model's forms, and services of it, on real text; exit code 1 when one answers otherwise than it may."""
     if not services.url and (services.key_file is not None or services.model):
         raise RecipeError("No running service is named.", where="--key-file or --model", to_do="Give --url too.")
     running = running_service(services.url, services.key_file) if services.url else None

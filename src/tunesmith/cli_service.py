@@ -52,7 +52,7 @@ FIRST_KEY = ("predict", "embed", "feedback")
 @spread
 def serve(
     artifacts: Annotated[
-        list[str], typer.Argument(help="Artifacts, each a folder or NAME=FOLDER; its recipe's name is taken else.")
+        list[str], typer.Argument(help="Artifacts, each a folder or NAME=FOLDER; without a name the recipe's is taken.")
     ],
     address: Address,
     strength: Strength,

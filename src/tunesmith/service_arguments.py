@@ -19,9 +19,10 @@ from tunesmith.service.room import MOST_VERSIONS
 class Address:
     """Where the service listens, and how it stops."""
 
-    host: Annotated[str, typer.Option(help="The address to listen at. Others than this machine's own see no TLS.")] = (
-        "127.0.0.1"
-    )
+    host: Annotated[
+        str,
+        typer.Option(help="The address to listen at; 0.0.0.0 for other machines too, behind a proxy that adds TLS."),
+    ] = "127.0.0.1"
     port: Annotated[int, typer.Option(help="The port; 0 takes a free one.", min=0, max=65_535)] = 8080
     drain: Annotated[float, typer.Option(help="Seconds that requests have to end once it is told to stop.", min=0)] = (
         30.0
@@ -38,7 +39,7 @@ class Strength:
     ] = "throughput"
     workers: Annotated[int, typer.Option(help="Model workers; 0 leaves it to the profile.", min=0)] = 0
     threads: Annotated[int, typer.Option(help="Threads of each; 0 leaves it to the profile.", min=0)] = 0
-    batch_tokens: Annotated[int, typer.Option(help="Tokens of a batch, padding counted.", min=1)] = 512
+    batch_tokens: Annotated[int, typer.Option(help="The most tokens of a batch, padding counted.", min=1)] = 512
     waiting_tokens: Annotated[int, typer.Option(help="Tokens that may wait before requests are refused.", min=1)] = (
         65_536
     )
@@ -81,15 +82,31 @@ class Elastic:
         typer.Option(help="local: workers of this machine; ray: replicas that come and go with the load."),
     ] = "local"
     ray_address: Annotated[
-        str, typer.Option(help="The Ray cluster, such as auto; left out, one that is this machine alone is started.")
+        str,
+        typer.Option(
+            help="With --engine ray: the cluster, such as auto; left out, one that is this machine alone is started."
+        ),
     ] = ""
-    least: Annotated[int, typer.Option(help="The least replicas.", min=1)] = 1
-    most: Annotated[int, typer.Option(help="The most replicas; 0 for one per core of this machine.", min=0)] = 0
+    least: Annotated[int, typer.Option(help="With --engine ray: the least replicas.", min=1)] = 1
+    most: Annotated[
+        int, typer.Option(help="With --engine ray: the most replicas; 0 for one per core of this machine.", min=0)
+    ] = 0
     waiting_each: Annotated[
-        float, typer.Option(help="Texts that wait or are in work, per replica, above which more are wanted.", min=0.1)
+        float,
+        typer.Option(
+            help="With --engine ray: texts that wait or are in work, per replica, above which more are wanted.", min=0.1
+        ),
     ] = 8.0
-    up_after: Annotated[float, typer.Option(help="Seconds for which that must hold.", min=0)] = 2.0
-    down_after: Annotated[float, typer.Option(help="Seconds for which fewer replicas must do.", min=0)] = 60.0
+    up_after: Annotated[
+        float,
+        typer.Option(help="With --engine ray: seconds for which more must be wanted until some are added.", min=0),
+    ] = 2.0
+    down_after: Annotated[
+        float,
+        typer.Option(
+            help="With --engine ray: seconds for which fewer must be enough until some are taken away.", min=0
+        ),
+    ] = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +137,7 @@ class Held:
         ),
     ] = None
     margin: Annotated[
-        float, typer.Option(help="How much worse the main metric of a promoted version may be on these, at most.")
+        float, typer.Option(help="How much worse a promoted version's main metric may be on the --golden examples.")
     ] = Terms().margin
     calibration_margin: Annotated[
         float, typer.Option(help="How much larger its expected calibration error may be.")
