@@ -23,7 +23,17 @@ from tunesmith.evaluation.non_inferiority import Terms
 from tunesmith.guarding.guards import Guards
 from tunesmith.guarding.saved import read_guards
 from tunesmith.machine import inspect_machine
-from tunesmith.privacy import ACTIONS, RECOGNISERS, RedactionKey, RedactionSettings, Redactor, read_redaction, standard
+from tunesmith.privacy import (
+    ACTIONS,
+    RECOGNISERS,
+    Names,
+    RedactionKey,
+    RedactionSettings,
+    Redactor,
+    read_redaction,
+    see_kinds,
+    standard,
+)
 from tunesmith.private_files import naming
 from tunesmith.remembered.labels import LabelSchema, label_check
 from tunesmith.remembered.records import Policy
@@ -34,6 +44,7 @@ from tunesmith.service.engine import Engine
 from tunesmith.service.golden import read_goldens
 from tunesmith.service.hushed import hushed, logged_to
 from tunesmith.service.local import LocalEngine
+from tunesmith.service.names import names_of
 from tunesmith.service.ray_engine import LOCAL_ENVIRONMENT, RayEngine, RaySettings
 from tunesmith.service.scaling import Scaling
 from tunesmith.service.serving import Behind, Doors, Settings, assembled, listening, serve_app
@@ -73,11 +84,13 @@ def serve(
     verifier = TokenVerifier(rules) if rules is not None else None
     store = KeyStore(folder)
     gate = Gate(store, verifier)
-    redactor = _redactor(protections, folder)
+    taggers = _taggers(protections, trusted)
+    names = [names_of(tagger) for tagger in taggers]
+    redactor = _redactor(protections, folder, names)
     guards = _guards(protections.guards or [], versions)
-    opened = _store(protections, folder) if protections.store else None
+    opened = _store(protections, folder, names) if protections.store else None
     further = _further(guards, trusted)
-    behind = Behind(redactor, guards, further, opened)
+    behind = Behind(redactor, taggers, guards, further, opened)
     every = [*versions, *further.values()]
     sharing = Sharing.among(every, further=held.root is not None) if held.share_bases else Sharing()
     settings = Settings(
@@ -104,6 +117,7 @@ def serve(
 
         def ready(where: str) -> None:
             service_console.show_ready(where, secret, versions, settings, naming(entrance.state))
+            service_console.show_names(taggers)
             if rules is not None:
                 service_console.show_tokens(rules, knows_signers=knows_signers)
 
@@ -188,7 +202,18 @@ def _ray(strength: Strength, elastic: Elastic, cores: int) -> RayEngine:
     return RayEngine(settings, scaling)
 
 
-def _redactor(given: Protections, state: Path) -> Redactor | None:
+def _taggers(given: Protections, trusted: TrustedKeys | None) -> list[Version]:
+    """The artifacts that find names, signed by who is trusted."""
+    if given.redact_names and given.redact == "off":
+        raise RecipeError(
+            "It says who finds names, and not what becomes of them.",
+            where="--redact-names",
+            to_do="Say what to do: --redact mask, for example.",
+        )
+    return [read_version(folder, trusted=trusted) for folder in given.redact_names or ()]
+
+
+def _redactor(given: Protections, state: Path, names: Sequence[Names] = ()) -> Redactor | None:
     """What takes personal data out; None where nothing asks for it."""
     if given.redact == "off":
         if given.recognisers is not None:
@@ -199,10 +224,12 @@ def _redactor(given: Protections, state: Path) -> Redactor | None:
             )
         return None
     read = read_redaction(given.recognisers, RECOGNISERS) if given.recognisers else RedactionSettings()
+    recognisers = (*read.recognisers, *standard(), *names)
+    see_kinds((*read.kinds, *read.actions), recognisers, f"--recognisers {given.recognisers}")
     action = read.action or ACTIONS[given.redact]()
     needs_key = any(one.needs_key for one in (action, *read.actions.values()))
     key = RedactionKey.from_file(state / "redaction.key", make=True) if needs_key else None
-    return Redactor((*read.recognisers, *standard()), action, read.actions, read.kinds, key)
+    return Redactor(recognisers, action, read.actions, read.kinds, key)
 
 
 def _guards(given: Sequence[str], versions: Sequence[Version]) -> dict[str, Guards]:
@@ -235,9 +262,11 @@ def _further(guards: Mapping[str, Guards], trusted: TrustedKeys | None) -> dict[
     }
 
 
-def _store(given: Protections, state: Path) -> Callable[[Mapping[str, LabelSchema]], Store]:
-    """What opens the store of answers."""
-    masking = Redactor(standard())
+def _store(
+    given: Protections, state: Path, names: Sequence[Names] = ()
+) -> Callable[[Mapping[str, LabelSchema]], Store]:
+    """What opens the store of answers; the thread that writes looks for names."""
+    masking = Redactor((*standard(), *names))
 
     def mask(text: str) -> list[tuple[int, int, str]]:
         return [(found.start, found.end, f"<{found.kind}>") for found in masking.find(text)]
