@@ -84,13 +84,11 @@ def serve(
     verifier = TokenVerifier(rules) if rules is not None else None
     store = KeyStore(folder)
     gate = Gate(store, verifier)
-    taggers = _taggers(protections, trusted)
-    names = [names_of(tagger) for tagger in taggers]
+    taggers, names = _taggers(protections, trusted)
     redactor = _redactor(protections, folder, names)
     guards = _guards(protections.guards or [], versions)
     opened = _store(protections, folder, names) if protections.store else None
     further = _further(guards, trusted)
-    behind = Behind(redactor, taggers, guards, further, opened)
     every = [*versions, *further.values()]
     sharing = Sharing.among(every, further=held.root is not None) if held.share_bases else Sharing()
     settings = Settings(
@@ -112,7 +110,7 @@ def serve(
         if not store.keys():
             _, secret = store.create(FIRST_KEY, KeyLimits(), name="first key", by=f"uid {os.getuid()}", lifetime=None)
         doors = Doors(gate, store.audit, (store.save_uses, gate.fetch_keys))
-        app = assembled(versions, engine, doors, settings, behind, tracer)
+        app = assembled(versions, engine, doors, settings, Behind(redactor, taggers, guards, further, opened), tracer)
         knows_signers = gate.fetch_keys()
 
         def ready(where: str) -> None:
@@ -202,15 +200,16 @@ def _ray(strength: Strength, elastic: Elastic, cores: int) -> RayEngine:
     return RayEngine(settings, scaling)
 
 
-def _taggers(given: Protections, trusted: TrustedKeys | None) -> list[Version]:
-    """The artifacts that find names, signed by who is trusted."""
+def _taggers(given: Protections, trusted: TrustedKeys | None) -> tuple[list[Version], list[Names]]:
+    """The artifacts that find names, signed by who is trusted, and what they find."""
     if given.redact_names and given.redact == "off":
         raise RecipeError(
             "It says who finds names, and not what becomes of them.",
             where="--redact-names",
             to_do="Say what to do: --redact mask, for example.",
         )
-    return [read_version(folder, trusted=trusted) for folder in given.redact_names or ()]
+    taggers = [read_version(folder, trusted=trusted) for folder in given.redact_names or ()]
+    return taggers, [names_of(tagger) for tagger in taggers]
 
 
 def _redactor(given: Protections, state: Path, names: Sequence[Names] = ()) -> Redactor | None:
