@@ -23,7 +23,17 @@ from tunesmith.evaluation.non_inferiority import Terms
 from tunesmith.guarding.guards import Guards
 from tunesmith.guarding.saved import read_guards
 from tunesmith.machine import inspect_machine
-from tunesmith.privacy import ACTIONS, RECOGNISERS, RedactionKey, RedactionSettings, Redactor, read_redaction, standard
+from tunesmith.privacy import (
+    ACTIONS,
+    RECOGNISERS,
+    Names,
+    RedactionKey,
+    RedactionSettings,
+    Redactor,
+    read_redaction,
+    see_kinds,
+    standard,
+)
 from tunesmith.private_files import naming
 from tunesmith.remembered.labels import LabelSchema, label_check
 from tunesmith.remembered.records import Policy
@@ -34,6 +44,7 @@ from tunesmith.service.engine import Engine
 from tunesmith.service.golden import read_goldens
 from tunesmith.service.hushed import hushed, logged_to
 from tunesmith.service.local import LocalEngine
+from tunesmith.service.names import names_of
 from tunesmith.service.ray_engine import LOCAL_ENVIRONMENT, RayEngine, RaySettings
 from tunesmith.service.scaling import Scaling
 from tunesmith.service.serving import Behind, Doors, Settings, assembled, listening, serve_app
@@ -73,11 +84,11 @@ def serve(
     verifier = TokenVerifier(rules) if rules is not None else None
     store = KeyStore(folder)
     gate = Gate(store, verifier)
-    redactor = _redactor(protections, folder)
+    taggers, names = _taggers(protections, trusted)
+    redactor = _redactor(protections, folder, names)
     guards = _guards(protections.guards or [], versions)
-    opened = _store(protections, folder) if protections.store else None
+    opened = _store(protections, folder, names) if protections.store else None
     further = _further(guards, trusted)
-    behind = Behind(redactor, guards, further, opened)
     every = [*versions, *further.values()]
     sharing = Sharing.among(every, further=held.root is not None) if held.share_bases else Sharing()
     settings = Settings(
@@ -99,11 +110,12 @@ def serve(
         if not store.keys():
             _, secret = store.create(FIRST_KEY, KeyLimits(), name="first key", by=f"uid {os.getuid()}", lifetime=None)
         doors = Doors(gate, store.audit, (store.save_uses, gate.fetch_keys))
-        app = assembled(versions, engine, doors, settings, behind, tracer)
+        app = assembled(versions, engine, doors, settings, Behind(redactor, taggers, guards, further, opened), tracer)
         knows_signers = gate.fetch_keys()
 
         def ready(where: str) -> None:
             service_console.show_ready(where, secret, versions, settings, naming(entrance.state))
+            service_console.show_names(taggers)
             if rules is not None:
                 service_console.show_tokens(rules, knows_signers=knows_signers)
 
@@ -188,7 +200,19 @@ def _ray(strength: Strength, elastic: Elastic, cores: int) -> RayEngine:
     return RayEngine(settings, scaling)
 
 
-def _redactor(given: Protections, state: Path) -> Redactor | None:
+def _taggers(given: Protections, trusted: TrustedKeys | None) -> tuple[list[Version], list[Names]]:
+    """The artifacts that find names, signed by who is trusted, and what they find."""
+    if given.redact_names and given.redact == "off":
+        raise RecipeError(
+            "It says who finds names, and not what becomes of them.",
+            where="--redact-names",
+            to_do="Say what to do: --redact mask, for example.",
+        )
+    taggers = [read_version(folder, trusted=trusted) for folder in given.redact_names or ()]
+    return taggers, [names_of(tagger) for tagger in taggers]
+
+
+def _redactor(given: Protections, state: Path, names: Sequence[Names] = ()) -> Redactor | None:
     """What takes personal data out; None where nothing asks for it."""
     if given.redact == "off":
         if given.recognisers is not None:
@@ -199,10 +223,12 @@ def _redactor(given: Protections, state: Path) -> Redactor | None:
             )
         return None
     read = read_redaction(given.recognisers, RECOGNISERS) if given.recognisers else RedactionSettings()
+    recognisers = (*read.recognisers, *standard(), *names)
+    see_kinds((*read.kinds, *read.actions), recognisers, f"--recognisers {given.recognisers}")
     action = read.action or ACTIONS[given.redact]()
     needs_key = any(one.needs_key for one in (action, *read.actions.values()))
     key = RedactionKey.from_file(state / "redaction.key", make=True) if needs_key else None
-    return Redactor((*read.recognisers, *standard()), action, read.actions, read.kinds, key)
+    return Redactor(recognisers, action, read.actions, read.kinds, key)
 
 
 def _guards(given: Sequence[str], versions: Sequence[Version]) -> dict[str, Guards]:
@@ -235,9 +261,11 @@ def _further(guards: Mapping[str, Guards], trusted: TrustedKeys | None) -> dict[
     }
 
 
-def _store(given: Protections, state: Path) -> Callable[[Mapping[str, LabelSchema]], Store]:
-    """What opens the store of answers."""
-    masking = Redactor(standard())
+def _store(
+    given: Protections, state: Path, names: Sequence[Names] = ()
+) -> Callable[[Mapping[str, LabelSchema]], Store]:
+    """What opens the store of answers; the thread that writes looks for names."""
+    masking = Redactor((*standard(), *names))
 
     def mask(text: str) -> list[tuple[int, int, str]]:
         return [(found.start, found.end, f"<{found.kind}>") for found in masking.find(text)]

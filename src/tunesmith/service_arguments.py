@@ -60,6 +60,12 @@ class Protections:
     recognisers: Annotated[
         Path | None, typer.Option(help="A YAML file of further recognisers, and of an action for each kind.")
     ] = None
+    redact_names: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="An artifact that tags people and places, which --redact takes out too; may be given several times."
+        ),
+    ] = None
     store: Annotated[
         str,
         typer.Option(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tunesmith import console
 from tunesmith.access.bearer_tokens import TokenRules
+from tunesmith.privacy import kind_of
 from tunesmith.service.serving import Settings
 from tunesmith.service.sharing import could_share
 from tunesmith.service.versions import Version
@@ -47,6 +48,14 @@ def show_keys(secret: str | None, named: str) -> None:
         return
     console.say(f"Key {secret}")
     console.say(f"This key is shown once; it asks for answers and gives feedback. More: tunesmith keys create{named}")
+
+
+def show_names(taggers: Sequence[Version]) -> None:
+    """Say which artifacts find the names that are redacted."""
+    for tagger in taggers:
+        kinds = ", ".join(dict.fromkeys(filter(None, map(kind_of, tagger.labels))))
+        console.say(f"Names are redacted ({kinds}), found by {tagger.model}, version {tagger.id}")
+        console.say_held(tagger.slot.folder)
 
 
 def show_tokens(rules: TokenRules, *, knows_signers: bool) -> None:

@@ -36,6 +36,22 @@ MISTAKES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
         lambda place, good: [str(good), "--recognisers", str(place / "own.yaml")],
         "Recognisers alone",
     ),
+    "names without an action": (
+        lambda place, good: [str(good), "--redact-names", str(good)],
+        "It says who finds names, and not what becomes of them",
+    ),
+    "names by a model of another task": (
+        lambda place, good: [str(good), "--redact", "mask", "--redact-names", str(good)],
+        "does not tag names",
+    ),
+    "names by nobody": (
+        lambda place, good: [str(good), "--redact", "mask", "--redact-names", str(place / "none")],
+        "There is no such folder",
+    ),
+    "an action for a kind that nothing finds": (
+        lambda place, good: [str(good), "--redact", "mask", "--recognisers", str(kinds(place))],
+        "Unknown kind 'PLACE'",
+    ),
     "an issuer without an audience": (lambda place, good: [str(good), "--issuer", "https://a.example"], "--audience"),
     "an audience without an issuer": (lambda place, good: [str(good), "--audience", "tunesmith"], "--audience"),
     "an issuer without TLS": (
@@ -112,6 +128,11 @@ def entities(place: Path) -> Path:
 def guards(place: Path) -> Path:
     (place / "guards.yaml").write_text("guards:\n- name: size\n", encoding="utf-8")
     return place / "guards.yaml"
+
+
+def kinds(place: Path) -> Path:
+    (place / "kinds.yaml").write_text("actions: {PLACE: refuse}\n", encoding="utf-8")
+    return place / "kinds.yaml"
 
 
 def tokens(place: Path) -> Path:

@@ -156,6 +156,19 @@ def test_a_service_does_not_start_with_what_nobody_trusted_signed(
     assert not given
 
 
+def test_the_artifacts_that_find_names_have_to_be_signed_too(
+    root: Path, signing_keys: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], given: list[Any]
+) -> None:
+    tagger = root / "classes" / "second"
+    unsigned(tagger, signing_keys)
+    names = ["--redact", "mask", "--redact-names", tagger]
+    assert served(tmp_path, root / "classes" / "first", *names, "--trusted", signing_keys / "our.key.pub") == 2
+    shown = " ".join(capfd.readouterr().err.split())
+    assert "The artifact is not signed." in shown
+    assert str(tagger) in shown
+    assert not given
+
+
 def test_the_models_that_guards_ask_have_to_be_signed_too(
     root: Path, signing_keys: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], given: list[Any]
 ) -> None:

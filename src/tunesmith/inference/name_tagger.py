@@ -8,13 +8,14 @@ from pathlib import Path
 from tunesmith.data.records import Example, Span
 from tunesmith.errors import RecipeError
 from tunesmith.inference.predictor import Predictor
+from tunesmith.privacy import TAGGED_KINDS, kind_of
 
 
 def tagger_of(artifact: Path) -> Callable[[str], Iterable[Span]]:
     """The spans that a trained tagger finds in a text.
 
     Raises:
-        RecipeError: the artifact answers with something else than spans.
+        RecipeError: the artifact answers with something else than spans, or none of its labels means people or places.
     """
     predictor = Predictor.load(artifact)
     if predictor.task.label_kind != "spans":
@@ -22,6 +23,12 @@ def tagger_of(artifact: Path) -> Callable[[str], Iterable[Span]]:
             "This model does not tag names in a text.",
             where=str(artifact),
             to_do="Name the artifact of a token_classification run.",
+        )
+    if not any(map(kind_of, predictor.task.labels)):
+        raise RecipeError(
+            f"No label of this model means a person or a place: {', '.join(predictor.task.labels)}.",
+            where=str(artifact),
+            to_do=f"Name a model with one of {', '.join(TAGGED_KINDS)}.",
         )
 
     def tagged(text: str) -> Iterable[Span]:

@@ -9,7 +9,7 @@ from tunesmith.privacy.keys import RedactionKey
 from tunesmith.privacy.nested import NestedRedaction
 from tunesmith.privacy.network import Email, IpAddress, MacAddress, Url
 from tunesmith.privacy.offsets import Offsets
-from tunesmith.privacy.patterns import Names, Pattern
+from tunesmith.privacy.patterns import TAGGED_KINDS, Names, Pattern, kind_of
 from tunesmith.privacy.phones import Phone
 from tunesmith.privacy.presidio import Presidio
 from tunesmith.privacy.redactor import Recogniser, Redacted, Redactor, restore
@@ -53,10 +53,10 @@ def standard() -> tuple[Recogniser, ...]:
 
 
 __all__ = [
-    "ACTIONS", "RECOGNISERS", "Action", "Address", "BankCard", "BirthDate", "CreditCard", "CreditCode", "DriverLicence",
-    "Email", "Found", "Hash", "Iban", "IdCard", "IpAddress", "Landline", "MacAddress", "Mask", "Mobile", "Names",
-    "NestedRedaction", "Offsets", "Partial", "Passport", "Pattern", "PersonName", "PersonalDataError", "Phone", "Plate",
-    "Presidio", "Pseudonymise", "Recogniser", "Redacted", "RedactionKey", "RedactionSettings", "Redactor", "Refuse",
-    "SocialSecurityNumber", "Surface", "Url", "read_redaction", "restore",
-    "see_kinds", "standard",
+    "ACTIONS", "RECOGNISERS", "TAGGED_KINDS", "Action", "Address", "BankCard", "BirthDate", "CreditCard", "CreditCode",
+    "DriverLicence", "Email", "Found", "Hash", "Iban", "IdCard", "IpAddress", "Landline", "MacAddress", "Mask",
+    "Mobile", "Names", "NestedRedaction", "Offsets", "Partial", "Passport", "Pattern", "PersonName",
+    "PersonalDataError", "Phone", "Plate", "Presidio", "Pseudonymise", "Recogniser", "Redacted", "RedactionKey",
+    "RedactionSettings", "Redactor", "Refuse", "SocialSecurityNumber", "Surface", "Url", "kind_of", "read_redaction",
+    "restore", "see_kinds", "standard",
 ]  # fmt: skip

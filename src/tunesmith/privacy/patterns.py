@@ -128,7 +128,7 @@ class Names:
     def find(self, text: Surface) -> Iterator[Found]:
         """The names in the original text."""
         for span in self.tagger(text.original):
-            kind = self.meanings.get(span.label) or self.meanings.get(span.label.upper())
+            kind = kind_of(span.label, self.meanings)
             if kind and span.end > span.start:
                 yield Found(span.start, span.end, kind)
 
@@ -141,3 +141,8 @@ TAGGED_KINDS: Mapping[str, str] = MappingProxyType(
     }
 )
 """The usual labels of taggers for people and places; an organisation is no person."""
+
+
+def kind_of(label: str, meanings: Mapping[str, str] = TAGGED_KINDS) -> str:
+    """The kind of personal data that a tagger's label means; empty for none."""
+    return meanings.get(label) or meanings.get(label.upper(), "")

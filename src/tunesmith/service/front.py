@@ -56,15 +56,15 @@ class Front:
         began = time.monotonic()
         served = self.registry[asked.model]
         version = served.chosen(asked.id, asked.version)
-        taken = [self._protection.taken(question, place) for place, question in enumerate(asked.questions)]
-        measured = self._line.measured(version, [one.question for one in taken])
-        allowance = self._limiter.take(asked.who, sum(one.tokens for one in measured))
+        sent = self._line.measured(version, asked.questions)
+        allowance = self._limiter.take(asked.who, sum(one.tokens for one in sent))
         until = began + (min(asked.seconds, self.limits.deadline) if asked.seconds else self.limits.deadline)
-        with served.holding(version), self._unless_overloaded(asked.who, measured):
+        with served.holding(version), self._unless_overloaded(asked.who, sent):
+            taken, measured = await self._taken(version, sent, until)
             rows = await self._guarded.rows(served, version, measured, until)
-        if served.shadow is not None and served.shadow is not version:
-            self._ask_beside(served, version, measured, rows, until)
-        shown = [self._protection.shown(row, one, version) for row, one in zip(rows, taken, strict=True)]
+            if served.shadow is not None and served.shadow is not version:
+                self._ask_beside(served, version, measured, rows, until)
+            shown = await self._protection.all_shown(rows, taken, version, until)
         self._remember(asked, version, shown)
         return Answered(version, shown, time.monotonic() - began, allowance)
 
@@ -80,11 +80,19 @@ class Front:
         """
         served = self.registry[asked.model]
         version = served.chosen(asked.id, asked.version)
-        taken = self._protection.taken(asked.questions[0], 0)
-        measured = self._line.measured(version, [taken.question])
-        self._limiter.take(asked.who, measured[0].tokens)
-        parts = self._said(asked, version, taken, measured)
-        return self._charged(asked, served, version, measured, parts)
+        sent = self._line.measured(version, asked.questions[:1])
+        self._limiter.take(asked.who, sent[0].tokens)
+        return self._charged(asked, served, version, sent, self._said(asked, version, sent))
+
+    async def _taken(self, version: Version, sent: Measured, until: float) -> tuple[list[Taken], Measured]:
+        """Questions without personal data, measured anew where some was taken out.
+
+        They were measured and charged as they were sent: what is too long, or too much, is not looked through.
+        """
+        questions = [one.question for one in sent]
+        taken = await self._protection.all_taken(questions, until)
+        found = [one.question for one in taken]
+        return taken, sent if found == questions else self._line.measured(version, found)
 
     async def _charged(
         self, asked: Asked, served: Served, version: Version, measured: Measured, parts: AsyncGenerator[Part, None]
@@ -104,11 +112,10 @@ class Front:
                 self._limiter.settle(who, -sum(one.tokens for one in measured))
             raise
 
-    async def _said(
-        self, asked: Asked, version: Version, taken: Taken, measured: Measured
-    ) -> AsyncGenerator[Part, None]:
+    async def _said(self, asked: Asked, version: Version, sent: Measured) -> AsyncGenerator[Part, None]:
         """The parts as they may go out; the whole is remembered."""
         until = time.monotonic() + self.limits.deadline
+        taken, measured = await self._taken(version, sent, until)
         passed, unknown = await self._guarded.before(version, measured, until)
         if unknown:
             yield Part(unknown[0]["unknown"][asked.language], "stop", measured[0].tokens)
@@ -123,7 +130,7 @@ class Front:
         row: Mapping[str, Any] = {"label": text, "confidence": None}
         if is_judged:
             (row,) = await self._guarded.after(version, passed, [row], until)
-            row = self._protection.shown(row, taken, version)
+            (row,) = await self._protection.all_shown([row], taken, version, time.monotonic() + self.limits.deadline)
             said = row["unknown"][asked.language] if "unknown" in row else row["label"]
             yield replace(last, text=said)
         self._remember(asked, version, [row])

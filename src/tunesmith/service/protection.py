@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from tunesmith.data.records import Prediction
@@ -15,8 +16,9 @@ from tunesmith.privacy import Offsets, PersonalDataError, Redactor
 from tunesmith.remembered.labels import LabelSchema
 from tunesmith.remembered.records import Answered
 from tunesmith.remembered.store import Store
+from tunesmith.service.aside import Aside, in_time
 from tunesmith.service.engine import ServiceError
-from tunesmith.service.questions import example_of
+from tunesmith.service.questions import example_of, texts_of
 from tunesmith.service.refusals import NoAnswerError
 from tunesmith.service.rows import prediction_of
 from tunesmith.service.versions import Version
@@ -58,6 +60,7 @@ class Protection:
     Attributes:
         metrics: what counts it.
         redactor: takes personal data out of requests, and out of texts that models write.
+        aside: where the redactor works if it asks a model for names; None for the loop itself.
         guards: by the name of a model.
         further: the models that guards ask, by the folder that guards know them by.
         store: remembers answers.
@@ -66,6 +69,7 @@ class Protection:
 
     metrics: Metrics
     redactor: Redactor | None = None
+    aside: Aside | None = None
     guards: Mapping[str, Guards] = field(default_factory=dict)
     further: Mapping[str, Version] = field(default_factory=dict)
     store: Store | None = None
@@ -75,6 +79,20 @@ class Protection:
     def judges(self, model: str) -> bool:
         """Whether what this model writes is looked at before it goes out."""
         return self.redactor is not None or model in self.guards
+
+    async def all_taken(self, questions: Sequence[Mapping[str, Any]], until: float) -> list[Taken]:
+        """The questions without personal data.
+
+        Raises:
+            NoAnswerError: one holds what is refused; or too much waits for that, or it is not done in time.
+        """
+        if self.redactor is None or self.aside is None:
+            return [self.taken(question, place) for place, question in enumerate(questions)]
+        async with in_time(until):
+            return [
+                await self.aside.done(partial(self.taken, question, place), sum(map(len, texts_of(question))))
+                for place, question in enumerate(questions)
+            ]
 
     def taken(self, question: Mapping[str, Any], place: int) -> Taken:
         """A question without personal data.
@@ -93,7 +111,10 @@ class Protection:
                 changed["second"] = second.text
                 counts.update(second.counts)
             if question.get("turns"):
-                turns = [(role, self.redactor.apply(text)) for role, text in question["turns"]]
+                turns = [
+                    (role, found if text == question["text"] else self.redactor.apply(text))
+                    for role, text in question["turns"]
+                ]
                 changed["turns"] = [[role, one.text] for role, one in turns]
                 for _, one in turns[:-1]:  # the last one is the text itself
                     counts.update(one.counts)
@@ -145,6 +166,23 @@ class Protection:
                 raise GuardedError(found, f"inputs[{place}]")
             return unknown_row(found)
         return row if found is prediction else {**row, **prediction_row(found)}
+
+    async def all_shown(
+        self, rows: Sequence[Mapping[str, Any]], taken: Sequence[Taken], version: Version, until: float
+    ) -> list[Mapping[str, Any]]:
+        """The answers for the client.
+
+        Raises:
+            NoAnswerError: one holds what is refused; or too much waits for that, or it is not done in time.
+        """
+        pairs = list(zip(rows, taken, strict=True))
+        if self.aside is None or version.label_kind != "text":
+            return [self.shown(row, one, version) for row, one in pairs]
+        async with in_time(until):
+            return [
+                await self.aside.done(partial(self.shown, row, one, version), len(row.get("label") or ""))
+                for row, one in pairs
+            ]
 
     def shown(self, row: Mapping[str, Any], taken: Taken, version: Version) -> Mapping[str, Any]:
         """The answer for the client: spans where they are in the text as sent, no personal data in written texts."""

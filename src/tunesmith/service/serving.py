@@ -25,6 +25,7 @@ from tunesmith.remembered.erasing import purge
 from tunesmith.remembered.labels import LabelSchema
 from tunesmith.remembered.store import Store
 from tunesmith.service.app import create_app
+from tunesmith.service.aside import Aside
 from tunesmith.service.batching import Batcher
 from tunesmith.service.changing import Changes
 from tunesmith.service.chores import Chores
@@ -104,12 +105,14 @@ class Behind:
 
     Attributes:
         redactor: takes personal data out; None for none.
+        names: the artifacts that the redactor asks for names; it works beside the loop then.
         guards: by the name of a model.
         further: by the folder that guards know it by, the model that they ask.
         opened: opens the store of answers, given what right answers may be by model; None for no store.
     """
 
     redactor: Redactor | None = None
+    names: Sequence[Version] = ()
     guards: Mapping[str, Guards] = field(default_factory=dict)
     further: Mapping[str, Version] = field(default_factory=dict)
     opened: Callable[[Mapping[str, LabelSchema]], Store] | None = None
@@ -127,7 +130,8 @@ def assembled(
     metrics, registry, given = Metrics(), Registry(), behind or Behind()
     schemas: dict[str, LabelSchema] = {}
     store = given.opened(schemas) if given.opened is not None else None
-    protection = Protection(metrics, given.redactor, given.guards, given.further, store, schemas)
+    aside = Aside() if given.names else None
+    protection = Protection(metrics, given.redactor, aside, given.guards, given.further, store, schemas)
     notes = Notes(metrics, registry, protection)
     batcher = Batcher(engine, notes, budget=settings.batch_tokens, most=settings.waiting_tokens)
     front = Front(registry, batcher, settings.limits, RateLimiter(), protection)
@@ -151,6 +155,8 @@ def assembled(
         await batcher.close()
         await engine.close()
         await chores.close()
+        if aside is not None:
+            await asyncio.to_thread(aside.close)
         if store is not None:
             await asyncio.to_thread(store.close)
         if tracer is not None:
