@@ -35,10 +35,11 @@ class Asked:
 
 
 def mixed(given: Sequence[str], count: int, word: str, draw: random.Random) -> list[Asked]:
-    """Requests of mixed lengths; a share of them has the word in one of its texts."""
+    """Requests of one text or four, short and long; a share of them has the word in one of its texts."""
+    pool = [" ".join(draw.choices(given, k=draw.choice((1, 1, 2)))) for _ in given]
     found = []
     for _ in range(count):
-        inputs = [" ".join(draw.choices(given, k=draw.choice((1, 1, 2)))) for _ in range(draw.choice((1, 1, 1, 4)))]
+        inputs = draw.choices(pool, k=draw.choice((1, 1, 1, 4)))
         place = draw.randrange(len(inputs)) if draw.random() < 1 / SHARE else -1
         if place >= 0:
             words = inputs[place].split()

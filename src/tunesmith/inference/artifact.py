@@ -299,7 +299,10 @@ def task_of(description: Mapping[str, object], folder: Path) -> Task:
         ArtifactError: it cannot be read, or its labels were changed.
     """
     settings = description["task"]
-    assert isinstance(settings, Mapping)
+    if not isinstance(settings, Mapping):
+        raise ArtifactError(
+            "The artifact's task is no object with settings.", where=str(folder / DESCRIPTION), to_do=_COPY
+        )
     try:
         task: Task = build(TASKS, settings, "task")
     except TunesmithError as error:

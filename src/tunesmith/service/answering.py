@@ -12,12 +12,14 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
+from tunesmith.data.records import Prediction
 from tunesmith.evaluation.results import prediction_row
 from tunesmith.guarding.evidence import answered as with_evidence
 from tunesmith.guarding.verdicts import Evidence
 from tunesmith.inference.graph_network import GraphNetwork
 from tunesmith.inference.predictor import Predictor
 from tunesmith.service.questions import example_of
+from tunesmith.service.trial import is_sound
 from tunesmith.tasks.batches import by_length, cut
 from tunesmith.tasks.encoding import Encoded
 from tunesmith.tasks.text_generation import TextGeneration
@@ -44,15 +46,14 @@ def answered(predictor: Predictor, questions: Sequence[Mapping[str, Any]]) -> di
         if wish.get("needs"):
             answers, told = with_evidence(own, examples, frozenset(wish["needs"]))
             found = [
-                {**prediction_row(one), "evidence": plain_evidence(extra)}
-                for one, extra in zip(answers, told, strict=True)
+                {**_row(one, own), "evidence": plain_evidence(extra)} for one, extra in zip(answers, told, strict=True)
             ]
         elif wish.get("embed"):
-            found = [{"vector": vector} for vector in embedded(own, encoded)]
+            found = [{"vector": _finite(vector)} for vector in embedded(own, encoded)]
         else:
-            found = [prediction_row(one) for one in own.decode(examples, encoded, own.logits(encoded))]
+            found = [_row(one, own) for one in own.decode(examples, encoded, own.logits(encoded))]
         for place, row in zip(places, found, strict=True):
-            rows[place] = _sound(row)
+            rows[place] = row
         read = sum(one.tokens for one in encoded)
         tokens += read
         padding += max(one.longest for one in encoded) * sum(len(one.pieces) for one in encoded) - read
@@ -65,16 +66,21 @@ def plain_evidence(told: Evidence) -> dict[str, Any]:
     return found if math.isnan(told.energy) else {**found, "energy": told.energy}
 
 
-def _sound(row: dict[str, Any]) -> dict[str, Any]:
-    """A row whose numbers are numbers.
+def _row(answer: Prediction, predictor: Predictor) -> dict[str, Any]:
+    """An answer as plain values; whether its numbers are some is seen before, since none becomes null there.
 
     Raises:
-        ArithmeticError: one is not; JSON has no word for it.
+        ArithmeticError: one is no number.
     """
-    numbers = [row.get("label"), row.get("confidence"), *row.get("vector", ())]
-    if not all(math.isfinite(one) for one in numbers if isinstance(one, float)):
+    if not is_sound(answer, predictor.task.label_kind):
         raise ArithmeticError("the answer is no number")
-    return row
+    return prediction_row(answer)
+
+
+def _finite(vector: list[float]) -> list[float]:
+    if not all(map(math.isfinite, vector)):
+        raise ArithmeticError("the vector has what is no number")
+    return vector
 
 
 def embedded(predictor: Predictor, encoded: Sequence[Encoded]) -> list[list[float]]:

@@ -75,13 +75,18 @@ def plain_examples(inputs: Sequence[str], items: Sequence[str] = ()) -> list[Exa
     ]
 
 
-def _fault(answer: Prediction, kind: str, labels: Sequence[str]) -> str:
+def is_sound(answer: Prediction, kind: str) -> bool:
+    """Whether the numbers of an answer to this kind of label are numbers; the confidence only where it must be one."""
     numbers = [*answer.scores.values(), *answer.span_scores, *answer.vector]
     if kind == "number" and isinstance(answer.label, float):
         numbers.append(answer.label)
     elif kind in {"class", "classes"}:
         numbers.append(answer.confidence)
-    if any(not math.isfinite(number) for number in numbers):
+    return all(math.isfinite(number) for number in numbers)
+
+
+def _fault(answer: Prediction, kind: str, labels: Sequence[str]) -> str:
+    if not is_sound(answer, kind):
         return "numbers that are none (NaN)"
     found = [answer.label] if kind == "class" else answer.label if kind in {"classes", "spans"} else ()
     assert isinstance(found, Sequence)
