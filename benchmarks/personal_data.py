@@ -36,8 +36,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tunesmith.data.dataset import Data
-from tunesmith.inference.name_tagger import tagger_of
-from tunesmith.privacy import Found, Names, Presidio, Redactor, Surface, standard
+from tunesmith.inference.name_tagger import names_by
+from tunesmith.privacy import Found, Presidio, Redactor, Surface, standard
 from tunesmith.privacy.presidio import analyzer_of
 from tunesmith.privacy.redactor import resolved
 
@@ -85,7 +85,7 @@ def main() -> None:
             continue
         systems = finders(title.partition(",")[0])
         if given.names is not None and kinds is FREE:
-            with_names = Redactor((*standard(), Names(tagger_of(given.names))))
+            with_names = Redactor((*standard(), names_by(given.names)))
             systems["with names by an artifact"] = with_names.find
         report(console, title, texts, kinds, systems, misses=given.misses)
     if not given.only_free:

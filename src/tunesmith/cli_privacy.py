@@ -13,13 +13,12 @@ from tunesmith import privacy_console
 from tunesmith.arguments import AsJson, HowWritten, spread
 from tunesmith.components import build, name_of
 from tunesmith.experiment import reading
-from tunesmith.inference.name_tagger import tagger_of
+from tunesmith.inference.name_tagger import names_by
 from tunesmith.privacy import (
     ACTIONS,
     RECOGNISERS,
     Action,
     Mask,
-    Names,
     Recogniser,
     RedactionKey,
     RedactionSettings,
@@ -103,7 +102,7 @@ def redactor_of(settings: RedactionSettings, how: HowRedacted, key: Path) -> Red
         ResourceError: the key cannot be read or made.
     """
     chosen = build(ACTIONS, how.action, "--action") if how.action else settings.action or Mask()
-    taggers: list[Recogniser] = [Names(tagger_of(artifact)) for artifact in how.names or ()]
+    taggers: list[Recogniser] = [names_by(artifact) for artifact in how.names or ()]
     recognisers = (*settings.recognisers, *standard(), *taggers)
     kinds = tuple(kind.strip().upper() for kind in how.kinds.split(",") if kind.strip()) or settings.kinds
     see_kinds((*kinds, *settings.actions), recognisers, "--kinds" if how.kinds else str(how.recognisers))

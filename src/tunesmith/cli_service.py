@@ -115,7 +115,7 @@ def serve(
 
         def ready(where: str) -> None:
             service_console.show_ready(where, secret, versions, settings, naming(entrance.state))
-            service_console.show_names(taggers)
+            service_console.show_names(taggers, redactor.kinds if redactor is not None else ())
             if rules is not None:
                 service_console.show_tokens(rules, knows_signers=knows_signers)
 
@@ -225,6 +225,13 @@ def _redactor(given: Protections, state: Path, names: Sequence[Names] = ()) -> R
     read = read_redaction(given.recognisers, RECOGNISERS) if given.recognisers else RedactionSettings()
     recognisers = (*read.recognisers, *standard(), *names)
     see_kinds((*read.kinds, *read.actions), recognisers, f"--recognisers {given.recognisers}")
+    for one in names:
+        if read.kinds and not {*one.kinds} & {*read.kinds}:
+            raise RecipeError(
+                f"It finds {', '.join(one.kinds)}, and of these the kinds of --recognisers name none.",
+                where="--redact-names",
+                to_do=f"Add {one.kinds[0]} to 'kinds' of {given.recognisers}, or leave --redact-names out.",
+            )
     action = read.action or ACTIONS[given.redact]()
     needs_key = any(one.needs_key for one in (action, *read.actions.values()))
     key = RedactionKey.from_file(state / "redaction.key", make=True) if needs_key else None

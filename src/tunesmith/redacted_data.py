@@ -14,12 +14,11 @@ from tunesmith.data.stored import keep
 from tunesmith.data.tally import SHOWN, shorten
 from tunesmith.errors import RecipeError
 from tunesmith.inference.artifact import MANIFEST, file_hash
-from tunesmith.inference.name_tagger import tagger_of
+from tunesmith.inference.name_tagger import names_by
 from tunesmith.privacy import (
     ACTIONS,
     RECOGNISERS,
     Mask,
-    Names,
     Offsets,
     PersonalDataError,
     Recogniser,
@@ -123,7 +122,7 @@ def redactor_of(data: Data) -> Redactor:
         ResourceError: the key cannot be read or made.
     """
     told = read_redaction(data.redact_by, RECOGNISERS) if data.redact_by else RedactionSettings()
-    taggers: list[Recogniser] = [Names(tagger_of(Path(artifact))) for artifact in data.redact_names]
+    taggers: list[Recogniser] = [names_by(Path(artifact)) for artifact in data.redact_names]
     recognisers = (*told.recognisers, *standard(), *taggers)
     kinds = data.redact_kinds or told.kinds
     see_kinds((*kinds, *told.actions), recognisers, "data.redact_kinds" if data.redact_kinds else data.redact_by)

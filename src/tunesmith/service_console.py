@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tunesmith import console
 from tunesmith.access.bearer_tokens import TokenRules
-from tunesmith.privacy import kind_of
+from tunesmith.inference.name_tagger import kinds_of
 from tunesmith.service.serving import Settings
 from tunesmith.service.sharing import could_share
 from tunesmith.service.versions import Version
@@ -50,10 +50,11 @@ def show_keys(secret: str | None, named: str) -> None:
     console.say(f"This key is shown once; it asks for answers and gives feedback. More: tunesmith keys create{named}")
 
 
-def show_names(taggers: Sequence[Version]) -> None:
-    """Say which artifacts find the names that are redacted."""
+def show_names(taggers: Sequence[Version], kinds_looked_for: Sequence[str] = ()) -> None:
+    """Say which artifacts find the names that are redacted; without kinds that are looked for, all are."""
     for tagger in taggers:
-        kinds = ", ".join(dict.fromkeys(filter(None, map(kind_of, tagger.labels))))
+        found = kinds_of(tagger.labels)
+        kinds = ", ".join(kind for kind in found if kind in (kinds_looked_for or found))
         console.say(f"Names are redacted ({kinds}), found by {tagger.model}, version {tagger.id}")
         console.say_held(tagger.slot.folder)
 

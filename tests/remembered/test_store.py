@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import event, func, select
 
 from tests.remembered.conftest import SECRET, answered
-from tunesmith.remembered import recording
+from tunesmith.remembered import recording, writer
 from tunesmith.remembered.labels import LabelSchema, label_check
 from tunesmith.remembered.records import Caps, Feedback, Policy
 from tunesmith.remembered.refusals import REFUSALS, FeedbackError, StoreError
@@ -57,6 +57,25 @@ def test_an_answer_takes_feedback_at_once_though_it_was_only_queued(opened):
     for number in range(50):
         store.remember([answered(f"r{number}")])
         assert store.feedback(wrong(f"r{number}")).status == "new"
+
+
+def test_feedback_does_not_wait_until_all_that_waits_is_masked(opened, monkeypatch):
+    """What masks may be a model: the answer that feedback is about is taken first, and little else."""
+    monkeypatch.setattr(writer, "GATHER_SECONDS", 3600.0)
+    masked: list[str] = []
+
+    def mask(text):
+        masked.append(text)
+        return []
+
+    store = opened(Policy(text="masked", mask=mask))
+    store.remember([answered(f"r{number}", f"film {number}") for number in range(200)])
+    assert store.feedback(wrong("r199", comment="no")).status == "new"
+    read = [text for text in masked if text.startswith("film")]
+    assert read[0] == "film 199"
+    assert len(read) == 1 + writer.BESIDE
+    assert store.flush()
+    assert len([text for text in masked if text.startswith("film")]) == 200
 
 
 def test_repeated_feedback_is_stored_once(opened):

@@ -24,7 +24,8 @@ from tests.service.running import FakeEngine, OpenDoor, Response, Running, runni
 from tunesmith import cli_service
 from tunesmith.access.principal import SCOPES, Limits, Principal
 from tunesmith.data.records import Span
-from tunesmith.inference.name_tagger import tagger_of
+from tunesmith.errors import RecipeError
+from tunesmith.inference.name_tagger import names_by
 from tunesmith.inference.predictor import Predictor
 from tunesmith.privacy import Action, Hash, Mask, Names, Pseudonymise, RedactionKey, Redactor, Refuse, restore, standard
 from tunesmith.remembered.records import Answered, Feedback
@@ -256,7 +257,7 @@ def test_names_are_redacted_whichever_engine_answers(artifacts: dict[str, Path],
 def test_a_program_says_who_finds_names_and_refuses_them(artifacts: dict[str, Path], tmp_path: Path) -> None:
     """The tagger was not trained: it is asked beside for what it finds."""
     text = "Anna went to Rome, 张三在北京"
-    kinds = {{"PER": "PERSON", "LOC": "PLACE"}[span.label] for span in tagger_of(artifacts["spans"])(text)}
+    kinds = {{"PER": "PERSON", "LOC": "PLACE"}[span.label] for span in names_by(artifacts["spans"]).tagger(text)}
     assert kinds
     version = read_version(artifacts["spans"])
     options = ["--redact", "refuse", "--redact-names", str(artifacts["spans"]), "--port", "0", "--workers", "1"]
@@ -280,3 +281,18 @@ def test_a_program_says_who_finds_names_and_refuses_them(artifacts: dict[str, Pa
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(60)
+
+
+def test_a_tagger_finds_the_kinds_that_it_has_labels_for_and_no_others(artifacts: dict[str, Path]) -> None:
+    names = names_of(read_version(artifacts["spans"]))
+    assert set(names.kinds) == {"PERSON", "PLACE"}
+    with pytest.raises(NoAnswerError):
+        names.tagger("a" * 20_001)
+
+
+def test_kinds_that_leave_all_names_out_are_refused(artifacts: dict[str, Path], tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("kinds: [EMAIL]\n", encoding="utf-8")
+    given = Protections(redact="mask", recognisers=rules, redact_names=[artifacts["spans"]])
+    with pytest.raises(RecipeError, match="It finds PERSON, PLACE"):
+        cli_service._redactor(given, tmp_path, [names_by(artifacts["spans"])])

@@ -19,6 +19,8 @@ from tunesmith.remembered.refusals import FeedbackError
 
 TOGETHER = 256
 """So many answers, and so much feedback, share a transaction."""
+BESIDE = 16
+"""So many answers at most are written with new feedback that is not about them."""
 GATHER_SECONDS = 0.2
 """So long answers are gathered; feedback is written at once, and answers with it."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
@@ -147,11 +149,15 @@ class Writer:
         """The next answers and feedback, without those that were told already."""
         with self._changed:
             self._writing = True
-            # Feedback may be about any answer that waits, so with feedback all answers are taken.
-            most = len(self._answers) if self._feedback or self._postponed else TOGETHER
-            answers = [self._answers.popleft() for _ in range(min(most, len(self._answers)))]
-            given = [*self._postponed, *(self._feedback.popleft() for _ in range(min(TOGETHER, len(self._feedback))))]
-            self._postponed = []
+            fresh = [self._feedback.popleft() for _ in range(min(TOGETHER, len(self._feedback)))]
+            given, self._postponed = [*self._postponed, *fresh], []
+            # What feedback is about is taken wherever it waits, and little else: what masks texts may be a model.
+            judged = {one.given.request_id for one in given}
+            answers = [one for one in self._answers if _request_of(one) in judged] if judged else []
+            if answers:
+                self._answers = deque(one for one in self._answers if _request_of(one) not in judged)
+            most = BESIDE if fresh else TOGETHER
+            answers += [self._answers.popleft() for _ in range(min(most, len(self._answers)))]
         return answers, self._still_wanted(given)
 
     def _written(self, answers: list[Answered | Mapping[str, Any]], given: list[Waiting]) -> bool:
@@ -260,3 +266,7 @@ class Writer:
 _LOOKED_FOR = ("unknown_request",)
 _UNAVAILABLE = ("feedback_unavailable",)
 _BEYOND = ("quarantined",)
+
+
+def _request_of(answer: Answered | Mapping[str, Any]) -> str:
+    return answer.request_id if isinstance(answer, Answered) else str(answer["request_id"])
