@@ -99,6 +99,23 @@ def test_beside_another_champion_more_is_judged_anew_and_less_is_never_refused(s
     assert stage.admin("canary", share=0).body["roles"]["canary"] is None
 
 
+def test_a_request_sent_again_while_the_first_is_judged_has_no_line_of_its_own(stage: Stage) -> None:
+    stage.engine.seconds = 0.01
+    replies: list[Response] = []
+    threads = [threading.Thread(target=lambda: replies.append(stage.promote())) for _ in range(2)]
+    threads[0].start()
+    until = time.monotonic() + 20
+    while not asked(stage) and time.monotonic() < until:
+        time.sleep(0.005)
+    threads[1].start()
+    for thread in threads:
+        thread.join()
+    assert [reply.status for reply in replies] == [200, 200]
+    (line,) = [one for one in stage.audit() if one["what"] == "model.promote"]
+    assert line["before"]["champion"] == stage.first
+    assert line["after"]["look"] == 1
+
+
 def test_a_shadow_is_not_judged(stage: Stage) -> None:
     stage.answers[stage.second] = wrong
     assert stage.admin("shadow", version=stage.second).status == 200

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -47,6 +47,10 @@ class Changed:
     figures: Figures = field(default_factory=dict)
 
 
+_Way = Callable[[Principal, str, str, Change], Awaitable[Changed]]
+"""A way to change something: by whom, under which name, by which verb."""
+
+
 @dataclass(frozen=True, slots=True)
 class Changes:
     """What changes who answers.
@@ -69,11 +73,20 @@ class Changes:
             NoAnswerError: there is no such verb, model or version; or golden examples speak against the version.
         """
         served = self.registry[name]
+        asked = name in self.gate.goldens and (verb == "promote" or (verb == "canary" and _gains(served, change)))
+        if not asked:
+            return await self._noted(who, name, verb, change, self._plainly)
+        held(served, change.version)  # what is not there waits for nobody
+        if change.force:
+            return await self._noted(who, name, verb, change, self._by_force)
+        async with self.gate.turn(name):
+            return await self._noted(who, name, verb, change, self._past_gate)
+
+    async def _noted(self, who: Principal, name: str, verb: str, change: Change, way: _Way) -> Changed:
+        """Change it in some way; what was changed is compared with what was there when its turn came."""
+        served = self.registry[name]
         before, loaded = served.roles, dict(served.held)
-        if name in self.gate.goldens and (verb == "promote" or (verb == "canary" and _gains(served, change))):
-            changed = await self._past_gate(who, name, verb, change)
-        else:
-            changed = Changed(await self._done(name, verb, change))
+        changed = await way(who, name, verb, change)
         named = loaded.get(change.version or str(before.get(verb)))
         version = changed.version if verb in {"load", "rollback"} else named
         if verb not in {"load", "unload"}:
@@ -91,24 +104,26 @@ class Changes:
             return {}
         return {"golden": {**self.gate.goldens[name].plain, "looks": await self.gate.looks(name)}}
 
+    async def _plainly(self, _: Principal, name: str, verb: str, change: Change) -> Changed:
+        return Changed(await self._done(name, verb, change))
+
+    async def _by_force(self, _: Principal, name: str, verb: str, change: Change) -> Changed:
+        return Changed(await self._done(name, verb, change), {"golden": self.gate.goldens[name].sha256, "forced": True})
+
     async def _past_gate(self, who: Principal, name: str, verb: str, change: Change) -> Changed:
         served = self.registry[name]
-        version = held(served, change.version)
+        version, champion = held(served, change.version), served.champion
         figures: Figures = {"golden": self.gate.goldens[name].sha256}
-        if change.force:
-            return Changed(await self._done(name, verb, change), {**figures, "forced": True})
-        async with self.gate.turn(name):
-            champion = served.champion
-            if version is champion:
-                return Changed(await self._done(name, verb, change))
-            judge = self.gate.figures if verb == "promote" else self.gate.canary_figures
-            try:
-                figures = await judge(name, served, champion, version)
-                return Changed(await self._done(name, verb, change, champion.id), figures)
-            except NoAnswerError as error:
-                tried = {**figures, **error.figures, "version": version.id, "refused": error.code}
-                await self._record(who, f"model.{verb}.refused", name, {"champion": champion.id}, tried)
-                raise
+        if version is champion:
+            return Changed(await self._done(name, verb, change))
+        judge = self.gate.figures if verb == "promote" else self.gate.canary_figures
+        try:
+            figures = await judge(name, served, champion, version)
+            return Changed(await self._done(name, verb, change, champion.id), figures)
+        except NoAnswerError as error:
+            tried = {**figures, **error.figures, "version": version.id, "refused": error.code}
+            await self._record(who, f"model.{verb}.refused", name, {"champion": champion.id}, tried)
+            raise
 
     async def _record(self, who: Principal, what: str, name: str, before: Figures, after: Figures) -> None:
         if self.audit is not None:
