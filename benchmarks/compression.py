@@ -18,7 +18,7 @@ What is done is kept below --folder, so that the same command goes on where it w
 
 Run it with: .venv/bin/python benchmarks/compression.py pruning --folder runs/pruning --limit 3000 --seeds 1 2 3
          or: .venv/bin/python benchmarks/compression.py student --folder runs/student --seeds 1 2 3 4 5
-         or: .venv/bin/python benchmarks/compression.py perplexity --folder runs/few-bits --seeds 13 --texts 300
+         or: .venv/bin/python benchmarks/compression.py perplexity --folder runs/few-bits --seeds 13 --texts 200
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def main() -> None:
     options.add_argument("--ways", nargs="+", default=["one_shot", "rounds", "cubic"], help="of pruning, see above")
     options.add_argument("--layers", type=int, default=3, help="of the student")
     options.add_argument("--epochs", type=int, default=4, help="of training after or between cuts, in all")
-    options.add_argument("--texts", type=int, default=300, help="sentences, for perplexity")
+    options.add_argument("--texts", type=int, default=200, help="sentences, for perplexity")
     options.add_argument("--set", dest="changes", action="append", default=[], help="a change of the recipe")
     given = options.parse_args()
     if given.what == "perplexity":
