@@ -4,10 +4,14 @@ First texts of 32 tokens: the `transformers` pipeline, as its documentation call
 `Predictor` with torch, ONNX Runtime in float32 and in 8 bits; throughput, the latency of a single text, and the
 physical bound: the measured rate of 8-bit matrix products over the operations of a text. Then texts of 8 to 256
 tokens: batches in the file's order, padded to the longest, beside `Predictor`, for each backend. Ways take turns, so
-that what else the machine does hits all alike; of several rounds the median counts. With --clock process the seconds
-are those of the process over its threads, for a machine that is not idle. Run it with:
+that what else the machine does hits all alike. Of --rounds timings of each way (ten times as many of a single text)
+the median counts; the least and the most stand beside it.
 
-    python benchmarks/prediction_speed.py --threads 2
+Each call is timed by two clocks at once, and both are shown. "wall" is the time that passes. "process" is the CPU time
+of all threads of this process over --threads: waiting for a core is not in it, threads that wait in a loop are. On an
+idle machine both agree; on a busy one wall is slower, and process says what the work itself takes. Run it with:
+
+    python benchmarks/prediction_speed.py --threads 2 --rounds 7
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,6 +70,7 @@ WORDS = [
     "new",
     "great",
 ]
+CLOCKS = ("wall", "process")
 BACKENDS = ("torch", "onnx", "onnx-int8")
 PIPELINE = "transformers pipeline"
 
@@ -106,8 +112,61 @@ def body_operations(model: Model, tokens: int) -> float:
     return float(2 * tokens * weights + layers * 4 * tokens**2 * width)
 
 
-def int8_rate(folder: Path, clock: Callable[[], float], rounds: int) -> float:
-    """The best measured rate of 8-bit products, in operations per second: 1024 rows through 1024 x 4096 weights."""
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds of one way by one clock: the median of all rounds, the least and the most."""
+
+    median: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> Timing:
+        """Of the seconds of all rounds."""
+        return cls(statistics.median(seconds), min(seconds), max(seconds))
+
+
+Timings = dict[str, dict[str, Timing]]
+"""By clock, and by way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """All that was measured; seconds of `short` and `mixed` are of all `texts`, of `alone` of one."""
+
+    processor: str
+    threads: int
+    texts: int
+    rounds: int
+    size_over_float32: dict[str, float]
+    short: Timings
+    alone: Timings
+    mixed: dict[str, Timings]
+    int8_operations_per_second: dict[str, float]
+    operations_per_text: float
+
+
+def clocked(way: Callable[[], object], threads: int) -> dict[str, float]:
+    """The seconds of a call, by each clock."""
+    wall, process = time.perf_counter(), time.process_time()
+    way()
+    return {"process": (time.process_time() - process) / threads, "wall": time.perf_counter() - wall}
+
+
+def turns(ways: dict[str, Callable[[], object]], rounds: int, threads: int) -> Timings:
+    """How long each way takes; they take turns, and each is called once before."""
+    for way in ways.values():
+        way()
+    found: dict[str, dict[str, list[float]]] = {name: {clock: [] for clock in CLOCKS} for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            for clock, seconds in clocked(way, threads).items():
+                found[name][clock].append(seconds)
+    return {clock: {name: Timing.of(seconds[clock]) for name, seconds in found.items()} for clock in CLOCKS}
+
+
+def int8_rates(folder: Path, rounds: int, threads: int) -> dict[str, float]:
+    """The best rate of 8-bit products by each clock, in operations a second: 1024 rows through 1024 x 4096 weights."""
     make, kinds = onnx.helper, onnx.TensorProto
     rows, width, columns = 1024, 1024, 4096
     weight = np.random.default_rng(0).integers(-127, 127, (width, columns)).astype(np.int8)
@@ -122,25 +181,8 @@ def int8_rate(folder: Path, clock: Callable[[], float], rounds: int) -> float:
     onnx.save(make.make_model(graph, opset_imports=[make.make_opsetid("", 18)], ir_version=9), path)
     session = open_session(path)
     given = {"x": torch.randint(0, 255, (rows, width), dtype=torch.uint8)}
-    best = 0.0
-    for _ in range(max(5, rounds)):
-        began = clock()
-        run_session(session, ["y"], given)
-        best = max(best, 2.0 * rows * width * columns / (clock() - began))
-    return best
-
-
-def turns(ways: dict[str, Callable[[], object]], rounds: int, clock: Callable[[], float]) -> dict[str, float]:
-    """The median seconds of each way, which take turns; each is called once before."""
-    for way in ways.values():
-        way()
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, way in ways.items():
-            began = clock()
-            way()
-            seconds[name].append(clock() - began)
-    return {name: statistics.median(found) for name, found in seconds.items()}
+    timed = turns({"product": partial(run_session, session, ["y"], given)}, max(5, rounds), threads)
+    return {clock: 2.0 * rows * width * columns / timed[clock]["product"].least for clock in CLOCKS}
 
 
 def in_file_order(predictor: Predictor, texts: Sequence[str], size: int) -> list[Any]:
@@ -162,100 +204,102 @@ def mixed_lengths(count: int) -> dict[str, list[int]]:
     return {"uniform": rng.integers(8, 257, count).tolist(), "log-uniform": spread.tolist()}
 
 
-def mixed_speeds(
-    predictors: dict[str, Predictor],
-    lengths: Sequence[int],
-    arguments: argparse.Namespace,
-    clock: Callable[[], float],
-) -> dict[str, float]:
-    """Texts per second of each backend, in batches as the file has them and as `Predictor` cuts them."""
+def mixed_timings(predictors: dict[str, Predictor], lengths: Sequence[int], rounds: int, threads: int) -> Timings:
+    """Seconds of each backend, in batches as the file has them and as `Predictor` cuts them."""
     texts = texts_of(lengths)
     ways: dict[str, Callable[[], object]] = {}
     for name, one in predictors.items():
         ways[f"naive, {name}"] = partial(in_file_order, one, texts, 32)
         ways[f"Predictor, {name}"] = partial(one.predict_texts, texts)
-    seconds = turns(ways, max(1, arguments.rounds // 2), clock)
-    return {name: len(texts) / found for name, found in seconds.items()}
+    return turns(ways, rounds, threads)
 
 
-def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    """All figures: texts per second, milliseconds of a text alone, the bound, and mixed lengths."""
-    torch.set_num_threads(arguments.threads)
-    threads = arguments.threads
-    clock = time.perf_counter if arguments.clock == "wall" else lambda: time.process_time() / threads
+def measure(arguments: argparse.Namespace) -> Measured:
+    """Seconds of all ways on texts of 32 tokens, of a text alone, and on mixed lengths; the bound."""
+    rounds, threads = arguments.rounds, arguments.threads
+    torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as place:
         folder = make_artifact(Path(place) / "artifact")
         forms: Any = read_description(folder)["forms"]
-        share = {form: entry["share"] for form, entry in forms.items()}
         predictors = {backend: Predictor.load(folder, device="cpu", backend=backend) for backend in BACKENDS}
         pipe = make_pipeline()
         short = texts_of([32] * arguments.texts)
         ways: dict[str, Callable[[], object]] = {PIPELINE: partial(pipe, short)}
         ways[f"{PIPELINE}, batch 32"] = partial(pipe, short, batch_size=32)
         ways |= {f"Predictor, {name}": partial(one.predict_texts, short) for name, one in predictors.items()}
-        throughput = {name: len(short) / found for name, found in turns(ways, arguments.rounds, clock).items()}
         alone: dict[str, Callable[[], object]] = {PIPELINE: partial(pipe, short[0])}
         alone |= {f"Predictor, {name}": partial(one.predict_texts, short[:1]) for name, one in predictors.items()}
-        latency = {name: 1e3 * found for name, found in turns(alone, 10 * arguments.rounds, clock).items()}
-        lengths = {
-            name: mixed_speeds(predictors, drawn, arguments, clock)
-            for name, drawn in mixed_lengths(arguments.texts).items()
-        }
-        operations = body_operations(load_artifact(folder).model, 32)
-        rate = int8_rate(Path(place), clock, arguments.rounds)
-    return {
-        "processor": inspect_machine().processor,
-        "threads": threads,
-        "clock": arguments.clock,
-        "texts": arguments.texts,
-        "size_over_float32": share,
-        "texts_per_second": throughput,
-        "milliseconds_of_one_text": latency,
-        "mixed_texts_per_second": lengths,
-        "int8_operations_per_second": rate,
-        "operations_per_text": operations,
-        "bound_texts_per_second": rate / operations,
-    }
+        return Measured(
+            processor=inspect_machine().processor,
+            threads=threads,
+            texts=arguments.texts,
+            rounds=rounds,
+            size_over_float32={form: entry["share"] for form, entry in forms.items()},
+            short=turns(ways, rounds, threads),
+            alone=turns(alone, 10 * rounds, threads),
+            mixed={
+                name: mixed_timings(predictors, drawn, rounds, threads)
+                for name, drawn in mixed_lengths(arguments.texts).items()
+            },
+            int8_operations_per_second=int8_rates(Path(place), rounds, threads),
+            operations_per_text=body_operations(load_artifact(folder).model, 32),
+        )
 
 
-def show(found: dict[str, Any]) -> None:
-    """The figures as tables, each way beside the pipeline."""
-    console = Console(soft_wrap=True)
-    speeds, latency, mixed = (
-        found[name] for name in ("texts_per_second", "milliseconds_of_one_text", "mixed_texts_per_second")
+def per_second(texts: int, timing: Timing) -> str:
+    """Texts per second: by the median, and by the slowest and the quickest round."""
+    return f"{texts / timing.median:.0f} ({texts / timing.most:.0f} to {texts / timing.least:.0f})"
+
+
+def milliseconds(timing: Timing) -> str:
+    """The median, the least and the most."""
+    return f"{1e3 * timing.median:.2f} ({1e3 * timing.least:.2f} to {1e3 * timing.most:.2f})"
+
+
+def show(found: Measured, clock: str, console: Console) -> None:
+    """The figures by one clock as tables, each way beside the pipeline."""
+    short, alone = found.short[clock], found.alone[clock]
+    console.print(
+        f"By the {clock} clock; medians (least to most) of {found.rounds} rounds, of {10 * found.rounds} of one text."
     )
     table = Table("32 tokens", "texts/s", "x pipeline", "ms for one text", "x faster", title_justify="left")
-    for name, speed in speeds.items():
-        single = latency.get(name)
-        beside = ("–", "–") if single is None else (f"{single:.2f}", f"{latency[PIPELINE] / single:.1f}")
-        table.add_row(name, f"{speed:.0f}", f"{speed / speeds[PIPELINE]:.1f}", *beside)
+    for name, timing in short.items():
+        single = alone.get(name)
+        quicker = "–" if single is None else f"{alone[PIPELINE].median / single.median:.1f}"
+        table.add_row(
+            name, per_second(found.texts, timing), f"{short[PIPELINE].median / timing.median:.1f}",
+            "–" if single is None else milliseconds(single), quicker,
+        )  # fmt: skip
     console.print(table)
+    rate = found.int8_operations_per_second[clock]
     console.print(
-        f"Bound: {found['int8_operations_per_second'] / 1e9:.0f} G operations/s of 8-bit products measured, over "
-        f"{found['operations_per_text'] / 1e9:.2f} G per text = {found['bound_texts_per_second']:.0f} texts/s."
+        f"Bound: {rate / 1e9:.0f} G operations/s of 8-bit products measured, over "
+        f"{found.operations_per_text / 1e9:.2f} G per text = {rate / found.operations_per_text:.0f} texts/s."
     )
     table = Table("8 to 256 tokens", "lengths", "naive texts/s", "Predictor texts/s", "x naive", title_justify="left")
-    for drawn, speeds in mixed.items():
+    for drawn, timings in found.mixed.items():
         for backend in BACKENDS:
-            naive, ours = speeds[f"naive, {backend}"], speeds[f"Predictor, {backend}"]
-            table.add_row(backend, drawn, f"{naive:.0f}", f"{ours:.0f}", f"{ours / naive:.2f}")
+            naive, ours = timings[clock][f"naive, {backend}"], timings[clock][f"Predictor, {backend}"]
+            shown = (per_second(found.texts, one) for one in (naive, ours))
+            table.add_row(backend, drawn, *shown, f"{naive.median / ours.median:.2f}")
     console.print(table)
-    console.print(f"{found['processor']}, {found['threads']} threads, {found['clock']} clock.")
 
 
 def main() -> None:
-    """Measure and print; --json writes the figures too."""
+    """Measure and print; --json writes the seconds too."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--texts", type=int, default=512)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--clock", choices=("wall", "process"), default="wall")
+    parser.add_argument("--rounds", type=int, default=7, help="timings of each way")
     parser.add_argument("--json", type=Path, help="Where to write the figures.")
     arguments = parser.parse_args()
     found = measure(arguments)
-    show(found)
+    console = Console(width=150)
+    for clock in CLOCKS:
+        show(found, clock, console)
+    console.print(f"{found.processor}, {found.threads} threads.")
     if arguments.json is not None:
-        arguments.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        arguments.json.write_text(json.dumps(asdict(found), indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

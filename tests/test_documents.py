@@ -17,6 +17,7 @@ from tunesmith.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 
 
 def code_blocks(language: str) -> list[str]:
@@ -72,9 +73,26 @@ def test_the_folders_of_the_readme_are_there() -> None:
 
 
 def test_links_and_pictures_of_the_documents_exist() -> None:
-    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+    for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_no_page_has_a_place_that_was_left_to_fill_in() -> None:
+    left = [
+        f"{page.relative_to(ROOT)}: {found.group()}"
+        for page in PAGES
+        for found in re.finditer(r"@[A-Z][A-Z0-9_]*@|\bTODO\b|\bTBD\b", page.read_text(encoding="utf-8"))
+    ]
+    assert not left
+
+
+def test_every_page_of_evidence_stands_in_its_table() -> None:
+    folder = ROOT / "docs" / "evidence"
+    table = (folder / "README.md").read_text(encoding="utf-8")
+    assert [
+        page.name for page in folder.glob("*.md") if page.name != "README.md" and f"({page.name})" not in table
+    ] == []
 
 
 @pytest.mark.slow

@@ -28,8 +28,9 @@ class HeadPrune:
     """Attention heads are taken out, the least important first (Michel et al. 2019, sec. 2.3 and 3.3).
 
     A head's importance is the mean over training examples of |d loss / d gate| of a gate on its output. In each of
-    `rounds` it is measured anew, a part of the heads is taken out of the weights, and the model is trained on. Layers
-    keep unlike numbers of heads, which the artifact names. Before training goes on the pruned model's logits are
+    `rounds` it is measured anew, a part of the heads is taken out of the weights, and the model is trained on; each
+    round costs a training of its own, and what rounds gave was no more than that (docs/evidence/smaller_models.md).
+    Layers keep unlike numbers of heads, which the artifact names. Before training goes on the pruned model's logits are
     compared with those of the whole model whose heads are masked.
 
     Needs: a body like BERT, RoBERTa, ELECTRA, MPNet or DistilBERT.
@@ -39,7 +40,7 @@ class HeadPrune:
         rounds: in how many parts; 1 is one shot.
         schedule: linear for as many in each round; cubic for most in the first and few in the last, so that a share of
             1 - (1 - i / rounds)^3 of them is out after round i (Zhu and Gupta 2017, eq. 1 from 0).
-        epochs: passes over the training examples after each round; 0 for no training.
+        epochs: passes over the training examples after each round, so rounds times as many in all; 0 for no training.
         learning_rate: the peak rate of this training; none means the recipe's.
         examples: training examples by which importance is measured; 0 for all.
         even: take as many out of each layer, instead of the least important of all.
@@ -79,7 +80,9 @@ class FeedForwardPrune:
     """Neurons between the two layers of the feed-forward blocks are taken out, the least important first.
 
     Importance is measured as for heads (Michel et al. 2019, eq. 2), with a gate on each neuron's output, in rounds with
-    training between them; such iterations are what keeps small models good (Yang et al. 2022, TextPruner, sec. 4).
+    training after each (as in Yang et al. 2022, TextPruner, sec. 4). Each round costs a training of its own: with as
+    many epochs in all one cut was better at nine tenths taken out, and at half no difference was shown
+    (docs/evidence/smaller_models.md).
 
     Needs: a body like BERT, RoBERTa, ELECTRA, MPNet or DistilBERT.
 
@@ -88,7 +91,7 @@ class FeedForwardPrune:
         rounds: in how many parts; 1 is one shot.
         schedule: linear for as many in each round; cubic for most in the first and few in the last, so that a share of
             1 - (1 - i / rounds)^3 of them is out after round i (Zhu and Gupta 2017, eq. 1 from 0).
-        epochs: passes over the training examples after each round; 0 for no training.
+        epochs: passes over the training examples after each round, so rounds times as many in all; 0 for no training.
         learning_rate: the peak rate of this training; none means the recipe's.
         examples: training examples by which importance is measured; 0 for all.
         even: take as many out of each layer, instead of the least important of all.
