@@ -245,7 +245,7 @@ def soak(arguments: argparse.Namespace) -> None:
                 rows.append((time.monotonic() - began, Counter(one.status for one in replies), _sizes(service)))
                 if len(rows) == 1 or rows[-1][0] // 60 > rows[-2][0] // 60:
                     print(progress(rows), file=sys.stderr, flush=True)
-    print("\n".join(told(rows)))
+        print("\n".join(told(rows)), flush=True)  # before the service ends: who is impatient interrupts that too
 
 
 def _sizes(service: Service) -> dict[str, float]:
