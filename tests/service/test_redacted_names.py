@@ -188,6 +188,16 @@ def test_a_text_whose_names_are_late_is_refused_in_time(artifacts: dict[str, Pat
         tagger.may.set()
 
 
+def test_a_dialogue_whose_names_are_late_is_refused_by_its_own_limit(artifacts: dict[str, Path]) -> None:
+    tagger = Tagger(waits=True)
+    with named(artifacts, tagger) as service:
+        body = {"model": "chat", "messages": [{"role": "user", "content": "Anna Bell"}]}
+        answer = service.post("/v1/chat/completions", body, x_request_timeout_ms="50")
+        tagger.may.set()
+        assert answer.status == 504
+    assert not tagger.waited_in_vain
+
+
 def test_what_waits_is_bounded_and_what_nobody_waits_for_is_not_begun() -> None:
     async def story() -> list[str]:
         aside, may, done = Aside(most=10), threading.Event(), list[str]()

@@ -114,7 +114,7 @@ class Front:
 
     async def _said(self, asked: Asked, version: Version, sent: Measured) -> AsyncGenerator[Part, None]:
         """The parts as they may go out; the whole is remembered."""
-        until = time.monotonic() + self.limits.deadline
+        until = time.monotonic() + min(asked.seconds or self.limits.deadline, self.limits.deadline)
         taken, measured = await self._taken(version, sent, until)
         passed, unknown = await self._guarded.before(version, measured, until)
         if unknown:
@@ -129,8 +129,9 @@ class Front:
                     yield last
         row: Mapping[str, Any] = {"label": text, "confidence": None}
         if is_judged:
-            (row,) = await self._guarded.after(version, passed, [row], until)
-            (row,) = await self._protection.all_shown([row], taken, version, time.monotonic() + self.limits.deadline)
+            later = time.monotonic() + self.limits.deadline  # what was written may have taken longer than that
+            (row,) = await self._guarded.after(version, passed, [row], later)
+            (row,) = await self._protection.all_shown([row], taken, version, later)
             said = row["unknown"][asked.language] if "unknown" in row else row["label"]
             yield replace(last, text=said)
         self._remember(asked, version, [row])
