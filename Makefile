@@ -14,7 +14,6 @@ DEMO_TEXT ?= Hello, Priya Nair here from Leeds: Harbour Bank took £45.90 twice 
 # Many tests side by side, one thread each, beat few tests with many threads on models this small.
 TESTS := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 WORKERS ?= 2
-RAY_TESTS ?= tests/service
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo format lint types layers test test-extras test-ray check test-all bench lock clean
@@ -79,7 +78,7 @@ test-extras: $(EXTRAS)/.ready ## the tests of the extras 'litert' (torchao with 
 	    tests/inference/test_litert.py tests/models/test_weight_only.py tests/test_redacting.py
 
 test-ray: $(EXTRAS)/.ready ## the tests of the extra 'ray', which it installs beside
-	$(subst $(BIN),$(EXTRAS)/bin,$(TESTS)) -p no:anyio -q -k ray $(RAY_TESTS)
+	$(subst $(BIN),$(EXTRAS)/bin,$(TESTS)) -p no:anyio -q -k ray tests/service
 
 check: lint types layers test ## all of the above: what must be green before a commit
 
