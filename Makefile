@@ -82,8 +82,9 @@ test-ray: $(EXTRAS)/.ready ## the tests of the extra 'ray', which it installs be
 
 check: lint types layers test ## all of the above: what must be green before a commit
 
+test-all: TESTS += -m ''
 test-all: $(LLAMA) test-extras test-ray ## the slow tests too, those on real data, and those that need llama.cpp, which it compiles
-	$(TESTS) -q -n $(WORKERS) -m ''
+	$(TESTS) -q -n $(WORKERS)
 
 bench: $(READY) ## training speed beside other software
 	$(BIN)/python benchmarks/training_speed.py

@@ -57,7 +57,14 @@ def test_every_task_is_answered_as_torch_does(case: str, request: pytest.Fixture
     assert changed_places(ours, theirs, near) == []
 
 
-@pytest.mark.parametrize("folder", ["tiny_mpnet_folder", "tiny_roberta_folder", "tiny_distilbert_folder"])
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "tiny_roberta_folder",
+        pytest.param("tiny_mpnet_folder", marks=pytest.mark.slow),
+        pytest.param("tiny_distilbert_folder", marks=pytest.mark.slow),
+    ],
+)
 def test_other_bodies_with_kinds_of_token_answer_alike(
     folder: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
