@@ -44,6 +44,7 @@ def test_by_the_verb(finished_run: Path, tmp_path: Path, capsys: pytest.CaptureF
     looked_at(capsys, out, tmp_path)
 
 
+@pytest.mark.slow
 def test_in_a_recipe(tiny_model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "model").symlink_to(tiny_model_folder)
     recipe = write_recipe(tmp_path)

@@ -97,6 +97,7 @@ def test_a_gguf_file_of_another_form_is_refused(
     assert not (tmp_path / "x.GGUF").exists()
 
 
+@pytest.mark.slow
 def test_weights_in_few_bits_are_sound_beside_the_whole_ones(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
