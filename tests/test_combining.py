@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tunesmith.experiment import Experiment
 from tunesmith.inference.artifact import Origin, add_file, load_artifact, save_artifact, seal, verify
 from tunesmith.inference.predictor import Predictor
 from tunesmith.judging import judge_artifact
+from tunesmith.learnt_from import SOURCES, sources_of
 from tunesmith.soups import make_soup
 
 
@@ -179,6 +181,30 @@ def test_what_any_member_learnt_from_is_not_judged_by(place: Path) -> None:
     assert made.facts["left_out"] == len(set(learnt))
     judged = judge_artifact(place / "all", "", None)
     assert any("was trained on or chosen by" in note for note in judged.notes)
+
+
+def test_what_any_run_in_a_soup_learnt_from_is_not_judged_by(place: Path) -> None:
+    """Its recipe is that of the best run; what the other was trained on is known too, though its folder is gone."""
+    files = write_examples(place)
+    one = trained(place, "one", data=files)
+    learnt = Path(files["test"]).read_text(encoding="utf-8").splitlines()[1:6]
+    more = place / "more.csv"
+    more.write_text(Path(files["train"]).read_text(encoding="utf-8") + "\n".join(learnt) + "\n", encoding="utf-8")
+    two = trained(place, "two", data={**files, "train": str(more)})
+    made = make_soup([one, two], place / "soup")
+    assert [row["kept"] for row in made.facts["ingredients"]] == [True, True]  # type: ignore[attr-defined]
+    shutil.rmtree(one)
+    shutil.rmtree(two)
+    judged = judge_artifact(place / "soup", "", None)
+    assert any(f"was trained on or chosen by {len(set(learnt))} of the 16" in note for note in judged.notes)
+
+
+@pytest.mark.parametrize("told", ["{}", '{"1": {"recipe": []}}'])
+def test_a_soup_that_does_not_say_of_which_runs_it_is_is_refused(place: Path, told: str) -> None:
+    one = trained(place, "one", steps=2)
+    add_file(one, SOURCES, told)
+    with pytest.raises(ArtifactError, match="of which runs"):
+        sources_of(one)
 
 
 def test_the_verbs_say_what_went_in_and_what_it_is_worth(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,7 +31,7 @@ from tunesmith.inference.artifact import (
     with_shared,
 )
 from tunesmith.inference.predictor import Predictor, best_device
-from tunesmith.learnt_from import Source
+from tunesmith.learnt_from import Source, note_sources
 from tunesmith.preparation import encode
 from tunesmith.scoring.subgroups import with_worst_subgroup
 from tunesmith.tasks import Batch, Task
@@ -82,6 +82,7 @@ def make_soup(runs: Sequence[Path], out: Path) -> Combined:
     kitchen.put(weights)
     kitchen.settle()
     save(kitchen, best, out)
+    note_sources(out, [one.artifact for one in ingredients if one.kept])
     served = Predictor.load(out)
     seed, resamples = kitchen.source.experiment.seed, kitchen.source.experiment.evaluation.resamples
     splits = []
