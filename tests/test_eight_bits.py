@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,36 +21,49 @@ def verb(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
     return printed.out
 
 
-def looked_at(capsys: pytest.CaptureFixture[str], artifact: Path, tmp_path: Path) -> None:
-    """See that an artifact in 8 bits was made by a chain, answers a file and is evaluated."""
+@dataclass(frozen=True)
+class Looked:
+    """What an artifact says of the chain that made it, what it answers to a file, and how good it is by `evaluate`."""
+
+    steps: list[tuple[str, bool]]
+    size_over_original: float
+    labels: list[str]
+    accuracy: float
+    expected: float
+
+
+def looked(capsys: pytest.CaptureFixture[str], artifact: Path, place: Path) -> Looked:
     told = json.loads((artifact / "compression.json").read_text(encoding="utf-8"))
-    assert [(row["name"], row["stands"]) for row in told["rows"]] == [("original", True), ("int8", True)]
-    assert told["rows"][1]["size"] < 0.6 * told["rows"][0]["size"]
-    texts, out = tmp_path / "texts.txt", tmp_path / "answers.jsonl"
+    texts, out = place / "texts.txt", place / "answers.jsonl"
     texts.write_text("\n".join(TEXTS) + "\n", encoding="utf-8")
     verb(capsys, "predict", artifact, "--file", texts, "--out", out)
-    rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
-    assert len(rows) == len(TEXTS)
-    assert all(row["label"] in {"good", "bad"} for row in rows)
-    judged = verb(capsys, "evaluate", artifact, "--json")
-    assert '"accuracy"' in judged
+    judged = json.loads(verb(capsys, "evaluate", artifact, "--json"))
+    return Looked(
+        [(row["name"], row["stands"]) for row in told["rows"]],
+        told["rows"][1]["size"] / told["rows"][0]["size"],
+        [json.loads(line)["label"] for line in out.read_text(encoding="utf-8").splitlines()],
+        judged["metrics"]["accuracy"]["value"],
+        {one["name"]: one["a"] for one in told["tested"]}["accuracy"],
+    )
 
 
 def test_by_the_verb(finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "small"
-    verb(
-        capsys,
-        *("compress", finished_run / "artifact", "--steps", "int8", "--out", out, "--set", "compression.floor=0.5"),
-    )
-    looked_at(capsys, out, tmp_path)
+    out, steps = tmp_path / "small", ("--steps", "int8", "--set", "compression.floor=0.5")
+    verb(capsys, "compress", finished_run / "artifact", *steps, "--out", out)
+    found = looked(capsys, out, tmp_path)
+    assert found.steps == [("original", True), ("int8", True)]
+    assert found.size_over_original < 0.6
+    assert len(found.labels) == len(TEXTS)
+    assert set(found.labels) <= {"good", "bad"}
+    assert found.accuracy == pytest.approx(found.expected)
 
 
 @pytest.mark.slow
 def test_in_a_recipe(tiny_model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "model").symlink_to(tiny_model_folder)
-    recipe = write_recipe(tmp_path)
-    recipe.write_text(
-        recipe.read_text(encoding="utf-8") + "\ncompress: [int8]\ncompression: {floor: 0.5}\n", encoding="utf-8"
-    )
+    recipe = write_recipe(tmp_path, compress=["int8"], compression={"floor": 0.5})
     verb(capsys, "run", recipe, "--out", tmp_path / "run")
-    looked_at(capsys, tmp_path / "run" / "compressed", tmp_path)
+    found = looked(capsys, tmp_path / "run" / "compressed", tmp_path)
+    assert found.steps == [("original", True), ("int8", True)]
+    assert len(found.labels) == len(TEXTS)
+    assert found.accuracy == pytest.approx(found.expected)

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tests.builders import TASK_CASES, folder_of
-from tests.service.running import Running, running, saved
+from tests.service.golden_stage import Stage, staged
+from tests.service.running import Running, running, saved, three_versions
 from tunesmith.service.local import LocalEngine
 from tunesmith.service.ray_engine import LOCAL_ENVIRONMENT, OBJECT_STORE, RayEngine, RaySettings
 from tunesmith.service.scaling import Scaling
@@ -91,3 +92,16 @@ def ray_service(artifacts: dict[str, Path], ray_cluster: Any) -> Iterator[Runnin
 def service(local_service: Running) -> Running:
     """The service for tests to which it does not matter who answers."""
     return local_service
+
+
+@pytest.fixture(scope="session")
+def versions(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Path:
+    """A root with three versions of a model `classes`: first, second, third; not to be changed."""
+    return three_versions(tmp_path_factory.mktemp("versions"), "classes", tiny_model_folder)
+
+
+@pytest.fixture
+def stage(versions: Path, tmp_path: Path) -> Iterator[Stage]:
+    """A service of the first of them, with golden examples."""
+    with staged(versions, tmp_path) as found:
+        yield found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -184,3 +185,14 @@ class FakeEngine:
             await asyncio.sleep(self.seconds)
             yield Part(word)
         yield Part("", "stop", 3, 2)
+
+
+def said_until(process: subprocess.Popen[str], words: str) -> str:
+    """What a program prints until it says these words."""
+    assert process.stdout is not None
+    said = ""
+    while words not in said:
+        line = process.stdout.readline()
+        assert line, f"the program ended: {said}"
+        said += line
+    return said

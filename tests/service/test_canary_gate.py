@@ -4,27 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.service.golden_stage import PLANTED, SIZE, Stage, right, staged, wrong
-from tests.service.running import Response, three_versions
+from tests.service.running import Response
 from tunesmith.access.key_store import KeyStore
 from tunesmith.service.engine import UnanswerableError
-
-
-@pytest.fixture(scope="module")
-def versions(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Path:
-    return three_versions(tmp_path_factory.mktemp("versions"), "classes", tiny_model_folder)
-
-
-@pytest.fixture
-def stage(versions: Path, tmp_path: Path) -> Iterator[Stage]:
-    with staged(versions, tmp_path) as found:
-        yield found
 
 
 def canary(stage: Stage, share: float = 0.1, **more: Any) -> Response:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.service.running import said_until
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("docs/serving.md", "README.md")
 
@@ -40,12 +42,7 @@ def test_a_newcomer_gets_an_answer_by_three_commands(page: str, finished_run: Pa
     command = [sys.executable, "-m", *told, "--port", str(port)]
     environment = {**os.environ, "HOME": str(tmp_path), "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT) as process:
-        assert process.stdout is not None
-        said = ""
-        while "Try:" not in said:
-            line = process.stdout.readline()
-            assert line, "the service ended"
-            said += line
+        said = said_until(process, "Try:")
         secret = re.search(r"Key (ts_\S+)", said)
         assert secret, said
         assert f"Playground http://127.0.0.1:{port}/" in said

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes, hmac, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.access.makers import over_tls, unsigned
-from tests.service.running import FakeEngine, Response, Running, running
+from tests.service.running import FakeEngine, Response, Running, running, said_until
 from tunesmith.access.bearer_tokens import TokenRules, TokenVerifier
 from tunesmith.access.gate import Gate
 from tunesmith.access.key_store import KeyStore
@@ -86,15 +86,10 @@ def served(artifact: Path, *options: str, environment: Mapping[str, str]) -> Ite
     command = [sys.executable, "-m", "tunesmith", "serve", f"classes={artifact}", "--port", "0", "--workers", "1"]
     told = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
     with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True, env=told) as process:
-        assert process.stdout is not None
-        said, port = "", 0
-        while "Tokens of" not in said:
-            line = process.stdout.readline()
-            assert line, f"the service ended: {said}"
-            said += line
-            port = int(line.rpartition(":")[2]) if line.startswith("Listening at") else port
+        said = said_until(process, "Tokens of")
+        (listening,) = [line for line in said.splitlines() if line.startswith("Listening at")]
         try:
-            yield Running(port), said
+            yield Running(int(listening.rpartition(":")[2])), said
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(60)

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from tests.service.golden_stage import PLANTED, SIZE, golden_rows, right, staged, wrong
-from tests.service.running import three_versions
 from tunesmith.errors import ArtifactError
 from tunesmith.evaluation.non_inferiority import Terms
 from tunesmith.inference.artifact import file_hash, seal
@@ -19,11 +18,6 @@ from tunesmith.service.golden import read_golden
 from tunesmith.service.versions import read_version
 
 LEARNT_PLACES = range(40)
-
-
-@pytest.fixture(scope="module")
-def versions(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Path:
-    return three_versions(tmp_path_factory.mktemp("versions"), "classes", tiny_model_folder)
 
 
 def noted(versions: Path, place: Path, learnt: Mapping[str, Sequence[int]], examples: int = SIZE) -> Path:

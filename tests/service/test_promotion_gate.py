@@ -17,7 +17,7 @@ import pytest
 
 from tests.builders import TASK_CASES, folder_of
 from tests.service.golden_stage import PLANTED, SIZE, Stage, right, staged, wrong
-from tests.service.running import Response, running, saved, three_versions
+from tests.service.running import Response, running, saved
 from tunesmith.access.key_store import KeyStore
 from tunesmith.components import name_of
 from tunesmith.data.records import Example
@@ -36,17 +36,6 @@ from tunesmith.service.refusals import NoAnswerError
 from tunesmith.service.serving import Settings
 from tunesmith.service.versions import Served, Version, read_version
 from tunesmith.tasks import TASKS
-
-
-@pytest.fixture(scope="module")
-def versions(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Path:
-    return three_versions(tmp_path_factory.mktemp("versions"), "classes", tiny_model_folder)
-
-
-@pytest.fixture
-def stage(versions: Path, tmp_path: Path) -> Iterator[Stage]:
-    with staged(versions, tmp_path) as found:
-        yield found
 
 
 def test_a_version_that_is_worse_is_not_promoted_and_the_figures_say_why(stage: Stage) -> None:

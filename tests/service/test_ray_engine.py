@@ -18,7 +18,7 @@ from typing import Any, cast
 import pytest
 from typer.testing import CliRunner
 
-from tests.service.running import Response, Running, running
+from tests.service.running import Response, Running, running, said_until
 from tests.service.test_workers import asking
 from tunesmith.cli import app
 from tunesmith.errors import ArtifactError, MissingExtraError
@@ -160,12 +160,7 @@ def test_a_service_joins_a_cluster_that_runs_already(
     patience = threading.Timer(180, process.kill)
     patience.start()
     try:
-        assert process.stdout is not None
-        said = ""
-        while "Try:" not in said:
-            line = process.stdout.readline()
-            assert line, f"the service ended: {said}"
-            said += line
+        said = said_until(process, "Try:")
         key, port = re.search(r"Key (ts_\S+)", said), re.search(r"Listening at http://127.0.0.1:(\d+)", said)
         assert key, said
         assert port, said

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from tests.service.conftest import Made
-from tests.service.running import FakeEngine, OpenDoor, Response, Running, running
+from tests.service.running import FakeEngine, OpenDoor, Response, Running, running, said_until
 from tunesmith import cli_service
 from tunesmith.access.principal import SCOPES, Limits, Principal
 from tunesmith.data.records import Span
@@ -275,12 +275,7 @@ def test_a_program_says_who_finds_names_and_refuses_them(artifacts: dict[str, Pa
     told = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen([*command, "--state", str(tmp_path)], stdout=subprocess.PIPE, text=True, env=told) as process:
         try:
-            assert process.stdout is not None
-            said = ""
-            while "Names are redacted" not in said:
-                line = process.stdout.readline()
-                assert line, f"the service ended: {said}"
-                said += line
+            said = said_until(process, "Names are redacted")
             assert f"found by spans, version {version.id}" in said
             port = int(said.partition("Listening at http://127.0.0.1:")[2].split()[0])
             bearer = {"authorization": f"Bearer {said.partition('Key ')[2].split()[0]}"}

@@ -53,9 +53,11 @@ def test_nothing_is_handed_back_before_it_is_time(fragments: None) -> None:
     assert before - resident() < 5 * MEGABYTE
 
 
-def test_where_the_library_cannot_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_the_library_cannot_nothing_happens(fragments: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
+    before = resident()
     SpareMemory(every=0.0).hand_back()
+    assert before - resident() < 5 * MEGABYTE
 
 
 def test_a_worker_does_it_once_its_answer_is_out(monkeypatch: pytest.MonkeyPatch) -> None:
